@@ -1,0 +1,19 @@
+/**
+ * The cryptography that the cores use, as an interface: hashing and Ed25519, all synchronous.
+ * The one implementation over node:crypto is `daemon/crypto.ts`; the simulator may share work through its own.
+ */
+import type { KeyId } from './ids.ts';
+
+export interface Crypto {
+  /** @returns 32 bytes. */
+  sha256(bytes: Uint8Array): Uint8Array;
+  /** Ed25519 (RFC 8032). @returns false on any mismatch or malformed input; it never throws. */
+  verify(key: KeyId, message: Uint8Array, signature: Uint8Array): boolean;
+}
+
+/** Holds one private key. */
+export interface Signer {
+  readonly id: KeyId;
+  /** Ed25519 (RFC 8032). @returns 64 bytes. */
+  sign(message: Uint8Array): Uint8Array;
+}

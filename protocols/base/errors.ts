@@ -1,0 +1,141 @@
+/**
+ * Every error that a user, an operator or a caller can expect, in one table: stable code, exit code of the CLI,
+ * HTTP status and what to do next. Programmer errors are plain Error, RangeError or assertions, and not here.
+ */
+
+/** Exit codes of the CLI; docs/reference/exit-codes.md is generated from the table below. */
+export const EXIT = {
+  ok: 0,
+  unexpected: 1,
+  usage: 2,
+  daemon: 3,
+  notFound: 4,
+  refused: 5,
+  badInput: 6,
+  state: 7,
+  capacity: 8,
+  unavailable: 9,
+} as const;
+
+interface ErrorKind {
+  readonly exit: number;
+  readonly http: number;
+  /** What to do next, one sentence. */
+  readonly next: string;
+}
+
+const kind = (exit: number, http: number, next: string): ErrorKind => ({ exit, http, next });
+
+/** Grouped by part; a part adds its own at the end of its group. A code is never renamed or given new meaning. */
+export const ERRORS = {
+  // base
+  E_INTERNAL: kind(EXIT.unexpected, 500, "This is a defect: please report it with the daemon's log."),
+  E_USAGE: kind(EXIT.usage, 400, 'See --help.'),
+  E_BAD_INPUT: kind(EXIT.badInput, 400, 'Correct the named field and send it again.'),
+  E_BAD_KEY_ID: kind(EXIT.badInput, 400, 'Copy the whole id from `shoal node ls --json`.'),
+  E_MALFORMED: kind(EXIT.badInput, 400, 'Check that the sender runs a compatible version.'),
+  E_TOO_LARGE: kind(EXIT.badInput, 413, 'Send less at once.'),
+  E_NOT_FOUND: kind(EXIT.notFound, 404, 'List what there is and check the name.'),
+  E_CANCELLED: kind(EXIT.unavailable, 499, 'Run it again when you want to go on.'),
+  E_TIMEOUT: kind(EXIT.unavailable, 504, "Try again; if it persists see the daemon's log."),
+  // daemon and its directory
+  E_NO_DAEMON: kind(EXIT.daemon, 503, 'Start it with `shoal daemon`, or name its socket with --socket.'),
+  E_SOCKET_DENIED: kind(EXIT.daemon, 403, 'Join the group that owns the socket, or run as its owner.'),
+  E_SOCKET_IN_USE: kind(EXIT.state, 409, 'Another daemon answers on this socket: stop it or choose another.'),
+  E_PORT_IN_USE: kind(EXIT.state, 409, 'Choose another port or address, or stop what holds it.'),
+  E_DATA_LOCKED: kind(EXIT.state, 409, 'Another daemon uses this data directory: stop it or choose another.'),
+  E_DATA_NEWER: kind(EXIT.state, 409, 'Run the newer shoal that wrote this directory, or choose another.'),
+  E_DATA_OTHER_CLUSTER: kind(
+    EXIT.state,
+    409,
+    'Choose another --data, or remove this one if its cluster is gone.',
+  ),
+  E_DATA_CORRUPT: kind(EXIT.state, 500, 'Restore the file, or move the directory away and join again.'),
+  E_NO_CLUSTER: kind(EXIT.state, 409, 'Run `shoal init` on the first host, or `shoal join` with a token.'),
+  E_ALREADY_CLUSTER: kind(
+    EXIT.state,
+    409,
+    'This host is in a cluster already: use a fresh --data for another.',
+  ),
+  // ledger and trust
+  E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
+  E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),
+  E_TOKEN_MALFORMED: kind(EXIT.refused, 400, 'Copy the whole token again, or create a new one.'),
+  E_TOKEN_EXPIRED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
+  E_TOKEN_USED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
+  E_TOKEN_REFUSED: kind(
+    EXIT.refused,
+    403,
+    'Create a new one with `shoal token create` on a member of that cluster.',
+  ),
+  E_UNREACHABLE: kind(
+    EXIT.unavailable,
+    502,
+    'Check that a member runs at one of the addresses, and the firewall.',
+  ),
+  // workloads
+  E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),
+  E_UNSATISFIABLE: kind(EXIT.capacity, 409, 'Ask for less, or add a host that has it; nothing was changed.'),
+  E_EXISTS: kind(EXIT.state, 409, 'Choose another name, or change the one that exists.'),
+  // images
+  E_IMAGE_INVALID: kind(
+    EXIT.badInput,
+    400,
+    'Give an OCI layout, an OCI or docker archive, or a build directory.',
+  ),
+  E_IMAGE_UNKNOWN: kind(
+    EXIT.notFound,
+    404,
+    'Import it on any host, or check the name with `shoal image ls`.',
+  ),
+  E_BLOB_CORRUPT: kind(EXIT.badInput, 422, 'Get the image again from its source; nothing was kept.'),
+  E_LAYER_HOSTILE: kind(EXIT.badInput, 422, 'Do not use this image; nothing was kept.'),
+  E_NO_SOURCE: kind(EXIT.unavailable, 503, 'Bring back a host that has the image, or import it again.'),
+  E_DISK_FULL: kind(EXIT.capacity, 507, 'Free space in the data directory.'),
+  // runtime
+  E_RUNTIME_MISSING: kind(EXIT.state, 501, 'Install runc, or use the process driver.'),
+  E_RUNTIME_FAILED: kind(EXIT.unexpected, 500, 'See the message of the runtime above.'),
+  E_NOT_RUNNING: kind(EXIT.state, 409, 'Start it first, or choose a running instance with `shoal ps`.'),
+  E_COMMAND_NOT_FOUND: kind(EXIT.badInput, 422, 'Check the command and the image it should be in.'),
+  // network
+  E_NETWORK_FAILED: kind(
+    EXIT.unexpected,
+    500,
+    'See the message above; run as root, with iproute2 installed.',
+  ),
+} satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An expected failure. `message` says what happened and what state it left; the table says what to do next. */
+export class ShoalError extends Error {
+  static override readonly name = 'ShoalError';
+  readonly code: ErrorCode;
+  /** Machine-readable particulars, such as the field at fault. Never a secret. */
+  readonly detail: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; detail?: Record<string, unknown> } = {},
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.name = 'ShoalError';
+    this.code = code;
+    this.detail = options.detail;
+  }
+
+  get exit(): number {
+    return ERRORS[this.code].exit;
+  }
+  get http(): number {
+    return ERRORS[this.code].http;
+  }
+  get next(): string {
+    return ERRORS[this.code].next;
+  }
+}
+
+export function isShoalError(error: unknown, code?: ErrorCode): error is ShoalError {
+  return error instanceof ShoalError && (code === undefined || error.code === code);
+}

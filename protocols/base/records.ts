@@ -1,0 +1,174 @@
+/**
+ * The bodies of all records of the ledger: kinds, keys and schemas (DESIGN section 2).
+ * Not here: envelopes, signatures and merging (protocols/ledger), and who may write what (protocols/trust).
+ */
+import Type, { type Static, type TSchema } from 'typebox';
+import type { Digest, KeyId, NodeId } from './ids.ts';
+import { ResourcesSchema, type SlotName, WorkloadSpecSchema } from './workload.ts';
+
+const Key = Type.Unsafe<KeyId>(Type.String({ minLength: 40, maxLength: 64 }));
+const DigestSchema = Type.Unsafe<Digest>(Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }));
+const Hex = (bytes: number) => Type.String({ pattern: `^[0-9a-f]{${bytes * 2}}$` });
+const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+const Text = (length_max: number) => Type.String({ maxLength: length_max });
+const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+/** `genesis/`: the first record. Its payload hash is the cluster's id. */
+export const GenesisSchema = Type.Object({
+  name: Text(63),
+  operators: Type.Array(Key, { minItems: 1, maxItems: 5 }),
+  /** The cluster's range for container subnets, such as 10.210.0.0/16; every node takes a /24 of it. */
+  range: Text(43),
+  nonce: Hex(16),
+});
+
+export const ROLES = ['member', 'worker', 'deployer', 'admitter', 'operator', 'admit'] as const;
+export type Role = (typeof ROLES)[number];
+const RoleSchema = Type.Union(ROLES.map((role) => Type.Literal(role)));
+
+/** `grant/<subject>/<issuer>`: this key may do this, until then, says the author, who may say so by `parent`. */
+export const GrantSchema = Type.Object({
+  subject: Key,
+  roles: Type.Array(RoleSchema, { minItems: 1, maxItems: 8 }),
+  /** Roles that the subject may hand on; only for `admit` and `admitter`. */
+  admits: Type.Array(RoleSchema, { maxItems: 8 }),
+  /** The record digest of the issuer's own grant, in hex; null when the issuer is an operator of genesis. */
+  parent: OrNull(Hex(32)),
+  /** Milliseconds since the Unix epoch; null: until revoked. */
+  notAfter_ms: OrNull(Count),
+  /** How many grants the subject may issue; null: no limit. */
+  uses: OrNull(Count),
+});
+
+/** `revoke/<subject>`: nothing that the subject wrote after its sequence `last` counts. */
+export const RevokeSchema = Type.Object({ subject: Key, last: Count, reason: Text(256) });
+
+/** `member/<node>` */
+export const MemberSchema = Type.Object({
+  name: Text(63),
+  /** Raised at every start and at every refutation. */
+  incarnation: Count,
+  /** Multiaddrs of the mesh, and of the door where strangers with a token are let in. */
+  addresses: Type.Array(Text(256), { maxItems: 16 }),
+  doors: Type.Array(Text(256), { maxItems: 16 }),
+  /** The IP address that other hosts reach this one at: VXLAN endpoint, host-network services, node DNS. */
+  host: Text(45),
+  labels: Type.Record(Text(128), Text(256)),
+  /** What workloads may have of this host in total. */
+  capacity: ResourcesSchema,
+  /** A /24 of the cluster's range, or null when containers use the host's network. */
+  subnet: OrNull(Text(18)),
+  driver: Type.Union([Type.Literal('oci'), Type.Literal('process'), Type.Literal('memory')]),
+  version: Text(32),
+});
+
+/** `verdict/<watcher>/<subject>`: what one watcher holds of a member's incarnation. */
+export const VerdictSchema = Type.Object({
+  subject: Key,
+  incarnation: Count,
+  verdict: Type.Union([Type.Literal('alive'), Type.Literal('failed')]),
+});
+
+/** Within one attempt a phase only moves to the right; stopped, failed and refused are terminal. */
+export const PHASES = [
+  'claimed',
+  'pulling',
+  'starting',
+  'running',
+  'stopping',
+  'stopped',
+  'failed',
+  'refused',
+] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** `alloc/<node>/<namespace>/<name>/<index>`: a node fills a slot. */
+export const AllocationSchema = Type.Object({
+  node: Key,
+  namespace: Text(63),
+  workload: Text(63),
+  index: Count,
+  /** Of the workload record that this runs: its generation, and its digest in hex. */
+  generation: Count,
+  revision: Hex(32),
+  /** Counts claims of this slot by this node. */
+  attempt: Count,
+  phase: Type.Union(PHASES.map((phase) => Type.Literal(phase))),
+  health: Type.Union([Type.Literal('unknown'), Type.Literal('healthy'), Type.Literal('unhealthy')]),
+  address: OrNull(Text(45)),
+  ports: Type.Record(Text(63), Type.Integer({ minimum: 1, maximum: 65535 })),
+  resources: ResourcesSchema,
+  /** When this attempt was claimed, and until when a refusal holds, by the node's clock. */
+  since_ms: Count,
+  until_ms: OrNull(Count),
+  reason: OrNull(Text(512)),
+  exitCode: OrNull(Type.Integer()),
+  restarts: Count,
+});
+
+export const BlobSchema = Type.Object({
+  digest: DigestSchema,
+  size: Count,
+  mediaType: Text(256),
+  /** BitTorrent v1 infohash in hex, or null for a blob that travels whole over a mesh stream. */
+  infohash: OrNull(Hex(20)),
+});
+
+/** `image/<manifest digest>` */
+export const ImageSchema = Type.Object({
+  manifest: BlobSchema,
+  config: BlobSchema,
+  layers: Type.Array(BlobSchema, { maxItems: 500 }),
+  platform: Text(64),
+});
+
+/** `tag/<name:tag>` */
+export const TagSchema = Type.Object({ digest: DigestSchema });
+
+/** `workload/<namespace>/<name>`; a removal is a tombstone. */
+export const WorkloadSchema = Type.Object({
+  generation: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+  /** True: keep the spec, run nothing. */
+  stopped: Type.Boolean(),
+  spec: WorkloadSpecSchema,
+});
+
+/** `intent/<node>` */
+export const IntentSchema = Type.Object({
+  intent: Type.Union([Type.Literal('active'), Type.Literal('cordoned'), Type.Literal('draining')]),
+});
+
+/** Kind to body schema. A kind that is not here is kept and forwarded, and seen by nobody. */
+export const RECORD_SCHEMAS = {
+  genesis: GenesisSchema,
+  grant: GrantSchema,
+  revoke: RevokeSchema,
+  member: MemberSchema,
+  verdict: VerdictSchema,
+  alloc: AllocationSchema,
+  image: ImageSchema,
+  tag: TagSchema,
+  workload: WorkloadSchema,
+  intent: IntentSchema,
+} as const;
+
+export type RecordKind = keyof typeof RECORD_SCHEMAS;
+export type BodyOf<K extends RecordKind> = Static<(typeof RECORD_SCHEMAS)[K]>;
+
+export type GenesisBody = BodyOf<'genesis'>;
+export type GrantBody = BodyOf<'grant'>;
+export type MemberBody = BodyOf<'member'>;
+export type VerdictBody = BodyOf<'verdict'>;
+export type AllocationBody = BodyOf<'alloc'>;
+export type Blob = Static<typeof BlobSchema>;
+export type ImageBody = BodyOf<'image'>;
+export type WorkloadBody = BodyOf<'workload'>;
+export type Intent = BodyOf<'intent'>['intent'];
+
+/** The key of each kind, without the kind itself. */
+export const recordKey = {
+  member: (node: NodeId) => node,
+  verdict: (watcher: NodeId, subject: NodeId) => `${watcher}/${subject}`,
+  alloc: (node: NodeId, slot: SlotName) => `${node}/${slot}`,
+  grant: (subject: KeyId, issuer: KeyId) => `${subject}/${issuer}`,
+};

@@ -1,0 +1,108 @@
+/**
+ * The mesh as the daemon sees it: authenticated connections between members, and what may travel on them.
+ * Implementations: `libp2p-mesh.ts` (the one importer of libp2p) and `memory-mesh.ts`; both pass
+ * `test/conformance/mesh.ts`.
+ */
+import type { Duplex } from 'node:stream';
+import type { Digest, NodeId } from '../base/ids.ts';
+
+export interface MeshEvents {
+  connected: (peer: NodeId) => void;
+  disconnected: (peer: NodeId) => void;
+  /** A datagram of `send`. */
+  message: (from: NodeId, channel: string, body: Uint8Array) => void;
+  /** A `publish` by anyone else; `from` relayed it and need not be its author. */
+  published: (from: NodeId, body: Uint8Array) => void;
+  /** Something answered at these addresses on the LAN (mDNS): worth a dial when it is a member. */
+  discovered: (peer: NodeId, addresses: readonly string[]) => void;
+}
+
+export type RequestHandler = (from: NodeId, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+/** `header` is what the dialler gave to `open`. The handler owns `stream`: it ends or destroys it. */
+export type StreamHandler = (from: NodeId, header: Uint8Array, stream: Duplex) => void;
+
+/** Named limits; each is enforced before anything is allocated. */
+export const MESH_LIMITS = {
+  /** One datagram, one request body, one published message. */
+  message_bytes_max: 1 << 20,
+  /** An answer to a request. */
+  response_bytes_max: 8 << 20,
+  header_bytes_max: 4096,
+  /** Datagrams queued for one peer; the oldest is dropped beyond it. */
+  sendQueue_messages_max: 1024,
+  inboundStreams_max: 256,
+  request_timeout_ms: 15_000,
+  dial_timeout_ms: 5_000,
+} as const;
+
+export interface Mesh extends AsyncDisposable {
+  readonly self: NodeId;
+  /** Multiaddrs that this node listens on, with its peer id. */
+  addresses(): string[];
+  /** Members connected now. */
+  peers(): NodeId[];
+  /** Resolves once connected (at once when it already is). @throws E_UNREACHABLE after all addresses failed. */
+  connect(peer: NodeId, addresses: readonly string[], options?: { signal?: AbortSignal }): Promise<void>;
+  disconnect(peer: NodeId): Promise<void>;
+  /**
+   * A small message, in order, at most once, on a stream that is kept open. Never blocks.
+   * @returns false when `peer` is not connected or its queue is full: the message is dropped.
+   */
+  send(peer: NodeId, channel: string, body: Uint8Array): boolean;
+  /** @throws E_UNREACHABLE, E_TIMEOUT, E_TOO_LARGE, or the ShoalError code that the other side's handler threw. */
+  request(
+    peer: NodeId,
+    protocol: string,
+    body: Uint8Array,
+    options?: { signal?: AbortSignal },
+  ): Promise<Uint8Array>;
+  handle(protocol: string, handler: RequestHandler): void;
+  /** To every member, by gossip; at least once, in any order. */
+  publish(body: Uint8Array): Promise<void>;
+  /** A byte stream with backpressure. @throws E_UNREACHABLE */
+  open(
+    peer: NodeId,
+    protocol: string,
+    header: Uint8Array,
+    options?: { signal?: AbortSignal },
+  ): Promise<Duplex>;
+  handleStream(protocol: string, handler: StreamHandler): void;
+  /** Announces to the DHT that this node holds the blob. Failing to is not an error: the DHT is a hint. */
+  provide(digest: Digest): Promise<void>;
+  /** Hints, in no order, ended by `signal` or when the search is done. Never throws. */
+  findProviders(digest: Digest, options?: { signal?: AbortSignal }): AsyncIterable<NodeId>;
+  on<E extends keyof MeshEvents>(event: E, listener: MeshEvents[E]): void;
+  off<E extends keyof MeshEvents>(event: E, listener: MeshEvents[E]): void;
+}
+
+export interface MeshInit {
+  /** 32 bytes, the seed of the node's Ed25519 key. */
+  readonly seed: Uint8Array;
+  /** The cluster's id in hex: names the gossip topic and the DHT, so that clusters never mix. */
+  readonly cluster: string;
+  /** Multiaddrs to listen on, such as /ip4/0.0.0.0/tcp/7420. */
+  readonly listen: readonly string[];
+  /** Asked for every inbound and outbound peer after the handshake proved its key, and before any protocol. */
+  readonly isMember: (peer: NodeId) => boolean;
+  /** mDNS on the LAN. */
+  readonly mdns: boolean;
+  readonly log: (level: 'debug' | 'info' | 'warn', message: string, detail?: Record<string, unknown>) => void;
+}
+
+/** The door: a listener of its own where a stranger may do one thing, hand in a grant. Nothing else is spoken there. */
+export interface Door extends AsyncDisposable {
+  /** Multiaddrs with peer id. */
+  addresses(): string[];
+}
+export interface DoorInit {
+  readonly seed: Uint8Array;
+  readonly listen: readonly string[];
+  /** Answers one knock; a throw of ShoalError is told to the stranger by code and message. */
+  readonly onKnock: (from: NodeId, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+  readonly log: MeshInit['log'];
+}
+/** Knocks at each address in turn. @throws E_UNREACHABLE, or the code that the door answered. */
+export type Knock = (
+  init: { readonly seed: Uint8Array; readonly addresses: readonly string[]; readonly signal?: AbortSignal },
+  body: Uint8Array,
+) => Promise<Uint8Array>;
