@@ -57,6 +57,7 @@ export const ERRORS = {
     409,
     'This host is in a cluster already: use a fresh --data for another.',
   ),
+  E_BUSY: kind(EXIT.unavailable, 503, 'Close a stream that is not needed, or try again later.'),
   // ledger and trust
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
   E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),

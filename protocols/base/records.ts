@@ -24,7 +24,7 @@ export const GenesisSchema = Type.Object({
 
 export const ROLES = ['member', 'worker', 'deployer', 'admitter', 'operator', 'admit'] as const;
 export type Role = (typeof ROLES)[number];
-const RoleSchema = Type.Union(ROLES.map((role) => Type.Literal(role)));
+const RoleSchema = Type.Unsafe<Role>(Type.Union(ROLES.map((role) => Type.Literal(role))));
 
 /** `grant/<subject>/<issuer>`: this key may do this, until then, says the author, who may say so by `parent`. */
 export const GrantSchema = Type.Object({
@@ -93,7 +93,7 @@ export const AllocationSchema = Type.Object({
   revision: Hex(32),
   /** Counts claims of this slot by this node. */
   attempt: Count,
-  phase: Type.Union(PHASES.map((phase) => Type.Literal(phase))),
+  phase: Type.Unsafe<Phase>(Type.Union(PHASES.map((phase) => Type.Literal(phase)))),
   health: Type.Union([Type.Literal('unknown'), Type.Literal('healthy'), Type.Literal('unhealthy')]),
   address: OrNull(Text(45)),
   ports: Type.Record(Text(63), Type.Integer({ minimum: 1, maximum: 65535 })),
@@ -125,9 +125,8 @@ export const ImageSchema = Type.Object({
 /** `tag/<name:tag>` */
 export const TagSchema = Type.Object({ digest: DigestSchema });
 
-/** `workload/<namespace>/<name>`; a removal is a tombstone. */
+/** `workload/<namespace>/<name>`; a removal is a tombstone. The generation is in the record's header. */
 export const WorkloadSchema = Type.Object({
-  generation: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
   /** True: keep the spec, run nothing. */
   stopped: Type.Boolean(),
   spec: WorkloadSpecSchema,

@@ -21,32 +21,40 @@ export type RequestHandler = (from: NodeId, body: Uint8Array, signal: AbortSigna
 /** `header` is what the dialler gave to `open`. The handler owns `stream`: it ends or destroys it. */
 export type StreamHandler = (from: NodeId, header: Uint8Array, stream: Duplex) => void;
 
-/** Named limits; each is enforced before anything is allocated. */
+/** Named limits; each is enforced before anything is allocated. `MeshInit.limits` may change them, for tests. */
 export const MESH_LIMITS = {
   /** One datagram, one request body, one published message. */
   message_bytes_max: 1 << 20,
   /** An answer to a request. */
   response_bytes_max: 8 << 20,
   header_bytes_max: 4096,
-  /** Datagrams queued for one peer; the oldest is dropped beyond it. */
+  /** Datagrams queued for one peer, by count and by bytes; `send` refuses beyond either. */
   sendQueue_messages_max: 1024,
+  sendQueue_bytes_max: 8 << 20,
   inboundStreams_max: 256,
   request_timeout_ms: 15_000,
+  /** For one address; the addresses of a peer are tried one after another, in the order given. */
   dial_timeout_ms: 5_000,
 } as const;
+export type MeshLimits = { readonly [K in keyof typeof MESH_LIMITS]: number };
 
 export interface Mesh extends AsyncDisposable {
   readonly self: NodeId;
   /** Multiaddrs that this node listens on, with its peer id. */
   addresses(): string[];
-  /** Members connected now. */
+  /** Members connected now: each has proved its key, and has shown that it accepts ours. */
   peers(): NodeId[];
-  /** Resolves once connected (at once when it already is). @throws E_UNREACHABLE after all addresses failed. */
+  /**
+   * Resolves once connected (at once when it already is).
+   * @throws E_UNREACHABLE after all addresses failed or the peer refused us, E_NOT_ALLOWED when it is no member.
+   */
   connect(peer: NodeId, addresses: readonly string[], options?: { signal?: AbortSignal }): Promise<void>;
+  /** Hard and at once: what is in flight is lost, streams break, nothing waits for the other side. */
   disconnect(peer: NodeId): Promise<void>;
   /**
    * A small message, in order, at most once, on a stream that is kept open. Never blocks.
    * @returns false when `peer` is not connected or its queue is full: the message is dropped.
+   * @throws E_TOO_LARGE
    */
   send(peer: NodeId, channel: string, body: Uint8Array): boolean;
   /** @throws E_UNREACHABLE, E_TIMEOUT, E_TOO_LARGE, or the ShoalError code that the other side's handler threw. */
@@ -57,9 +65,15 @@ export interface Mesh extends AsyncDisposable {
     options?: { signal?: AbortSignal },
   ): Promise<Uint8Array>;
   handle(protocol: string, handler: RequestHandler): void;
-  /** To every member, by gossip; at least once, in any order. */
+  /**
+   * To every member that is reachable now, by gossip, in any order. Bytes equal to some that travelled within
+   * the last two minutes are the same message and do not travel again. @throws E_TOO_LARGE
+   */
   publish(body: Uint8Array): Promise<void>;
-  /** A byte stream with backpressure. @throws E_UNREACHABLE */
+  /**
+   * A byte stream with backpressure. A side that vanishes breaks the other's stream: only `end` ends it cleanly.
+   * @throws E_UNREACHABLE, E_TOO_LARGE
+   */
   open(
     peer: NodeId,
     protocol: string,
@@ -86,8 +100,23 @@ export interface MeshInit {
   readonly isMember: (peer: NodeId) => boolean;
   /** mDNS on the LAN. */
   readonly mdns: boolean;
+  readonly limits?: Partial<MeshLimits>;
   readonly log: (level: 'debug' | 'info' | 'warn', message: string, detail?: Record<string, unknown>) => void;
 }
+
+/** Of the door: each is enforced for strangers, before anything is allocated for them. */
+export const DOOR_LIMITS = {
+  knock_bytes_max: 64 << 10,
+  answer_bytes_max: 1 << 20,
+  /** Knocks being answered at a time; one more is told E_BUSY. */
+  knocks_max: 16,
+  connections_max: 64,
+  /** New connections per second from one address. */
+  inbound_per_second_max: 50,
+  /** From the first byte of a connection to its end, on both sides. */
+  timeout_ms: 10_000,
+} as const;
+export type DoorLimits = { readonly [K in keyof typeof DOOR_LIMITS]: number };
 
 /** The door: a listener of its own where a stranger may do one thing, hand in a grant. Nothing else is spoken there. */
 export interface Door extends AsyncDisposable {
@@ -99,9 +128,13 @@ export interface DoorInit {
   readonly listen: readonly string[];
   /** Answers one knock; a throw of ShoalError is told to the stranger by code and message. */
   readonly onKnock: (from: NodeId, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+  readonly limits?: Partial<DoorLimits>;
   readonly log: MeshInit['log'];
 }
-/** Knocks at each address in turn. @throws E_UNREACHABLE, or the code that the door answered. */
+/**
+ * Knocks at each address in turn. An address without a peer id at its end is passed over: nobody could tell whose
+ * door it is. @throws E_UNREACHABLE, E_BUSY, E_TOO_LARGE, E_CANCELLED, or the code that the door answered.
+ */
 export type Knock = (
   init: { readonly seed: Uint8Array; readonly addresses: readonly string[]; readonly signal?: AbortSignal },
   body: Uint8Array,

@@ -44,6 +44,10 @@ export interface ClusterView {
   readonly workloads: ReadonlyMap<WorkloadName, WorkloadView>;
   /** Every allocation record, those of failed members and terminal ones too. */
   readonly allocations: readonly AllocationBody[];
-  readonly images: ReadonlyMap<Digest, ImageBody & { readonly author: KeyId }>;
+  /** `authors`: the members that imported it. */
+  readonly images: ReadonlyMap<
+    Digest,
+    ImageBody & { readonly author: KeyId; readonly authors: readonly KeyId[] }
+  >;
   readonly tags: ReadonlyMap<string, Digest>;
 }

@@ -1,0 +1,225 @@
+/**
+ * Making a cluster and letting hosts in: genesis, tokens, and both sides of the door. Signs and checks; what it
+ * decides is carried out by node.ts and cluster.ts. See DESIGN section 3.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import { decode, encode } from '../protocols/base/codec.ts';
+import type { Crypto, Signer } from '../protocols/base/crypto.ts';
+import { ShoalError } from '../protocols/base/errors.ts';
+import { type NodeId, toHex } from '../protocols/base/ids.ts';
+import type { GenesisBody, GrantBody, Role } from '../protocols/base/records.ts';
+import { recordKey } from '../protocols/base/records.ts';
+import { sealGenesis } from '../protocols/ledger/machine.ts';
+import {
+  type LedgerRecord,
+  NO_CLUSTER,
+  openRecord,
+  sealRecord,
+  verifyRecord,
+} from '../protocols/ledger/record.ts';
+import { Authority } from '../protocols/trust/authority.ts';
+import { DEFAULT_NODE_ROLES, type JoinToken, nodeGrant } from '../protocols/trust/token.ts';
+import { bodyOf } from '../protocols/view/bodies.ts';
+
+/** Containers of all hosts have addresses in this range unless genesis says otherwise. */
+export const CLUSTER_RANGE = '10.210.0.0/16';
+const KNOCK_VERSION = 1;
+const KNOCK_BYTES_MAX = 16 * 1024;
+const WELCOME_BYTES_MAX = 4 << 20;
+const WELCOME_MEMBERS_MAX = 16;
+
+export interface Founding {
+  readonly genesis: LedgerRecord;
+  /** The first node's own grant. */
+  readonly grant: LedgerRecord;
+}
+
+/** A new cluster: genesis signed by the operator's key, and the first node's grant. */
+export function found(init: {
+  name: string;
+  operator: Signer;
+  node: NodeId;
+  crypto: Crypto;
+  now: number;
+}): Founding {
+  const { name, operator, node, crypto, now } = init;
+  const body: GenesisBody = {
+    name,
+    operators: [operator.id],
+    range: CLUSTER_RANGE,
+    nonce: toHex(new Uint8Array(randomBytes(16))),
+  };
+  const genesis = sealGenesis(body, operator, crypto, now);
+  const roles: Role[] = [...DEFAULT_NODE_ROLES, 'admitter'];
+  const grantBody: GrantBody = {
+    subject: node,
+    roles,
+    admits: [...roles, 'admit'],
+    parent: null,
+    notAfter_ms: null,
+    uses: null,
+  };
+  const grant = sealGrant({
+    cluster: genesis.digest,
+    signer: operator,
+    epoch: 0,
+    seq: 2,
+    body: grantBody,
+    crypto,
+    now,
+  });
+  return { genesis, grant };
+}
+
+/** The joiner's own grant, signed with the token's key. Each joiner has an epoch of its own: no numbers collide. */
+export function sealNodeGrant(
+  token: JoinToken,
+  tokenKey: Signer,
+  node: NodeId,
+  crypto: Crypto,
+  now: number,
+): LedgerRecord {
+  return sealGrant({
+    cluster: token.cluster,
+    signer: tokenKey,
+    epoch: randomInt(2 ** 32),
+    seq: 1,
+    body: nodeGrant(node, token),
+    crypto,
+    now,
+  });
+}
+
+function sealGrant(init: {
+  cluster: string;
+  signer: Signer;
+  epoch: number;
+  seq: number;
+  body: GrantBody;
+  crypto: Crypto;
+  now: number;
+}): LedgerRecord {
+  const { cluster, signer, epoch, seq, body, crypto, now } = init;
+  const header = {
+    cluster,
+    author: signer.id,
+    epoch,
+    seq,
+    hlc: { ms: now, n: 0 },
+    kind: 'grant',
+    key: recordKey.grant(body.subject, signer.id),
+    generation: 1,
+    context: [],
+  };
+  return sealRecord(header, body, signer, crypto);
+}
+
+export function encodeKnock(grant: LedgerRecord): Uint8Array {
+  return encode([KNOCK_VERSION, grant.bytes]);
+}
+
+/**
+ * The door's side: may this stranger come in?
+ * @returns its grant, to be introduced to the ledger, or undefined when it is a member already (a repeated knock).
+ * @throws E_MALFORMED, E_TOKEN_REFUSED, E_TOKEN_EXPIRED, E_TOKEN_USED
+ */
+export function admit(init: {
+  from: NodeId;
+  body: Uint8Array;
+  cluster: string;
+  authority: Authority;
+  crypto: Crypto;
+  now: number;
+}): LedgerRecord | undefined {
+  const { from, body, cluster, authority, crypto, now } = init;
+  const fields = decode(body, KNOCK_BYTES_MAX);
+  if (!Array.isArray(fields) || fields[0] !== KNOCK_VERSION || !(fields[1] instanceof Uint8Array)) {
+    throw new ShoalError('E_MALFORMED', 'the knock has an unknown shape');
+  }
+  const record = openRecord(fields[1], crypto);
+  const grant = bodyOf('grant', record);
+  if (grant === undefined || grant.subject !== from || record.epoch === 0) {
+    throw new ShoalError('E_TOKEN_REFUSED', 'the knock brings no grant for the key that knocks');
+  }
+  if (record.cluster !== cluster) throw new ShoalError('E_TOKEN_REFUSED', 'the token is for another cluster');
+  if (authority.isMember(from)) return undefined;
+  const token = grant.parent === null ? undefined : authority.grant(grant.parent);
+  if (token === undefined || grant.parent === null) {
+    throw new ShoalError('E_TOKEN_REFUSED', 'the token is not known to this member');
+  }
+  if (token.notAfter_ms !== null && now > token.notAfter_ms)
+    throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+  const uses = authority.issuedBy(grant.parent).length;
+  if (token.uses !== null && uses >= token.uses) {
+    throw new ShoalError('E_TOKEN_USED', `the token has been used ${uses} of ${token.uses} times`);
+  }
+  if (authority.admission(record) !== 'yes' || !verifyRecord(record, crypto)) {
+    throw new ShoalError('E_TOKEN_REFUSED', 'the token does not give what the host asks for');
+  }
+  return record;
+}
+
+/** What a member tells a host that it let in: all it needs to be one. */
+export interface Welcome {
+  readonly genesis: LedgerRecord;
+  readonly grants: readonly LedgerRecord[];
+  /** Some members and where to dial them. */
+  readonly members: readonly { readonly id: NodeId; readonly addresses: readonly string[] }[];
+}
+
+export function encodeWelcome(welcome: Welcome): Uint8Array {
+  return encode([
+    KNOCK_VERSION,
+    welcome.genesis.bytes,
+    welcome.grants.map((grant) => grant.bytes),
+    welcome.members.slice(0, WELCOME_MEMBERS_MAX).map(({ id, addresses }) => [id, addresses]),
+  ]);
+}
+
+/**
+ * The joiner's side: the genesis must be that of the token, and the grants must make `node` a member.
+ * @throws E_MALFORMED, E_BAD_SIGNATURE, E_TOKEN_REFUSED
+ */
+export function openWelcome(body: Uint8Array, token: JoinToken, node: NodeId, crypto: Crypto): Welcome {
+  const fields = decode(body, WELCOME_BYTES_MAX);
+  if (!Array.isArray(fields) || fields[0] !== KNOCK_VERSION) throw unknownShape();
+  const [, genesisBytes, grantBytes, members] = fields as unknown[];
+  if (!(genesisBytes instanceof Uint8Array) || !Array.isArray(grantBytes) || !Array.isArray(members))
+    throw unknownShape();
+  const genesis = openRecord(genesisBytes, crypto);
+  const genesisBody = bodyOf('genesis', genesis);
+  if (genesisBody === undefined || genesis.digest !== token.cluster || genesis.cluster !== NO_CLUSTER) {
+    throw new ShoalError('E_TOKEN_REFUSED', 'the member that answered is of another cluster');
+  }
+  const grants = grantBytes.map((bytes) => {
+    if (!(bytes instanceof Uint8Array)) throw unknownShape();
+    return openRecord(bytes, crypto);
+  });
+  for (const record of [genesis, ...grants]) {
+    if (!verifyRecord(record, crypto))
+      throw new ShoalError('E_BAD_SIGNATURE', 'the answer of the member is forged');
+  }
+  const authority = new Authority(genesis.digest, genesisBody);
+  // Grants may come in any order: each round takes in those whose parent is there.
+  for (let rest = [...grants], before = -1; rest.length !== before; ) {
+    before = rest.length;
+    rest = rest.filter((grant) => {
+      if (authority.admission(grant) !== 'yes') return true;
+      authority.add(grant);
+      return false;
+    });
+  }
+  if (!authority.isMember(node))
+    throw new ShoalError('E_TOKEN_REFUSED', 'the member did not let this host in');
+  return { genesis, grants, members: members.map(openMember) };
+}
+
+function openMember(entry: unknown): Welcome['members'][number] {
+  const [id, addresses] = Array.isArray(entry) ? (entry as unknown[]) : [];
+  if (typeof id !== 'string' || !Array.isArray(addresses)) throw unknownShape();
+  return { id, addresses: addresses.filter((address) => typeof address === 'string') };
+}
+
+function unknownShape(): ShoalError {
+  return new ShoalError('E_MALFORMED', 'the answer of the member has an unknown shape; nothing was changed');
+}

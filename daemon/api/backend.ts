@@ -1,0 +1,104 @@
+/**
+ * What the HTTP API asks of the daemon. The routes call nothing else; `daemon/node.ts` implements it, tests fake it.
+ *
+ * Everything returned is plain JSON data of schemas.ts. Expected failures are thrown as ShoalError and become
+ * RFC 9457 problems; anything else becomes E_INTERNAL, and its text is logged, not sent.
+ * Every method but version, status, init and join throws E_NO_CLUSTER before the node is in a cluster.
+ */
+import type {
+  AllocationFilter,
+  AllocationInfo,
+  BuildRequest,
+  Cluster,
+  ImageInfo,
+  Imported,
+  ImportRequest,
+  InitRequest,
+  IntentRequest,
+  JoinRequest,
+  LogEvent,
+  NodeInfo,
+  Status,
+  Token,
+  TokenRequest,
+  Version,
+  WatchEvent,
+  WorkloadInfo,
+} from './schemas.ts';
+
+/** Which workload. */
+export interface WorkloadRef {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Which instance of a workload: by slot, by node, or the lowest slot that runs. */
+export interface InstanceRef extends WorkloadRef {
+  readonly index?: number;
+  /** Id, end of an id, or name of a node. */
+  readonly node?: string;
+}
+
+export interface LogsOptions {
+  /** Go on until the instance ends or `signal` aborts. */
+  readonly follow: boolean;
+  /** Only the last n lines of the past; absent: all that is kept. */
+  readonly tail?: number;
+  readonly signal: AbortSignal;
+}
+
+export interface ExecIo {
+  readonly stdin?: Uint8Array;
+  /** Never blocks. The route bounds what a slow client leaves unread and aborts `signal` beyond that. */
+  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+  /** Aborted when the client goes away: the command is to be killed. */
+  readonly signal: AbortSignal;
+}
+
+export interface Backend {
+  version(): Promise<Version>;
+  /** Works before there is a cluster. */
+  status(): Promise<Status>;
+
+  /** @throws E_ALREADY_CLUSTER */
+  init(request: InitRequest): Promise<Cluster>;
+  /** @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE; no half state is left. */
+  join(request: JoinRequest): Promise<Cluster>;
+  /** @throws E_NOT_ALLOWED */
+  createToken(request: TokenRequest): Promise<Token>;
+
+  nodes(): Promise<NodeInfo[]>;
+  /** @param node id, end of an id, or name. @throws E_NOT_FOUND, E_NOT_ALLOWED */
+  setIntent(node: string, request: IntentRequest): Promise<NodeInfo>;
+
+  /**
+   * Submits a new workload, or a new generation of an existing one.
+   * @param spec what the user sent, not looked at yet. @throws E_BAD_SPEC, E_UNSATISFIABLE, E_IMAGE_UNKNOWN,
+   * E_NOT_ALLOWED; nothing is written then.
+   */
+  run(spec: unknown): Promise<WorkloadInfo>;
+  workloads(): Promise<WorkloadInfo[]>;
+  /** @throws E_NOT_FOUND; so do the others that take a reference. */
+  workload(ref: WorkloadRef): Promise<WorkloadInfo>;
+  scale(ref: WorkloadRef, replicas: number): Promise<WorkloadInfo>;
+  /** Keeps the spec, runs nothing. `run` or `scale` starts it again. */
+  stop(ref: WorkloadRef): Promise<WorkloadInfo>;
+  /** Writes a tombstone; its instances stop. */
+  remove(ref: WorkloadRef): Promise<void>;
+  allocations(filter: AllocationFilter): Promise<AllocationInfo[]>;
+
+  /**
+   * The state at once, then again whenever something changed, at most some ten times a second.
+   * Ends when the workload is removed or `signal` aborts. A slow reader may lose lines in between, never the last.
+   */
+  watch(ref: WorkloadRef, options: { signal: AbortSignal }): AsyncIterable<WatchEvent>;
+  /** @throws E_NOT_FOUND, E_UNREACHABLE (its node does not answer), before or during the iteration. */
+  logs(ref: InstanceRef, options: LogsOptions): AsyncIterable<LogEvent>;
+  /** @returns the exit code. @throws E_NOT_RUNNING, E_COMMAND_NOT_FOUND, E_UNREACHABLE */
+  exec(ref: InstanceRef, argv: readonly string[], io: ExecIo): Promise<{ code: number }>;
+
+  /** @throws E_IMAGE_INVALID, E_BLOB_CORRUPT, E_LAYER_HOSTILE, E_DISK_FULL; nothing is kept then. */
+  importImage(request: ImportRequest, options: { signal: AbortSignal }): Promise<Imported[]>;
+  buildImage(request: BuildRequest, options: { signal: AbortSignal }): Promise<Imported>;
+  images(): Promise<ImageInfo[]>;
+}

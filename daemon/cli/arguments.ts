@@ -1,0 +1,74 @@
+/** Parses what users type as arguments and option values. Each throws ShoalError E_USAGE and says what is right. */
+import { ShoalError } from '../../protocols/base/errors.ts';
+import type { InstanceRef } from '../api/backend.ts';
+
+function usage(message: string): ShoalError {
+  return new ShoalError('E_USAGE', message);
+}
+
+/**
+ * `web`, `web/2`, `shop/web` or `shop/web/2`: a workload, perhaps with its namespace and the index of an instance.
+ * @param namespace where a name without one is looked for.
+ */
+export function parseReference(text: string, namespace: string): InstanceRef {
+  const parts = text.split('/');
+  const last = parts.at(-1) ?? '';
+  const index = parts.length > 1 && /^\d{1,9}$/.test(last) ? Number(last) : undefined;
+  const names = index === undefined ? parts : parts.slice(0, -1);
+  const [first = '', second] = names;
+  if (names.length > 2 || names.some((name) => name === '')) {
+    throw usage(`"${text}" is not a workload: write NAME, NAME/INDEX or NAMESPACE/NAME/INDEX`);
+  }
+  const ref = second === undefined ? { namespace, name: first } : { namespace: first, name: second };
+  return index === undefined ? ref : { ...ref, index };
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `90s`, `15m`, `500ms`, `1h`, `2d`; a bare number counts seconds. @returns milliseconds */
+export function parseDuration(text: string, field: string): number {
+  const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)?$/.exec(text);
+  if (!match) throw usage(`${field} "${text}" is not a duration: write 90s, 15m, 1h or 2d`);
+  return Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
+}
+
+export function parseCount(text: string, field: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw usage(`${field} "${text}" is not a whole number`);
+  return Number(text);
+}
+
+/** `KEY=VALUE` */
+export function parsePair(text: string, field: string): [string, string] {
+  const at = text.indexOf('=');
+  if (at < 1) throw usage(`${field} "${text}" is not KEY=VALUE`);
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** `KEY=VALUE`, or `KEY` for the value that it has here. */
+export function parseEnvironment(text: string, env: NodeJS.ProcessEnv): [string, string] {
+  if (text.includes('=')) return parsePair(text, '--env');
+  const value = env[text];
+  if (value === undefined) throw usage(`--env ${text}: there is no such variable here; write ${text}=VALUE`);
+  return [text, value];
+}
+
+/** A file of `KEY=VALUE` lines; empty lines and lines that begin with # do not count. */
+export function parseEnvironmentFile(text: string, file: string): [string, string][] {
+  return text
+    .split(/\r?\n/)
+    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
+    .map((line) => parsePair(line, `--env-file ${file}:`));
+}
+
+/** `http:8080`, or `8080`, which is named p8080. */
+export function parsePort(text: string): { name: string; port: number } {
+  const match = /^(?:([a-z0-9-]{1,63}):)?(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2]);
+  if (!match || port < 1 || port > 65_535) throw usage(`--port "${text}" is not NAME:PORT, as in http:8080`);
+  return { name: match[1] ?? `p${port}`, port };
+}
+
+/** For repeatable options. */
+export function collect(value: string, before: string[] = []): string[] {
+  return [...before, value];
+}

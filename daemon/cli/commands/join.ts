@@ -1,0 +1,71 @@
+/**
+ * `shoal join`: makes this host a member of the cluster that a token is for.
+ * The token is a secret, so it never comes from the command line, which all users of a host can read.
+ */
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { ShoalError } from '../../../protocols/base/errors.ts';
+import { clientCommand, clientOf } from '../command.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+
+/** No token is longer. */
+const TOKEN_BYTES_MAX = 8192;
+
+export function joinCommand(terminal: Terminal): Command {
+  return clientCommand('join', 'Join a cluster with a token', [
+    'shoal join --token-file token',
+    'shoal join < token',
+    'SHOAL_TOKEN=… shoal join',
+    'ssh host1 shoal token create | shoal join',
+  ])
+    .argument('[token]', 'not here: see above for the ways to hand it over')
+    .option('--token-file <path>', 'read the token from a file')
+    .option('--json', 'as JSON')
+    .action(
+      async (
+        given: string | undefined,
+        options: { tokenFile?: string; json?: boolean },
+        command: Command,
+      ) => {
+        if (given !== undefined) {
+          throw new ShoalError(
+            'E_USAGE',
+            'a token on the command line can be read by all users of this host; ' +
+              'use `shoal join --token-file FILE`, `shoal join < FILE` or SHOAL_TOKEN, and make a new token',
+          );
+        }
+        const token = (await readToken(terminal, options.tokenFile)).trim();
+        if (token === '') throw new ShoalError('E_TOKEN_MALFORMED', 'the token is empty');
+        if (Buffer.byteLength(token) > TOKEN_BYTES_MAX)
+          throw new ShoalError('E_TOKEN_MALFORMED', 'this is no token: it is too long');
+        const cluster = await clientOf(command, terminal).join({ token }, { signal: terminal.signal });
+        if (options.json) return printJson(terminal, cluster);
+        printLine(terminal, cluster.id);
+        note(terminal, `${cluster.nodeName} is a member of the cluster "${cluster.name}".`);
+      },
+    );
+}
+
+async function readToken(terminal: Terminal, file: string | undefined): Promise<string> {
+  if (file !== undefined) {
+    return readFile(file, 'utf8').catch((cause: Error) => {
+      throw new ShoalError('E_USAGE', `--token-file cannot be read: ${cause.message}`, { cause });
+    });
+  }
+  if (terminal.env.SHOAL_TOKEN) return terminal.env.SHOAL_TOKEN;
+  if (terminal.stdin.isTTY) {
+    const lines = createInterface({ input: terminal.stdin, output: terminal.stderr });
+    try {
+      return await lines.question('Token: ', { signal: terminal.signal });
+    } finally {
+      lines.close();
+    }
+  }
+  let text = '';
+  for await (const chunk of terminal.stdin.setEncoding('utf8')) {
+    text += chunk;
+    if (text.length > TOKEN_BYTES_MAX * 2) break;
+  }
+  return text;
+}

@@ -1,0 +1,43 @@
+/** `shoal node ls`: the members of the cluster, as this host sees them. */
+import type { Command } from 'commander';
+import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { coresText, sizeText, table } from '../text.ts';
+
+export function nodeCommand(terminal: Terminal): Command {
+  const list = clientCommand('ls', 'List the members; * is this host', [
+    'shoal node ls',
+    'shoal node ls --json',
+  ])
+    .option('--json', 'as JSON, with whole ids')
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const nodes = await clientOf(command, terminal).nodes({ signal: terminal.signal });
+      if (options.json) return printJson(terminal, nodes);
+      const rows = nodes.map((node) => [
+        `${node.name}${node.self ? '*' : ''}`,
+        node.id.slice(-8),
+        node.status,
+        node.intent,
+        node.host,
+        node.driver,
+        `${coresText(node.used.cpu_millis)}/${coresText(node.capacity.cpu_millis)}`,
+        `${sizeText(node.used.memory_bytes)}/${sizeText(node.capacity.memory_bytes)}`,
+        String(node.instances),
+        node.version,
+      ]);
+      const head = [
+        'NAME',
+        'ID',
+        'STATUS',
+        'INTENT',
+        'HOST',
+        'DRIVER',
+        'CPU',
+        'MEMORY',
+        'INSTANCES',
+        'VERSION',
+      ];
+      printLine(terminal, table(head, rows));
+    });
+  return plainCommand('node', 'List the members of the cluster', ['shoal node ls']).addCommand(list);
+}

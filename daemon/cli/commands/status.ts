@@ -1,0 +1,28 @@
+/** `shoal status`: this node and its cluster at a glance. */
+import type { Command } from 'commander';
+import { clientCommand, clientOf } from '../command.ts';
+import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { printable, sizeText } from '../text.ts';
+
+export function statusCommand(terminal: Terminal): Command {
+  return clientCommand('status', 'Show this node and its cluster', ['shoal status', 'shoal status --json'])
+    .option('--json', 'as JSON')
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const status = await clientOf(command, terminal).status({ signal: terminal.signal });
+      if (options.json) return printJson(terminal, status);
+      const sum = (list: readonly { bytes: number }[]) =>
+        sizeText(list.reduce((total, one) => total + one.bytes, 0));
+      const { alive, suspect, failed } = status.members;
+      const lines = [
+        ['node', `${status.nodeName} (${status.node})`],
+        ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
+        ['members', `${alive} alive, ${suspect} suspect, ${failed} failed`],
+        ['runtime', `${status.driver}, network ${status.network}${status.subnet ? ` ${status.subnet}` : ''}`],
+        ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
+        ['dns', status.dns.join(' ') || '-'],
+        ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
+        ['version', status.version],
+      ] as const;
+      for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
+    });
+}

@@ -1,0 +1,477 @@
+/**
+ * A node's life in its cluster: it owns mesh, door, ledger, membership, network, instances and scheduler, starts them
+ * in order and joins what one says to what another needs. Not here: before there is a cluster (node.ts) and what
+ * users ask for (node-backend.ts).
+ */
+import { setImmediate } from 'node:timers';
+import { parseImageName } from '../images/core/image-name.ts';
+import type { Images } from '../images/images.ts';
+import type { Crypto, Signer } from '../protocols/base/crypto.ts';
+import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
+import { type Digest, isDigest, type KeyId, type NodeId } from '../protocols/base/ids.ts';
+import { type AllocationBody, type MemberBody, recordKey } from '../protocols/base/records.ts';
+import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
+import { LedgerMachine } from '../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import type { Door, DoorInit, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
+import { bodyOf } from '../protocols/view/bodies.ts';
+import { deriveView } from '../protocols/view/derive.ts';
+import type { ClusterView } from '../protocols/view/view.ts';
+import { isTerminalPhase } from '../scheduler/slots.ts';
+import { admit, encodeWelcome } from './admission.ts';
+import { type Clock, pause } from './clock.ts';
+import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
+import { MembershipDriver } from './drivers/membership-driver.ts';
+import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { InstanceManager } from './instances/instance-manager.ts';
+import { RemoteInstances } from './instances/remote-instances.ts';
+import type { Log } from './log.ts';
+import type { Network } from './network/network.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import type { StateStore } from './store/state-store.ts';
+
+/** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
+const FIRST_CONTACT_MS = 3_000;
+/** After the first contact: what the others have is on its way. */
+const FIRST_SYNC_MS = 300;
+const HOUSEKEEPING_MS = 5_000;
+/** An ended allocation of a workload that is gone is shown this long. */
+const ENDED_KEPT_MS = 30_000;
+
+export interface ClusterComponents {
+  readonly store: StateStore;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly runtime: Runtime;
+  readonly images: Images;
+  readonly createMesh: (init: MeshInit) => Promise<Mesh>;
+  readonly createDoor: (init: DoorInit) => Promise<Door>;
+  readonly createNetwork: (range: string) => Network;
+}
+
+export interface ClusterInit {
+  readonly seed: Uint8Array;
+  readonly signer: Signer;
+  readonly genesis: LedgerRecord;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly host: string;
+  readonly capacity: Resources;
+  readonly version: string;
+  /** Multiaddrs. */
+  readonly listen: readonly string[];
+  readonly doorListen: readonly string[];
+  readonly mdns: boolean;
+  /** For files that are mounted into containers. */
+  readonly mountDirectory: string;
+  /** Where to dial first, besides the members that the ledger knows. */
+  readonly contacts: Iterable<{ readonly id: NodeId; readonly addresses: readonly string[] }>;
+  /** The gateway of the container network is known: DNS must answer there. */
+  readonly onGateway: (address: string) => Promise<void>;
+}
+
+export type ViewListener = (view: ClusterView) => void;
+
+export class Cluster implements AsyncDisposable {
+  readonly self: NodeId;
+  readonly ledger: LedgerDriver;
+  readonly membership: MembershipDriver;
+  readonly instances: InstanceManager;
+  readonly remote: RemoteInstances;
+  readonly network: Network;
+  readonly #components: ClusterComponents;
+  readonly #init: ClusterInit;
+  readonly #dirty = new Set<string>();
+  readonly #listeners = new Set<ViewListener>();
+  readonly #contacts: Map<NodeId, readonly string[]>;
+  readonly #stopping = new AbortController();
+  #view: ClusterView;
+  #mesh: Mesh | undefined;
+  #door: Door | undefined;
+  #scheduler: SchedulerDriver | undefined;
+  #incarnation = 0;
+  #subnet: string | null = null;
+  #refreshing = false;
+  #renumbering = false;
+
+  constructor(components: ClusterComponents, init: ClusterInit) {
+    this.#components = components;
+    this.#init = init;
+    this.self = init.signer.id;
+    this.#contacts = new Map(Array.from(init.contacts, ({ id, addresses }) => [id, addresses]));
+    const { store, crypto, clock, log } = components;
+    const stored = store.load((digest) =>
+      log('warn', 'a damaged record was left out; peers have it', { digest }),
+    );
+    const machine = new LedgerMachine({
+      genesis: init.genesis,
+      crypto,
+      signers: [init.signer],
+      stored,
+      epochs: new Map([[this.self, Number(store.value(`epoch/${this.self}`) ?? 0)]]),
+    });
+    this.ledger = new LedgerDriver({
+      machine,
+      store,
+      clock,
+      log,
+      onChanged: (records) => this.#changed(records),
+    });
+    this.membership = new MembershipDriver({
+      self: this.self,
+      clock,
+      log,
+      addressesOf: (member) => this.#addressesOf(member),
+      writeVerdict: (body) =>
+        this.#write('a verdict', 'verdict', recordKey.verdict(this.self, body.subject), body),
+      refute: (incarnation) => this.#tellMember(incarnation),
+      onStatus: () => this.#touch('verdict'),
+    });
+    this.network = components.createNetwork(bodyOf('genesis', init.genesis)!.range);
+    this.instances = new InstanceManager({
+      runtime: components.runtime,
+      network: this.network,
+      images: components.images,
+      clock,
+      log,
+      nodeName: init.name,
+      directory: init.mountDirectory,
+      findImage: (name) => this.findImage(name),
+      record: async (slot, body) => {
+        await this.ledger.write(this.self, 'alloc', recordKey.alloc(this.self, slot), body);
+      },
+    });
+    this.remote = new RemoteInstances({
+      self: this.self,
+      instances: this.instances,
+      runtime: components.runtime,
+      images: components.images,
+    });
+    this.#view = this.#derive(undefined, new Set());
+  }
+
+  get view(): ClusterView {
+    return this.#view;
+  }
+
+  get id(): string {
+    return this.ledger.machine.cluster;
+  }
+
+  get name(): string {
+    return bodyOf('genesis', this.#init.genesis)!.name;
+  }
+
+  get subnet(): string | null {
+    return this.#subnet;
+  }
+
+  get addresses(): { readonly mesh: string[]; readonly doors: string[] } {
+    return { mesh: this.#mesh?.addresses() ?? [], doors: this.#door?.addresses() ?? [] };
+  }
+
+  onView(listener: ViewListener): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** @throws E_PORT_IN_USE, E_NETWORK_FAILED; dispose it then. */
+  async start(): Promise<void> {
+    const { log, createMesh, createDoor, images, clock } = this.#components;
+    const { seed, listen, doorListen, mdns } = this.#init;
+    const authority = this.ledger.machine.authority;
+    this.#mesh = await createMesh({
+      seed,
+      cluster: this.id,
+      listen,
+      mdns,
+      log,
+      isMember: (peer) => authority.isMember(peer),
+    });
+    this.#door = await createDoor({
+      seed,
+      listen: doorListen,
+      log,
+      onKnock: (from, body) => this.#onKnock(from, body),
+    });
+    this.#mesh.on('discovered', (peer, addresses) => this.#onDiscovered(peer, addresses));
+    images.attach(this.#mesh);
+    this.remote.attach(this.#mesh);
+    this.ledger.start(this.#mesh);
+    this.#feedMembership();
+    this.membership.start(this.#mesh);
+    await this.#firstContact();
+
+    const before = this.#view.members.get(this.self);
+    this.#incarnation = (before?.incarnation ?? 0) + 1;
+    await this.#startNetwork(before?.subnet ?? null);
+    await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
+    await this.#adopt();
+    this.#scheduler = new SchedulerDriver({ self: this.self, instances: this.instances, clock, log });
+    this.#touch('member');
+    this.#housekeep();
+    log('info', 'this node is up', {
+      node: this.self,
+      name: this.#init.name,
+      cluster: this.id,
+      subnet: this.#subnet,
+    });
+  }
+
+  /** The image that a name or digest means now. */
+  findImage(
+    name: string,
+  ): { digest: Digest; body: ReturnType<ClusterView['images']['get']> & {} } | undefined {
+    let digest: Digest | undefined;
+    if (isDigest(name)) {
+      digest = name;
+    } else {
+      try {
+        digest = this.#view.tags.get(parseImageName(name));
+      } catch (error) {
+        if (isShoalError(error)) return undefined;
+        throw error;
+      }
+    }
+    const body = digest && this.#view.images.get(digest);
+    return digest && body && { digest, body };
+  }
+
+  /** Members that may have an image's blobs: those that run it, then those that imported it. */
+  holders(image: Digest): NodeId[] {
+    const holders = new Set<KeyId>(this.#view.images.get(image)?.authors ?? []);
+    for (const allocation of this.#view.allocations) {
+      if (allocation.phase !== 'running') continue;
+      const workload = this.#view.workloads.get(workloadName(allocation.namespace, allocation.workload));
+      if (workload && this.findImage(workload.spec.image)?.digest === image) holders.add(allocation.node);
+    }
+    holders.delete(this.self);
+    return [...holders].filter((holder) => this.#view.members.get(holder)?.status === 'alive');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    this.#scheduler?.[Symbol.dispose]();
+    await this.instances[Symbol.asyncDispose]();
+    this.membership[Symbol.dispose]();
+    await this.#door?.[Symbol.asyncDispose]();
+    await this.ledger[Symbol.asyncDispose]();
+    await this.#mesh?.[Symbol.asyncDispose]();
+    await this.network[Symbol.asyncDispose]();
+  }
+
+  async #firstContact(): Promise<void> {
+    const mesh = this.#mesh!;
+    const { clock, log } = this.#components;
+    for (const [peer, addresses] of this.#contacts) {
+      if (peer !== this.self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
+    }
+    const others = [...this.#view.members.keys()].filter((id) => id !== this.self);
+    if (others.length === 0 && this.#contacts.size === 0) return;
+    const deadline = clock.now() + FIRST_CONTACT_MS;
+    while (mesh.peers().length === 0 && clock.now() < deadline) await pause(clock, 20, this.#stopping.signal);
+    if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, this.#stopping.signal);
+  }
+
+  async #startNetwork(before: string | null): Promise<void> {
+    const { range } = bodyOf('genesis', this.#init.genesis)!;
+    if (this.network.kind === 'vxlan') {
+      const others = [...this.#view.members.values()].filter(({ id }) => id !== this.self);
+      const taken = new Set(others.flatMap(({ subnet }) => (subnet === null ? [] : [subnet])));
+      this.#subnet = before !== null && !taken.has(before) ? before : claimSubnet(range, taken, this.self);
+      if (this.#subnet === null) throw new ShoalError('E_NETWORK_FAILED', `no subnet of ${range} is free`);
+    }
+    await this.network.start(this.#subnet);
+    if (this.network.gateway !== null) await this.#init.onGateway(this.network.gateway);
+  }
+
+  async #adopt(): Promise<void> {
+    const own = this.#view.allocations.filter(
+      ({ node, phase }) => node === this.self && !isTerminalPhase(phase),
+    );
+    await this.instances.adopt(
+      own,
+      ({ namespace, workload }) => this.#view.workloads.get(workloadName(namespace, workload))?.spec,
+    );
+  }
+
+  #memberBody(): MemberBody {
+    const { name, host, labels, capacity, version } = this.#init;
+    return {
+      name,
+      incarnation: this.#incarnation,
+      addresses: this.#mesh!.addresses().slice(0, 16),
+      doors: this.#door!.addresses().slice(0, 16),
+      host,
+      labels: { ...labels },
+      capacity,
+      subnet: this.#subnet,
+      driver: this.#components.runtime.driver,
+      version,
+    };
+  }
+
+  #tellMember(incarnation: number): void {
+    this.#incarnation = Math.max(this.#incarnation, incarnation);
+    this.#write('the member record', 'member', recordKey.member(this.self), this.#memberBody());
+  }
+
+  #write(what: string, kind: string, key: string, body: unknown): void {
+    void attempt(this.#components.log, `writing ${what}`, () =>
+      this.ledger.write(this.self, kind, key, body),
+    );
+  }
+
+  #addressesOf(member: NodeId): readonly string[] {
+    return [
+      ...new Set([
+        ...(this.#view.members.get(member)?.addresses ?? []),
+        ...(this.#contacts.get(member) ?? []),
+      ]),
+    ];
+  }
+
+  #onDiscovered(peer: NodeId, addresses: readonly string[]): void {
+    const mesh = this.#mesh!;
+    if (!this.ledger.machine.authority.isMember(peer) || mesh.peers().includes(peer)) return;
+    this.#contacts.set(peer, addresses);
+    mesh.connect(peer, addresses).catch(() => {});
+  }
+
+  async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
+    const { crypto, clock, log } = this.#components;
+    const { machine } = this.ledger;
+    const grant = admit({
+      from,
+      body,
+      cluster: this.id,
+      authority: machine.authority,
+      crypto,
+      now: clock.now(),
+    });
+    if (grant !== undefined) {
+      const refused = await this.ledger.introduce([grant.bytes]);
+      if (refused !== undefined)
+        throw new ShoalError('E_TOKEN_REFUSED', `the grant was not taken: ${refused}`);
+      log('info', 'let a host in', { node: from });
+    }
+    const grants = [...machine.ledger.ofKind('grant')].flatMap(([, siblings]) =>
+      siblings.filter(({ body }) => body !== null),
+    );
+    const members = [...this.#view.members.values()]
+      .filter(({ status, id }) => status === 'alive' && id !== from)
+      .map(({ id, addresses }) => ({ id, addresses }));
+    // This member first: it knows the newcomer already.
+    members.sort((a, b) => Number(b.id === this.self) - Number(a.id === this.self));
+    return encodeWelcome({ genesis: this.#init.genesis, grants, members });
+  }
+
+  #changed(records: readonly LedgerRecord[]): void {
+    for (const record of records) {
+      this.#touch(record.kind);
+      const verdict = bodyOf('verdict', record);
+      if (verdict !== undefined) this.membership.verdict(record.author, verdict);
+    }
+    if (records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) this.#disconnectStrangers();
+  }
+
+  #disconnectStrangers(): void {
+    const { authority } = this.ledger.machine;
+    for (const peer of this.#mesh?.peers() ?? [])
+      if (!authority.isMember(peer)) void this.#mesh!.disconnect(peer);
+  }
+
+  /** Verdicts that were on disk: membership begins where it left off. */
+  #feedMembership(): void {
+    this.membership.members(this.#view.members);
+    for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict')) {
+      const verdict = record && bodyOf('verdict', record);
+      if (record && verdict) this.membership.verdict(record.author, verdict);
+    }
+  }
+
+  /** One refresh for all changes of a turn. */
+  #touch(kind: string): void {
+    this.#dirty.add(kind);
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    setImmediate(() => {
+      this.#refreshing = false;
+      if (!this.#stopping.signal.aborted) this.#refresh();
+    });
+  }
+
+  #refresh(): void {
+    const dirty = new Set(this.#dirty);
+    this.#dirty.clear();
+    const before = this.#view;
+    this.#view = this.#derive(before, dirty);
+    if (this.#view.members !== before.members) {
+      this.membership.members(this.#view.members);
+      this.#linkPeers();
+    }
+    this.#scheduler?.view(this.#view);
+    for (const listener of this.#listeners) listener(this.#view);
+  }
+
+  #derive(before: ClusterView | undefined, dirty: ReadonlySet<string>): ClusterView {
+    const { ledger, authority } = this.ledger.machine;
+    return deriveView(
+      { ledger, authority, self: this.self, status: (id) => this.membership.status(id) },
+      before,
+      dirty,
+    );
+  }
+
+  #linkPeers(): void {
+    if (this.network.kind !== 'vxlan' || this.#subnet === null || this.#renumbering) return;
+    const members = [...this.#view.members.values()];
+    if (this.#scheduler !== undefined && subnetConflicts(members).includes(this.self)) {
+      void attempt(this.#components.log, 'renumbering', () => this.#renumber());
+      return;
+    }
+    const peers = members
+      .filter(({ id }) => id !== this.self)
+      .map(({ id, host, subnet }) => ({ id, host, subnet }));
+    void attempt(this.#components.log, 'linking hosts', () => this.network.setPeers(peers));
+  }
+
+  /** Another node has our subnet and the better claim: all instances here get new addresses. */
+  async #renumber(): Promise<void> {
+    this.#renumbering = true;
+    try {
+      this.#components.log('warn', 'another node has the same subnet: this one renumbers', {
+        subnet: this.#subnet,
+      });
+      await this.#startNetwork(null);
+      this.#tellMember(this.#incarnation);
+      this.instances.restartAll('the host has a new subnet');
+    } finally {
+      this.#renumbering = false;
+      this.#touch('member');
+    }
+  }
+
+  /** Ended allocations of workloads that are gone: their records and logs go as well. */
+  #housekeep(): void {
+    const { clock, log } = this.#components;
+    clock.after(HOUSEKEEPING_MS, () => {
+      if (this.#stopping.signal.aborted) return;
+      for (const allocation of this.#view.allocations) {
+        const gone = !this.#view.workloads.has(workloadName(allocation.namespace, allocation.workload));
+        const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;
+        if (allocation.node !== this.self || !gone || !old || !isTerminalPhase(allocation.phase)) continue;
+        void attempt(log, 'forgetting an ended allocation', () => this.#forget(allocation));
+      }
+      this.#housekeep();
+    });
+  }
+
+  async #forget({ namespace, workload, index }: AllocationBody): Promise<void> {
+    const slot: SlotName = slotName(namespace, workload, index);
+    await this.instances.forget(slot);
+    await this.ledger.write(this.self, 'alloc', recordKey.alloc(this.self, slot), null);
+  }
+}

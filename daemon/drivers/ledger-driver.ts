@@ -1,0 +1,221 @@
+/**
+ * Drives the ledger's core: feeds it events, makes its writes durable before anything leaves the node, then carries
+ * the other effects out in order. Effects of one turn of the event loop share one transaction (group commit).
+ */
+import { setImmediate } from 'node:timers';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import type { KeyId } from '../../protocols/base/ids.ts';
+import type { LedgerEffect, LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
+import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+import type { StateStore } from '../store/state-store.ts';
+
+export const LEDGER_CHANNEL = 'ledger';
+/** Effects waiting for the disk; beyond it events from peers are dropped, and anti-entropy brings them again. */
+export const EFFECTS_MAX = 65_536;
+/** How long after a failed write, such as on a full disk, it is tried again. */
+const RETRY_MS = 1_000;
+
+export interface LedgerDriverInit {
+  readonly machine: LedgerMachine;
+  readonly store: StateStore;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly onChanged: (records: readonly LedgerRecord[]) => void;
+}
+
+interface Write {
+  resolve(record: LedgerRecord): void;
+  reject(error: unknown): void;
+}
+
+export class LedgerDriver implements AsyncDisposable {
+  readonly machine: LedgerMachine;
+  readonly #init: LedgerDriverInit;
+  #mesh: Mesh | undefined;
+  #effects: LedgerEffect[] = [];
+  readonly #writes = new Map<LedgerRecord, Write>();
+  readonly #timers = new Map<string, () => void>();
+  #draining = false;
+  #stopped = false;
+
+  constructor(init: LedgerDriverInit) {
+    this.#init = init;
+    this.machine = init.machine;
+  }
+
+  /** Binds it to the mesh and begins anti-entropy. */
+  start(mesh: Mesh): void {
+    this.#mesh = mesh;
+    mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
+    mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
+    mesh.on('published', (from, body) => this.#fromPeer({ kind: 'gossip', from, body }));
+    mesh.on('message', (from, channel, body) => {
+      if (channel === LEDGER_CHANNEL) this.#fromPeer({ kind: 'message', from, body });
+    });
+    this.#dispatch({ kind: 'start' });
+    for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
+  }
+
+  /**
+   * Resolves once the record is durable here. @param body null deletes.
+   * @throws E_NOT_ALLOWED, E_TOO_LARGE: nothing was changed. E_DISK_FULL: it may still be written when space is back.
+   */
+  write(author: KeyId, recordKind: string, key: string, body: unknown): Promise<LedgerRecord> {
+    return new Promise((resolve, reject) => {
+      if (this.#stopped)
+        return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
+      const effects = this.#handle({ kind: 'write', author, recordKind, key, body });
+      const written = effects.find((effect) => effect.kind === 'written');
+      if (written !== undefined) this.#writes.set(written.record, { resolve, reject });
+      this.#enqueue(effects);
+    });
+  }
+
+  /** Takes in records from outside the mesh and gossips them. @returns why the first of them was refused, if any. */
+  async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
+    const effects = this.#handle({ kind: 'introduce', envelopes });
+    this.#enqueue(effects);
+    this.#drain();
+    return effects.find((effect) => effect.kind === 'rejected')?.reason;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#drain();
+    this.#stopped = true;
+    for (const cancel of this.#timers.values()) cancel();
+    this.#timers.clear();
+    for (const write of this.#writes.values())
+      write.reject(new ShoalError('E_CANCELLED', 'the daemon stopped'));
+    this.#writes.clear();
+  }
+
+  #fromPeer(event: LedgerEvent): void {
+    if (this.#effects.length < EFFECTS_MAX) this.#dispatch(event);
+  }
+
+  #dispatch(event: LedgerEvent): void {
+    if (!this.#stopped) this.#enqueue(this.#handle(event));
+  }
+
+  #handle(event: LedgerEvent): LedgerEffect[] {
+    const { clock } = this.#init;
+    return this.machine.handle(event, { now: clock.now(), random: () => clock.random() });
+  }
+
+  #enqueue(effects: readonly LedgerEffect[]): void {
+    this.#effects.push(...effects);
+    if (this.#draining || this.#effects.length === 0) return;
+    this.#draining = true;
+    setImmediate(() => this.#drain());
+  }
+
+  #drain(): void {
+    this.#draining = false;
+    if (this.#stopped) return;
+    const effects = this.#effects;
+    if (!this.#persist(effects)) return;
+    this.#effects = [];
+    const changed: LedgerRecord[] = [];
+    let anyChange = false;
+    for (const effect of effects) {
+      if (effect.kind === 'changed') {
+        changed.push(...effect.records);
+        anyChange = true;
+      } else {
+        this.#carryOut(effect);
+      }
+    }
+    if (anyChange) this.#init.onChanged(changed);
+  }
+
+  /** @returns false when the disk refused: the effects stay queued and are tried again. */
+  #persist(effects: readonly LedgerEffect[]): boolean {
+    const put: LedgerRecord[] = [];
+    const remove: LedgerRecord[] = [];
+    const streams = new Map<StreamId, number>();
+    const values: [string, string][] = [];
+    for (const effect of effects) {
+      if (effect.kind === 'persist') {
+        put.push(...effect.put);
+        remove.push(...effect.remove);
+        for (const [stream, high] of effect.streams) streams.set(stream, high);
+      } else if (effect.kind === 'epoch') {
+        values.push([`epoch/${effect.author}`, String(effect.epoch)]);
+      }
+    }
+    if (put.length + remove.length + streams.size + values.length === 0) return true;
+    try {
+      this.#init.store.write({ put, remove, streams, values });
+      return true;
+    } catch (error) {
+      this.#init.log('warn', 'the ledger cannot be written; it is tried again', { error: String(error) });
+      for (const write of this.#writes.values()) write.reject(error);
+      this.#writes.clear();
+      this.#timer('retry', RETRY_MS, () => this.#drain());
+      return false;
+    }
+  }
+
+  #carryOut(effect: LedgerEffect): void {
+    const { log, clock } = this.#init;
+    switch (effect.kind) {
+      case 'publish':
+        this.#mesh?.publish(effect.body).catch((error: unknown) => {
+          log('debug', 'a gossip went to nobody; anti-entropy brings it', { error: String(error) });
+        });
+        break;
+      case 'send':
+        this.#mesh?.send(effect.to, LEDGER_CHANNEL, effect.body);
+        break;
+      case 'schedule': {
+        const { token } = effect;
+        this.#timer(token, effect.at_ms - clock.now(), () => this.#dispatch({ kind: 'timer', token }));
+        break;
+      }
+      case 'written':
+        this.#writes.get(effect.record)?.resolve(effect.record);
+        this.#writes.delete(effect.record);
+        break;
+      case 'rejected':
+        log('debug', 'a record was not taken', {
+          reason: effect.reason,
+          from: effect.from,
+          author: effect.author,
+        });
+        break;
+      case 'equivocation':
+        log('warn', 'an author signed two records with one number: its key was copied or it lies', {
+          author: effect.author,
+          records: effect.records.map((record) => record.digest),
+        });
+        break;
+      case 'epoch':
+        log('warn', 'this disk was older than the ledger; writing goes on in a new epoch', {
+          epoch: effect.epoch,
+        });
+        break;
+      case 'persist':
+      case 'changed':
+        break;
+    }
+  }
+
+  #timer(token: string, delay_ms: number, action: () => void): void {
+    this.#timers.get(token)?.();
+    this.#timers.set(token, this.#init.clock.after(delay_ms, action));
+  }
+}
+
+/** Writes that may fail without harm to anybody but their own next try. */
+export async function attempt(log: Log, what: string, action: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await action();
+    return true;
+  } catch (error) {
+    if (!isShoalError(error, 'E_CANCELLED')) log('warn', `${what} failed`, { error: String(error) });
+    return false;
+  }
+}

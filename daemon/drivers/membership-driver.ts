@@ -1,0 +1,146 @@
+/** Drives the membership core: connections, datagrams and records in; probes, dials, verdicts and refutations out. */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { VerdictBody } from '../../protocols/base/records.ts';
+import { LAN } from '../../protocols/membership/config.ts';
+import {
+  createMembership,
+  handle,
+  type MembershipEffect,
+  type MembershipEvent,
+  type MembershipState,
+  memberStatus,
+} from '../../protocols/membership/membership.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { ClusterView, MemberStatus } from '../../protocols/view/view.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+
+export const MEMBERSHIP_CHANNEL = 'member';
+
+export interface MembershipDriverInit {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly addressesOf: (member: NodeId) => readonly string[];
+  readonly writeVerdict: (body: VerdictBody) => void;
+  readonly refute: (incarnation: number) => void;
+  /** The status of somebody changed. */
+  readonly onStatus: (member: NodeId, status: MemberStatus) => void;
+}
+
+export class MembershipDriver implements Disposable {
+  readonly #init: MembershipDriverInit;
+  readonly #state: MembershipState;
+  readonly #timers = new Set<() => void>();
+  readonly #dialling = new Set<NodeId>();
+  readonly #stopping = new AbortController();
+  #mesh: Mesh | undefined;
+  #members: ClusterView['members'] | undefined;
+
+  constructor(init: MembershipDriverInit) {
+    this.#init = init;
+    this.#state = createMembership(LAN, init.self, this.#env());
+  }
+
+  start(mesh: Mesh): void {
+    this.#mesh = mesh;
+    mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
+    mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
+    mesh.on('message', (from, channel, body) => {
+      if (channel === MEMBERSHIP_CHANNEL) this.#dispatch({ kind: 'message', from, body });
+    });
+    for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
+    this.#dispatch({ kind: 'start' });
+  }
+
+  members(members: ClusterView['members']): void {
+    if (members === this.#members) return;
+    this.#members = members;
+    this.#dispatch({ kind: 'members', members });
+  }
+
+  verdict(watcher: NodeId, { subject, incarnation, verdict }: VerdictBody): void {
+    this.#dispatch({ kind: 'verdict', watcher, subject, incarnation, verdict });
+  }
+
+  status(member: NodeId): MemberStatus {
+    return memberStatus(this.#state, member) ?? 'alive';
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
+  }
+
+  #env() {
+    const { clock } = this.#init;
+    return { now: clock.now(), random: () => clock.random() };
+  }
+
+  #dispatch(event: MembershipEvent): void {
+    if (this.#stopping.signal.aborted) return;
+    for (const effect of handle(this.#state, event, this.#env())) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: MembershipEffect): void {
+    const { clock, log } = this.#init;
+    switch (effect.kind) {
+      case 'send':
+        this.#mesh?.send(effect.to, MEMBERSHIP_CHANNEL, effect.body);
+        break;
+      case 'schedule': {
+        const { token } = effect;
+        const cancel = clock.after(effect.at_ms - clock.now(), () => {
+          this.#timers.delete(cancel);
+          this.#dispatch({ kind: 'timer', token });
+        });
+        this.#timers.add(cancel);
+        break;
+      }
+      case 'connect':
+        void this.#dial(effect.peer);
+        break;
+      case 'disconnect':
+        void this.#mesh?.disconnect(effect.peer);
+        break;
+      case 'verdict':
+        log('info', `this node holds a member as ${effect.verdict}`, { member: effect.subject });
+        this.#init.writeVerdict({
+          subject: effect.subject,
+          incarnation: effect.incarnation,
+          verdict: effect.verdict,
+        });
+        break;
+      case 'refute':
+        log('warn', 'this node was held as failed and refutes it', { incarnation: effect.incarnation });
+        this.#init.refute(effect.incarnation);
+        break;
+      case 'status':
+        this.#init.onStatus(effect.member, effect.status);
+        break;
+      case 'isolated':
+        log(
+          'warn',
+          effect.isolated
+            ? 'most members are gone: presuming that this node is cut off'
+            : 'most members are back',
+        );
+        break;
+    }
+  }
+
+  /** Failing is silence: the core asks again. */
+  async #dial(peer: NodeId): Promise<void> {
+    const addresses = this.#init.addressesOf(peer);
+    if (this.#dialling.has(peer) || addresses.length === 0) return;
+    this.#dialling.add(peer);
+    try {
+      await this.#mesh?.connect(peer, addresses, { signal: this.#stopping.signal });
+    } catch (error) {
+      this.#init.log('debug', 'a member could not be dialled', { member: peer, error: String(error) });
+    } finally {
+      this.#dialling.delete(peer);
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/** One health check of one instance: true or false within its timeout. Not here: counting, and what follows from it. */
+import http from 'node:http';
+import net from 'node:net';
+import type { Health } from '../../protocols/base/workload.ts';
+
+export interface HealthTarget {
+  readonly address: string;
+  /** The port to use where the check names none or names a container port that was mapped. */
+  readonly port: number | undefined;
+  readonly exec: (argv: readonly string[], signal: AbortSignal) => Promise<number>;
+}
+
+/** Never rejects: whatever goes wrong is unhealthy. */
+export async function checkHealth(
+  health: Health,
+  target: HealthTarget,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(health.timeout_ms)]);
+  try {
+    switch (health.kind) {
+      case 'none':
+        return true;
+      case 'tcp':
+        return await connects(target, limit);
+      case 'http':
+        return await answers(target, health.path ?? '/', limit);
+      case 'exec':
+        return (await target.exec(health.command ?? [], limit)) === 0;
+    }
+  } catch {
+    return false;
+  }
+}
+
+function connects({ address, port }: HealthTarget, signal: AbortSignal): Promise<boolean> {
+  if (port === undefined) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const socket = net.connect({ host: address, port });
+    const done = (healthy: boolean) => {
+      signal.removeEventListener('abort', unhealthy);
+      socket.destroy();
+      resolve(healthy);
+    };
+    const unhealthy = () => done(false);
+    signal.addEventListener('abort', unhealthy, { once: true });
+    socket.once('connect', () => done(true));
+    socket.once('error', unhealthy);
+  });
+}
+
+/** Healthy: any status from 200 to 399. The body is not read. */
+function answers({ address, port }: HealthTarget, path: string, signal: AbortSignal): Promise<boolean> {
+  if (port === undefined) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const request = http.get({ host: address, port, path, agent: false, signal }, (response) => {
+      response.destroy();
+      resolve((response.statusCode ?? 500) >= 200 && (response.statusCode ?? 500) < 400);
+    });
+    request.once('error', () => resolve(false));
+  });
+}

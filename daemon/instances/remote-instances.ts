@@ -1,0 +1,223 @@
+/**
+ * Instances of other nodes, over mesh streams: logs, exec and the progress of image fetches. Both sides.
+ *
+ * On a stream of /shoal/instance/1 the asking node writes one JSON line with its request and reads JSON lines; the
+ * last one is {"end": …} or {"error": {code, message}}. Members only: the mesh lets nobody else in.
+ */
+import type { Duplex } from 'node:stream';
+import type { BlobProgress, Images } from '../../images/images.ts';
+import { decode, encode } from '../../protocols/base/codec.ts';
+import { ERRORS, type ErrorCode, isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import type { Digest, NodeId } from '../../protocols/base/ids.ts';
+import { isDigest } from '../../protocols/base/ids.ts';
+import type { SlotName } from '../../protocols/base/workload.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { LogLine, Runtime } from '../runtime/runtime.ts';
+import type { InstanceManager } from './instance-manager.ts';
+
+const INSTANCE_PROTOCOL = '/shoal/instance/1';
+const PROGRESS_PROTOCOL = '/shoal/progress/1';
+/** One line in either direction; stdin of an exec is the largest. */
+export const LINE_BYTES_MAX = 8 << 20;
+const PROGRESS_BYTES_MAX = 1 << 20;
+const PROGRESS_TIMEOUT_MS = 1_000;
+
+type Request =
+  | { readonly op: 'logs'; readonly slot: SlotName; readonly follow: boolean; readonly tail?: number }
+  | {
+      readonly op: 'exec';
+      readonly slot: SlotName;
+      readonly argv: readonly string[];
+      readonly stdin: string | null;
+    };
+
+type Line =
+  | { readonly line: LogLine }
+  | { readonly stream: 'stdout' | 'stderr'; readonly data: string }
+  | { readonly end: number }
+  | { readonly error: { readonly code: ErrorCode; readonly message: string } };
+
+export interface RemoteInstancesInit {
+  readonly self: NodeId;
+  readonly instances: InstanceManager;
+  readonly runtime: Runtime;
+  readonly images: Images;
+}
+
+export interface ExecOptions {
+  readonly stdin?: Uint8Array;
+  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+  readonly signal: AbortSignal;
+}
+
+export class RemoteInstances {
+  readonly #init: RemoteInstancesInit;
+  #mesh: Mesh | undefined;
+
+  constructor(init: RemoteInstancesInit) {
+    this.#init = init;
+  }
+
+  attach(mesh: Mesh): void {
+    this.#mesh = mesh;
+    mesh.handleStream(INSTANCE_PROTOCOL, (_from, _header, stream) => void this.#serve(stream));
+    mesh.handle(PROGRESS_PROTOCOL, async (_from, body) => {
+      const digest = decode(body, 256);
+      return encode(typeof digest === 'string' && isDigest(digest) ? this.#init.images.progress(digest) : []);
+    });
+  }
+
+  /** @throws E_NOT_FOUND, E_UNREACHABLE */
+  async *logs(
+    node: NodeId,
+    slot: SlotName,
+    options: { follow: boolean; tail?: number; signal: AbortSignal },
+  ): AsyncIterable<LogLine> {
+    const { signal, ...rest } = options;
+    if (node === this.#init.self) {
+      yield* this.#init.runtime.logs(this.#container(slot), options);
+      return;
+    }
+    for await (const line of this.#ask(node, { op: 'logs', slot, ...rest }, signal))
+      if ('line' in line) yield line.line;
+  }
+
+  /** @returns the exit code. @throws E_NOT_FOUND, E_NOT_RUNNING, E_COMMAND_NOT_FOUND, E_UNREACHABLE */
+  async exec(node: NodeId, slot: SlotName, argv: readonly string[], options: ExecOptions): Promise<number> {
+    if (node === this.#init.self) return await this.#execHere(slot, argv, options);
+    const stdin = options.stdin === undefined ? null : Buffer.from(options.stdin).toString('base64');
+    for await (const line of this.#ask(node, { op: 'exec', slot, argv, stdin }, options.signal)) {
+      if ('stream' in line) options.onOutput(line.stream, Buffer.from(line.data, 'base64'));
+      else if ('end' in line) return line.end;
+    }
+    throw new ShoalError('E_UNREACHABLE', 'the node went away during the command; it may have ended or not');
+  }
+
+  /** What a node has of an image; empty when it does not answer soon. */
+  async progress(node: NodeId, image: Digest): Promise<BlobProgress[]> {
+    if (node === this.#init.self) return this.#init.images.progress(image);
+    try {
+      const signal = AbortSignal.timeout(PROGRESS_TIMEOUT_MS);
+      const answer = await this.#mesh!.request(node, PROGRESS_PROTOCOL, encode(image), { signal });
+      return decode(answer, PROGRESS_BYTES_MAX) as BlobProgress[];
+    } catch {
+      return [];
+    }
+  }
+
+  async #execHere(
+    slot: SlotName,
+    argv: readonly string[],
+    { stdin, onOutput, signal }: ExecOptions,
+  ): Promise<number> {
+    const input = stdin === undefined ? {} : { stdin: once(stdin) };
+    const { code } = await this.#init.runtime.exec(this.#container(slot), argv, {
+      ...input,
+      onOutput,
+      signal,
+    });
+    return code;
+  }
+
+  #container(slot: SlotName): string {
+    const container = this.#init.instances.get(slot)?.container;
+    if (container === undefined)
+      throw new ShoalError('E_NOT_FOUND', `this node has no container for ${slot}`);
+    return container;
+  }
+
+  async *#ask(node: NodeId, request: Request, signal: AbortSignal): AsyncIterable<Line> {
+    const stream = await this.#mesh!.open(node, INSTANCE_PROTOCOL, new Uint8Array(), { signal });
+    const abort = () => stream.destroy();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      stream.write(`${JSON.stringify(request)}\n`);
+      for await (const text of lines(stream)) {
+        const line = JSON.parse(text) as Line;
+        if ('error' in line) {
+          const code = line.error.code in ERRORS ? line.error.code : 'E_INTERNAL';
+          throw new ShoalError(code, line.error.message);
+        }
+        yield line;
+        if ('end' in line) return;
+      }
+      if (!signal.aborted) throw new ShoalError('E_UNREACHABLE', 'the node of the instance went away');
+    } catch (error) {
+      if (signal.aborted) return;
+      throw isShoalError(error)
+        ? error
+        : new ShoalError('E_UNREACHABLE', 'the node of the instance went away', { cause: error });
+    } finally {
+      signal.removeEventListener('abort', abort);
+      stream.destroy();
+    }
+  }
+
+  async #serve(stream: Duplex): Promise<void> {
+    const gone = new AbortController();
+    stream.once('close', () => gone.abort());
+    stream.on('error', () => gone.abort());
+    const say = async (line: Line) => {
+      if (!stream.destroyed && !stream.write(`${JSON.stringify(line)}\n`)) await drained(stream, gone.signal);
+    };
+    try {
+      for await (const text of lines(stream)) {
+        await say({ end: await this.#answer(JSON.parse(text) as Request, say, gone.signal) });
+        break;
+      }
+    } catch (error) {
+      const known = isShoalError(error) ? error : new ShoalError('E_INTERNAL', String(error));
+      await say({ error: { code: known.code, message: known.message } }).catch(() => {});
+    }
+    stream.end();
+  }
+
+  async #answer(request: Request, say: (line: Line) => Promise<void>, signal: AbortSignal): Promise<number> {
+    if (request.op === 'logs') {
+      const tail = request.tail === undefined ? {} : { tail: request.tail };
+      const logs = this.#init.runtime.logs(this.#container(request.slot), {
+        follow: request.follow,
+        ...tail,
+        signal,
+      });
+      for await (const line of logs) await say({ line });
+      return 0;
+    }
+    const stdin =
+      request.stdin === null ? {} : { stdin: new Uint8Array(Buffer.from(request.stdin, 'base64')) };
+    return await this.#execHere(request.slot, request.argv, {
+      ...stdin,
+      signal,
+      onOutput: (stream, chunk) => void say({ stream, data: Buffer.from(chunk).toString('base64') }),
+    });
+  }
+}
+
+async function* once<T>(value: T): AsyncIterable<T> {
+  yield value;
+}
+
+/** Whole lines; one that is longer than LINE_BYTES_MAX ends it. */
+async function* lines(stream: Duplex): AsyncIterable<string> {
+  let rest = Buffer.alloc(0);
+  for await (const chunk of stream) {
+    rest = Buffer.concat([rest, chunk as Uint8Array]);
+    for (let at = rest.indexOf(10); at >= 0; at = rest.indexOf(10)) {
+      yield rest.subarray(0, at).toString('utf8');
+      rest = rest.subarray(at + 1);
+    }
+    if (rest.length > LINE_BYTES_MAX) throw new ShoalError('E_TOO_LARGE', 'a line between nodes is too long');
+  }
+}
+
+function drained(stream: Duplex, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    stream.once('drain', done);
+    signal.addEventListener('abort', done, { once: true });
+  });
+}

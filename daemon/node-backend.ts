@@ -1,0 +1,486 @@
+/** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
+import { randomBytes } from 'node:crypto';
+import type { ImportedImage } from '../images/images.ts';
+import { ShoalError } from '../protocols/base/errors.ts';
+import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
+import { type AllocationBody, recordKey, type WorkloadBody } from '../protocols/base/records.ts';
+import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import {
+  DEFAULT_NODE_ROLES,
+  formatToken,
+  TOKEN_TTL_MS,
+  TOKEN_USES,
+  tokenGrant,
+} from '../protocols/trust/token.ts';
+import type { ClusterView, MemberView, WorkloadView } from '../protocols/view/view.ts';
+import { REFUSALS } from '../scheduler/filter.ts';
+import { assertSatisfiable, needsNode, planCluster } from '../scheduler/plan.ts';
+import {
+  indexHolders,
+  isHealthy,
+  isLivePhase,
+  isPresent,
+  isTerminalPhase,
+  slotOf,
+  slotsOf,
+} from '../scheduler/slots.ts';
+import { parseSpec } from '../scheduler/spec.ts';
+import type { Backend, ExecIo, InstanceRef, LogsOptions, WorkloadRef } from './api/backend.ts';
+import type {
+  AllocationFilter,
+  AllocationInfo,
+  BuildRequest,
+  Cluster as ClusterInfo,
+  ImageInfo,
+  Imported,
+  ImportRequest,
+  InitRequest,
+  IntentRequest,
+  JoinRequest,
+  LogEvent,
+  NodeInfo,
+  Status,
+  Token,
+  TokenRequest,
+  Version,
+  WatchEvent,
+  WorkloadInfo,
+} from './api/schemas.ts';
+import { pause } from './clock.ts';
+import type { Cluster } from './cluster.ts';
+import { signerFromSeed } from './crypto.ts';
+import type { ShoalNode } from './node.ts';
+import { packageVersion } from './version.ts';
+
+/** Shortest time between two lines of a watch. */
+const WATCH_INTERVAL_MS = 150;
+const DEFAULT_CLUSTER_NAME = 'shoal';
+
+export class NodeBackend implements Backend {
+  readonly #node: ShoalNode;
+
+  constructor(node: ShoalNode) {
+    this.#node = node;
+  }
+
+  async version(): Promise<Version> {
+    return { version: packageVersion(), api: 'v1', runtime: process.version };
+  }
+
+  async status(): Promise<Status> {
+    const node = this.#node;
+    const { cluster } = node;
+    const members = { alive: 0, suspect: 0, failed: 0 };
+    for (const { status } of cluster?.view.members.values() ?? []) members[status] += 1;
+    const { received, sent } = node.images.traffic();
+    const transfers = (bytes: Readonly<Record<NodeId, number>>) =>
+      Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: this.#nameOf(id), bytes: count }));
+    return {
+      version: packageVersion(),
+      cluster: cluster === undefined ? null : this.#clusterInfo(cluster),
+      node: node.id,
+      nodeName: node.name,
+      driver: node.runtime.driver,
+      network: node.networkKind,
+      addresses: cluster?.addresses.mesh ?? [],
+      doors: cluster?.addresses.doors ?? [],
+      dns: node.dns
+        .addresses()
+        .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
+      subnet: cluster?.subnet ?? null,
+      pid: process.pid,
+      started_ms: node.started_ms,
+      members,
+      traffic: { received: transfers(received), sent: transfers(sent) },
+    };
+  }
+
+  async init({ name }: InitRequest): Promise<ClusterInfo> {
+    return this.#clusterInfo(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
+  }
+
+  async join({ token }: JoinRequest): Promise<ClusterInfo> {
+    return this.#clusterInfo(await this.#node.join(token));
+  }
+
+  async createToken({
+    roles = [...DEFAULT_NODE_ROLES],
+    ttl_ms = TOKEN_TTL_MS,
+    uses = TOKEN_USES,
+  }: TokenRequest): Promise<Token> {
+    const cluster = this.#cluster();
+    const { clock, id } = this.#node;
+    const issuing = cluster.ledger.machine.authority.issuing(id, clock.now());
+    if (issuing === undefined) {
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        'this node may not admit others: create the token on a node with the role admitter',
+      );
+    }
+    const mayHandOn = issuing.body?.admits ?? roles;
+    const beyond = roles.filter((role) => !mayHandOn.includes(role));
+    if (beyond.length > 0)
+      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
+    const seed = new Uint8Array(randomBytes(32));
+    const subject = signerFromSeed(seed).id;
+    const notAfter_ms = clock.now() + ttl_ms;
+    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses });
+    const grant = await cluster.ledger.write(id, 'grant', recordKey.grant(subject, id), body);
+    const others = [...cluster.view.members.values()].filter(
+      ({ id: other, status }) => other !== id && status === 'alive',
+    );
+    const doors = [...cluster.addresses.doors, ...others.flatMap((member) => member.doors.slice(0, 2))].slice(
+      0,
+      8,
+    );
+    const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
+    return { token, expires_ms: notAfter_ms, uses };
+  }
+
+  async nodes(): Promise<NodeInfo[]> {
+    const { view } = this.#cluster();
+    return [...view.members.values()]
+      .map((member) => this.#nodeInfo(view, member))
+      .sort((a, b) => compare(a.name, b.name));
+  }
+
+  async setIntent(node: string, { intent }: IntentRequest): Promise<NodeInfo> {
+    const cluster = this.#cluster();
+    const member = findMember(cluster.view, node);
+    await cluster.ledger.write(this.#node.id, 'intent', member.id, { intent });
+    return this.#nodeInfo(cluster.view, { ...member, intent });
+  }
+
+  async run(input: unknown): Promise<WorkloadInfo> {
+    const cluster = this.#cluster();
+    const spec = parseSpec(input);
+    assertSatisfiable(cluster.view, spec);
+    if (cluster.findImage(spec.image) === undefined) {
+      throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${spec.image}; nothing was changed`);
+    }
+    return await this.#writeWorkload(cluster, { stopped: false, spec });
+  }
+
+  async workloads(): Promise<WorkloadInfo[]> {
+    const { view } = this.#cluster();
+    return [...view.workloads.values()]
+      .map((workload) => workloadInfo(view, workload))
+      .sort((a, b) => compare(workloadName(a.namespace, a.name), workloadName(b.namespace, b.name)));
+  }
+
+  async workload(ref: WorkloadRef): Promise<WorkloadInfo> {
+    const { view } = this.#cluster();
+    return workloadInfo(view, findWorkload(view, ref));
+  }
+
+  async scale(ref: WorkloadRef, replicas: number): Promise<WorkloadInfo> {
+    const cluster = this.#cluster();
+    const { spec } = findWorkload(cluster.view, ref);
+    if (spec.kind !== 'service')
+      throw new ShoalError('E_BAD_INPUT', `${spec.name} runs once on every node: it has no replicas`);
+    return await this.#writeWorkload(cluster, { stopped: false, spec: { ...spec, replicas } });
+  }
+
+  async stop(ref: WorkloadRef): Promise<WorkloadInfo> {
+    const cluster = this.#cluster();
+    const { spec } = findWorkload(cluster.view, ref);
+    return await this.#writeWorkload(cluster, { stopped: true, spec });
+  }
+
+  async remove(ref: WorkloadRef): Promise<void> {
+    const cluster = this.#cluster();
+    findWorkload(cluster.view, ref);
+    await cluster.ledger.write(this.#node.id, 'workload', workloadName(ref.namespace, ref.name), null);
+  }
+
+  async allocations(filter: AllocationFilter): Promise<AllocationInfo[]> {
+    const { view } = this.#cluster();
+    const node = filter.node === undefined ? undefined : findMember(view, filter.node).id;
+    return view.allocations
+      .filter(
+        (allocation) =>
+          (filter.namespace === undefined || allocation.namespace === filter.namespace) &&
+          (filter.workload === undefined || allocation.workload === filter.workload) &&
+          (node === undefined || allocation.node === node) &&
+          (filter.all === true || (!isTerminalPhase(allocation.phase) && isPresent(view, allocation))),
+      )
+      .map((allocation) => allocationInfo(view, allocation))
+      .sort((a, b) => compare(a.slot, b.slot) || compare(a.nodeName, b.nodeName));
+  }
+
+  async *watch(ref: WorkloadRef, { signal }: { signal: AbortSignal }): AsyncIterable<WatchEvent> {
+    const cluster = this.#cluster();
+    findWorkload(cluster.view, ref);
+    let last = '';
+    while (!signal.aborted) {
+      const event = await this.#watchEvent(cluster, ref);
+      if (event === undefined) return;
+      const text = JSON.stringify({ ...event, at_ms: 0 });
+      if (text !== last) yield event;
+      last = text;
+      await pause(this.#node.clock, WATCH_INTERVAL_MS, signal);
+    }
+  }
+
+  async *logs(ref: InstanceRef, { follow, tail, signal }: LogsOptions): AsyncIterable<LogEvent> {
+    const cluster = this.#cluster();
+    const { node, slot } = findInstance(cluster.view, ref, () => true);
+    yield* cluster.remote.logs(node, slot, { follow, signal, ...(tail === undefined ? {} : { tail }) });
+  }
+
+  async exec(ref: InstanceRef, argv: readonly string[], io: ExecIo): Promise<{ code: number }> {
+    const cluster = this.#cluster();
+    const { node, slot } = findInstance(cluster.view, ref, ({ phase }) => phase === 'running');
+    return { code: await cluster.remote.exec(node, slot, argv, io) };
+  }
+
+  async importImage({ path, name }: ImportRequest, { signal }: { signal: AbortSignal }): Promise<Imported[]> {
+    const cluster = this.#cluster();
+    const imported = await this.#node.images.import(path, {
+      signal,
+      ...(name === undefined ? {} : { name }),
+    });
+    return await Promise.all(imported.map((image) => this.#announce(cluster, image)));
+  }
+
+  async buildImage({ base, ...request }: BuildRequest, options: { signal: AbortSignal }): Promise<Imported> {
+    const cluster = this.#cluster();
+    const on = base === undefined ? {} : { base: this.#imageDigest(cluster, base) };
+    return await this.#announce(
+      cluster,
+      await this.#node.images.build({ ...definedOnly(request), ...on }, options),
+    );
+  }
+
+  async images(): Promise<ImageInfo[]> {
+    const { view } = this.#cluster();
+    const here = new Set(await this.#node.images.local());
+    const names = new Map<Digest, string[]>();
+    for (const [name, digest] of view.tags) names.set(digest, [...(names.get(digest) ?? []), name]);
+    return [...view.images]
+      .map(([digest, body]) => ({
+        digest,
+        names: (names.get(digest) ?? []).sort(),
+        size: body.layers.reduce((sum, { size }) => sum + size, 0),
+        platform: body.platform,
+        layers: body.layers.map(({ digest: layer, size, infohash }) => ({ digest: layer, size, infohash })),
+        author: body.author,
+        here: here.has(digest),
+      }))
+      .sort((a, b) => compare(a.names[0] ?? a.digest, b.names[0] ?? b.digest));
+  }
+
+  #cluster(): Cluster {
+    const { cluster } = this.#node;
+    if (cluster === undefined) throw new ShoalError('E_NO_CLUSTER', 'this node is in no cluster yet');
+    return cluster;
+  }
+
+  #clusterInfo(cluster: Cluster): ClusterInfo {
+    return { id: cluster.id, name: cluster.name, node: this.#node.id, nodeName: this.#node.name };
+  }
+
+  #nameOf(id: NodeId): string {
+    return this.#node.cluster?.view.members.get(id)?.name ?? id.slice(-8);
+  }
+
+  #nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
+    const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
+    return {
+      ...member,
+      self: member.id === view.self,
+      used: {
+        cpu_millis: own.reduce((sum, { resources }) => sum + resources.cpu_millis, 0),
+        memory_bytes: own.reduce((sum, { resources }) => sum + resources.memory_bytes, 0),
+      },
+      instances: own.length,
+    };
+  }
+
+  /** The view may not show the write yet: the answer is made from the record itself. */
+  async #writeWorkload(cluster: Cluster, body: WorkloadBody): Promise<WorkloadInfo> {
+    const { namespace, name } = body.spec;
+    const record = await cluster.ledger.write(this.#node.id, 'workload', workloadName(namespace, name), body);
+    return workloadInfo(cluster.view, {
+      namespace,
+      name,
+      generation: record.generation,
+      revision: record.digest,
+      stopped: body.stopped,
+      spec: body.spec,
+      author: record.author,
+      written_ms: record.hlc.ms,
+      siblings: [],
+    });
+  }
+
+  async #announce(cluster: Cluster, image: ImportedImage): Promise<Imported> {
+    const { id } = this.#node;
+    await cluster.ledger.write(id, 'image', image.digest, image.body);
+    for (const name of image.names) await cluster.ledger.write(id, 'tag', name, { digest: image.digest });
+    const { layers } = image.body;
+    return {
+      digest: image.digest,
+      names: [...image.names],
+      size: layers.reduce((sum, { size }) => sum + size, 0),
+      layers: layers.length,
+      bytes: image.bytes,
+    };
+  }
+
+  #imageDigest(cluster: Cluster, name: string): Digest {
+    const found = cluster.findImage(name);
+    if (found === undefined && !isDigest(name))
+      throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${name}`);
+    return found?.digest ?? (name as Digest);
+  }
+
+  async #watchEvent(cluster: Cluster, ref: WorkloadRef): Promise<WatchEvent | undefined> {
+    const { view } = cluster;
+    const workload = view.workloads.get(workloadName(ref.namespace, ref.name));
+    if (workload === undefined) return undefined;
+    const allocations = view.allocations.filter(
+      (body) => body.namespace === ref.namespace && body.workload === ref.name,
+    );
+    const holders = indexHolders({ ...view, allocations });
+    const shown = [...holders.values()].flatMap(({ live, leaving, ended }) => {
+      const present = [...live, ...leaving];
+      return present.length > 0 ? present : [...ended].sort((a, b) => b.since_ms - a.since_ms).slice(0, 1);
+    });
+    const image = cluster.findImage(workload.spec.image);
+    const nodes = [...new Set(shown.filter(({ phase }) => isLivePhase(phase)).map(({ node }) => node))];
+    const images = await Promise.all(
+      nodes.map(async (node) => ({
+        node,
+        nodeName: this.#nameOf(node),
+        layers: (image === undefined ? [] : await cluster.remote.progress(node, image.digest)).map(
+          (layer) => ({
+            ...layer,
+            sources: Object.entries(layer.sources).map(([id, bytes]) => ({
+              node: id,
+              nodeName: this.#nameOf(id),
+              bytes,
+            })),
+          }),
+        ),
+      })),
+    );
+    const now = this.#node.clock.now();
+    const waiting = [...planCluster(view, now)]
+      .filter(
+        (plan) =>
+          plan.workload === workloadName(ref.namespace, ref.name) &&
+          needsNode(plan) &&
+          plan.candidates.length === 0,
+      )
+      .map(({ slot, refusals }) => ({
+        index: slot.index,
+        reasons: refusals.map(
+          ({ name, reason, detail }) => `${name}: ${REFUSALS[reason]}${detail ? ` (${detail})` : ''}`,
+        ),
+      }));
+    return {
+      at_ms: now,
+      workload: workloadInfo(view, workload),
+      allocations: shown.map((allocation) => allocationInfo(view, allocation)),
+      images,
+      waiting,
+    };
+  }
+}
+
+function workloadInfo(view: ClusterView, workload: WorkloadView): WorkloadInfo {
+  const { namespace, name, generation, revision, stopped, spec, author, written_ms, siblings } = workload;
+  const own = view.allocations.filter(
+    (body) =>
+      body.namespace === namespace &&
+      body.workload === name &&
+      isPresent(view, body) &&
+      isLivePhase(body.phase),
+  );
+  return {
+    namespace,
+    name,
+    generation,
+    revision,
+    stopped,
+    spec,
+    author,
+    written_ms,
+    siblings: siblings.length,
+    desired: slotsOf(view, workload).length,
+    running: own.filter(({ phase }) => phase === 'running').length,
+    healthy: own.filter((body) => isHealthy(body, spec)).length,
+  };
+}
+
+function allocationInfo(view: ClusterView, body: AllocationBody): AllocationInfo {
+  const member = view.members.get(body.node);
+  return {
+    ...body,
+    slot: slotOf(body),
+    nodeName: member?.name ?? body.node.slice(-8),
+    nodeStatus: member?.status ?? 'failed',
+  };
+}
+
+function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef): WorkloadView {
+  const workload = view.workloads.get(workloadName(namespace, name));
+  if (workload === undefined)
+    throw new ShoalError('E_NOT_FOUND', `there is no workload ${workloadName(namespace, name)}`);
+  return workload;
+}
+
+/** By id, by the end of an id, or by name. */
+function findMember(view: ClusterView, text: string): MemberView {
+  const exact = view.members.get(text);
+  if (exact !== undefined) return exact;
+  const found = [...view.members.values()].filter(
+    ({ id, name }) => name === text || (text.length >= 8 && id.endsWith(text)),
+  );
+  if (found.length === 1) return found[0]!;
+  const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
+  throw new ShoalError('E_NOT_FOUND', `${why} ${text}`);
+}
+
+/** The instance that a user means: running ones first, then the latest. */
+function findInstance(
+  view: ClusterView,
+  ref: InstanceRef,
+  fits: (body: AllocationBody) => boolean,
+): { node: NodeId; slot: SlotName } {
+  const node = ref.node === undefined ? undefined : findMember(view, ref.node).id;
+  const known = view.allocations.filter(
+    (body) =>
+      body.namespace === ref.namespace &&
+      body.workload === ref.name &&
+      (ref.index === undefined || body.index === ref.index) &&
+      (node === undefined || body.node === node),
+  );
+  if (known.length === 0)
+    throw new ShoalError(
+      'E_NOT_FOUND',
+      `there is no such instance of ${workloadName(ref.namespace, ref.name)}`,
+    );
+  const fitting = known.filter((body) => fits(body) && isPresent(view, body));
+  const rank = ({ phase }: AllocationBody) => (phase === 'running' ? 0 : isLivePhase(phase) ? 1 : 2);
+  fitting.sort((a, b) => rank(a) - rank(b) || a.index - b.index || b.since_ms - a.since_ms);
+  const [best] = fitting;
+  if (best === undefined) {
+    throw new ShoalError(
+      'E_NOT_RUNNING',
+      `no such instance of ${workloadName(ref.namespace, ref.name)} runs now`,
+    );
+  }
+  return { node: best.node, slot: slotName(best.namespace, best.workload, best.index) };
+}
+
+function compare(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+function definedOnly<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+}

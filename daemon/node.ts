@@ -1,0 +1,293 @@
+/**
+ * One node: data directory, runtime, images, DNS and API, and its cluster once it has one. The composition root:
+ * nothing global, no signal handlers; everything that touches the world can be handed in.
+ */
+import { createHash, randomInt } from 'node:crypto';
+import path from 'node:path';
+import { createImages } from '../images/image-service.ts';
+import type { Images } from '../images/images.ts';
+import { flattenLayers } from '../images/unpack/flatten-layers.ts';
+import type { Signer } from '../protocols/base/crypto.ts';
+import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
+import { type LedgerRecord, openRecord, streamId } from '../protocols/ledger/record.ts';
+import { createDoor, knock } from '../protocols/mesh/door.ts';
+import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
+import { parseToken } from '../protocols/trust/token.ts';
+import type { ClusterView } from '../protocols/view/view.ts';
+import { encodeKnock, found, openWelcome, sealNodeGrant, type Welcome } from './admission.ts';
+import { type ApiServer, createApiServer } from './api/server.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { Cluster } from './cluster.ts';
+import { checkOptions, type DaemonOptions, type Listen } from './config/options.ts';
+import { nodeCrypto, signerFromSeed } from './crypto.ts';
+import { createDnsServer, type DnsServer } from './dns/dns-server.ts';
+import { systemServers } from './dns/upstream.ts';
+import { assertBindable, hostAddress, hostCapacity, hostName, multiaddr } from './host-facts.ts';
+import { type Log, lineLog } from './log.ts';
+import { canVxlan } from './network/can-vxlan.ts';
+import { createHostNetwork } from './network/host-network.ts';
+import type { Network } from './network/network.ts';
+import { createVxlanNetwork } from './network/vxlan-network.ts';
+import { NodeBackend } from './node-backend.ts';
+import { createOciRuntime } from './runtime/oci-runtime.ts';
+import { probeOci } from './runtime/probe.ts';
+import { createProcessRuntime } from './runtime/process-runtime.ts';
+import type { Runtime } from './runtime/runtime.ts';
+import { DataDirectory } from './store/data-directory.ts';
+import { packageVersion } from './version.ts';
+
+const DNS_PORT = 53;
+
+/** What an embedder may bring instead of the real thing. */
+export interface NodeComponents {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly createMesh: typeof createLibp2pMesh;
+  readonly createDoor: typeof createDoor;
+  readonly knock: typeof knock;
+  readonly runtime: Runtime;
+}
+
+export class ShoalNode implements AsyncDisposable {
+  readonly options: DaemonOptions;
+  readonly name: string;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly started_ms: number;
+  readonly backend: NodeBackend;
+  readonly #given: Partial<NodeComponents>;
+  readonly #signer: Signer;
+  readonly #data: DataDirectory;
+  readonly #host: string;
+  #runtime!: Runtime;
+  #images!: Images;
+  #dns!: DnsServer;
+  #overlay: true | string = 'not looked at yet';
+  #api: ApiServer | undefined;
+  #cluster: Cluster | undefined;
+  #changing = false;
+
+  private constructor(options: DaemonOptions, given: Partial<NodeComponents>) {
+    this.options = checkOptions(options);
+    this.#given = given;
+    this.clock = given.clock ?? systemClock;
+    this.log = given.log ?? lineLog((line) => process.stderr.write(line), options.logLevel);
+    this.started_ms = this.clock.now();
+    this.name = options.name ?? hostName();
+    this.#host = hostAddress(options);
+    this.#data = new DataDirectory(path.resolve(options.data), nodeCrypto);
+    this.#signer = signerFromSeed(this.#data.seed);
+    this.backend = new NodeBackend(this);
+  }
+
+  /** Starts everything; a node that has a cluster comes up in it. @throws what its parts throw; nothing is left then. */
+  static async start(options: DaemonOptions, given: Partial<NodeComponents> = {}): Promise<ShoalNode> {
+    const node = new ShoalNode(options, given);
+    try {
+      await node.#start();
+      return node;
+    } catch (error) {
+      await node[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get id(): string {
+    return this.#signer.id;
+  }
+  get signer(): Signer {
+    return this.#signer;
+  }
+  get runtime(): Runtime {
+    return this.#runtime;
+  }
+  get images(): Images {
+    return this.#images;
+  }
+  get dns(): DnsServer {
+    return this.#dns;
+  }
+  get networkKind(): Network['kind'] {
+    return this.#runtime.isolatesNetwork && this.#overlay === true ? 'vxlan' : 'host';
+  }
+  get cluster(): Cluster | undefined {
+    return this.#cluster;
+  }
+
+  /** Begins a cluster with this node as its first. @throws E_ALREADY_CLUSTER, E_PORT_IN_USE; no half state is left. */
+  init(name: string): Promise<Cluster> {
+    return this.#change(async () => {
+      const operator = signerFromSeed(this.#data.operatorKey());
+      const founding = found({ name, operator, node: this.id, crypto: nodeCrypto, now: this.clock.now() });
+      this.#keep(founding.genesis, [founding.grant], [[streamId(operator.id, 0), 2]]);
+      return { genesis: founding.genesis, grants: [founding.grant], members: [] };
+    });
+  }
+
+  /** Joins with a token. @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left. */
+  join(text: string): Promise<Cluster> {
+    const token = parseToken(text);
+    return this.#change(async () => {
+      if (this.clock.now() > token.notAfter_ms)
+        throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+      const tokenKey = signerFromSeed(token.seed);
+      const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
+      const ask = this.#given.knock ?? knock;
+      const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
+      const welcome = openWelcome(answer, token, this.id, nodeCrypto);
+      this.#keep(welcome.genesis, welcome.grants, []);
+      return welcome;
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#api?.close();
+    await this.#cluster?.[Symbol.asyncDispose]();
+    await this.#dns?.[Symbol.asyncDispose]();
+    await this.#images?.[Symbol.asyncDispose]();
+    await this.#runtime?.[Symbol.asyncDispose]();
+    this.#data[Symbol.dispose]();
+  }
+
+  async #start(): Promise<void> {
+    this.#runtime = this.#given.runtime ?? (await this.#createRuntime());
+    this.#overlay = this.#runtime.isolatesNetwork
+      ? await canVxlan()
+      : 'the driver shares the network of the host';
+    this.#images = await createImages({
+      directory: this.#data.sub('images'),
+      holders: (image) => this.#cluster?.holders(image) ?? [],
+      log: this.log,
+    });
+    this.#dns = createDnsServer({
+      view: () => this.#cluster?.view ?? emptyView(this.id),
+      listen: this.options.dns.map(serverAddress),
+      upstream: this.options.upstream?.map(serverAddress) ?? systemServers(),
+      log: this.log,
+      random: () => randomInt(2 ** 32) / 2 ** 32,
+    });
+    for (const failure of await this.#dns.start()) throw failure;
+    const genesis = this.#data.store.value('genesis');
+    if (genesis !== undefined) {
+      const record = openRecord(Uint8Array.from(Buffer.from(genesis, 'base64')), nodeCrypto);
+      await this.#enter({ genesis: record, grants: [], members: [] });
+    }
+    this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
+  }
+
+  async #createRuntime(): Promise<Runtime> {
+    const { driver } = this.options;
+    const directory = this.#data.sub('containers');
+    const instance = createHash('sha256').update(this.id).digest('hex').slice(0, 8);
+    const init = { directory, instance, log: this.log };
+    if (driver !== 'process') {
+      const found = await probeOci();
+      if ('path' in found) return await createOciRuntime({ ...init, runtime: found.path });
+      if (driver === 'oci')
+        throw new ShoalError('E_RUNTIME_MISSING', `no OCI runtime works here: ${found.reason}`);
+      this.log('info', 'containers are plain processes here', { reason: found.reason });
+    }
+    return await createProcessRuntime({ ...init, flatten: flattenLayers });
+  }
+
+  async #change(prepare: () => Promise<Welcome>): Promise<Cluster> {
+    if (this.#cluster !== undefined || this.#data.store.value('genesis') !== undefined) {
+      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is in a cluster already; nothing was changed');
+    }
+    if (this.#changing)
+      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
+    this.#changing = true;
+    try {
+      await assertBindable([this.options.listen, this.options.door]);
+      return await this.#enter(await prepare());
+    } catch (error) {
+      if (this.#cluster === undefined) this.#data.store.clear();
+      throw error;
+    } finally {
+      this.#changing = false;
+    }
+  }
+
+  #keep(
+    genesis: LedgerRecord,
+    grants: readonly LedgerRecord[],
+    streams: [`${string}/${number}`, number][],
+  ): void {
+    const value = Buffer.from(genesis.bytes).toString('base64');
+    this.#data.store.write({ put: [genesis, ...grants], remove: [], streams, values: [['genesis', value]] });
+  }
+
+  async #enter(welcome: Welcome): Promise<Cluster> {
+    const { options, clock, log } = this;
+    const cluster = new Cluster(
+      {
+        store: this.#data.store,
+        crypto: nodeCrypto,
+        clock,
+        log,
+        runtime: this.#runtime,
+        images: this.#images,
+        createMesh: this.#given.createMesh ?? createLibp2pMesh,
+        createDoor: this.#given.createDoor ?? createDoor,
+        createNetwork: (range) => this.#createNetwork(range),
+      },
+      {
+        seed: this.#data.seed,
+        signer: this.#signer,
+        genesis: welcome.genesis,
+        name: this.name,
+        labels: options.labels,
+        host: this.#host,
+        capacity: hostCapacity(options.capacity),
+        version: packageVersion(),
+        listen: [multiaddr(options.listen)],
+        doorListen: [multiaddr(options.door)],
+        mdns: options.mdns,
+        mountDirectory: this.#data.sub('network'),
+        contacts: welcome.members,
+        onGateway: (host) => this.#answerOn({ host, port: DNS_PORT }),
+      },
+    );
+    try {
+      await cluster.start();
+    } catch (error) {
+      await cluster[Symbol.asyncDispose]();
+      throw error;
+    }
+    this.#cluster = cluster;
+    return cluster;
+  }
+
+  #createNetwork(range: string): Network {
+    if (this.networkKind === 'vxlan') {
+      return createVxlanNetwork({ instance: this.id, host: this.#host, range, log: this.log });
+    }
+    if (this.#runtime.isolatesNetwork)
+      this.log('warn', 'containers share the network of the host', { reason: this.#overlay });
+    return createHostNetwork({ host: this.#host });
+  }
+
+  async #answerOn(address: Listen): Promise<void> {
+    try {
+      await this.#dns.listenOn(serverAddress(address));
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      this.log('warn', 'containers have no DNS server', { error: error.message });
+    }
+  }
+}
+
+function serverAddress({ host, port }: Listen): { address: string; port: number } {
+  return { address: host, port };
+}
+
+function emptyView(self: string): ClusterView {
+  return {
+    self,
+    members: new Map(),
+    workloads: new Map(),
+    allocations: [],
+    images: new Map(),
+    tags: new Map(),
+  };
+}

@@ -1,0 +1,88 @@
+/** Runs one program attached, passing its input and output on: what the `exec` of the drivers shares. */
+import { spawn } from 'node:child_process';
+import { ShoalError } from '../../protocols/base/errors.ts';
+import type { Runtime } from './runtime.ts';
+import { signalExitCode } from './signals.ts';
+
+/** Output that a left-behind child of the program still holds open is waited for no longer than this. */
+const DRAIN_MS = 200;
+
+export type ExecIo = Parameters<Runtime['exec']>[2];
+
+/**
+ * @param abort Called when the signal aborts, to end what was started.
+ * @throws E_CANCELLED; the error of spawn, such as ENOENT
+ */
+export function runAttached(
+  argv: readonly string[],
+  options: {
+    cwd?: string;
+    env: NodeJS.ProcessEnv;
+    detached: boolean;
+    abort: (pid: number) => void;
+    started?: (pid: number) => void;
+  },
+  io: ExecIo,
+): Promise<number> {
+  if (io.signal?.aborted) return Promise.reject(cancelled());
+  return new Promise((resolve, reject) => {
+    const child = spawn(argv[0]!, argv.slice(1), {
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      env: options.env,
+      detached: options.detached,
+      stdio: [io.stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    });
+    if (child.pid !== undefined) options.started?.(child.pid);
+    const input = io.stdin?.[Symbol.asyncIterator]();
+    const cancel = (): void => {
+      if (child.pid !== undefined) options.abort(child.pid);
+    };
+    let drain: NodeJS.Timeout | undefined;
+    const settle = (act: () => void): void => {
+      clearTimeout(drain);
+      io.signal?.removeEventListener('abort', cancel);
+      child.stdin?.destroy();
+      child.stdout!.destroy();
+      child.stderr!.destroy();
+      // A source that still waits for its next chunk must not hold up the result.
+      void input?.return?.().catch(() => undefined);
+      act();
+    };
+    const finish = (): void =>
+      settle(() => {
+        if (io.signal?.aborted) return reject(cancelled());
+        resolve(child.exitCode ?? signalExitCode(child.signalCode ?? 'SIGKILL'));
+      });
+    child.on('error', (error) => settle(() => reject(error)));
+    child.stdout!.on('data', (chunk: Buffer) => io.onOutput('stdout', chunk));
+    child.stderr!.on('data', (chunk: Buffer) => io.onOutput('stderr', chunk));
+    child.on('exit', () => {
+      drain = setTimeout(finish, DRAIN_MS);
+    });
+    child.on('close', finish);
+    io.signal?.addEventListener('abort', cancel, { once: true });
+    if (input && child.stdin) {
+      child.stdin.on('error', () => undefined);
+      void pump(input, child.stdin);
+    }
+  });
+}
+
+function cancelled(): ShoalError {
+  return new ShoalError('E_CANCELLED', 'The command was cancelled and killed.');
+}
+
+async function pump(input: AsyncIterator<Uint8Array>, output: NodeJS.WritableStream): Promise<void> {
+  try {
+    for (let next = await input.next(); !next.done; next = await input.next()) {
+      if (!output.writable) return;
+      if (!output.write(next.value))
+        await new Promise<void>((resolve) => {
+          output.once('drain', resolve);
+          output.once('close', resolve);
+        });
+    }
+  } finally {
+    output.end();
+  }
+}

@@ -1,0 +1,148 @@
+/**
+ * The durable state of a node: the ledger's records and a few values, in SQLite. The one importer of node:sqlite.
+ *
+ * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The exclusive
+ * lock on the file is also the lock on the data directory. Each record is checked against its digest when it is read.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import type { Crypto } from '../../protocols/base/crypto.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import { fromHex } from '../../protocols/base/ids.ts';
+import { type LedgerRecord, openRecord, type StreamId } from '../../protocols/ledger/record.ts';
+
+/** Raised when the tables change in a way that older versions cannot read. */
+export const STORE_FORMAT = 1;
+
+export interface StoreBatch {
+  readonly put: readonly LedgerRecord[];
+  readonly remove: readonly LedgerRecord[];
+  readonly streams: Iterable<readonly [StreamId, number]>;
+  readonly values?: Iterable<readonly [string, string]>;
+}
+
+export class StateStore {
+  readonly #database: DatabaseSync;
+  readonly #crypto: Crypto;
+
+  /** @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DISK_FULL */
+  constructor(file: string, crypto: Crypto) {
+    this.#crypto = crypto;
+    this.#database = opened(file);
+  }
+
+  value(name: string): string | undefined {
+    const row = this.#database.prepare('SELECT value FROM meta WHERE name = ?').get(name);
+    return row?.['value'] as string | undefined;
+  }
+
+  /**
+   * All records and stream heights. A record that fails its checksum is left out and reported: peers have it, and its
+   * stream is cut below it so that anti-entropy fetches it again.
+   */
+  load(onCorrupt: (digest: string) => void): { records: LedgerRecord[]; streams: [StreamId, number][] } {
+    const records: LedgerRecord[] = [];
+    let damaged = false;
+    for (const row of this.#database.prepare('SELECT digest, envelope FROM records').iterate()) {
+      const expected = Buffer.from(row['digest'] as Uint8Array).toString('hex');
+      const record = this.#read(row['envelope'] as Uint8Array);
+      if (record?.digest === expected) {
+        records.push(record);
+      } else {
+        damaged = true;
+        onCorrupt(expected);
+      }
+    }
+    const rows = this.#database.prepare('SELECT stream, high FROM streams').all();
+    // Which stream a damaged record was of cannot be told: forget what was seen, and peers send what is missing.
+    const streams = damaged ? [] : rows.map((row) => [row['stream'], row['high']] as [StreamId, number]);
+    return { records, streams };
+  }
+
+  /** One transaction, durable when it returns. @throws E_DISK_FULL; nothing of it is kept then. */
+  write(batch: StoreBatch): void {
+    const put = this.#database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
+    const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
+    const stream = this.#database.prepare('INSERT OR REPLACE INTO streams (stream, high) VALUES (?, ?)');
+    const value = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      for (const record of batch.put) put.run(fromHex(record.digest), record.bytes);
+      for (const record of batch.remove) remove.run(fromHex(record.digest));
+      for (const [id, high] of batch.streams) stream.run(id, high);
+      for (const [name, text] of batch.values ?? []) value.run(name, text);
+      this.#database.exec('COMMIT');
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      throw translated(error);
+    }
+  }
+
+  /** Forgets everything: for a change into a cluster that failed halfway. */
+  clear(): void {
+    this.#database.exec(
+      'BEGIN IMMEDIATE; DELETE FROM meta; DELETE FROM records; DELETE FROM streams; COMMIT',
+    );
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #read(envelope: Uint8Array): LedgerRecord | undefined {
+    try {
+      return openRecord(new Uint8Array(envelope), this.#crypto);
+    } catch (error) {
+      if (isShoalError(error)) return undefined;
+      throw error;
+    }
+  }
+}
+
+function opened(file: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    // Takes the lock now, not at the first write.
+    database.exec('BEGIN EXCLUSIVE; COMMIT');
+    const format = database.prepare('PRAGMA user_version').get()?.['user_version'] as number;
+    if (format > STORE_FORMAT) {
+      throw new ShoalError(
+        'E_DATA_NEWER',
+        `the data directory has format ${format}; this version reads ${STORE_FORMAT}`,
+      );
+    }
+    database.exec(`
+      CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS streams (stream TEXT PRIMARY KEY, high INTEGER NOT NULL) WITHOUT ROWID;
+      PRAGMA user_version = ${STORE_FORMAT};`);
+    return database;
+  } catch (error) {
+    database?.close();
+    throw translated(error);
+  }
+}
+
+/** SQLite result codes. Source: sqlite.org/rescode.html. */
+const BUSY = 5;
+const CORRUPT = 11;
+const FULL = 13;
+const NOT_A_DATABASE = 26;
+
+function translated(error: unknown): unknown {
+  const code = (error as { errcode?: number }).errcode;
+  switch (code === undefined ? undefined : code & 0xff) {
+    case BUSY:
+      return new ShoalError('E_DATA_LOCKED', 'another daemon uses this data directory', { cause: error });
+    case FULL:
+      return new ShoalError('E_DISK_FULL', 'the disk of the data directory is full; nothing was changed', {
+        cause: error,
+      });
+    case CORRUPT:
+    case NOT_A_DATABASE:
+      return new ShoalError('E_DATA_CORRUPT', 'state.db in the data directory is damaged', { cause: error });
+    default:
+      return error;
+  }
+}

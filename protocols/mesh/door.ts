@@ -1,0 +1,141 @@
+/**
+ * The door: where a stranger may knock once, with one bounded request, and gets one bounded answer. It is a libp2p
+ * node of its own that speaks one protocol; nothing of the mesh can be reached through it.
+ * Not here: what is in a knock, and who is let in (protocols/trust and the daemon).
+ */
+
+import type { Connection, Stream } from '@libp2p/interface';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { createLibp2p } from 'libp2p';
+import { isShoalError, ShoalError } from '../base/errors.ts';
+import { parseAddress } from './addresses.ts';
+import { answer, ask } from './exchange.ts';
+import { checkSize } from './frames.ts';
+import { keyFromSeed, listenError } from './libp2p-node.ts';
+import { DOOR_LIMITS, type Door, type DoorInit, type DoorLimits, type Knock } from './mesh.ts';
+import { meshMuxer } from './muxer.ts';
+
+const KNOCK = '/shoal/knock/1';
+/** A knock, and one that is being refused. */
+const STREAMS_MAX = 2;
+/** The smallest that yamux knows. */
+const STREAM_WINDOW_BYTES = 256 << 10;
+
+/** @throws ShoalError E_PORT_IN_USE, E_BAD_INPUT for an address that cannot be listened on. Nothing stays open. */
+export async function createDoor(init: DoorInit): Promise<Door> {
+  const limits = { ...DOOR_LIMITS, ...init.limits };
+  const node = await createDoorNode(init.seed, init.listen, () => true, limits);
+  let knocks = 0;
+
+  const onKnock = async (stream: Stream, connection: Connection): Promise<void> => {
+    const from = connection.remotePeer.toString();
+    knocks++;
+    try {
+      await answer(stream, {
+        request_bytes_max: limits.knock_bytes_max,
+        answer_bytes_max: limits.answer_bytes_max,
+        timeout_ms: limits.timeout_ms,
+        handler: async (body, signal) => {
+          if (knocks > limits.knocks_max) throw new ShoalError('E_BUSY', 'too many knock at this door');
+          return await init.onKnock(from, body, signal);
+        },
+        onFailure: (error) => {
+          const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
+          init.log(expected ? 'info' : 'warn', 'a knock was not answered', {
+            peer: from,
+            error: expected ? error.message : String((error as Error)?.stack ?? error),
+          });
+        },
+      });
+    } finally {
+      knocks--;
+    }
+  };
+
+  node.addEventListener('connection:open', (event) => {
+    const connection = event.detail;
+    const timer = setTimeout(() => connection.abort(new Error('stayed too long')), limits.timeout_ms);
+    timer.unref();
+    connection.addEventListener('close', () => clearTimeout(timer), { once: true });
+  });
+  // One knock for each connection; the rest of the streams would only be ways around the limits.
+  await node.handle(KNOCK, (stream, connection) => void onKnock(stream, connection), {
+    maxInboundStreams: 1,
+  });
+  try {
+    await node.start();
+  } catch (cause) {
+    await node.stop();
+    throw listenError(init.listen, cause);
+  }
+  return {
+    addresses: () => node.getMultiaddrs().map((address) => address.toString()),
+    [Symbol.asyncDispose]: async () => {
+      await node.stop();
+    },
+  };
+}
+
+/**
+ * Addresses must end in /p2p/<id>: TLS proves that who answers has that key. A door that is busy or cannot be
+ * reached is passed over; what any other door says is the answer.
+ */
+export const knock: Knock = async (init, body) => {
+  checkSize('a knock', body, DOOR_LIMITS.knock_bytes_max);
+  const node = await createDoorNode(init.seed, [], () => false, DOOR_LIMITS);
+  let last: unknown = new Error('no address with a peer id');
+  try {
+    await node.start();
+    for (const text of init.addresses) {
+      const parsed = parseAddress(text);
+      if (parsed?.peer === undefined) continue;
+      const timeout = AbortSignal.timeout(DOOR_LIMITS.timeout_ms);
+      const signal = init.signal === undefined ? timeout : AbortSignal.any([init.signal, timeout]);
+      try {
+        const stream = await node.dialProtocol(parsed.address, KNOCK, { signal });
+        return await ask(stream, body, DOOR_LIMITS.answer_bytes_max, signal);
+      } catch (error) {
+        if (init.signal?.aborted)
+          throw new ShoalError('E_CANCELLED', 'given up by the caller', { cause: error });
+        if (isShoalError(error) && error.code !== 'E_BUSY' && error.code !== 'E_UNREACHABLE') throw error;
+        last = error;
+      }
+    }
+  } finally {
+    await node.stop();
+  }
+  if (isShoalError(last, 'E_BUSY')) throw last;
+  throw new ShoalError('E_UNREACHABLE', `nobody answers at ${init.addresses.join(', ')}`, { cause: last });
+};
+
+async function createDoorNode(
+  seed: Uint8Array,
+  listen: readonly string[],
+  denyDial: () => boolean,
+  limits: DoorLimits,
+) {
+  return await createLibp2p({
+    start: false,
+    privateKey: await keyFromSeed(seed),
+    addresses: { listen: [...listen] },
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [
+      meshMuxer({
+        maxInboundStreams: STREAMS_MAX,
+        streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES },
+      }),
+    ],
+    connectionGater: { denyDialPeer: denyDial, filterMultiaddrForPeer: () => false },
+    connectionManager: {
+      maxConnections: limits.connections_max,
+      maxIncomingPendingConnections: limits.knocks_max,
+      inboundConnectionThreshold: limits.inbound_per_second_max,
+      inboundUpgradeTimeout: limits.timeout_ms,
+      inboundStreamProtocolNegotiationTimeout: limits.timeout_ms,
+      resolvers: {},
+    },
+    connectionMonitor: { enabled: false },
+  });
+}

@@ -1,0 +1,143 @@
+/**
+ * The libp2p node of a mesh: which parts it has and how each is set. Not here: what travels (libp2p-mesh.ts) and
+ * the door's much smaller node (door.ts).
+ */
+import { createHash } from 'node:crypto';
+import { gossipsub } from '@chainsafe/libp2p-gossipsub';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { identify } from '@libp2p/identify';
+import type { PeerDiscovery, PeerInfo } from '@libp2p/interface';
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
+import { mdns } from '@libp2p/mdns';
+import { ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { createLibp2p } from 'libp2p';
+import { ShoalError } from '../base/errors.ts';
+import type { NodeId } from '../base/ids.ts';
+import type { MeshInit, MeshLimits } from './mesh.ts';
+import { meshMuxer } from './muxer.ts';
+
+/**
+ * Above 4 MB, which is what a paused stream may hold, yamux kills the stream. One window is also what a sender may
+ * have under way to a reader that does not read.
+ */
+const STREAM_WINDOW_BYTES_MAX = 2 << 20;
+/** Two for each of a thousand members, as when both sides dial at once. Members are never pruned. */
+const CONNECTIONS_MAX = 2048;
+/** New connections per second from one address, and handshakes at a time: a whole cluster may restart at once. */
+const INBOUND_PER_SECOND_MAX = 200;
+const INBOUND_PENDING_MAX = 256;
+/** An answer to IWANT carries many messages in one frame. */
+const GOSSIP_FRAME_BYTES_MAX = 16 << 20;
+/** What may wait for a slow peer; its gossip stream is reset beyond it, and anti-entropy repairs the loss. */
+const GOSSIP_OUTBOUND_BYTES_MAX = 32 << 20;
+const DHT_SELF_QUERY_INTERVAL_MS = 3_600_000;
+const MDNS_INTERVAL_MS = 60_000;
+
+export interface NodeHooks {
+  /** May this node dial that member now? */
+  readonly mayDial: (peer: NodeId) => boolean;
+  readonly onDiscovered: (peer: NodeId, addresses: readonly string[]) => void;
+}
+
+/** @param seed 32 bytes (RFC 8032). */
+export async function keyFromSeed(seed: Uint8Array) {
+  return await generateKeyPairFromSeed('Ed25519', seed);
+}
+
+/** What to tell of a node that failed to start. libp2p has the cause of it in the text of its error only. */
+export function listenError(listen: readonly string[], cause: unknown): ShoalError {
+  const where = listen.join(', ');
+  return String(cause).includes('EADDRINUSE')
+    ? new ShoalError('E_PORT_IN_USE', `one of ${where} is in use`, { cause })
+    : new ShoalError('E_BAD_INPUT', `cannot listen on ${where}`, { cause });
+}
+
+export function gossipTopic(cluster: string): string {
+  return `/shoal/${cluster}/gossip/1`;
+}
+
+/** @returns a node that is not started yet. */
+export async function createNode(init: MeshInit, limits: MeshLimits, hooks: NodeHooks) {
+  const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
+  return await createLibp2p({
+    start: false,
+    privateKey: await keyFromSeed(init.seed),
+    nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
+    addresses: { listen: [...init.listen] },
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
+    connectionGater: {
+      denyDialPeer: (peer) => isStranger(peer) || !hooks.mayDial(peer.toString()),
+      denyInboundEncryptedConnection: isStranger,
+      denyOutboundEncryptedConnection: isStranger,
+      filterMultiaddrForPeer: (peer) => !isStranger(peer),
+    },
+    connectionManager: {
+      maxConnections: CONNECTIONS_MAX,
+      inboundConnectionThreshold: INBOUND_PER_SECOND_MAX,
+      maxIncomingPendingConnections: INBOUND_PENDING_MAX,
+      addressDialTimeout: limits.dial_timeout_ms,
+      dialTimeout: limits.dial_timeout_ms,
+      addressSorter: () => 0,
+      resolvers: {},
+      // The DHT asks for one redial of its neighbours; `mayDial` refuses it. Membership redials, not libp2p.
+      reconnectRetries: 0,
+    },
+    // It would ping every connection every ten seconds. Membership probes its peers itself.
+    connectionMonitor: { enabled: false },
+    ...(init.mdns ? { peerDiscovery: [discovery(init.cluster, hooks)] } : {}),
+    services: {
+      identify: identify({ protocolPrefix: 'shoal' }),
+      ping: ping({ protocolPrefix: 'shoal' }),
+      dht: kadDHT({
+        protocol: `/shoal/${init.cluster}/kad/1`,
+        clientMode: false,
+        peerInfoMapper: passthroughMapper,
+        allowQueryWithZeroPeers: true,
+        querySelfInterval: DHT_SELF_QUERY_INTERVAL_MS,
+      }),
+      pubsub: gossipsub({
+        // Records are signed by their authors; signing each hop's message again would cost three times the CPU.
+        globalSignaturePolicy: 'StrictNoSign',
+        msgIdFn: (message) => createHash('sha256').update(message.data).digest(),
+        allowedTopics: [gossipTopic(init.cluster)],
+        fallbackToFloodsub: false,
+        floodPublish: true,
+        emitSelf: false,
+        doPX: false,
+        tagMeshPeers: false,
+        allowPublishToZeroTopicPeers: true,
+        ignoreDuplicatePublishError: true,
+        maxInboundDataLength: GOSSIP_FRAME_BYTES_MAX,
+        maxOutboundBufferSize: GOSSIP_OUTBOUND_BYTES_MAX,
+        // Members are known by their keys; many of them may share one address.
+        scoreParams: { IPColocationFactorWeight: 0 },
+      }),
+    },
+  });
+}
+
+export type MeshNode = Awaited<ReturnType<typeof createNode>>;
+
+/** mDNS, heard by us alone: libp2p would mix what it finds with what the DHT finds. */
+function discovery(
+  cluster: string,
+  hooks: NodeHooks,
+): (components: Parameters<ReturnType<typeof mdns>>[0]) => PeerDiscovery {
+  return (components) => {
+    const service = mdns({
+      serviceTag: `_shoal-${cluster.slice(0, 8)}._udp.local`,
+      interval: MDNS_INTERVAL_MS,
+    })(components);
+    service.addEventListener('peer', (event: CustomEvent<PeerInfo>) => {
+      hooks.onDiscovered(
+        event.detail.id.toString(),
+        event.detail.multiaddrs.map((address) => address.toString()),
+      );
+    });
+    return service;
+  };
+}

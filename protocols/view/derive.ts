@@ -1,0 +1,128 @@
+/** Derives the view from the ledger, one kind at a time: only kinds with changed records are derived again. */
+import type { Digest, NodeId } from '../base/ids.ts';
+import type { AllocationBody, ImageBody, Intent, RecordKind } from '../base/records.ts';
+import { type WorkloadName, workloadName } from '../base/workload.ts';
+import type { Ledger } from '../ledger/ledger.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import type { Authority } from '../trust/authority.ts';
+import { bodyOf } from './bodies.ts';
+import type { ClusterView, MemberStatus, MemberView, WorkloadView } from './view.ts';
+
+export interface ViewSource {
+  readonly ledger: Ledger;
+  readonly authority: Authority;
+  readonly self: NodeId;
+  /** As membership holds it now. */
+  readonly status: (member: NodeId) => MemberStatus;
+}
+
+/** @param dirty kinds whose records changed since `before`; `member` also when a status changed. */
+export function deriveView(
+  source: ViewSource,
+  before: ClusterView | undefined,
+  dirty: ReadonlySet<string>,
+): ClusterView {
+  // A grant or a revocation may change what counts everywhere.
+  const all = before === undefined || dirty.has('grant') || dirty.has('revoke');
+  const changed = (...kinds: RecordKind[]) => all || kinds.some((kind) => dirty.has(kind));
+  const kept = all ? undefined : before;
+  return {
+    self: source.self,
+    members: kept && !changed('member', 'intent', 'verdict') ? kept.members : deriveMembers(source),
+    workloads: kept && !changed('workload') ? kept.workloads : deriveWorkloads(source),
+    allocations: kept && !changed('alloc') ? kept.allocations : deriveAllocations(source),
+    images: kept && !changed('image') ? kept.images : deriveImages(source),
+    tags: kept && !changed('tag') ? kept.tags : deriveTags(source),
+  };
+}
+
+function* winners(
+  source: ViewSource,
+  kind: RecordKind,
+): IterableIterator<[string, LedgerRecord, readonly LedgerRecord[]]> {
+  for (const [key, siblings] of source.ledger.ofKind(kind)) {
+    const counting = siblings.filter((record) => source.authority.counts(record));
+    const winner = counting[0];
+    if (winner !== undefined && winner.body !== null) yield [key, winner, counting.slice(1)];
+  }
+}
+
+function deriveMembers(source: ViewSource): Map<NodeId, MemberView> {
+  const intents = new Map<NodeId, Intent>();
+  for (const [node, record] of winners(source, 'intent')) {
+    const body = bodyOf('intent', record);
+    if (body !== undefined) intents.set(node, body.intent);
+  }
+  const members = new Map<NodeId, MemberView>();
+  for (const [id, record] of winners(source, 'member')) {
+    const body = bodyOf('member', record);
+    const roles = source.authority.roles(id);
+    if (body === undefined || !roles.has('member')) continue;
+    members.set(id, {
+      ...body,
+      labels: { ...body.labels, name: body.name },
+      id,
+      status: source.status(id),
+      intent: intents.get(id) ?? 'active',
+      worker: roles.has('worker'),
+    });
+  }
+  return members;
+}
+
+function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
+  const workloads = new Map<WorkloadName, WorkloadView>();
+  for (const [key, record, others] of winners(source, 'workload')) {
+    const body = bodyOf('workload', record);
+    if (body === undefined || key !== workloadName(body.spec.namespace, body.spec.name)) continue;
+    workloads.set(key as WorkloadName, {
+      namespace: body.spec.namespace,
+      name: body.spec.name,
+      generation: record.generation,
+      revision: record.digest,
+      stopped: body.stopped,
+      spec: body.spec,
+      author: record.author,
+      written_ms: record.hlc.ms,
+      siblings: others.map((other) => ({
+        author: other.author,
+        generation: other.generation,
+        spec: bodyOf('workload', other)?.spec ?? null,
+      })),
+    });
+  }
+  return workloads;
+}
+
+function deriveAllocations(source: ViewSource): AllocationBody[] {
+  const allocations: AllocationBody[] = [];
+  for (const [key, record] of winners(source, 'alloc')) {
+    const body = bodyOf('alloc', record);
+    if (body !== undefined && key === `${record.author}/${body.namespace}/${body.workload}/${body.index}`) {
+      allocations.push(body);
+    }
+  }
+  return allocations;
+}
+
+function deriveImages(source: ViewSource): Map<Digest, ImageBody & { author: NodeId; authors: NodeId[] }> {
+  const images = new Map<Digest, ImageBody & { author: NodeId; authors: NodeId[] }>();
+  for (const [key, record, others] of winners(source, 'image')) {
+    const all = [record, ...others];
+    // Content-addressed: whoever imported it, the smallest author's record stands for all.
+    const first = all.reduce((least, other) => (other.author < least.author ? other : least));
+    const body = bodyOf('image', first);
+    if (body === undefined || key !== body.manifest.digest) continue;
+    images.set(key as Digest, { ...body, author: first.author, authors: all.map((other) => other.author) });
+  }
+  return images;
+}
+
+function deriveTags(source: ViewSource): Map<string, Digest> {
+  const tags = new Map<string, Digest>();
+  for (const [name, record] of winners(source, 'tag')) {
+    const body = bodyOf('tag', record);
+    if (body !== undefined) tags.set(name, body.digest);
+  }
+  return tags;
+}

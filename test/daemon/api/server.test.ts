@@ -1,0 +1,108 @@
+/** The socket file: who may use it, and whose it is. */
+import { chmod, lstat, mkdir, rename, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import path from 'node:path';
+import t from 'tap';
+import { ApiClient } from '../../../daemon/api/client.ts';
+import { createApiServer } from '../../../daemon/api/server.ts';
+import { silentLog } from '../../../daemon/log.ts';
+import { apiFixture, temporaryDirectory } from './api-fixture.ts';
+import { fakeBackend } from './fake-backend.ts';
+
+const init = (socket: string) => ({ backend: fakeBackend(), socket, log: silentLog });
+
+t.test('only the owner may connect when the host lacks the group', async (t) => {
+  const socket = path.join(await temporaryDirectory(t), 'deep', 's.sock');
+  const server = await createApiServer({ ...init(socket), group: 'no-such-group' });
+  t.teardown(() => server.close());
+  t.equal((await lstat(socket)).mode & 0o777, 0o600);
+});
+
+t.test('a group that the user has may connect', async (t) => {
+  const skip = process.getuid?.() !== 0 && 'needs root: hands the socket to another group';
+  t.test('mode 0660', { skip }, async (t) => {
+    const socket = path.join(await temporaryDirectory(t), 's.sock');
+    const server = await createApiServer({ ...init(socket), group: 'daemon' });
+    t.teardown(() => server.close());
+    const { mode, gid } = await lstat(socket);
+    t.equal(mode & 0o777, 0o660);
+    t.not(gid, 0);
+  });
+});
+
+t.test('the socket file goes away with the server, twice closed', async (t) => {
+  const { server, socket } = await apiFixture(t);
+  await server.close();
+  await server.close();
+  await t.rejects(lstat(socket), { code: 'ENOENT' });
+});
+
+t.test('a live daemon keeps its socket', async (t) => {
+  const { socket, client } = await apiFixture(t);
+  await t.rejects(createApiServer(init(socket)), { code: 'E_SOCKET_IN_USE' });
+  t.equal((await client.version()).api, 'v1');
+});
+
+t.test('the socket file of a dead daemon is replaced', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const socket = path.join(directory, 's.sock');
+  const dead = createServer();
+  await new Promise<void>((resolve) => dead.listen(`${socket}.old`, resolve));
+  await rename(`${socket}.old`, socket);
+  await new Promise((resolve) => dead.close(resolve));
+  t.ok((await lstat(socket)).isSocket());
+  const server = await createApiServer(init(socket));
+  t.teardown(() => server.close());
+  t.equal((await new ApiClient(socket).version()).api, 'v1');
+});
+
+t.test('a file that is no socket is left alone', async (t) => {
+  const socket = path.join(await temporaryDirectory(t), 's.sock');
+  await writeFile(socket, 'precious');
+  await t.rejects(createApiServer(init(socket)), { code: 'E_SOCKET_IN_USE' });
+  t.ok((await lstat(socket)).isFile());
+});
+
+t.test('a server does not remove a socket that has replaced its own', async (t) => {
+  const { server, socket } = await apiFixture(t);
+  await rename(socket, `${socket}.moved`);
+  const other = await createApiServer(init(socket));
+  t.teardown(() => other.close());
+  await server.close();
+  t.equal((await new ApiClient(socket).version()).api, 'v1');
+});
+
+t.test('a path that is too long says so', async (t) => {
+  const socket = path.join(await temporaryDirectory(t), 'x'.repeat(120));
+  await t.rejects(createApiServer(init(socket)), { code: 'E_USAGE' });
+});
+
+t.test('a socket that nobody listens on, or no socket, is E_NO_DAEMON', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await t.rejects(new ApiClient(path.join(directory, 'none')).version(), { code: 'E_NO_DAEMON' });
+  await writeFile(path.join(directory, 'file'), '');
+  await t.rejects(new ApiClient(path.join(directory, 'file')).version(), { code: 'E_NO_DAEMON' });
+});
+
+const isRoot = process.getuid?.() === 0;
+t.test(
+  'a directory that may not be written is E_SOCKET_DENIED',
+  { skip: isRoot && 'root may write anywhere' },
+  async (t) => {
+    const directory = path.join(await temporaryDirectory(t), 'closed');
+    await mkdir(directory);
+    await chmod(directory, 0o500);
+    await t.rejects(createApiServer(init(path.join(directory, 's.sock'))), { code: 'E_SOCKET_DENIED' });
+  },
+);
+
+t.test('something else that answers on the socket is not taken for a daemon', async (t) => {
+  const socket = path.join(await temporaryDirectory(t), 's.sock');
+  const other = createServer((connection) => {
+    connection.on('error', () => {});
+    connection.end('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello');
+  });
+  await new Promise<void>((resolve) => other.listen(socket, resolve));
+  t.teardown(() => other.close());
+  await t.rejects(new ApiClient(socket).version(), { code: 'E_MALFORMED' });
+});

@@ -1,0 +1,120 @@
+/** Clusters of ledger machines for tests: real keys from fixed seeds, a hand-driven clock, messages as a list. */
+import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { KeyId } from '../../../protocols/base/ids.ts';
+import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+
+export const NOW = 1_800_000_000_000;
+
+export function testSigner(number: number): Signer {
+  const seed = new Uint8Array(32);
+  new DataView(seed.buffer).setUint32(0, number + 1);
+  return signerFromSeed(seed);
+}
+
+export const operator = testSigner(1000);
+
+export const genesis: LedgerRecord = sealGenesis(
+  { name: 'test', operators: [operator.id], range: '10.210.0.0/16', nonce: '00'.repeat(16) },
+  operator,
+  nodeCrypto,
+  NOW,
+);
+
+export function env(now = NOW) {
+  return { now, random: () => 0.5 };
+}
+
+export function newNode(signer: Signer, ...others: Signer[]): TestNode {
+  return {
+    signer,
+    machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, ...others] }),
+  };
+}
+
+export function memberGrant(subject: KeyId, changes: Partial<GrantBody> = {}): GrantBody {
+  return {
+    subject,
+    roles: ['member', 'worker', 'deployer'],
+    admits: [],
+    parent: null,
+    notAfter_ms: null,
+    uses: null,
+    ...changes,
+  };
+}
+
+/** Writes and returns the record; the effects are dropped. */
+export function write(
+  machine: LedgerMachine,
+  author: KeyId,
+  recordKind: string,
+  key: string,
+  body: unknown,
+  now = NOW,
+): LedgerRecord {
+  const effects = machine.handle({ kind: 'write', author, recordKind, key, body }, env(now));
+  const written = effects.find((effect) => effect.kind === 'written');
+  if (written === undefined) throw new Error('nothing was written');
+  return written.record;
+}
+
+export interface TestNode {
+  readonly signer: Signer;
+  readonly machine: LedgerMachine;
+}
+
+/** `count` nodes that know one another's grants. */
+export function cluster(count: number): TestNode[] {
+  const nodes = Array.from({ length: count }, (_, number) => {
+    const signer = testSigner(number);
+    return number === 0 ? newNode(signer, operator) : newNode(signer);
+  });
+  const grants = nodes.map(({ signer }) =>
+    write(
+      nodes[0]!.machine,
+      operator.id,
+      'grant',
+      recordKey.grant(signer.id, operator.id),
+      memberGrant(signer.id),
+    ),
+  );
+  for (const { machine } of nodes) introduce(machine, grants);
+  return nodes;
+}
+
+export function introduce(
+  machine: LedgerMachine,
+  records: readonly LedgerRecord[],
+  now = NOW,
+): LedgerEffect[] {
+  return machine.handle({ kind: 'introduce', envelopes: records.map((record) => record.bytes) }, env(now));
+}
+
+export function rejections(effects: readonly LedgerEffect[]): string[] {
+  return effects.flatMap((effect) => (effect.kind === 'rejected' ? [effect.reason] : []));
+}
+
+/** Runs anti-entropy between two nodes until neither has more to say. @returns bytes and messages that it took. */
+export function exchange(a: TestNode, b: TestNode): { bytes: number; messages: number } {
+  const queue: { from: TestNode; to: TestNode; body: Uint8Array }[] = [];
+  const collect = (from: TestNode, effects: readonly LedgerEffect[]) => {
+    const to = from === a ? b : a;
+    for (const effect of effects) if (effect.kind === 'send') queue.push({ from, to, body: effect.body });
+  };
+  collect(a, a.machine.handle({ kind: 'connected', peer: b.signer.id }, env()));
+  collect(b, b.machine.handle({ kind: 'connected', peer: a.signer.id }, env()));
+  const spent = { bytes: 0, messages: 0 };
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    if (spent.messages > 1000) throw new Error('anti-entropy does not end');
+    spent.bytes += next.body.byteLength;
+    spent.messages += 1;
+    collect(
+      next.to,
+      next.to.machine.handle({ kind: 'message', from: next.from.signer.id, body: next.body }, env()),
+    );
+  }
+  return spent;
+}

@@ -1,0 +1,124 @@
+/** Laws of the merge: whatever the order, the doubling and the path of delivery, equal records give equal ledgers. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { cluster, exchange, introduce, NOW, newNode, testSigner, write } from './fixtures.ts';
+
+const NODES = 3;
+
+/** A node writes or deletes one of a few keys, or hears from another; concurrent writes are common. */
+const step = fc.oneof(
+  fc.record({
+    op: fc.constant('write' as const),
+    node: fc.nat(NODES - 1),
+    key: fc.nat(3),
+    body: fc.option(fc.nat(9)),
+  }),
+  fc.record({ op: fc.constant('sync' as const), node: fc.nat(NODES - 1), other: fc.nat(NODES - 1) }),
+);
+
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+function run(steps: readonly Step[]) {
+  const nodes = cluster(NODES);
+  const records: LedgerRecord[] = [];
+  let now = NOW;
+  for (const each of steps) {
+    now += 1;
+    const { machine, signer } = nodes[each.node]!;
+    if (each.op === 'sync') {
+      exchange(nodes[each.node]!, nodes[each.other]!);
+    } else {
+      const body = each.body === null ? null : { digest: `sha256:${String(each.body).padStart(64, '0')}` };
+      records.push(write(machine, signer.id, 'tag', `app:${each.key}`, body, now));
+    }
+  }
+  return { nodes, records };
+}
+
+function snapshot(machine: LedgerMachine): string[] {
+  return [...machine.ledger.digests()].sort();
+}
+
+t.test('merge is commutative, associative and idempotent', async (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), fc.infiniteStream(fc.nat()), (steps, dice) => {
+      const { nodes, records } = run(steps);
+      const [, first] = cluster(NODES);
+      const [, second] = cluster(NODES);
+      for (const record of records) introduce(first!.machine, [record]);
+      const shuffled = records
+        .flatMap((record) => [record, record])
+        .map((record) => ({ record, at: dice.next().value }))
+        .sort((a, b) => a.at - b.at);
+      for (const { record } of shuffled) introduce(second!.machine, [record]);
+      for (let round = 0; round < NODES; round += 1) {
+        for (const node of nodes) exchange(node, nodes[0]!);
+      }
+      const expected = snapshot(first!.machine);
+      return [second!.machine, ...nodes.map(({ machine }) => machine)].every(
+        (machine) =>
+          machine.ledger.hash === first!.machine.ledger.hash &&
+          JSON.stringify(snapshot(machine)) === JSON.stringify(expected),
+      );
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test('a write replaces what its author had seen, and nothing that it had not', async (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+      const { nodes, records } = run(steps);
+      for (let round = 0; round < NODES; round += 1) {
+        for (const node of nodes) exchange(node, nodes[0]!);
+      }
+      const replaced = (record: LedgerRecord) =>
+        records.some(
+          (later) =>
+            later.key === record.key &&
+            later !== record &&
+            ((later.author === record.author && later.seq > record.seq) ||
+              later.context.some(({ author, seq }) => author === record.author && seq >= record.seq)),
+        );
+      return records.every(
+        (record) => (nodes[0]!.machine.ledger.byDigest(record.digest) !== undefined) === !replaced(record),
+      );
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test('siblings stay until somebody who saw them writes, and all nodes name one winner', async (t) => {
+  const [a, b] = cluster(2);
+  const first = { digest: `sha256:${'1'.repeat(64)}` };
+  const second = { digest: `sha256:${'2'.repeat(64)}` };
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', first);
+  write(b!.machine, b!.signer.id, 'tag', 'app:1', second, NOW + 5);
+  exchange(a!, b!);
+  for (const { machine } of [a!, b!]) {
+    t.equal(machine.ledger.siblings('tag', 'app:1').length, 2, 'both are kept');
+    t.same(machine.ledger.get('tag', 'app:1')?.body, second, 'the later one wins');
+  }
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', first, NOW + 9);
+  exchange(a!, b!);
+  t.equal(b!.machine.ledger.siblings('tag', 'app:1').length, 1, 'one that saw both settles it');
+});
+
+t.test('a deletion wins over what it saw and a late copy does not come back', async (t) => {
+  const [a, b] = cluster(2);
+  const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', { digest: `sha256:${'1'.repeat(64)}` });
+  exchange(a!, b!);
+  write(b!.machine, b!.signer.id, 'tag', 'app:1', null, NOW + 1);
+  introduce(b!.machine, [record]);
+  exchange(a!, b!);
+  introduce(a!.machine, [record]);
+  t.equal(a!.machine.ledger.get('tag', 'app:1'), undefined);
+  t.equal(b!.machine.ledger.get('tag', 'app:1'), undefined);
+  const late = newNode(testSigner(7));
+  introduce(late.machine, [...b!.machine.ledger.records(), record]);
+  t.equal(late.machine.ledger.get('tag', 'app:1'), undefined, 'not even where the deletion came first');
+});

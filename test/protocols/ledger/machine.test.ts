@@ -1,0 +1,250 @@
+/** The ledger's core at its boundary: what it takes, what it refuses and why, what it persists, what it sends. */
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
+import { encode } from '../../../protocols/base/codec.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
+import { LEDGER_DEFAULTS, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import {
+  type LedgerRecord,
+  RECORD_BYTES_MAX,
+  sealRecord,
+  streamId,
+} from '../../../protocols/ledger/record.ts';
+import { encodeGossip } from '../../../protocols/ledger/sync.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  rejections,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+
+function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer = testSigner(0)): LedgerRecord {
+  return sealRecord({ ...record, ...changes }, changes.body ?? record.body, signer, nodeCrypto);
+}
+
+t.test('a write is persisted before it is answered and gossiped', async (t) => {
+  const [a] = cluster(1);
+  const event = { kind: 'write', author: a!.signer.id, recordKind: 'tag', key: 'app:1', body: TAG } as const;
+  // The grants of the fixture may be waiting to be gossiped.
+  a!.machine.handle({ kind: 'timer', token: 'flush' }, env());
+  const effects = a!.machine.handle(event, env());
+  t.same(
+    effects.map(({ kind }) => kind),
+    ['persist', 'written', 'changed', 'schedule'],
+  );
+  const published = a!.machine.handle({ kind: 'timer', token: 'flush' }, env());
+  t.same(
+    published.map(({ kind }) => kind),
+    ['publish'],
+  );
+});
+
+t.test('an idle exchange between equal ledgers is one message', async (t) => {
+  const [a, b] = cluster(2);
+  exchange(a!, b!);
+  const { messages, bytes } = exchange(a!, b!);
+  t.equal(messages, 1);
+  t.ok(bytes < 128);
+});
+
+t.test('repair costs about the size of the difference', async (t) => {
+  const [a, b] = cluster(2);
+  for (let number = 0; number < 500; number += 1)
+    write(a!.machine, a!.signer.id, 'tag', `app:${number}`, TAG);
+  exchange(a!, b!);
+  const difference = Array.from({ length: 20 }, (_, number) =>
+    write(a!.machine, a!.signer.id, 'tag', `new:${number}`, TAG),
+  );
+  const size = difference.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  const { bytes } = exchange(a!, b!);
+  t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+  t.ok(bytes < size * 2, `${bytes} bytes for a difference of ${size}`);
+});
+
+t.test('replaced records are not sent, and their numbers are accounted for', async (t) => {
+  const [a, b] = cluster(2);
+  for (let number = 0; number < 100; number += 1)
+    write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG, NOW + number);
+  exchange(a!, b!);
+  t.equal(b!.machine.ledger.seen.high(streamId(a!.signer.id, 0)), 100);
+  t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+});
+
+t.test('a large repair goes in bounded messages', async (t) => {
+  const [a, b] = cluster(2);
+  for (let number = 0; number < 60; number += 1) {
+    write(a!.machine, a!.signer.id, 'unheard-of', `key:${number}`, { text: 'x'.repeat(30_000) });
+  }
+  const { messages } = exchange(a!, b!);
+  t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+  t.ok(messages >= 8, `${messages} messages`);
+  t.equal(
+    b!.machine.ledger.siblings('unheard-of', 'key:7').length,
+    1,
+    'an unknown kind is kept and forwarded',
+  );
+});
+
+t.test('each refusal has its reason and changes nothing', async (t) => {
+  const [a, b] = cluster(2);
+  const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  const before = b!.machine.ledger.hash;
+  const flipped = record.bytes.slice();
+  flipped[flipped.length - 1]! ^= 1;
+  const stranger = testSigner(77);
+  const otherGenesis = sealGenesis(
+    { ...(genesis.body as object), name: 'other' } as never,
+    operator,
+    nodeCrypto,
+    NOW,
+  );
+  const cases: [string, string, LedgerRecord | { bytes: Uint8Array }][] = [
+    ['garbage', 'malformed', { bytes: Uint8Array.of(1, 2, 3) }],
+    ['one envelope over the limit', 'malformed', { bytes: new Uint8Array(RECORD_BYTES_MAX + 1) }],
+    ['a flipped bit in the signature', 'bad-signature', { bytes: flipped }],
+    ['another cluster', 'other-cluster', forged(record, { cluster: otherGenesis.digest })],
+    ['a foreign genesis', 'other-cluster', otherGenesis],
+    ['a stranger', 'unknown-author', forged(record, { author: stranger.id }, stranger)],
+    [
+      'the key of another owner',
+      'not-allowed',
+      forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }),
+    ],
+    [
+      'a grant by one who may not',
+      'not-allowed',
+      forged(record, {
+        kind: 'grant',
+        key: `${stranger.id}/${a!.signer.id}`,
+        seq: 9,
+        body: memberGrant(stranger.id),
+      }),
+    ],
+    [
+      'a stamp far ahead',
+      'from-the-future',
+      forged(record, { hlc: { ms: NOW + HLC_AHEAD_MS_MAX + 1, n: 0 }, seq: 9 }),
+    ],
+  ];
+  for (const [name, reason, bad] of cases) {
+    t.same(rejections(introduce(b!.machine, [bad as LedgerRecord])), [reason], name);
+  }
+  t.equal(b!.machine.ledger.hash, before);
+  t.same(rejections(b!.machine.handle({ kind: 'gossip', from: 'x', body: encode(['?']) }, env())), [
+    'malformed',
+  ]);
+  t.same(rejections(b!.machine.handle({ kind: 'message', from: 'x', body: encode([1, 'z']) }, env())), [
+    'malformed',
+  ]);
+  t.same(rejections(introduce(b!.machine, [record])), [], 'the true one is taken after all that');
+});
+
+/** A node whose grant node 0 wrote, and node 1 has not heard of. */
+function newcomer(founder: TestNode, number: number) {
+  const signer = testSigner(number);
+  const key = recordKey.grant(signer.id, operator.id);
+  const grant = write(founder.machine, operator.id, 'grant', key, memberGrant(signer.id));
+  const node = newNode(signer);
+  introduce(node.machine, [grant]);
+  return { node, grant };
+}
+
+t.test('records that come before the grant of their author wait for it', async (t) => {
+  const [a, b] = cluster(2);
+  const { node, grant } = newcomer(a!, 5);
+  const tag = write(node.machine, node.signer.id, 'tag', 'app:1', TAG);
+  t.same(rejections(introduce(b!.machine, [tag])), ['unknown-author']);
+  t.same(rejections(introduce(b!.machine, [grant])), []);
+  t.same(b!.machine.ledger.get('tag', 'app:1')?.body, TAG);
+});
+
+t.test('records that wait for a grant are capped', async (t) => {
+  const [a, b] = cluster(2);
+  const { node, grant } = newcomer(a!, 6);
+  const tags = Array.from({ length: LEDGER_DEFAULTS.pending_records_max + 10 }, (_, number) =>
+    write(node.machine, node.signer.id, 'tag', `app:${number}`, TAG),
+  );
+  introduce(b!.machine, tags);
+  introduce(b!.machine, [grant]);
+  t.equal([...b!.machine.ledger.ofKind('tag')].length, LEDGER_DEFAULTS.pending_records_max);
+  for (let round = 0; round < 2; round += 1) for (const other of [a!, node]) exchange(b!, other);
+  t.equal(b!.machine.ledger.hash, node.machine.ledger.hash, 'anti-entropy brings the rest');
+});
+
+t.test('a ledger restored from what was persisted is the same, and numbers go on', async (t) => {
+  const [a] = cluster(1);
+  const disk = new Map<string, LedgerRecord>(
+    [...a!.machine.ledger.records()].map((record) => [record.digest, record]),
+  );
+  const streams = new Map([...a!.machine.ledger.seen.entries()]);
+  for (const key of ['app:1', 'app:1', 'app:2']) {
+    const effects = a!.machine.handle(
+      { kind: 'write', author: a!.signer.id, recordKind: 'tag', key, body: TAG },
+      env(),
+    );
+    for (const effect of effects) {
+      if (effect.kind !== 'persist') continue;
+      for (const record of effect.put) disk.set(record.digest, record);
+      for (const record of effect.remove) disk.delete(record.digest);
+      for (const [stream, high] of effect.streams) streams.set(stream, high);
+    }
+  }
+  const again = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [a!.signer],
+    stored: { records: disk.values(), streams },
+  });
+  t.equal(again.ledger.hash, a!.machine.ledger.hash);
+  t.equal(write(again, a!.signer.id, 'tag', 'app:3', TAG).seq, 4);
+});
+
+t.test(
+  'a node on an old disk notices its own future and takes a new epoch before it writes over it',
+  async (t) => {
+    const [a, b] = cluster(2);
+    write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+    exchange(a!, b!);
+    const old = newNode(a!.signer);
+    exchange(old, b!);
+    const record = write(old.machine, a!.signer.id, 'tag', 'app:2', TAG);
+    t.equal(record.epoch, 1);
+    t.same(rejections(introduce(b!.machine, [record])), []);
+    const effects = introduce(b!.machine, [write(old.machine, a!.signer.id, 'tag', 'app:3', TAG)]);
+    t.notOk(effects.some(({ kind }) => kind === 'equivocation'));
+  },
+);
+
+t.test('two records with one number are evidence, and every node keeps the same one', async (t) => {
+  const [a, b, c] = cluster(3);
+  const one = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  const twin = forged(one, { hlc: { ms: NOW + 1, n: 0 } });
+  const seen = [b!, c!].map(({ machine }, order) => {
+    const records = order === 0 ? [one, twin] : [twin, one];
+    return records.flatMap((record) => introduce(machine, [record]));
+  });
+  for (const effects of seen)
+    t.ok(effects.some((effect) => effect.kind === 'equivocation' && effect.author === a!.signer.id));
+  t.equal(b!.machine.ledger.hash, c!.machine.ledger.hash);
+});
+
+t.test('gossip and anti-entropy carry the same records', async (t) => {
+  const [a, b] = cluster(2);
+  const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  b!.machine.handle({ kind: 'gossip', from: a!.signer.id, body: encodeGossip([record.bytes]) }, env());
+  t.equal(b!.machine.ledger.byDigest(record.digest)?.digest, record.digest);
+  exchange(a!, b!);
+  t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+});

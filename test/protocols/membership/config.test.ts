@@ -1,0 +1,14 @@
+import t from 'tap';
+import { assertConfig, LAN, WAN } from '../../../protocols/membership/config.ts';
+
+t.test('presets agree with themselves', async (t) => {
+  t.equal(assertConfig(LAN), LAN);
+  t.equal(assertConfig(WAN), WAN);
+});
+
+t.test('settings that contradict one another are refused', async (t) => {
+  t.throws(() => assertConfig({ ...LAN, probe_timeout_ms: 900 }), RangeError);
+  t.throws(() => assertConfig({ ...LAN, watchers_count: 0 }), RangeError);
+  t.throws(() => assertConfig({ ...LAN, suspicionConfirmed_ms: 5000 }), RangeError);
+  t.throws(() => assertConfig({ ...LAN, redialFirst_ms: 60_000 }), RangeError);
+});

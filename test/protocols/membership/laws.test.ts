@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { type MembershipEvent, memberStatus } from '../../../protocols/membership/membership.ts';
+import { encodeMessage, type Message } from '../../../protocols/membership/messages.ts';
+import { watchersOf } from '../../../protocols/membership/votes.ts';
+import { Machine } from './harness.ts';
+
+const IDS = ['a', 'b', 'c', 'd', 'e', 'f', 'stranger'];
+const id = fc.constantFrom(...IDS);
+const small = fc.nat(6);
+const message: fc.Arbitrary<Message> = fc.oneof(
+  fc.record({ type: fc.constant('ping' as const), seq: small, suspected: fc.option(small) }),
+  fc.record({ type: fc.constant('ack' as const), seq: fc.nat(40), incarnation: small }),
+  fc.record({ type: fc.constant('request' as const), seq: small, subject: id, suspected: fc.option(small) }),
+  fc.record({ type: fc.constant('relayed' as const), seq: fc.nat(40), subject: id, incarnation: small }),
+  fc.record({ type: fc.constant('nack' as const), seq: fc.nat(40), subject: id }),
+  fc.record({ type: fc.constant('suspect' as const), subject: id, incarnation: small }),
+);
+const event: fc.Arbitrary<MembershipEvent> = fc.oneof(
+  fc.constant({ kind: 'start' as const }),
+  fc.uniqueArray(fc.tuple(id, small), { selector: ([name]) => name }).map((entries) => ({
+    kind: 'members' as const,
+    members: new Map(entries.map(([name, incarnation]) => [name, { incarnation }])),
+  })),
+  fc.record({ kind: fc.constantFrom('connected' as const, 'disconnected' as const), peer: id }),
+  fc.record({
+    kind: fc.constant('message' as const),
+    from: id,
+    body: fc.oneof(message.map(encodeMessage), fc.uint8Array({ maxLength: 40 })),
+  }),
+  fc.record({ kind: fc.constant('timer' as const), token: fc.nat(100) }),
+  fc.record({
+    kind: fc.constant('verdict' as const),
+    watcher: id,
+    subject: id,
+    incarnation: small,
+    verdict: fc.constantFrom('alive' as const, 'failed' as const),
+  }),
+);
+/** An event, or time that goes by, forwards or (a clock set back) backwards. */
+const step = fc.oneof(
+  { weight: 4, arbitrary: event },
+  { weight: 1, arbitrary: fc.integer({ min: -500, max: 5000 }) },
+);
+
+function play(steps: readonly (MembershipEvent | number)[], check?: (machine: Machine) => void): Machine {
+  const machine = new Machine('a');
+  for (const next of steps) {
+    if (typeof next !== 'number') machine.give(next);
+    else if (next >= 0) machine.pass(next);
+    else machine.now += next;
+    check?.(machine);
+  }
+  return machine;
+}
+
+t.test('no interleaving of events throws, and what is kept stays bounded', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const { state } = play(steps);
+      const members_count = state.members.size;
+      const timers_max = 4 * members_count + MEMBERSHIP_LIMITS.relays_max + 1;
+      assert.ok(state.timers.size <= timers_max);
+      assert.ok(state.health >= 0 && state.health <= state.config.health_max);
+      assert.ok(members_count <= IDS.length);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test('after every event the state agrees with itself', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      play(steps, ({ state }) => {
+        const doubted = [...state.doubted].every((name) => state.members.has(name));
+        const alive = [...state.members.values()].every(
+          (member) => (member.status === 'alive') === !state.doubted.has(member.id),
+        );
+        const failed = [...state.members.values()].every(
+          (member) => (member.status === 'failed') === state.failed.has(member.id),
+        );
+        const watchers = [...state.members.keys()].every((name) => !watchersOf(state, name).includes(name));
+        assert.ok(doubted && alive && failed && watchers);
+        for (const timer of state.timers.values()) {
+          assert.ok(!('id' in timer) || state.members.has(timer.id), 'a timer of nobody');
+        }
+      });
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test('stale and unknown timers have no effect', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), fc.nat(1000), (steps, token) => {
+      const machine = play(steps);
+      if (machine.state.timers.has(token)) return;
+      assert.deepEqual(machine.give({ kind: 'timer', token }), []);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+t.test('equal events give equal effects', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      assert.deepEqual(play(steps).effects, play(steps).effects);
+    }),
+    { numRuns: 30 },
+  );
+});
+
+t.test('status effects tell the status that is held', async () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const machine = play(steps);
+      const told = new Map(machine.of('status').map(({ member, status }) => [member, status]));
+      for (const [name, status] of told) {
+        const held = memberStatus(machine.state, name);
+        // One that left and came back starts alive anew.
+        if (held !== undefined && held !== 'alive' && held !== status)
+          t.fail(`${name}: ${status}, held ${held}`);
+      }
+    }),
+    { numRuns: 100 },
+  );
+});

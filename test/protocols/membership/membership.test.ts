@@ -1,0 +1,321 @@
+import t from 'tap';
+import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { memberStatus } from '../../../protocols/membership/membership.ts';
+import { isRanked } from '../../../protocols/membership/rendezvous.ts';
+import { Machine } from './harness.ts';
+
+const FAILED_B = { kind: 'verdict', subject: 'b', incarnation: 1, verdict: 'failed' } as const;
+
+t.test('a member that answers stays alive', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  for (let round = 0; round < 20; round += 1) {
+    for (const { to, message } of a.sent()) {
+      if (message.type === 'ping') a.hear(to, { type: 'ack', seq: message.seq, incarnation: 1 });
+    }
+    a.effects = [];
+    a.pass(250);
+  }
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  t.same(a.of('verdict'), []);
+  t.equal(a.state.health, 0);
+});
+
+t.test('a closed connection starts suspicion and a redial at once', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.now += 1000;
+  const effects = a.give({ kind: 'disconnected', peer: 'b' });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  t.ok(effects.some((effect) => effect.kind === 'connect' && effect.peer === 'b'));
+});
+
+t.test('a suspicion without an answer ends in a verdict within its time', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(1100);
+  t.same(a.of('verdict'), []);
+  a.pass(150);
+  t.match(a.of('verdict'), [{ subject: 'b', incarnation: 1, verdict: 'failed' }]);
+});
+
+t.test('one watcher of two who can be heard is not enough', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ ...FAILED_B, watcher: 'a' });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+});
+
+t.test('a watcher that is in doubt itself has no say and is not waited for', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ ...FAILED_B, watcher: 'a' });
+  a.give({ kind: 'disconnected', peer: 'c' });
+  t.equal(memberStatus(a.state, 'b'), 'failed', 'a is the only one left to hear');
+});
+
+t.test('most of four watchers must agree, and others have no vote', async (t) => {
+  const others = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j'];
+  const a = new Machine('a').join(...others);
+  const watchers = ['a', ...others].filter((id) => isRanked(a.state.ranking, 'b', id, 4));
+  const strangers = others.filter((id) => id !== 'b' && !isRanked(a.state.ranking, 'b', id, 4));
+  for (const watcher of strangers) a.give({ ...FAILED_B, watcher });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  for (const watcher of watchers.slice(0, 2)) a.give({ ...FAILED_B, watcher });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  a.give({ ...FAILED_B, watcher: watchers[2]! });
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+});
+
+t.test('a verdict on an older incarnation is void', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ ...FAILED_B, watcher: 'a' });
+  a.give({ ...FAILED_B, watcher: 'c' });
+  a.give({
+    kind: 'members',
+    members: new Map([
+      ['b', { incarnation: 2 }],
+      ['c', { incarnation: 1 }],
+    ]),
+  });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('a verdict that comes before its member waits for it', async (t) => {
+  const a = new Machine('a').join('c');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  a.give({
+    kind: 'members',
+    members: new Map([
+      ['b', { incarnation: 1 }],
+      ['c', { incarnation: 1 }],
+    ]),
+  });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+});
+
+t.test('who is accused refutes at once with a higher incarnation, once', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ kind: 'verdict', watcher: 'b', subject: 'a', incarnation: 0, verdict: 'failed' });
+  a.hear('c', { type: 'suspect', subject: 'a', incarnation: 0 });
+  a.hear('c', { type: 'ping', seq: 1, suspected: 0 });
+  t.match(a.of('refute'), [{ incarnation: 1 }]);
+  t.match(a.sent().at(-1), { to: 'c', message: { type: 'ack', seq: 1, incarnation: 1 } });
+});
+
+t.test('an accuser cannot push an incarnation to where it could not be refuted', async (t) => {
+  const a = new Machine('a').join('b');
+  a.hear('b', { type: 'suspect', subject: 'a', incarnation: Number.MAX_SAFE_INTEGER });
+  t.same(a.of('refute'), []);
+});
+
+t.test('an answer of a failed member takes the own verdict back', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(1300);
+  a.effects = [];
+  a.give({ kind: 'connected', peer: 'b' });
+  t.match(a.sent(), [{ to: 'b', message: { type: 'ping', suspected: 1 } }], 'it is asked at once');
+  a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 1 });
+  t.match(a.of('verdict'), [{ subject: 'b', incarnation: 1, verdict: 'alive' }]);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('a silent member is asked again, then through relays, then suspected, then cut off', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd', 'e');
+  const answer = () => {
+    for (const { to, message } of a.sent()) {
+      if (to === 'b') continue;
+      if (message.type === 'ping') a.hear(to, { type: 'ack', seq: message.seq, incarnation: 1 });
+      if (message.type === 'request') a.hear(to, { type: 'nack', seq: message.seq, subject: 'b' });
+    }
+  };
+  let requests_count = 0;
+  for (let round = 0; round < 60; round += 1) {
+    a.pass(50);
+    requests_count += a.sent().filter(({ message }) => message.type === 'request').length;
+    const isCut = a.of('disconnect').some(({ peer }) => peer === 'b');
+    if (isCut) break;
+    answer();
+    if (round < 59) a.effects = [];
+  }
+  t.ok(requests_count >= 3);
+  t.match(a.of('disconnect'), [{ peer: 'b' }]);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+  t.equal(a.state.health, 0, 'relays said nack, so it is not us');
+});
+
+t.test('a relayed answer ends a suspicion, and an old one does not', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  const old = a.state.seq;
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(5);
+  a.hear('c', { type: 'relayed', seq: old, subject: 'b', incarnation: 1 });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  a.hear('c', { type: 'relayed', seq: a.state.seq, subject: 'b', incarnation: 1 });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('a relay asks for others, hands the answer on, and says nack when there is none', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.hear('c', { type: 'request', seq: 77, subject: 'b', suspected: null });
+  const ping = a.sent().find(({ to, message }) => to === 'b' && message.type === 'ping')!;
+  a.hear('b', { type: 'ack', seq: (ping.message as { seq: number }).seq, incarnation: 4 });
+  t.match(a.sent().at(-1), { to: 'c', message: { type: 'relayed', seq: 77, subject: 'b', incarnation: 4 } });
+  a.hear('c', { type: 'request', seq: 78, subject: 'b', suspected: null });
+  a.pass(450);
+  t.ok(a.sent().some(({ to, message }) => to === 'c' && message.type === 'nack' && message.seq === 78));
+});
+
+t.test('confirmations of other watchers shorten a suspicion', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.hear('d', { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.pass(650);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
+t.test('a stalled loop gives no verdict, and pushes its deadlines', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(1000);
+  a.stall(5000);
+  t.same(a.of('verdict'), []);
+  t.equal(a.state.counters.stalls_count, 1, 'one stall, though many timers were late');
+  t.ok(a.state.health > 0);
+  a.hear('b', { type: 'ack', seq: 0, incarnation: 1 });
+  t.equal(memberStatus(a.state, 'b'), 'suspect', 'it came over no connection');
+});
+
+t.test('a node in poor health declares nobody dead alone', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.state.health = 8;
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(3000);
+  t.same(a.of('verdict'), []);
+  a.give({ ...FAILED_B, watcher: 'c' });
+  a.pass(1000);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'with another it does');
+});
+
+t.test('a node in poor health that hears nobody else decides in the end', async (t) => {
+  const a = new Machine('a').join('b');
+  a.state.health = 8;
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(4000);
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+});
+
+t.test('when most vanish at once we are cut off, and redial them for ever', async (t) => {
+  const others = ['b', 'c', 'd', 'e'];
+  const a = new Machine('a').join(...others);
+  a.now += 2000;
+  for (const peer of others) a.give({ kind: 'disconnected', peer });
+  a.pass(5000);
+  t.match(a.of('isolated'), [{ isolated: true }]);
+  for (const id of others) t.equal(memberStatus(a.state, id), 'failed');
+  a.effects = [];
+  a.pass(3_600_000);
+  for (const id of others) {
+    const dials = a.of('connect').filter(({ peer }) => peer === id).length;
+    t.ok(dials >= 118 && dials <= 130, `${id} was dialled ${dials} times in an hour`);
+  }
+  for (const peer of others) {
+    a.give({ kind: 'connected', peer });
+    a.hear(peer, { type: 'ack', seq: a.state.seq, incarnation: 1 });
+  }
+  t.match(a.of('isolated'), [{ isolated: false }]);
+  for (const id of others) t.equal(memberStatus(a.state, id), 'alive');
+});
+
+t.test('one of two members that vanishes is not most of them', async (t) => {
+  const a = new Machine('a').join('b');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(5000);
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+  t.same(a.of('isolated'), []);
+});
+
+t.test('a new record of a lost member has it dialled at once', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(600_000);
+  const effects = a.give({
+    kind: 'members',
+    members: new Map([
+      ['b', { incarnation: 2 }],
+      ['c', { incarnation: 1 }],
+    ]),
+  });
+  t.ok(effects.some((effect) => effect.kind === 'connect' && effect.peer === 'b'));
+});
+
+t.test('a member that leaves the list is dropped whole', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(1300);
+  a.give({ kind: 'members', members: new Map([['c', { incarnation: 1 }]]) });
+  t.equal(memberStatus(a.state, 'b'), undefined);
+  t.notOk(a.state.doubted.has('b') || a.state.failed.has('b') || a.state.redialling.has('b'));
+  t.notOk(a.state.targets.includes('b'));
+});
+
+t.test('a member that was never met is not doubted before its time', async (t) => {
+  const a = new Machine('a');
+  a.give({ kind: 'members', members: new Map([['b', { incarnation: 1 }]]) });
+  a.give({ kind: 'start' });
+  a.pass(4900);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  a.pass(10_000);
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+});
+
+t.test('a connection that flaps is not redialled in a tight loop', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  for (let round = 0; round < 50; round += 1) {
+    a.give({ kind: 'disconnected', peer: 'b' });
+    a.give({ kind: 'connected', peer: 'b' });
+    a.pass(10);
+  }
+  t.ok(a.of('connect').length <= 2, `${a.of('connect').length} dials in half a second`);
+});
+
+t.test('malformed messages are counted and change nothing', async (t) => {
+  const a = new Machine('a').join('b');
+  const bodies = [
+    new Uint8Array(),
+    Uint8Array.of(0xc1),
+    new Uint8Array(MEMBERSHIP_LIMITS.message_bytes_max + 1),
+  ];
+  for (const body of bodies) t.same(a.give({ kind: 'message', from: 'b', body }), []);
+  t.equal(a.state.counters.malformed_count, bodies.length);
+});
+
+t.test('caps hold when they are exceeded', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  for (let seq = 1; seq <= MEMBERSHIP_LIMITS.relays_max + 10; seq += 1) {
+    a.hear('c', { type: 'request', seq, subject: 'b', suspected: null });
+  }
+  t.equal(a.state.relays.size, MEMBERSHIP_LIMITS.relays_max);
+  t.equal(a.state.counters.relaysRefused_count, 10);
+  t.match(a.sent().at(-1), { to: 'c', message: { type: 'nack' } });
+
+  for (let at = 0; at < MEMBERSHIP_LIMITS.verdictsPending_max + 10; at += 1) {
+    a.give({ ...FAILED_B, watcher: `unknown-${at}` });
+  }
+  t.equal(a.state.pending.length, MEMBERSHIP_LIMITS.verdictsPending_max);
+  t.equal(a.state.counters.verdictsDropped_count, 10);
+
+  const crowd = Array.from({ length: 100 }, (_, at) => `m${at}`);
+  const big = new Machine('a').join('b', ...crowd);
+  for (const watcher of crowd) big.give({ ...FAILED_B, watcher });
+  t.equal(big.state.members.get('b')!.verdicts.size, MEMBERSHIP_LIMITS.verdictsPerSubject_max);
+  const ranked = crowd.filter((id) => isRanked(big.state.ranking, 'b', id, 8));
+  t.ok(
+    ranked.every((id) => big.state.members.get('b')!.verdicts.has(id)),
+    'those who vote have room',
+  );
+  for (const peer of crowd) big.give({ kind: 'disconnected', peer });
+  t.ok(big.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
+});

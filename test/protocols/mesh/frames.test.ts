@@ -1,0 +1,117 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
+import { decodeAnswer, encodeAnswer, encodeFailure } from '../../../protocols/mesh/answers.ts';
+import {
+  decodeNamed,
+  encodeFrame,
+  encodeNamed,
+  FrameReader,
+  NAME_BYTES_MAX,
+} from '../../../protocols/mesh/frames.ts';
+
+const LIMIT = 64;
+
+t.test('frames come out as they went in, however the bytes are cut', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.uint8Array({ maxLength: LIMIT }), { maxLength: 10 }),
+      fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }),
+      (bodies, cuts) => {
+        const bytes = Buffer.concat(bodies.map(encodeFrame));
+        const reader = new FrameReader(LIMIT);
+        const got: Uint8Array[] = [];
+        for (let at = 0, n = 0; at < bytes.length; n++) {
+          const size = cuts[n % cuts.length]!;
+          reader.push(bytes.subarray(at, at + size));
+          at += size;
+          for (let frame = reader.next(); frame !== undefined; frame = reader.next()) got.push(frame);
+        }
+        return got.length === bodies.length && got.every((frame, n) => Buffer.from(bodies[n]!).equals(frame));
+      },
+    ),
+  );
+  t.pass();
+});
+
+t.test('a length over the limit is refused as soon as it is read', async (t) => {
+  const reader = new FrameReader(LIMIT);
+  reader.push(Uint8Array.of(0, 0, 0));
+  t.equal(reader.next(), undefined);
+  reader.push(Uint8Array.of(LIMIT + 1));
+  t.throws(() => reader.next(), { code: 'E_TOO_LARGE' });
+});
+
+t.test('what follows a frame is handed out as it came', async (t) => {
+  const reader = new FrameReader(LIMIT);
+  reader.push(Buffer.concat([encodeFrame(Uint8Array.of(1)), Uint8Array.of(2, 3)]));
+  t.same(reader.next(), Uint8Array.of(1));
+  reader.push(Uint8Array.of(4));
+  t.same(Buffer.concat(reader.rest()), Buffer.from([2, 3, 4]));
+  t.same(reader.rest(), []);
+});
+
+t.test('names are bounded and come back with their body', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.string({ minLength: 1, maxLength: 60, unit: 'grapheme' }),
+      fc.uint8Array(),
+      (name, body) => {
+        fc.pre(Buffer.byteLength(name) <= NAME_BYTES_MAX && name.isWellFormed());
+        const back = decodeNamed(encodeNamed(name, body));
+        return back.name === name && Buffer.from(back.body).equals(body);
+      },
+    ),
+  );
+  t.throws(() => encodeNamed('', new Uint8Array()), RangeError);
+  t.throws(() => encodeNamed('x'.repeat(NAME_BYTES_MAX + 1), new Uint8Array()), RangeError);
+  for (const bad of [[], [0], [0, 1, 2], [5, 1], [1, 0xff]]) {
+    t.throws(() => decodeNamed(Uint8Array.from(bad)), { code: 'E_MALFORMED' });
+  }
+});
+
+t.test('answers and failures come back as they were told', async (t) => {
+  t.same(decodeAnswer(encodeAnswer(Uint8Array.of(1, 2))), Uint8Array.of(1, 2));
+  const told = new ShoalError('E_TOKEN_USED', 'spent', { detail: { inside: 1 } });
+  t.throws(() => decodeAnswer(encodeFailure(told)), {
+    code: 'E_TOKEN_USED',
+    message: 'spent',
+    detail: undefined,
+  });
+  t.throws(() => decodeAnswer(encodeFailure(new Error('secret'))), {
+    code: 'E_INTERNAL',
+    message: /failed to answer/,
+  });
+  t.throws(() => decodeAnswer(encodeFailure(new ShoalError('E_BUSY', 'x'.repeat(9999)))), {
+    message: /^x{1000}$/,
+  });
+});
+
+t.test('an answer that is no answer is malformed and nothing worse', async (t) => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
+      try {
+        decodeAnswer(bytes);
+        return bytes[0] === 0;
+      } catch (error) {
+        return isShoalError(error);
+      }
+    }),
+  );
+  const invented = Buffer.concat([
+    Uint8Array.of(1),
+    Buffer.from('82a4636f6465a94e4f5f535543485f58a76d657373616765a178', 'hex'),
+  ]);
+  t.throws(() => decodeAnswer(invented), { code: 'E_INTERNAL', message: /unknown error/ });
+  t.end();
+});
+
+t.test('the bytes of wire version 1 do not change', async (t) => {
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+  t.equal(hex(encodeFrame(encodeNamed('ping', Uint8Array.of(1, 2)))), '000000070470696e670102');
+  t.equal(hex(encodeAnswer(Uint8Array.of(9))), '0009');
+  t.equal(
+    hex(encodeFailure(new ShoalError('E_BUSY', 'no'))),
+    '01de0002a4636f6465a6455f42555359a76d657373616765a26e6f',
+  );
+});

@@ -1,0 +1,156 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import t, { type Test } from 'tap';
+import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
+import type { Mesh } from '../../../protocols/mesh/mesh.ts';
+import { connected, event, meshConformance, TestCluster, until } from '../../conformance/mesh.ts';
+
+meshConformance(t, createLibp2pMesh);
+
+/** A libp2p node that knows nothing of the mesh and keeps to none of its rules. */
+async function rawNode(t: Test, seed: Uint8Array = randomBytes(32)) {
+  const node = await createLibp2p({
+    privateKey: await generateKeyPairFromSeed('Ed25519', seed),
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  });
+  t.teardown(() => node.stop());
+  return node;
+}
+
+interface Other {
+  readonly child: ChildProcess;
+  readonly self: string;
+  readonly addresses: string[];
+}
+
+async function startProcess(t: Test): Promise<Other> {
+  const child = spawn(process.execPath, [`${import.meta.dirname}/mesh-process.ts`], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: {},
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  child.stdin!.write(
+    `${JSON.stringify({ seed: randomBytes(32).toString('hex'), cluster: 'ab'.repeat(32) })}\n`,
+  );
+  const [line] = await once(createInterface({ input: child.stdout! }), 'line');
+  return { child, ...(JSON.parse(line as string) as { self: string; addresses: string[] }) };
+}
+
+async function besideProcess(t: Test): Promise<{ mesh: Mesh; other: Other }> {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const mesh = await cluster.node({ isMember: () => true });
+  const other = await startProcess(t);
+  await mesh.connect(other.self, other.addresses);
+  return { mesh, other };
+}
+
+t.test('a process that is killed is noticed by its closed connection', async (t) => {
+  const { mesh, other } = await besideProcess(t);
+  const told = event(mesh, 'disconnected');
+  other.child.kill('SIGKILL');
+  t.same(await told, [other.self]);
+  t.same(mesh.peers(), []);
+});
+
+t.test('a silent process is let go at once, and can be connected again when it is back', async (t) => {
+  const { mesh, other } = await besideProcess(t);
+  other.child.kill('SIGSTOP');
+  const waiting = mesh.request(other.self, 'echo', new Uint8Array(1 << 20));
+  const told = event(mesh, 'disconnected');
+  await mesh.disconnect(other.self);
+  t.same(await told, [other.self]);
+  await t.rejects(waiting, { code: 'E_UNREACHABLE' });
+  other.child.kill('SIGCONT');
+  await mesh.connect(other.self, other.addresses);
+  t.same(await mesh.request(other.self, 'echo', Uint8Array.of(5)), Uint8Array.of(5));
+});
+
+t.test('a process ends by itself once its mesh is closed', async (t) => {
+  const { other } = await besideProcess(t);
+  const ended = once(other.child, 'exit');
+  other.child.stdin!.end();
+  t.same(await ended, [0, null]);
+});
+
+t.test('a stranger on the wire can open no protocol', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const [a] = await cluster.pair();
+  const stranger = await rawNode(t);
+  const target = a.addresses().map((address) => multiaddr(address));
+  const member = await rawNode(t, randomBytes(32));
+  cluster.members.add(member.peerId.toString());
+  // A member's raw node first: the protocols are there to be opened.
+  const protocols = [
+    ...['/shoal/messages/1', '/shoal/request/1', '/shoal/stream/1'],
+    ...['/shoal/id/1.0.0', '/shoal/ping/1.0.0', '/meshsub/1.1.0'],
+  ];
+  for (const protocol of protocols) {
+    const stream = await member.dialProtocol(target, protocol).catch((error: Error) => error);
+    t.notOk(stream instanceof Error, `a member opens ${protocol}`);
+    await t.rejects(stranger.dialProtocol(target, protocol), `a stranger does not open ${protocol}`);
+  }
+  t.notOk(a.peers().includes(stranger.peerId.toString()));
+  t.equal(stranger.getConnections().filter(({ status }) => status === 'open').length, 0);
+});
+
+t.test('a member that stops being one is dropped when it says anything', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const [a, b] = await cluster.pair();
+  b.handle('echo', async (_from, body) => body);
+  cluster.members.delete(a.self);
+  const told = event(b, 'disconnected');
+  await t.rejects(a.request(b.self, 'echo', new Uint8Array()), { code: 'E_UNREACHABLE' });
+  t.same(await told, [a.self]);
+});
+
+t.test('a member that breaks the framing loses its stream and nothing is kept for it', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const [a, b] = await cluster.pair();
+  const got: string[] = [];
+  a.on('message', (_from, _channel, body) => got.push(Buffer.from(body).toString()));
+  a.handle('echo', async (_from, body) => body);
+  const raw = await rawNode(t, randomBytes(32));
+  cluster.members.add(raw.peerId.toString());
+  const target = a.addresses().map((address) => multiaddr(address));
+  const hugeFrame = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 99);
+  const noName = Uint8Array.of(0, 0, 0, 1, 0);
+  for (const bytes of [hugeFrame, noName]) {
+    for (const protocol of ['/shoal/messages/1', '/shoal/stream/1']) {
+      const stream = await raw.dialProtocol(target, protocol);
+      stream.send(bytes);
+      await until(() => stream.status === 'reset');
+    }
+  }
+  const request = await raw.dialProtocol(target, '/shoal/request/1');
+  request.send(hugeFrame);
+  await until(() => request.status === 'reset');
+  t.same(got, []);
+  b.send(a.self, 'c', Buffer.from('others go on'));
+  await until(() => got.length === 1);
+  t.same(got, ['others go on']);
+});
+
+t.test('a connection that is lost is not brought back by libp2p or the DHT', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const [a, b] = await cluster.pair();
+  const c = await cluster.node();
+  await connected(c, a);
+  await connected(c, b);
+  const told = event(b, 'disconnected', (peer) => peer === a.self);
+  await a.disconnect(b.self);
+  await told;
+  await a.provide(`sha256:${randomBytes(32).toString('hex')}`);
+  for await (const _ of a.findProviders(`sha256:${randomBytes(32).toString('hex')}`)) t.fail('nobody has it');
+  t.same(a.peers(), [c.self]);
+});

@@ -1,0 +1,43 @@
+/** The text form of join tokens. */
+import fc from 'fast-check';
+import t from 'tap';
+import { formatToken, type JoinToken, parseToken } from '../../../protocols/trust/token.ts';
+
+const token: JoinToken = {
+  cluster: 'ab'.repeat(32),
+  seed: new Uint8Array(32).fill(7),
+  grant: 'cd'.repeat(32),
+  notAfter_ms: 1_800_000_000_000,
+  roles: ['member', 'worker'],
+  doors: ['/ip4/10.77.0.1/tcp/4748/p2p/12D3KooWxyz'],
+};
+
+t.test('a token survives formatting, parsing and white space around it', async (t) => {
+  t.same(parseToken(`  ${formatToken(token)}\n`), token);
+});
+
+t.test('anything else is refused by one code, and the message does not repeat it', async (t) => {
+  const whole = formatToken(token);
+  const broken = [
+    '',
+    'shoal1.',
+    'shoal2.abcd',
+    whole.slice(0, -9),
+    `${whole.slice(0, 20)}!${whole.slice(21)}`,
+    `shoal1.${'A'.repeat(8000)}`,
+  ];
+  for (const text of broken) {
+    t.throws(() => parseToken(text), { code: 'E_TOKEN_MALFORMED' });
+  }
+  fc.assert(
+    fc.property(fc.string(), (text) => {
+      try {
+        parseToken(`shoal1.${text}`);
+      } catch (error) {
+        const { code, message } = error as { code: string; message: string };
+        return code === 'E_TOKEN_MALFORMED' && (text.length < 12 || !message.includes(text));
+      }
+      return false;
+    }),
+  );
+});

@@ -1,0 +1,16 @@
+/** Every record whose write was acknowledged is in the ledger of every living node at the end. */
+import { shortId } from '../../../protocols/base/ids.ts';
+import type { Checker } from './checker.ts';
+
+export const recordsSurvive: Checker = ({ world, living }) => {
+  const violations: string[] = [];
+  for (const { node: writer, fact } of world.facts) {
+    if (fact.kind !== 'acknowledged') continue;
+    for (const [id, node] of living) {
+      if (node.ledger.ledger.byDigest(fact.digest) === undefined) {
+        violations.push(`${shortId(id)} lacks a record that ${shortId(writer)} acknowledged`);
+      }
+    }
+  }
+  return violations;
+};
