@@ -8,11 +8,14 @@ import { stripVTControlCharacters } from 'node:util';
 
 /** Lines of one test file that are kept to be shown when it fails. */
 const LINES_MAX = 20_000;
+/** Lines of particulars of one failure that are shown again at the end. */
+const FAILURE_LINES_MAX = 60;
 
 const totals = { pass: 0, fail: 0, skip: 0, todo: 0 };
 const skipped: string[] = [];
 const failures: string[] = [];
 let kept: string[] = [];
+let suiteFailed = false;
 /** Names of the open subtests, outermost first. */
 const parents: string[] = [];
 let failing: { indent: number; lines: string[] } | undefined;
@@ -28,7 +31,7 @@ function count(line: string): void {
 }
 
 /** A test point: `ok 2 - name # time=1ms`, at any depth. */
-function point(line: string, match: RegExpExecArray): void {
+function point(match: RegExpExecArray): void {
   const [, space = '', not, text = ''] = match;
   const depth = space.length / 4;
   const [name = '', directive = ''] = text.split(/ # (?=SKIP|TODO|time)/);
@@ -45,50 +48,47 @@ function point(line: string, match: RegExpExecArray): void {
   print(`${not ? 'FAILED' : 'ok    '} ${text.replace(/ # time=/, '  ')}`);
   if (not) for (const one of kept) print(`    ${one}`);
   kept = [];
-  if (line === '') parents.length = 0;
+}
+
+/** The block of particulars (YAML) below a failed point is indented by two more than the point. */
+function particulars(line: string): void {
+  if (!failing) return;
+  if (line.startsWith(' '.repeat(failing.indent + 2))) {
+    if (failing.lines.length < FAILURE_LINES_MAX) failing.lines.push(line.slice(failing.indent));
+    return;
+  }
+  failures.push(failing.lines.join('\n'));
+  failing = undefined;
 }
 
 function take(raw: string): void {
   const line = stripVTControlCharacters(raw);
+  particulars(line);
   const subtest = /^( *)# Subtest: (.*)$/.exec(line);
-  if (failing) {
-    const inBlock = line.startsWith(' '.repeat(failing.indent + 2));
-    if (inBlock && failing.lines.length < 60) failing.lines.push(line.slice(failing.indent));
-    if (!inBlock) {
-      failures.push(failing.lines.join('\n'));
-      failing = undefined;
-    }
-  }
+  const found = /^( *)(not )?ok \d+(?: - (.*))?$/.exec(line);
+  const step = /^(ok {4}|FAILED) .* \d+\.\d s$/.test(line);
+  if (/^ {4}/.test(line) && kept.length < LINES_MAX) kept.push(line);
   if (subtest) {
     const depth = (subtest[1] ?? '').length / 4;
-    // tap indents the comment of a nested subtest as it does its points.
     parents.length = Math.min(parents.length, depth);
     parents[depth] = subtest[2] ?? '';
-    return;
-  }
-  const found = /^( *)(not )?ok \d+(?: - (.*))?$/.exec(line);
-  if (found) {
-    if (kept.length < LINES_MAX && found[1] !== '') kept.push(line);
-    return point(line, found);
-  }
-  if (/^# \{ total:/.test(line)) return count(line);
-  if (line === '# suite failed') return void (suiteFailed = true);
-  if (line === '# check failed') {
+  } else if (found) {
+    point(found);
+  } else if (/^# \{ total:/.test(line)) {
+    count(line);
+  } else if (line === '# suite failed') {
+    suiteFailed = true;
+  } else if (line === '# check failed') {
     totals.fail += 1;
     failures.push('the static checks failed: see above');
-    return;
-  }
-  if (/^(ok {4}|FAILED) .* \d+\.\d s$/.test(line)) {
+  } else if (step) {
     if (line.startsWith('ok')) totals.pass += 1;
-    return print(line);
+    print(line);
+  } else if (line.trim() !== '' && !/^ {2}|^TAP version|^1\.\.\d+|^# (?:time=|No coverage)/.test(line)) {
+    print(line);
   }
-  if (/^TAP version|^1\.\.\d+|^# (?:time=|No coverage)/.test(line)) return;
-  if (/^ {4}/.test(line)) {
-    if (kept.length < LINES_MAX) kept.push(line);
-  } else if (line.trim() !== '' && !/^ {2}/.test(line)) print(line);
 }
 
-let suiteFailed = false;
 for await (const line of createInterface({ input: process.stdin })) take(line);
 if (failing) failures.push(failing.lines.join('\n'));
 

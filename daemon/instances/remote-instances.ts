@@ -161,10 +161,8 @@ export class RemoteInstances {
       if (!stream.destroyed && !stream.write(`${JSON.stringify(line)}\n`)) await drained(stream, gone.signal);
     };
     try {
-      for await (const text of lines(stream)) {
-        await say({ end: await this.#answer(JSON.parse(text) as Request, say, gone.signal) });
-        break;
-      }
+      const request = JSON.parse(await firstLine(stream)) as Request;
+      await say({ end: await this.#answer(request, say, gone.signal) });
     } catch (error) {
       const known = isShoalError(error) ? error : new ShoalError('E_INTERNAL', String(error));
       await say({ error: { code: known.code, message: known.message } }).catch(() => {});
@@ -195,6 +193,27 @@ export class RemoteInstances {
 
 async function* once<T>(value: T): AsyncIterable<T> {
   yield value;
+}
+
+/** The request of a stream. An iterator will not do: leaving it early destroys the stream. */
+function firstLine(stream: Duplex): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = Buffer.alloc(0);
+    const take = (chunk: Uint8Array) => {
+      text = Buffer.concat([text, chunk]);
+      const end = text.indexOf(10);
+      if (end < 0 && text.length <= LINE_BYTES_MAX) return;
+      // What follows is read and dropped, so that the end of the stream is noticed.
+      stream.off('data', take);
+      stream.resume();
+      if (end >= 0) resolve(text.subarray(0, end).toString('utf8'));
+      else reject(new ShoalError('E_TOO_LARGE', 'a request between nodes is too long'));
+    };
+    stream.on('data', take);
+    stream.once('close', () =>
+      reject(new ShoalError('E_CANCELLED', 'the stream closed before its request was whole')),
+    );
+  });
 }
 
 /** Whole lines; one that is longer than LINE_BYTES_MAX ends it. */

@@ -33,6 +33,10 @@ export function probeOci(runtime?: string): Promise<OciProbe> {
   if (!found) {
     found = probe(runtime === undefined ? CANDIDATES : [runtime]);
     kept.set(key, found);
+    // Who then asks for the one that was found need not wait for another trial.
+    void found.then((answer) => {
+      if ('path' in answer && !kept.has(answer.path)) kept.set(answer.path, Promise.resolve(answer));
+    });
   }
   return found;
 }

@@ -30,7 +30,11 @@ interface RawTorrent extends EventEmitter {
   /** Private to webtorrent 3.0.21: peers by id. The wire of a stream cannot be had otherwise. */
   readonly _peers: Map<string, { readonly wire: Wire | null }>;
   addPeer(stream: Duplex): boolean;
-  select(from: number, to: number, priority: number): void;
+  /**
+   * Private to webtorrent 3.0.21. The public `select` joins ranges that touch and forgets which came first; with
+   * `apart` they stay as they are.
+   */
+  _select(from: number, to: number, priority: number, notify: undefined, apart: boolean): void;
   destroy(options: { destroyStore: boolean }, done: (error?: Error | null) => void): void;
 }
 interface Client extends EventEmitter {
@@ -121,7 +125,7 @@ export class Torrent extends EventEmitter<TorrentEvents> {
         if (init.complete || raw.destroyed) return;
         const order = pieceOrder(raw.pieces.length, init.orderSeed);
         order.forEach((range, at) => {
-          raw.select(range.from, range.to, order.length - 1 - at);
+          raw._select(range.from, range.to, order.length - 1 - at, undefined, true);
         });
       },
       () => undefined,

@@ -49,13 +49,7 @@ import {
 } from './suspicion.ts';
 import { keepVerdict, refreshDoubt, settle } from './votes.ts';
 
-export type {
-  MembershipCounters,
-  MembershipEffect,
-  MembershipEvent,
-  MembershipState,
-  Verdict,
-} from './state.ts';
+export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
 
 /** @throws RangeError when the settings contradict one another. */
 export function createMembership(config: MembershipConfig, self: NodeId, env: Env): MembershipState {
@@ -286,6 +280,8 @@ function onTimer(turn: Turn, token: number): void {
 /** True for the first timer that comes much too late after a stall; those that waited with it are not news. */
 function isStalled(turn: Turn, timer: Timer): boolean {
   const { state, now } = turn;
+  // A clock that was set back must not hide the stalls to come.
+  state.stalled_ms = Math.min(state.stalled_ms, now);
   if (now - timer.at_ms <= state.config.stall_ms || timer.at_ms <= state.stalled_ms) return false;
   state.stalled_ms = now;
   state.counters.stalls_count += 1;

@@ -6,7 +6,7 @@ import { decode, encode } from '../base/codec.ts';
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 
-export const MEMBER_WIRE_VERSION = 1;
+const MEMBER_WIRE_VERSION = 1;
 
 /** `suspected`: the incarnation that the sender doubts, so that the member can refute; null: no doubt. */
 export type Message =

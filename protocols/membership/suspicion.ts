@@ -60,8 +60,11 @@ export function confirm(turn: Turn, member: Member, by: NodeId): void {
 function armDeadline(turn: Turn, member: Member): void {
   const suspicion = member.suspicion!;
   stopTimer(turn, suspicion.deadline);
-  const at_ms = suspicion.since_ms + suspicion.pushed_ms + timeout_ms(turn.state, suspicion.confirmedBy.size);
-  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, at_ms - turn.now);
+  const whole_ms = timeout_ms(turn.state, suspicion.confirmedBy.size);
+  const left_ms = suspicion.since_ms + suspicion.pushed_ms + whole_ms - turn.now;
+  // The bound matters when the clock was set back since the suspicion began.
+  const after_ms = Math.min(left_ms, whole_ms + turn.state.config.probe_timeout_ms);
+  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, after_ms);
 }
 
 /** This node was stalled for `stall_ms`: that time says nothing about others. */

@@ -38,10 +38,9 @@ export function isOnDuty(state: MembershipState, subject: NodeId): boolean {
   return state.doubted.size > 0 && watchersOf(state, subject).includes(state.self);
 }
 
-/** Void when it speaks of an older incarnation, or when there is none. */
+/** What a watcher holds of this incarnation. Verdicts of older ones are void, and are not kept. */
 export function heldVerdict(member: Member, watcher: NodeId): Verdict | null {
-  const held = member.verdicts.get(watcher);
-  return held !== undefined && held.incarnation >= member.incarnation ? held.verdict : null;
+  return member.verdicts.get(watcher)?.verdict ?? null;
 }
 
 /** At least two, and most of those who can be heard; all of them when they are one or two. */
@@ -59,9 +58,7 @@ function deriveStatus(state: MembershipState, member: Member): MemberStatus {
 }
 
 function isAccused(member: Member): boolean {
-  for (const held of member.verdicts.values()) {
-    if (held.verdict === 'failed' && held.incarnation >= member.incarnation) return true;
-  }
+  for (const { verdict } of member.verdicts.values()) if (verdict === 'failed') return true;
   return false;
 }
 

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Digest } from '../../protocols/base/ids.ts';
 import { linuxPlatform } from '../../images/core/platform.ts';
 import { type ArchiveEntry, ArchiveWriter } from '../../images/tar/archive.ts';
+import type { Digest } from '../../protocols/base/ids.ts';
 
 export const PLATFORM = linuxPlatform(process.arch);
 export const isRoot = process.geteuid?.() === 0;
@@ -98,7 +98,11 @@ export async function makeImage(
         digest: digestOf(config),
         size: config.byteLength,
       },
-      layers: made.map(({ blob, mediaType }) => ({ mediaType, digest: digestOf(blob), size: blob.byteLength })),
+      layers: made.map(({ blob, mediaType }) => ({
+        mediaType,
+        digest: digestOf(blob),
+        size: blob.byteLength,
+      })),
     }),
   );
   return { manifest, config, layers: made, digest: digestOf(manifest) };

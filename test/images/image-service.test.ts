@@ -10,7 +10,14 @@ import { bigImage, layoutFiles, type MadeImage, makeImage, temporary, writeFiles
 import { MemoryNetwork } from './memory-network.ts';
 
 const TUNING: Partial<ImagesTuning> = {
-  swarm: { ...SWARM_TUNING, look_ms: 50, backoff_ms: 50, backoff_ms_max: 400, searchPause_ms: 200, noProgress_ms: 20_000 },
+  swarm: {
+    ...SWARM_TUNING,
+    look_ms: 50,
+    backoff_ms: 50,
+    backoff_ms_max: 400,
+    searchPause_ms: 200,
+    noProgress_ms: 20_000,
+  },
 };
 const IMPATIENT: Partial<ImagesTuning> = {
   swarm: { ...SWARM_TUNING, look_ms: 20, backoff_ms: 20, backoff_ms_max: 100, noProgress_ms: 300 },
@@ -35,7 +42,10 @@ class Hosts {
 
   async start(id: NodeId, tuning = TUNING, kept?: string): Promise<Host> {
     const directory = kept ?? (await temporary(this.#t));
-    const images = await createImages({ directory, holders: () => this.holders, log: () => undefined }, tuning);
+    const images = await createImages(
+      { directory, holders: () => this.holders, log: () => undefined },
+      tuning,
+    );
     this.#t.teardown(async () => images[Symbol.asyncDispose]());
     images.attach(this.network.join(id));
     return { id, directory, images };
@@ -50,7 +60,9 @@ class Hosts {
 type Tap = { teardown(fn: () => Promise<void>): void };
 
 async function fileHash(path: string): Promise<string> {
-  return createHash('sha256').update(await readFile(path)).digest('hex');
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
 }
 
 async function corrupt(directory: string, digest: Digest, at: number, bytes: number): Promise<void> {
@@ -72,7 +84,9 @@ t.test('an image moves from one host to another and is unpacked there', async (t
   t.equal(ready.lowerDirs.length, 2);
   for (const [at, lower] of ready.lowerDirs.entries()) {
     const there = await fileHash(join(lower, `data-${at}`));
-    const here = await fileHash(join(a.directory, 'layers', imported.body.layers[at]!.digest.slice(7), 'fs', `data-${at}`));
+    const here = await fileHash(
+      join(a.directory, 'layers', imported.body.layers[at]!.digest.slice(7), 'fs', `data-${at}`),
+    );
     t.equal(there, here);
   }
   t.same(await b.images.local(), [made.digest]);
@@ -104,7 +118,9 @@ t.test('getters serve one another', async (t) => {
   hosts.network.rates.set('a', 8 << 10);
   await Promise.all(getters.map((getter) => getter.images.ensure(imported.digest, imported.body)));
   const between = getters.flatMap((getter) =>
-    Object.entries(getter.images.traffic().received).filter(([peer]) => peer !== 'a').map(([, bytes]) => bytes),
+    Object.entries(getter.images.traffic().received)
+      .filter(([peer]) => peer !== 'a')
+      .map(([, bytes]) => bytes),
   );
   t.ok(between.reduce((sum, bytes) => sum + bytes, 0) > 0, 'some bytes came from other getters');
 });
@@ -149,7 +165,9 @@ t.test('a wrong small blob is refused and got from another holder', async (t) =>
   await corrupt(liar.directory, imported.body.config.digest, 0, imported.body.config.size);
   hosts.holders = ['liar', 'honest'];
   await getter.images.ensure(imported.digest, imported.body);
-  const config = getter.images.progress(imported.digest).find((blob) => blob.digest === imported.body.config.digest);
+  const config = getter.images
+    .progress(imported.digest)
+    .find((blob) => blob.digest === imported.body.config.digest);
   t.same(config?.sources, { honest: imported.body.config.size });
 });
 
@@ -252,7 +270,11 @@ t.test('a host in no cluster has no source', async (t) => {
   const hosts = new Hosts(t);
   const a = await hosts.start('a');
   const imported = await hosts.importInto(a, await bigImage(1 << 20));
-  const alone = await createImages({ directory: await temporary(t), holders: () => ['a'], log: () => undefined });
+  const alone = await createImages({
+    directory: await temporary(t),
+    holders: () => ['a'],
+    log: () => undefined,
+  });
   t.teardown(async () => alone[Symbol.asyncDispose]());
   await t.rejects(alone.ensure(imported.digest, imported.body), { code: 'E_NO_SOURCE' });
 });

@@ -1,8 +1,8 @@
 /** An ImageTransport in memory: members of one process, joined by duplex pairs, that can die in mid-stream. */
 import { Duplex } from 'node:stream';
+import type { ImageTransport } from '../../images/images.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { Digest, NodeId } from '../../protocols/base/ids.ts';
-import type { ImageTransport } from '../../images/images.ts';
 
 type Handler = Parameters<ImageTransport['handle']>[1];
 type StreamHandler = Parameters<ImageTransport['handleStream']>[1];

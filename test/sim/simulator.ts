@@ -11,20 +11,20 @@ import { Trace } from './trace.ts';
 
 /** Virtual time 0 on every unskewed clock. */
 const EPOCH_MS = 1_800_000_000_000;
-/** To how many peers a node relays what was published, as gossipsub's D. */
-const GOSSIP_DEGREE = 6;
+/** To how many peers, by lot each time, a node relays what was published; between gossipsub's D (6) and D_hi (12). */
+const GOSSIP_DEGREE = 8;
 /** Published messages that a node remembers so as not to relay them twice. */
 const GOSSIP_SEEN_MAX = 4096;
 /** Caps on what one run may hold: beyond it the cores are flooding, and the run fails. */
-export const QUEUE_MAX = 1_000_000;
+const QUEUE_MAX = 1_000_000;
 
-export interface Fact {
+interface Fact {
   readonly at_ms: number;
   readonly node: NodeId;
   readonly fact: SimFact;
 }
 
-export interface Host<N extends SimNode, Disk> {
+interface Host<N extends SimNode, Disk> {
   readonly id: NodeId;
   readonly disk: Disk;
   /** Clock less virtual time. */

@@ -29,12 +29,15 @@ export function execCommand(terminal: Terminal): Command {
     .option('-n, --namespace <name>', 'namespace of the workload', DEFAULT_NAMESPACE_TEXT)
     .option('--no-stdin', 'send no input; otherwise all of stdin is sent first, unless it is a terminal')
     .passThroughOptions()
-    .action(async (instance: string, argv: string[], options: Options, command: Command) => {
+    .action(async (instance: string, given: string[], options: Options, command: Command) => {
       const ref = {
         ...parseReference(instance, options.namespace),
         ...(options.node === undefined ? {} : { node: options.node }),
       };
       const input = options.stdin && !terminal.stdin.isTTY ? await readInput(terminal) : undefined;
+      // What follows the instance is passed through as it is, the separator too.
+      const argv = given[0] === '--' ? given.slice(1) : given;
+      if (argv.length === 0) throw new ShoalError('E_USAGE', 'the command is missing');
       const body = { argv, ...(input ? { stdin: input.toString('base64') } : {}) };
       let exit: number | undefined;
       for await (const event of clientOf(command, terminal).exec(ref, body, { signal: terminal.signal })) {

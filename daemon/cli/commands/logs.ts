@@ -1,5 +1,7 @@
 /** `shoal logs`: the output of one instance; its stderr goes to stderr. */
 import type { Command } from 'commander';
+import { isShoalError } from '../../../protocols/base/errors.ts';
+import type { LogEvent } from '../../api/schemas.ts';
 import { parseCount, parseReference } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { DEFAULT_NAMESPACE_TEXT } from '../namespace.ts';
@@ -36,13 +38,20 @@ export function logsCommand(terminal: Terminal): Command {
         ...(options.follow ? { follow: true } : {}),
         ...(options.tail === undefined ? {} : { tail: parseCount(options.tail, '--tail') }),
       });
-      for await (const line of lines) {
-        if (options.json) {
-          printLine(terminal, JSON.stringify(line));
-          continue;
-        }
-        const at = options.timestamps && line.at_ms !== null ? `${new Date(line.at_ms).toISOString()} ` : '';
-        terminal[line.stream].write(`${at}${line.text}\n`);
+      try {
+        for await (const line of lines) show(terminal, line, options);
+      } catch (error) {
+        // To end it by hand is how following ends.
+        if (!(options.follow && isShoalError(error, 'E_CANCELLED'))) throw error;
       }
     });
+}
+
+function show(terminal: Terminal, line: LogEvent, options: Options): void {
+  if (options.json) {
+    printLine(terminal, JSON.stringify(line));
+    return;
+  }
+  const at = options.timestamps && line.at_ms !== null ? `${new Date(line.at_ms).toISOString()} ` : '';
+  terminal[line.stream].write(`${at}${line.text}\n`);
 }

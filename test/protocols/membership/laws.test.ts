@@ -83,6 +83,9 @@ t.test('after every event the state agrees with itself', async () => {
         );
         const watchers = [...state.members.keys()].every((name) => !watchersOf(state, name).includes(name));
         assert.ok(doubted && alive && failed && watchers);
+        for (const { incarnation, verdicts } of state.members.values()) {
+          for (const held of verdicts.values()) assert.ok(held.incarnation >= incarnation, 'a void verdict');
+        }
         for (const timer of state.timers.values()) {
           assert.ok(!('id' in timer) || state.members.has(timer.id), 'a timer of nobody');
         }

@@ -94,14 +94,24 @@ t.test('a verdict that comes before its member waits for it', async (t) => {
   t.equal(memberStatus(a.state, 'b'), 'suspect');
 });
 
-t.test('who is accused refutes at once with a higher incarnation, once', async (t) => {
-  const a = new Machine('a').join('b', 'c');
-  a.give({ kind: 'verdict', watcher: 'b', subject: 'a', incarnation: 0, verdict: 'failed' });
-  a.hear('c', { type: 'suspect', subject: 'a', incarnation: 0 });
-  a.hear('c', { type: 'ping', seq: 1, suspected: 0 });
-  t.match(a.of('refute'), [{ incarnation: 1 }]);
-  t.match(a.sent().at(-1), { to: 'c', message: { type: 'ack', seq: 1, incarnation: 1 } });
-});
+t.test(
+  'who is accused refutes at once with a higher incarnation, once, in whatever way it learns of it',
+  async (t) => {
+    const byVerdict = new Machine('a').join('b', 'c');
+    byVerdict.give({ kind: 'verdict', watcher: 'b', subject: 'a', incarnation: 0, verdict: 'failed' });
+    t.match(byVerdict.of('refute'), [{ incarnation: 1 }]);
+    const bySuspect = new Machine('a').join('b', 'c');
+    bySuspect.hear('c', { type: 'suspect', subject: 'a', incarnation: 0 });
+    t.match(bySuspect.of('refute'), [{ incarnation: 1 }]);
+    const byPing = new Machine('a').join('b', 'c');
+    byPing.hear('c', { type: 'ping', seq: 1, suspected: 0 });
+    t.match(byPing.of('refute'), [{ incarnation: 1 }]);
+    t.match(byPing.sent().at(-1), { to: 'c', message: { type: 'ack', seq: 1, incarnation: 1 } });
+    byPing.hear('b', { type: 'suspect', subject: 'a', incarnation: 0 });
+    byPing.give({ kind: 'verdict', watcher: 'b', subject: 'a', incarnation: 1, verdict: 'alive' });
+    t.equal(byPing.of('refute').length, 1);
+  },
+);
 
 t.test('an accuser cannot push an incarnation to where it could not be refuted', async (t) => {
   const a = new Machine('a').join('b');
@@ -184,8 +194,13 @@ t.test('a stalled loop gives no verdict, and pushes its deadlines', async (t) =>
   t.same(a.of('verdict'), []);
   t.equal(a.state.counters.stalls_count, 1, 'one stall, though many timers were late');
   t.ok(a.state.health > 0);
+  a.pass(400);
+  t.same(a.of('verdict'), [], 'answers that waited have time to be read');
   a.hear('b', { type: 'ack', seq: 0, incarnation: 1 });
   t.equal(memberStatus(a.state, 'b'), 'suspect', 'it came over no connection');
+  a.state.health = 0;
+  a.pass(1500);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'it is put off, not given up');
 });
 
 t.test('a node in poor health declares nobody dead alone', async (t) => {
@@ -318,4 +333,43 @@ t.test('caps hold when they are exceeded', async (t) => {
   );
   for (const peer of crowd) big.give({ kind: 'disconnected', peer });
   t.ok(big.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
+});
+
+t.test(
+  'a clock that is set back delays no verdict by more than its time, and hides no later stall',
+  async (t) => {
+    const a = new Machine('a').join('b', 'c', 'd');
+    a.stall(3000);
+    t.equal(a.state.counters.stalls_count, 1);
+    a.give({ kind: 'disconnected', peer: 'b' });
+    a.due.clear();
+    a.now -= 3_600_000;
+    a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+    a.pass(2000);
+    t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+  },
+);
+
+t.test('a watcher that takes its verdict back ends the agreement, and the others ask again', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  const passWithC = (duration_ms: number) => {
+    for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+      a.pass(100);
+      a.hear('c', { type: 'ack', seq: a.state.seq, incarnation: 1 });
+    }
+  };
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.give({ ...FAILED_B, watcher: 'c' });
+  passWithC(3000);
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+  a.effects = [];
+  passWithC(3000);
+  t.notOk(
+    a.sent().some(({ message }) => message.type === 'request'),
+    'a failed member is dialled, not asked',
+  );
+  a.give({ ...FAILED_B, watcher: 'c', verdict: 'alive' });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  passWithC(3000);
+  t.ok(a.sent().some(({ message }) => message.type === 'request'));
 });

@@ -1,0 +1,91 @@
+/**
+ * Three hosts as root: network namespaces with addresses of their own on one bridge, and real containers. What shoal
+ * names in the kernel by a node's id (network namespaces, cgroups) is found here again by the same rule.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { networkNames } from '../../daemon/network/plan.ts';
+import { runCommand } from '../../daemon/network/run-command.ts';
+import { readCgroupMounts, removeCgroupSoon } from '../../daemon/runtime/cgroup.ts';
+import { TestHosts } from '../../test/hosts/harness.ts';
+import type { Place } from './place.ts';
+
+const NETNS_DIRECTORY = '/run/netns';
+const DNS_PORT = 53;
+
+function hash(node: string, length: number): string {
+  return createHash('sha256').update(node).digest('hex').slice(0, length);
+}
+
+/** Container namespaces of these nodes, by name. */
+function netnsOf(nodes: readonly string[]): string[] {
+  const prefixes = nodes.map((node) => networkNames(hash(node, 6)).netnsPrefix);
+  const present = existsSync(NETNS_DIRECTORY) ? readdirSync(NETNS_DIRECTORY) : [];
+  return present.filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+}
+
+/** Deepest first, as they must be removed. Paths below a hierarchy's mount point. */
+function cgroupsOf(nodes: readonly string[]): string[] {
+  const found = new Set<string>();
+  for (const mount of readCgroupMounts().all) {
+    for (const node of nodes) {
+      const top = `/shoal-${hash(node, 8)}`;
+      if (!existsSync(path.join(mount, top))) continue;
+      const below = readdirSync(path.join(mount, top), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => path.join(entry.parentPath, entry.name).slice(mount.length));
+      for (const cgroup of [top, ...below]) found.add(cgroup);
+    }
+  }
+  return [...found].sort((a, b) => b.length - a.length);
+}
+
+function text(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** @throws Error when the machine refuses namespaces. */
+export async function createNamespacePlace(hosts_count: number): Promise<Place> {
+  const hosts = await TestHosts.create(hosts_count);
+  const numbers = Array.from({ length: hosts_count }, (_, at) => at + 1);
+  const files = numbers.map((host) => hosts.netns(host));
+  const inodes = files.map((file) => statSync(file).ino);
+  const nodesOf = new Map<number, string>();
+  return {
+    kind: 'containers',
+    about: 'network namespaces on one bridge, real containers',
+    address: (host) => hosts.address(host),
+    dns: (host) => ({ address: hosts.address(host), port: DNS_PORT }),
+    daemonFlags: (host) => {
+      const address = hosts.address(host);
+      return ['--driver', 'oci', '--listen', `${address}:4747`, '--dns', `${address}:${DNS_PORT}`];
+    },
+    spawn: (host, argv, options) => hosts.spawn(host, argv, options),
+    holds(host, pid) {
+      try {
+        if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`) return true;
+      } catch {
+        return false;
+      }
+      const node = nodesOf.get(host);
+      return node !== undefined && text(`/proc/${pid}/cgroup`).includes(`:/shoal-${hash(node, 8)}`);
+    },
+    async sweep(nodes) {
+      for (const name of netnsOf(nodes)) await runCommand(['ip', 'netns', 'del', name]);
+      const mounts = readCgroupMounts();
+      for (const cgroup of cgroupsOf(nodes)) await removeCgroupSoon(mounts, cgroup);
+    },
+    remains: (nodes) => [
+      ...[...netnsOf(nodes), ...files.filter((file) => existsSync(file))].map(
+        (name) => `network namespace ${name}`,
+      ),
+      ...cgroupsOf(nodes).map((cgroup) => `cgroup ${cgroup}`),
+    ],
+    [Symbol.asyncDispose]: () => hosts[Symbol.asyncDispose](),
+  };
+}
