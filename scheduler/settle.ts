@@ -7,16 +7,14 @@ import type { ClusterView, WorkloadView } from '../protocols/view/view.ts';
 import { rendezvous } from './score.ts';
 import { isCurrent, isHealthy, mayStay, slotOf } from './slots.ts';
 
-/** Whose instance stays when a member that was given up comes back with its own still running. */
-export const SETTLE_POLICY = 'keep_original';
-
 /**
  * Order: the winning revision, then the newer generation, then a node that may keep it, then the original
  * (the earlier claim), then healthy, then the earlier claim again, then rendezvous rank, then node id.
  *
  * The winning revision goes before the generation because of concurrent writes with equal generations, and of a
  * name that was removed and made anew. A node that may not keep it (draining, say) goes behind, or its replacement
- * would lose to it for ever. `keep_original` is so far the only policy, which leaves "healthy" and the second
+ * would lose to it for ever. `keep_original`
+ * (whose instance stays when a member that was given up comes back) is so far the only policy, which leaves "healthy" and the second
  * "earlier" to ties; they stand here as the policies to come need them.
  */
 export function compareHolders(view: ClusterView, workload: WorkloadView) {

@@ -45,11 +45,7 @@ interface Client extends EventEmitter {
 }
 
 async function startClient(): Promise<Client> {
-  // The package has no types; what is used of it is described above.
-  const name = 'webtorrent';
-  const { default: WebTorrent } = (await import(name)) as {
-    default: new (options: Record<string, unknown>) => Client;
-  };
+  const { default: WebTorrent } = await import('webtorrent');
   const client = new WebTorrent({
     dht: false,
     tracker: false,
@@ -61,7 +57,7 @@ async function startClient(): Promise<Client> {
     utp: false,
     // Handed on to net.Server.listen: loopback only, and closed again below.
     torrentPort: { host: '127.0.0.1', port: 0 },
-  });
+  }) as Client;
   client.setMaxListeners(0);
   await new Promise<void>((resolve, reject) => {
     client.once('listening', resolve);

@@ -3,7 +3,7 @@
  * names in the kernel by a node's id (network namespaces, cgroups) is found here again by the same rule.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { networkNames } from '../../daemon/network/plan.ts';
 import { runCommand } from '../../daemon/network/run-command.ts';
@@ -41,21 +41,12 @@ function cgroupsOf(nodes: readonly string[]): string[] {
   return [...found].sort((a, b) => b.length - a.length);
 }
 
-function text(file: string): string {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
 /** @throws Error when the machine refuses namespaces. */
 export async function createNamespacePlace(hosts_count: number): Promise<Place> {
   const hosts = await TestHosts.create(hosts_count);
   const numbers = Array.from({ length: hosts_count }, (_, at) => at + 1);
   const files = numbers.map((host) => hosts.netns(host));
   const inodes = files.map((file) => statSync(file).ino);
-  const nodesOf = new Map<number, string>();
   return {
     kind: 'containers',
     about: 'network namespaces on one bridge, real containers',
@@ -68,12 +59,10 @@ export async function createNamespacePlace(hosts_count: number): Promise<Place> 
     spawn: (host, argv, options) => hosts.spawn(host, argv, options),
     holds(host, pid) {
       try {
-        if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`) return true;
+        return readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`;
       } catch {
         return false;
       }
-      const node = nodesOf.get(host);
-      return node !== undefined && text(`/proc/${pid}/cgroup`).includes(`:/shoal-${hash(node, 8)}`);
     },
     async sweep(nodes) {
       for (const name of netnsOf(nodes)) await runCommand(['ip', 'netns', 'del', name]);
