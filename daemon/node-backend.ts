@@ -1,10 +1,12 @@
 /** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
 import { randomBytes } from 'node:crypto';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
 import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
 import { type AllocationBody, recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -96,11 +98,11 @@ export class NodeBackend implements Backend {
   }
 
   async init({ name }: InitRequest): Promise<ClusterInfo> {
-    return this.#clusterInfo(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
+    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
   }
 
   async join({ token }: JoinRequest): Promise<ClusterInfo> {
-    return this.#clusterInfo(await this.#node.join(token));
+    return this.#entered(await this.#node.join(token));
   }
 
   async createToken({
@@ -125,7 +127,7 @@ export class NodeBackend implements Backend {
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = clock.now() + ttl_ms;
     const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses });
-    const grant = await cluster.ledger.write(id, 'grant', recordKey.grant(subject, id), body);
+    const grant = await this.#write(cluster, 'grant', recordKey.grant(subject, id), body);
     const others = [...cluster.view.members.values()].filter(
       ({ id: other, status }) => other !== id && status === 'alive',
     );
@@ -147,7 +149,7 @@ export class NodeBackend implements Backend {
   async setIntent(node: string, { intent }: IntentRequest): Promise<NodeInfo> {
     const cluster = this.#cluster();
     const member = findMember(cluster.view, node);
-    await cluster.ledger.write(this.#node.id, 'intent', member.id, { intent });
+    await this.#write(cluster, 'intent', member.id, { intent });
     return this.#nodeInfo(cluster.view, { ...member, intent });
   }
 
@@ -190,7 +192,7 @@ export class NodeBackend implements Backend {
   async remove(ref: WorkloadRef): Promise<void> {
     const cluster = this.#cluster();
     findWorkload(cluster.view, ref);
-    await cluster.ledger.write(this.#node.id, 'workload', workloadName(ref.namespace, ref.name), null);
+    await this.#write(cluster, 'workload', workloadName(ref.namespace, ref.name), null);
   }
 
   async allocations(filter: AllocationFilter): Promise<AllocationInfo[]> {
@@ -276,6 +278,21 @@ export class NodeBackend implements Backend {
     return cluster;
   }
 
+  /**
+   * Resolves when the record is durable and the view shows it, which is derived one turn after the write: what is
+   * asked of this node next builds on it.
+   */
+  async #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
+    const record = await cluster.ledger.write(this.#node.id, kind, key, body);
+    await nextTurn();
+    return record;
+  }
+
+  async #entered(cluster: Cluster): Promise<ClusterInfo> {
+    await nextTurn();
+    return this.#clusterInfo(cluster);
+  }
+
   #clusterInfo(cluster: Cluster): ClusterInfo {
     return { id: cluster.id, name: cluster.name, node: this.#node.id, nodeName: this.#node.name };
   }
@@ -300,7 +317,7 @@ export class NodeBackend implements Backend {
   /** The view may not show the write yet: the answer is made from the record itself. */
   async #writeWorkload(cluster: Cluster, body: WorkloadBody): Promise<WorkloadInfo> {
     const { namespace, name } = body.spec;
-    const record = await cluster.ledger.write(this.#node.id, 'workload', workloadName(namespace, name), body);
+    const record = await this.#write(cluster, 'workload', workloadName(namespace, name), body);
     return workloadInfo(cluster.view, {
       namespace,
       name,
@@ -315,9 +332,8 @@ export class NodeBackend implements Backend {
   }
 
   async #announce(cluster: Cluster, image: ImportedImage): Promise<Imported> {
-    const { id } = this.#node;
-    await cluster.ledger.write(id, 'image', image.digest, image.body);
-    for (const name of image.names) await cluster.ledger.write(id, 'tag', name, { digest: image.digest });
+    await this.#write(cluster, 'image', image.digest, image.body);
+    for (const name of image.names) await this.#write(cluster, 'tag', name, { digest: image.digest });
     const { layers } = image.body;
     return {
       digest: image.digest,

@@ -212,12 +212,15 @@ function releaseLosers(state: SchedulerState, view: ClusterView, effects: Schedu
 function fill(state: SchedulerState, view: ClusterView, now: number, effects: SchedulerEffect[]): void {
   const needs = new Map<SlotName, Need>();
   let wake_ms: number | null = null;
-  for (const plan of planCluster(view, now)) {
+  const plans = planCluster(view, now);
+  // These may be found current by their holders: until then the plan holds places for them that others may need.
+  const unsettled = new Set(plans.flatMap(({ state, workload }) => (state === 'outdated' ? [workload] : [])));
+  for (const plan of plans) {
     if (!needsNode(plan)) continue;
     const workload = view.workloads.get(plan.workload)!;
     const need = needOf(state, plan, workload, now);
     needs.set(plan.slot.name, notify(plan, need, effects));
-    const due_ms = dueAt(state, plan, need, workload);
+    const due_ms = dueAt(state, plan, need, workload, unsettled.has(plan.workload));
     if (due_ms === null) continue;
     if (due_ms > now) wake_ms = Math.min(wake_ms ?? due_ms, due_ms);
     else act(state, view, plan, workload, now, effects);
@@ -252,10 +255,16 @@ function notify(plan: SlotPlan, need: Need, effects: SchedulerEffect[]): Need {
 
 /**
  * When this node's turn comes, in milliseconds since the epoch; null when it does not. All wait one turn more where
- * news may be on its way: a slot that still serves may be found current by its holder (`renew`), and one that was
- * stopped in good order was stopped for a cause, such as a removal, that its holder knew first.
+ * news may be on its way: a slot that still serves may be found current by its holder (`renew`), which also frees
+ * the place that was meant for its next instance, and one that was stopped in good order was stopped for a cause, such as a removal, that its holder knew first.
  */
-function dueAt(state: SchedulerState, plan: SlotPlan, need: Need, workload: WorkloadView): number | null {
+function dueAt(
+  state: SchedulerState,
+  plan: SlotPlan,
+  need: Need,
+  workload: WorkloadView,
+  isUnsettled: boolean,
+): number | null {
   const rank = plan.candidates.findIndex(({ node }) => node === state.self);
   if (rank === -1) {
     return plan.refusals.find(({ node }) => node === state.self)?.until_ms ?? null;
@@ -264,7 +273,7 @@ function dueAt(state: SchedulerState, plan: SlotPlan, need: Need, workload: Work
     ({ phase, node, generation }) =>
       phase === 'stopped' && node !== state.self && generation >= workload.generation,
   );
-  const turns = plan.kept || wasStopped ? rank + 1 : rank;
+  const turns = plan.kept || wasStopped || isUnsettled ? rank + 1 : rank;
   return need.since_ms + turns * state.config.turn_ms;
 }
 

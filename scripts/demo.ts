@@ -17,7 +17,13 @@ import { createNamespacePlace } from './demo-parts/namespace-place.ts';
 import type { Place } from './demo-parts/place.ts';
 import { Report, StepError } from './demo-parts/report.ts';
 import { runStory } from './demo-parts/story.ts';
-import { httpSubject, redisLayout, redisSubject, type Subject } from './demo-parts/subject.ts';
+import {
+  hasRedisLayout,
+  httpSubject,
+  redisLayout,
+  redisSubject,
+  type Subject,
+} from './demo-parts/subject.ts';
 
 const HOSTS = 3;
 const EXIT = { ok: 0, failed: 1, interrupted: 130 } as const;
@@ -32,7 +38,7 @@ async function containersAvailable(): Promise<true | string> {
   if (network !== true) return network;
   const oci = await probeOci();
   if (!('path' in oci)) return oci.reason;
-  for (const program of ['mmdebstrap', 'umoci']) {
+  for (const program of hasRedisLayout() ? [] : ['mmdebstrap', 'umoci']) {
     if (spawnSync(program, ['--version']).status !== 0) return `${program} is not installed`;
   }
   return true;

@@ -4,7 +4,7 @@
  */
 import { isIP } from 'node:net';
 import { ShoalError } from '../../protocols/base/errors.ts';
-import { LABEL_PATTERN, type Resources } from '../../protocols/base/workload.ts';
+import { LABEL_PATTERN, RESOURCE_BOUNDS, type Resources } from '../../protocols/base/workload.ts';
 import type { LogLevel } from '../log.ts';
 
 export type DriverChoice = 'auto' | 'oci' | 'process';
@@ -88,6 +88,12 @@ export function checkOptions(options: DaemonOptions): DaemonOptions {
   }
   if (options.host !== null && isIP(options.host) === 0)
     fail('--host', `"${options.host}" is not an IP address`);
+  for (const [part, value] of Object.entries(options.capacity)) {
+    // Beyond these bounds no other node would take this one's member record.
+    const { minimum, maximum } = RESOURCE_BOUNDS[part as keyof Resources];
+    if (value === null || (Number.isInteger(value) && value >= minimum && value <= maximum)) continue;
+    fail(`--capacity-${part.split('_')[0]}`, `must be from ${minimum} to ${maximum} (${part})`);
+  }
   if (options.dns.length > DNS_LISTENERS_MAX) fail('--dns', `is given more than ${DNS_LISTENERS_MAX} times`);
   if (Object.keys(options.labels).length > LABELS_MAX)
     fail('--label', `is given more than ${LABELS_MAX} times`);

@@ -45,7 +45,7 @@ export interface DnsServerInit {
 export interface DnsServer extends AsyncDisposable {
   /**
    * Listens on the addresses of `init`. One that fails does not stop the others.
-   * @returns the failures: E_PORT_IN_USE, E_SOCKET_DENIED or E_NETWORK_FAILED, each naming its address.
+   * @returns the failures: E_PORT_IN_USE, E_PORT_DENIED or E_NETWORK_FAILED, each naming its address.
    */
   start(): Promise<readonly ShoalError[]>;
   /** Listens on one more; an address and port that is open already is fine. @throws as `start` returns */
@@ -243,7 +243,7 @@ function listenError({ address, port }: ServerAddress, cause: unknown): ShoalErr
   }
   if (code === 'EACCES' || code === 'EPERM') {
     const text = `DNS may not listen on ${where}: run as root, or choose a port above 1023`;
-    return new ShoalError('E_SOCKET_DENIED', text, { cause });
+    return new ShoalError('E_PORT_DENIED', text, { cause });
   }
   return new ShoalError('E_NETWORK_FAILED', `DNS cannot listen on ${where}: ${String(cause)}`, { cause });
 }

@@ -43,6 +43,11 @@ export const ERRORS = {
   E_SOCKET_DENIED: kind(EXIT.daemon, 403, 'Join the group that owns the socket, or run as its owner.'),
   E_SOCKET_IN_USE: kind(EXIT.state, 409, 'Another daemon answers on this socket: stop it or choose another.'),
   E_PORT_IN_USE: kind(EXIT.state, 409, 'Choose another port or address, or stop what holds it.'),
+  E_PORT_DENIED: kind(
+    EXIT.refused,
+    403,
+    'Ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one.',
+  ),
   E_DATA_LOCKED: kind(EXIT.state, 409, 'Another daemon uses this data directory: stop it or choose another.'),
   E_DATA_NEWER: kind(EXIT.state, 409, 'Run the newer shoal that wrote this directory, or choose another.'),
   E_DATA_OTHER_CLUSTER: kind(

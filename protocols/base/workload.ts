@@ -12,10 +12,16 @@ export const DEFAULT_NAMESPACE = 'default';
 const Label = Type.String({ pattern: LABEL_PATTERN, maxLength: 63 });
 const Port = Type.Integer({ minimum: 1, maximum: 65535 });
 
+/** What one instance may ask for, and what one host may offer. */
+export const RESOURCE_BOUNDS = {
+  cpu_millis: { minimum: 1, maximum: 1_000_000 },
+  memory_bytes: { minimum: 1 << 20, maximum: 2 ** 46 },
+};
+
 export const ResourcesSchema = Type.Object({
   /** Thousandths of a core, reserved and enforced. */
-  cpu_millis: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
-  memory_bytes: Type.Integer({ minimum: 1 << 20, maximum: 2 ** 46 }),
+  cpu_millis: Type.Integer(RESOURCE_BOUNDS.cpu_millis),
+  memory_bytes: Type.Integer(RESOURCE_BOUNDS.memory_bytes),
 });
 export type Resources = Static<typeof ResourcesSchema>;
 

@@ -4,37 +4,38 @@
  * Each key is a multi-value register: a record replaces those that its author had seen of this key (its context,
  * a version vector restricted to the key), and concurrent ones stay beside it as siblings. For keys that only their
  * owner writes that leaves one. Source: Almeida et al., "Scalable and Accurate Causality Tracking for Eventually
- * Consistent Stores" (dotted version vector sets, 2014).
+ * Consistent Stores" (dotted version vector sets, 2014). Grants and revocations only grow: nothing replaces them.
+ *
+ * Whether a record is replaced follows from the live records alone, never from what a node happened to hear before:
+ * so replicas with equal hashes will also judge the next record equally, and a restart changes nothing. A record
+ * only replaces what has an earlier stamp (an author's stamp is later than all that it has seen), so that nobody can
+ * write off what is not written yet, and no two records replace one another.
  *
  * Not here: signatures, who may write (machine.ts asks protocols/trust) and anti-entropy (sync.ts).
  */
 import { hlcCompare } from '../base/clock.ts';
-import { type LedgerRecord, type StreamId, streamId } from './record.ts';
+import { type ContextEntry, type LedgerRecord, type StreamId, streamId } from './record.ts';
 import { VersionVector } from './streams.ts';
-
-interface Entry {
-  /** Live records, the winner first. */
-  siblings: LedgerRecord[];
-  /** Highest (epoch, seq) by author that is replaced here. */
-  readonly replaced: Map<string, { epoch: number; seq: number }>;
-}
 
 export interface Merge {
   /** True when the record is live now. */
   readonly added: boolean;
   /** Records that it replaced. */
   readonly removed: readonly LedgerRecord[];
-  /** Proof that the author signed two records for one sequence. */
+  /** Proof that the author signed two records for one sequence: the other one, which is live. Both are kept. */
   readonly equivocation: LedgerRecord | undefined;
 }
 
 const HASH_WORDS = 8;
+/** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
+const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
 
 export class Ledger {
   readonly seen = new VersionVector();
-  readonly #kinds = new Map<string, Map<string, Entry>>();
+  /** Live records by kind and key, the winner first. */
+  readonly #kinds = new Map<string, Map<string, LedgerRecord[]>>();
   readonly #live = new Map<string, LedgerRecord>();
-  readonly #byStream = new Map<StreamId, Map<number, LedgerRecord>>();
+  readonly #byStream = new Map<StreamId, Map<string, LedgerRecord>>();
   readonly #hash = new Uint32Array(HASH_WORDS);
 
   /** Number of live records, tombstones included. */
@@ -52,20 +53,28 @@ export class Ledger {
 
   /** Merges a record that may enter. The version vector is the caller's to update after this. */
   merge(record: LedgerRecord): Merge {
-    const stream = streamId(record.author, record.epoch);
-    const twin = this.#byStream.get(stream)?.get(record.seq);
-    if (twin !== undefined && twin.digest === record.digest) return NOTHING;
-    if (twin !== undefined) {
-      if (twin.digest < record.digest) return { added: false, removed: [], equivocation: twin };
-      this.#unlink(twin);
-      return { ...this.#insert(record, [twin]), equivocation: twin };
-    }
-    return this.#insert(record, []);
+    if (this.#live.has(record.digest)) return { added: false, removed: [], equivocation: undefined };
+    const twin = this.range(streamId(record.author, record.epoch), record.seq - 1, record.seq)[0];
+    if (this.isReplaced(record)) return { added: false, removed: [], equivocation: twin };
+    const keys = this.#keys(record.kind);
+    const before = keys.get(record.key) ?? [];
+    const removed = before.filter((sibling) => replaces(record, sibling));
+    for (const sibling of removed) this.#unlist(sibling);
+    const siblings = before.filter((sibling) => !removed.includes(sibling));
+    siblings.push(record);
+    keys.set(record.key, siblings.sort(byPrecedence));
+    this.#list(record);
+    return { added: true, removed, equivocation: twin };
+  }
+
+  /** Does a live record stand in the place of this one? */
+  isReplaced(record: LedgerRecord): boolean {
+    return this.siblings(record.kind, record.key).some((sibling) => replaces(sibling, record));
   }
 
   /** Live siblings of a key, the winner first; a tombstone may be among them. */
   siblings(kind: string, key: string): readonly LedgerRecord[] {
-    return this.#kinds.get(kind)?.get(key)?.siblings ?? [];
+    return this.#kinds.get(kind)?.get(key) ?? [];
   }
 
   /** Winner of a key; undefined when nothing was written or the winner is a tombstone. */
@@ -76,7 +85,7 @@ export class Ledger {
 
   /** All keys of a kind with their siblings, in no order. */
   *ofKind(kind: string): IterableIterator<[string, readonly LedgerRecord[]]> {
-    for (const [key, entry] of this.#kinds.get(kind) ?? []) yield [key, entry.siblings];
+    yield* this.#kinds.get(kind) ?? [];
   }
 
   /** Live records of one stream with sequences in (from, to], ascending. */
@@ -98,62 +107,40 @@ export class Ledger {
     return this.#live.values();
   }
 
-  /** What a new record of this key must carry: everything that is live or replaced here now. */
-  context(kind: string, key: string): { author: string; epoch: number; seq: number }[] {
-    const entry = this.#kinds.get(kind)?.get(key);
-    if (entry === undefined) return [];
-    const context = new Map(entry.replaced);
-    for (const { author, epoch, seq } of entry.siblings) raise(context, author, epoch, seq);
-    return [...context].map(([author, at]) => ({ author, ...at }));
+  /** What a new record of this key must carry: everything that is live here, and all that it has replaced. */
+  context(kind: string, key: string): ContextEntry[] {
+    const context = new Map<string, ContextEntry>();
+    for (const { author, epoch, seq, context: seen } of this.siblings(kind, key)) {
+      for (const entry of [...seen, { author, epoch, seq }]) {
+        const known = context.get(entry.author);
+        if (known === undefined || isLater(entry, known)) context.set(entry.author, entry);
+      }
+    }
+    return [...context.values()];
   }
 
-  #insert(record: LedgerRecord, unlinked: LedgerRecord[]): Merge {
-    const entry = this.#entry(record.kind, record.key);
-    if (covers(entry.replaced, record) || entry.siblings.some((sibling) => succeeds(sibling, record))) {
-      return { added: false, removed: unlinked, equivocation: undefined };
-    }
-    for (const { author, epoch, seq } of record.context) raise(entry.replaced, author, epoch, seq);
-    const removed = entry.siblings.filter(
-      (sibling) => covers(entry.replaced, sibling) || succeeds(record, sibling),
-    );
-    for (const sibling of removed) {
-      raise(entry.replaced, sibling.author, sibling.epoch, sibling.seq);
-      this.#unlink(sibling);
-    }
-    entry.siblings.push(record);
-    entry.siblings.sort(byPrecedence);
+  #list(record: LedgerRecord): void {
     this.#live.set(record.digest, record);
     const stream = streamId(record.author, record.epoch);
-    let numbered = this.#byStream.get(stream);
-    if (numbered === undefined) {
-      numbered = new Map();
-      this.#byStream.set(stream, numbered);
-    }
-    numbered.set(record.seq, record);
+    const records = this.#byStream.get(stream);
+    if (records === undefined) this.#byStream.set(stream, new Map([[record.digest, record]]));
+    else records.set(record.digest, record);
     this.#toggle(record.digest);
-    return { added: true, removed: [...unlinked, ...removed], equivocation: undefined };
   }
 
-  #unlink(record: LedgerRecord): void {
-    const entry = this.#entry(record.kind, record.key);
-    entry.siblings = entry.siblings.filter((sibling) => sibling !== record);
+  #unlist(record: LedgerRecord): void {
     this.#live.delete(record.digest);
-    this.#byStream.get(streamId(record.author, record.epoch))?.delete(record.seq);
+    this.#byStream.get(streamId(record.author, record.epoch))?.delete(record.digest);
     this.#toggle(record.digest);
   }
 
-  #entry(kind: string, key: string): Entry {
+  #keys(kind: string): Map<string, LedgerRecord[]> {
     let keys = this.#kinds.get(kind);
     if (keys === undefined) {
       keys = new Map();
       this.#kinds.set(kind, keys);
     }
-    let entry = keys.get(key);
-    if (entry === undefined) {
-      entry = { siblings: [], replaced: new Map() };
-      keys.set(key, entry);
-    }
-    return entry;
+    return keys;
   }
 
   #toggle(digest: string): void {
@@ -162,8 +149,6 @@ export class Ledger {
     }
   }
 }
-
-const NOTHING: Merge = { added: false, removed: [], equivocation: undefined };
 
 /** Order among siblings: (generation, HLC, author, digest), the highest first. DESIGN section 2. */
 function byPrecedence(a: LedgerRecord, b: LedgerRecord): number {
@@ -179,19 +164,20 @@ function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** An author has always seen its own earlier writes. */
-function succeeds(later: LedgerRecord, earlier: LedgerRecord): boolean {
-  if (later.author !== earlier.author) return false;
-  return later.epoch > earlier.epoch || (later.epoch === earlier.epoch && later.seq > earlier.seq);
+/** Both of one kind and key. An author has always seen its own earlier writes. */
+function replaces(later: LedgerRecord, earlier: LedgerRecord): boolean {
+  if (GROW_ONLY.has(later.kind)) return false;
+  const order = hlcCompare(later.hlc, earlier.hlc);
+  if (later.author === earlier.author) {
+    if (order !== 0) return order > 0;
+    if (later.epoch !== earlier.epoch || later.seq !== earlier.seq) return isLater(later, earlier);
+    return later.digest < earlier.digest;
+  }
+  return (
+    order > 0 && later.context.some((seen) => seen.author === earlier.author && !isLater(earlier, seen))
+  );
 }
 
-function covers(context: Entry['replaced'], record: LedgerRecord): boolean {
-  const at = context.get(record.author);
-  return at !== undefined && (at.epoch > record.epoch || (at.epoch === record.epoch && at.seq >= record.seq));
-}
-
-function raise(context: Entry['replaced'], author: string, epoch: number, seq: number): void {
-  const at = context.get(author);
-  if (at === undefined || at.epoch < epoch || (at.epoch === epoch && at.seq < seq))
-    context.set(author, { epoch, seq });
+function isLater(a: Pick<ContextEntry, 'epoch' | 'seq'>, b: Pick<ContextEntry, 'epoch' | 'seq'>): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq);
 }

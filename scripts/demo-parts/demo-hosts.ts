@@ -166,13 +166,24 @@ export class DemoHosts implements AsyncDisposable {
     return pids.length;
   }
 
+  /** What the living hosts still have of containers: nothing, once all workloads are removed. */
+  containers(): string[] {
+    const nodes = this.alive.map((host) => host.node);
+    return [
+      ...this.#mounts().filter((target) =>
+        this.alive.some((host) => target.startsWith(`${host.directory}/`)),
+      ),
+      ...this.place.remains(nodes, false),
+    ];
+  }
+
   /** What is still there of the hosts, apart from the logs: to be asked after the end. */
   remains(): string[] {
     const nodes = this.all.map((host) => host.node).filter(Boolean);
     return [
       ...this.all.flatMap((host) => this.#processes(host)).map((pid) => `process ${pid}`),
       ...this.#mounts().map((target) => `mount ${target}`),
-      ...this.place.remains(nodes),
+      ...this.place.remains(nodes, true),
       ...this.all.filter((host) => existsSync(host.directory)).map((host) => `directory ${host.directory}`),
     ];
   }
@@ -215,7 +226,7 @@ export class DemoHosts implements AsyncDisposable {
 
   #processes(host: Host): number[] {
     const mark = `${host.directory}/`;
-    return processTrees((pid, line) => line.includes(mark) || this.place.holds(host.number, pid));
+    return processTrees((pid, line) => line.includes(mark) || this.place.holds(host.number, host.node, pid));
   }
 
   async #end(): Promise<void> {

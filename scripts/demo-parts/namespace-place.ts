@@ -3,7 +3,7 @@
  * names in the kernel by a node's id (network namespaces, cgroups) is found here again by the same rule.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { networkNames } from '../../daemon/network/plan.ts';
 import { runCommand } from '../../daemon/network/run-command.ts';
@@ -18,11 +18,19 @@ function hash(node: string, length: number): string {
   return createHash('sha256').update(node).digest('hex').slice(0, length);
 }
 
+function netnsNames(): string[] {
+  return existsSync(NETNS_DIRECTORY) ? readdirSync(NETNS_DIRECTORY) : [];
+}
+
+/** Of all containers of a node. */
+function cgroupOf(node: string): string {
+  return `/shoal-${hash(node, 8)}`;
+}
+
 /** Container namespaces of these nodes, by name. */
 function netnsOf(nodes: readonly string[]): string[] {
   const prefixes = nodes.map((node) => networkNames(hash(node, 6)).netnsPrefix);
-  const present = existsSync(NETNS_DIRECTORY) ? readdirSync(NETNS_DIRECTORY) : [];
-  return present.filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
+  return netnsNames().filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));
 }
 
 /** Deepest first, as they must be removed. Paths below a hierarchy's mount point. */
@@ -30,7 +38,7 @@ function cgroupsOf(nodes: readonly string[]): string[] {
   const found = new Set<string>();
   for (const mount of readCgroupMounts().all) {
     for (const node of nodes) {
-      const top = `/shoal-${hash(node, 8)}`;
+      const top = cgroupOf(node);
       if (!existsSync(path.join(mount, top))) continue;
       const below = readdirSync(path.join(mount, top), { recursive: true, withFileTypes: true })
         .filter((entry) => entry.isDirectory())
@@ -43,10 +51,15 @@ function cgroupsOf(nodes: readonly string[]): string[] {
 
 /** @throws Error when the machine refuses namespaces. */
 export async function createNamespacePlace(hosts_count: number): Promise<Place> {
-  const hosts = await TestHosts.create(hosts_count);
-  const numbers = Array.from({ length: hosts_count }, (_, at) => at + 1);
-  const files = numbers.map((host) => hosts.netns(host));
-  const inodes = files.map((file) => statSync(file).ino);
+  return namespacePlace(await TestHosts.create(hosts_count));
+}
+
+/** The place takes the hosts over: it disposes of them. */
+export function namespacePlace(hosts: TestHosts): Place {
+  const numbers = Array.from({ length: hosts.count }, (_, at) => at + 1);
+  const inodes = numbers.map((host) => statSync(hosts.netns(host)).ino);
+  // Those of the hosts, and of the switch between them.
+  const prefix = path.basename(hosts.netns(1)).replace(/1$/, '');
   return {
     kind: 'containers',
     about: 'network namespaces on one bridge, real containers',
@@ -57,9 +70,11 @@ export async function createNamespacePlace(hosts_count: number): Promise<Place> 
       return ['--driver', 'oci', '--listen', `${address}:4747`, '--dns', `${address}:${DNS_PORT}`];
     },
     spawn: (host, argv, options) => hosts.spawn(host, argv, options),
-    holds(host, pid) {
+    holds(host, node, pid) {
       try {
-        return readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`;
+        if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`) return true;
+        // Containers are in namespaces of their own.
+        return node !== '' && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`${cgroupOf(node)}/`);
       } catch {
         return false;
       }
@@ -69,10 +84,11 @@ export async function createNamespacePlace(hosts_count: number): Promise<Place> 
       const mounts = readCgroupMounts();
       for (const cgroup of cgroupsOf(nodes)) await removeCgroupSoon(mounts, cgroup);
     },
-    remains: (nodes) => [
-      ...[...netnsOf(nodes), ...files.filter((file) => existsSync(file))].map(
-        (name) => `network namespace ${name}`,
-      ),
+    remains: (nodes, withPlace) => [
+      ...[
+        ...netnsOf(nodes),
+        ...(withPlace ? netnsNames().filter((name) => name.startsWith(prefix)) : []),
+      ].map((name) => `network namespace ${name}`),
       ...cgroupsOf(nodes).map((cgroup) => `cgroup ${cgroup}`),
     ],
     [Symbol.asyncDispose]: () => hosts[Symbol.asyncDispose](),

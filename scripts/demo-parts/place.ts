@@ -20,10 +20,10 @@ export interface Place extends AsyncDisposable {
   daemonFlags(host: number): string[];
   /** Starts a program on a host. */
   spawn(host: number, argv: readonly string[], options: SpawnOptions): ChildProcess;
-  /** Whether a process is on this host, whoever started it. */
-  holds(host: number, pid: number): boolean;
+  /** Whether a process is on this host, whoever started it. @param node id of its daemon; empty before it is known. */
+  holds(host: number, node: string, pid: number): boolean;
   /** Takes away what the dead daemons of these node ids have left in the kernel. */
   sweep(nodes: readonly string[]): Promise<void>;
-  /** What is still there of these nodes, and of the place itself once it is disposed. Empty: nothing. */
-  remains(nodes: readonly string[]): string[];
+  /** What the containers of these nodes have in the kernel, and with `withPlace` the place itself. Empty: nothing. */
+  remains(nodes: readonly string[], withPlace: boolean): string[];
 }

@@ -196,9 +196,10 @@ async function killHost(story: Story): Promise<void> {
   for (const host of survivors) await host.client.load(subject.protocol, name, subject.port);
   await hosts.pause(LOAD_MS);
 
+  // It is a customer's, not the host's.
+  await victim.client.close();
   const start = performance.now();
   const killed = hosts.kill(victim);
-  await victim.client.close();
   report.say(`${killed} processes killed`);
   const since = (what: string) => {
     const took_ms = performance.now() - start;
@@ -242,8 +243,8 @@ function showLoad({ report }: Story, results: readonly LoadResult[]): void {
   }
 }
 
-/** `shoal rm`, until nothing of it runs. */
-async function removeService({ hosts }: Story, workload: string): Promise<void> {
+/** `shoal rm`, until nothing of it runs; with the last one nothing of any container is left on the living hosts. */
+async function removeService({ hosts, subject }: Story, workload: string): Promise<void> {
   await hosts.shoal(hosts.host(1), ['rm', workload]);
   await hosts.until(`nothing of ${workload} runs`, GONE_MS_MAX, async () => {
     const lists = await Promise.all(
@@ -251,4 +252,14 @@ async function removeService({ hosts }: Story, workload: string): Promise<void> 
     );
     return lists.every((list) => list.length === 0);
   });
+  if (workload !== subject.name) return;
+  let left: string[] = [];
+  await hosts
+    .until('containers are taken away', GONE_MS_MAX, async () => {
+      left = hosts.containers();
+      return left.length === 0;
+    })
+    .catch((error: Error) => {
+      throw new Error(`${error.message}; left: ${left.join(', ')}`);
+    });
 }

@@ -1,7 +1,7 @@
 /** What the demo runs as a service, and how its image comes to host 1: redis where there are containers, else HTTP. */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import type { Protocol } from './client.ts';
@@ -27,9 +27,17 @@ function cacheDirectory(): string {
   return path.join(process.env.XDG_CACHE_HOME || path.join(homedir(), '.cache'), 'shoal-demo');
 }
 
+function layoutDirectory(): string {
+  return path.join(cacheDirectory(), REDIS_LAYOUT);
+}
+
+export function hasRedisLayout(): boolean {
+  return existsSync(path.join(layoutDirectory(), 'index.json'));
+}
+
 /** Makes the redis image, or finds that of a former run. @returns the directory of its OCI layout. */
 export async function redisLayout(signal: AbortSignal): Promise<string> {
-  const target = path.join(cacheDirectory(), REDIS_LAYOUT);
+  const target = layoutDirectory();
   const script = path.join(import.meta.dirname, '..', 'make-image.sh');
   const child = spawn(script, [target], { stdio: ['ignore', 'inherit', 'inherit'] });
   // It takes away its half-made image itself.
@@ -41,7 +49,10 @@ export async function redisLayout(signal: AbortSignal): Promise<string> {
   });
   signal.removeEventListener('abort', end);
   signal.throwIfAborted();
-  if (code !== 0) throw new Error(`scripts/make-image.sh ended with ${code}; what it said is above`);
+  if (code !== 0)
+    throw new Error(
+      `scripts/make-image.sh ended with ${code}; what it said is above (--embedded goes without it)`,
+    );
   return target;
 }
 

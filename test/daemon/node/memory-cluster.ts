@@ -1,0 +1,143 @@
+/**
+ * Whole nodes in this process: real composition, store, images, ledger, membership and scheduler; mesh, door and
+ * runtime in memory, so that pairs can be cut and nodes killed. Everything is taken away after the test.
+ */
+import path from 'node:path';
+import type { Test } from 'tap';
+import type { Backend } from '../../../daemon/api/backend.ts';
+import type { AllocationInfo } from '../../../daemon/api/schemas.ts';
+import { systemClock } from '../../../daemon/clock.ts';
+import type { DaemonOptions } from '../../../daemon/config/options.ts';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
+import { type Log, silentLog } from '../../../daemon/log.ts';
+import { ShoalNode } from '../../../daemon/node.ts';
+import { createMemoryRuntime, MemoryHost } from '../../../daemon/runtime/memory-runtime.ts';
+import type { Runtime } from '../../../daemon/runtime/runtime.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
+import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
+import type { Door, DoorInit, Knock } from '../../../protocols/mesh/mesh.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+import { eventually } from './eventually.ts';
+
+/** An image of one small file; what it runs is for the memory driver. */
+export const IMAGE = 'app:1';
+
+export class MemoryCluster {
+  readonly network = new MemoryNetwork();
+  readonly directory: string;
+  readonly #doors = new Map<string, DoorInit>();
+  readonly #hosts = new Map<string, MemoryHost>();
+  readonly #running = new Map<string, ShoalNode>();
+  #lastDoor = 0;
+
+  private constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  static async create(t: Test): Promise<MemoryCluster> {
+    const cluster = new MemoryCluster(await temporaryDirectory(t));
+    t.teardown(() => Promise.all([...cluster.#running.keys()].map((name) => cluster.stop(name))));
+    return cluster;
+  }
+
+  /** The same name again is the same host: data directory and containers are as they were left. */
+  async start(name: string, given: Partial<DaemonOptions> = {}, log: Log = silentLog): Promise<ShoalNode> {
+    const host = this.#hosts.get(name) ?? new MemoryHost();
+    this.#hosts.set(name, host);
+    const options: DaemonOptions = {
+      data: path.join(this.directory, name),
+      socket: path.join(this.directory, `${name}.sock`),
+      listen: { host: '127.0.0.1', port: 0 },
+      door: { host: '127.0.0.1', port: 0 },
+      dns: [],
+      name,
+      labels: {},
+      driver: 'process',
+      host: null,
+      capacity: { cpu_millis: 4000, memory_bytes: 4 * 2 ** 30 },
+      upstream: [],
+      mdns: false,
+      logLevel: 'warn',
+      ...given,
+    };
+    const node = await ShoalNode.start(options, {
+      log,
+      runtime: onTheHostsNetwork(createMemoryRuntime({ time: systemClock, host })),
+      createMesh: (init) => this.network.createMesh(init),
+      createDoor: (init) => this.#createDoor(init),
+      knock: this.#knock,
+    });
+    this.#running.set(name, node);
+    return node;
+  }
+
+  /** Ends the daemon; its containers go on. */
+  async stop(name: string): Promise<void> {
+    const node = this.#running.get(name);
+    this.#running.delete(name);
+    await node?.[Symbol.asyncDispose]();
+  }
+
+  /** One node that began the cluster and those that joined it, all knowing each other, with an image. */
+  async grow(...names: [string, ...string[]]): Promise<ShoalNode[]> {
+    const [first, ...others] = names;
+    const node = await this.start(first);
+    await node.backend.init({});
+    const nodes = [node];
+    for (const name of others) {
+      const joined = await this.start(name);
+      const { token } = await node.backend.createToken({});
+      await joined.backend.join({ token });
+      nodes.push(joined);
+    }
+    for (const one of nodes) {
+      await eventually(`${one.name} sees all members`, async () => {
+        const members = await one.backend.nodes();
+        return members.length === names.length && members.every(({ status }) => status === 'alive');
+      });
+    }
+    await node.backend.buildImage(
+      { directory: import.meta.dirname, name: IMAGE, entrypoint: ['run-forever'] },
+      { signal: AbortSignal.timeout(20_000) },
+    );
+    for (const one of nodes) {
+      await eventually(`${one.name} knows the image`, async () => (await one.backend.images()).length === 1);
+    }
+    return nodes;
+  }
+
+  /** Every node of one side loses every node of the other. */
+  cut(left: readonly ShoalNode[], right: readonly ShoalNode[]): void {
+    for (const a of left) for (const b of right) this.network.cut(a.id, b.id);
+  }
+
+  heal(left: readonly ShoalNode[], right: readonly ShoalNode[]): void {
+    for (const a of left) for (const b of right) this.network.heal(a.id, b.id);
+  }
+
+  async #createDoor(init: DoorInit): Promise<Door> {
+    const address = `/ip4/127.0.0.1/tcp/${++this.#lastDoor}/p2p/${signerFromSeed(init.seed).id}`;
+    this.#doors.set(address, init);
+    return {
+      addresses: () => [address],
+      [Symbol.asyncDispose]: async () => void this.#doors.delete(address),
+    };
+  }
+
+  readonly #knock: Knock = async ({ seed, addresses }, body) => {
+    const door = addresses.map((address) => this.#doors.get(address)).find((found) => found !== undefined);
+    if (door === undefined) throw new ShoalError('E_UNREACHABLE', 'nobody answers');
+    return await door.onKnock(signerFromSeed(seed).id, body, AbortSignal.timeout(10_000));
+  };
+}
+
+/** The memory driver could have networks of its own; nothing here may touch those of the host. */
+function onTheHostsNetwork(runtime: Runtime): Runtime {
+  return Object.assign(runtime, { isolatesNetwork: false });
+}
+
+/** Live instances of a workload as `node` sees them, by slot. */
+export async function running(backend: Backend, workload: string): Promise<AllocationInfo[]> {
+  const all = await backend.allocations({ namespace: 'default', workload });
+  return all.filter(({ phase, nodeStatus }) => phase === 'running' && nodeStatus !== 'failed');
+}
