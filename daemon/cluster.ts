@@ -95,6 +95,8 @@ export class Cluster implements AsyncDisposable {
   #subnet: string | null = null;
   #refreshing = false;
   #renumbering = false;
+  /** What membership wants written before this node has heard from the others; undefined once it has. */
+  #early: (() => void)[] | undefined = [];
 
   constructor(components: ClusterComponents, init: ClusterInit) {
     this.#components = components;
@@ -102,16 +104,23 @@ export class Cluster implements AsyncDisposable {
     this.self = init.signer.id;
     this.#contacts = new Map(Array.from(init.contacts, ({ id, addresses }) => [id, addresses]));
     const { store, crypto, clock, log } = components;
-    const stored = store.load((digest) =>
-      log('warn', 'a damaged record was left out; peers have it', { digest }),
-    );
+    const stored = store.load();
+    let epoch = Number(store.value(`epoch/${this.self}`) ?? 0);
+    // How far our own writes went is not known when records are damaged: no number may be given twice.
+    if (stored.damaged.length > 0) epoch += 1;
     const machine = new LedgerMachine({
       genesis: init.genesis,
       crypto,
       signers: [init.signer],
       stored,
-      epochs: new Map([[this.self, Number(store.value(`epoch/${this.self}`) ?? 0)]]),
+      epochs: new Map([[this.self, epoch]]),
     });
+    if (stored.damaged.length > 0) {
+      if (!machine.authority.isMember(this.self))
+        throw new ShoalError('E_DATA_CORRUPT', 'the record that makes this node a member is damaged');
+      log('warn', 'damaged records were left out; peers have them', { digests: stored.damaged });
+      store.forget(stored.damaged, [[`epoch/${this.self}`, String(epoch)]]);
+    }
     this.ledger = new LedgerDriver({
       machine,
       store,
@@ -125,7 +134,9 @@ export class Cluster implements AsyncDisposable {
       log,
       addressesOf: (member) => this.#addressesOf(member),
       writeVerdict: (body) =>
-        this.#write('a verdict', 'verdict', recordKey.verdict(this.self, body.subject), body),
+        this.#whenAnnounced(() =>
+          this.#write('a verdict', 'verdict', recordKey.verdict(this.self, body.subject), body),
+        ),
       refute: (incarnation) => this.#tellMember(incarnation),
       onStatus: () => this.#touch('verdict'),
     });
@@ -148,6 +159,7 @@ export class Cluster implements AsyncDisposable {
       instances: this.instances,
       runtime: components.runtime,
       images: components.images,
+      mayExec: (node) => this.ledger.machine.authority.mayDeploy(node),
     });
     this.#view = this.#derive(undefined, new Set());
   }
@@ -205,9 +217,12 @@ export class Cluster implements AsyncDisposable {
     await this.#firstContact();
 
     const before = this.#view.members.get(this.self);
-    this.#incarnation = (before?.incarnation ?? 0) + 1;
+    this.#incarnation = Math.max(this.#incarnation, before?.incarnation ?? 0) + 1;
     await this.#startNetwork(before?.subnet ?? null);
     await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const write of early) write();
     await this.#adopt();
     this.#scheduler = new SchedulerDriver({ self: this.self, instances: this.instances, clock, log });
     this.#touch('member');
@@ -315,7 +330,14 @@ export class Cluster implements AsyncDisposable {
 
   #tellMember(incarnation: number): void {
     this.#incarnation = Math.max(this.#incarnation, incarnation);
+    // The first member record, which is to come, refutes as well.
+    if (this.#early !== undefined) return;
     this.#write('the member record', 'member', recordKey.member(this.self), this.#memberBody());
+  }
+
+  #whenAnnounced(write: () => void): void {
+    if (this.#early === undefined) write();
+    else this.#early.push(write);
   }
 
   #write(what: string, kind: string, key: string, body: unknown): void {
@@ -448,9 +470,13 @@ export class Cluster implements AsyncDisposable {
       await this.#startNetwork(null);
       this.#tellMember(this.#incarnation);
       this.instances.restartAll('the host has a new subnet');
+      this.#touch('member');
+    } catch (error) {
+      // Such as: none is free. Trying again at once would be a loop without a pause.
+      this.#components.clock.after(HOUSEKEEPING_MS, () => this.#touch('member'));
+      throw error;
     } finally {
       this.#renumbering = false;
-      this.#touch('member');
     }
   }
 
@@ -472,6 +498,8 @@ export class Cluster implements AsyncDisposable {
   async #forget({ namespace, workload, index }: AllocationBody): Promise<void> {
     const slot: SlotName = slotName(namespace, workload, index);
     await this.instances.forget(slot);
+    // The workload may be back meanwhile, and the slot filled anew.
+    if (this.instances.get(slot) !== undefined) return;
     await this.ledger.write(this.self, 'alloc', recordKey.alloc(this.self, slot), null);
   }
 }

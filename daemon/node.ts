@@ -9,7 +9,7 @@ import type { Images } from '../images/images.ts';
 import { flattenLayers } from '../images/unpack/flatten-layers.ts';
 import type { Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
-import { type LedgerRecord, openRecord, streamId } from '../protocols/ledger/record.ts';
+import { type LedgerRecord, openRecord, streamId, verifyRecord } from '../protocols/ledger/record.ts';
 import { createDoor, knock } from '../protocols/mesh/door.ts';
 import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
 import { parseToken } from '../protocols/trust/token.ts';
@@ -167,12 +167,22 @@ export class ShoalNode implements AsyncDisposable {
       random: () => randomInt(2 ** 32) / 2 ** 32,
     });
     for (const failure of await this.#dns.start()) throw failure;
-    const genesis = this.#data.store.value('genesis');
-    if (genesis !== undefined) {
-      const record = openRecord(Uint8Array.from(Buffer.from(genesis, 'base64')), nodeCrypto);
-      await this.#enter({ genesis: record, grants: [], members: [] });
-    }
+    const genesis = this.#storedGenesis();
+    if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: [] });
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
+  }
+
+  /** What cluster this node is in. @throws E_DATA_CORRUPT */
+  #storedGenesis(): LedgerRecord | undefined {
+    const text = this.#data.store.value('genesis');
+    if (text === undefined) return undefined;
+    try {
+      const record = openRecord(Uint8Array.from(Buffer.from(text, 'base64')), nodeCrypto);
+      if (verifyRecord(record, nodeCrypto)) return record;
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+    }
+    throw new ShoalError('E_DATA_CORRUPT', 'the genesis record in state.db is damaged');
   }
 
   async #createRuntime(): Promise<Runtime> {

@@ -256,7 +256,8 @@ function notify(plan: SlotPlan, need: Need, effects: SchedulerEffect[]): Need {
 /**
  * When this node's turn comes, in milliseconds since the epoch; null when it does not. All wait one turn more where
  * news may be on its way: a slot that still serves may be found current by its holder (`renew`), which also frees
- * the place that was meant for its next instance, and one that was stopped in good order was stopped for a cause, such as a removal, that its holder knew first.
+ * the place that was meant for its next instance; one that was stopped in good order was stopped for a cause, such
+ * as a removal, that its holder knew first.
  */
 function dueAt(
   state: SchedulerState,

@@ -102,14 +102,13 @@ async function run(options: { embedded: boolean; keep: boolean }): Promise<numbe
     failure = error;
     if (!interrupted.signal.aborted) await hosts?.writeStates();
   }
-  const remains = await report
-    .step('Take everything away', () => takeAway(hosts))
-    .catch((error) => {
-      failure ??= error;
-      return [];
-    });
-  if (remains.length > 0) failure ??= new StepError('Take everything away', `left: ${remains.join(', ')}`);
-  const isFault = failure !== undefined && !interrupted.signal.aborted;
+  const title = 'Take everything away';
+  const remains = await report.step(title, () => takeAway(hosts)).catch((error) => [String(error)]);
+  if (remains.length > 0) {
+    process.stderr.write(`\ndemo: left behind: ${remains.join(', ')}\n`);
+    failure ??= new StepError(title, 'something is left behind');
+  }
+  const isFault = remains.length > 0 || (failure !== undefined && !interrupted.signal.aborted);
   if (!isFault || hosts === undefined) rmSync(directory, { recursive: true, force: true });
   if (isFault) {
     const { step, message } = failure instanceof StepError ? failure : new StepError('demo', failure);
@@ -133,11 +132,16 @@ async function takeAway(hosts: DemoHosts | undefined): Promise<string[]> {
 
 /** Holds the hosts until a signal comes. */
 async function keep(hosts: DemoHosts, subject: Subject, report: Report, signal: AbortSignal): Promise<void> {
+  // They hold the terminal too, and their work is done.
+  await Promise.all(hosts.all.map((host) => host.client.close()));
   process.stdout.write(`\n${report.table()}\n\n${keptText(hosts, subject)}\n`);
   process.send?.('kept');
   process.disconnect?.();
   letGoOfTerminal();
+  // Signals alone do not keep a process alive, should both daemons be ended by hand.
+  const alive = setInterval(() => {}, 2 ** 30);
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  clearInterval(alive);
 }
 
 /** Runs the demo in a process of its own session, and ends when that one holds the hosts, or has ended. */

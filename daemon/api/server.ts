@@ -98,7 +98,7 @@ async function give(file: string, gid: number): Promise<boolean> {
 
 function denied(error: unknown, socket: string): unknown {
   const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
-  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code ?? '')) {
     return new ShoalError('E_SOCKET_DENIED', `the socket ${socket} cannot be made: ${message}`, {
       cause: error,
     });

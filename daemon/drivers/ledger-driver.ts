@@ -74,11 +74,16 @@ export class LedgerDriver implements AsyncDisposable {
     });
   }
 
-  /** Takes in records from outside the mesh and gossips them. @returns why the first of them was refused, if any. */
+  /**
+   * Takes in records from outside the mesh and gossips them. Resolves once they are durable here.
+   * @returns why the first of them was refused, if any. @throws E_BUSY while the disk refuses.
+   */
   async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
     const effects = this.#handle({ kind: 'introduce', envelopes });
     this.#enqueue(effects);
     this.#drain();
+    if (this.#effects.length > 0)
+      throw new ShoalError('E_BUSY', 'the record could not be written to disk yet');
     return effects.find((effect) => effect.kind === 'rejected')?.reason;
   }
 
@@ -106,7 +111,7 @@ export class LedgerDriver implements AsyncDisposable {
   }
 
   #enqueue(effects: readonly LedgerEffect[]): void {
-    this.#effects.push(...effects);
+    for (const effect of effects) this.#effects.push(effect);
     if (this.#draining || this.#effects.length === 0) return;
     this.#draining = true;
     setImmediate(() => this.#drain());

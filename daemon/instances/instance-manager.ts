@@ -1,6 +1,7 @@
 /** All instances on this node: claims and releases of the scheduler, adoption after a restart, and who to ask for logs. */
 import type { AllocationBody } from '../../protocols/base/records.ts';
 import { type SlotName, slotName, type WorkloadSpec } from '../../protocols/base/workload.ts';
+import type { ContainerInfo } from '../runtime/runtime.ts';
 import { LABEL } from './container-plan.ts';
 import { Instance, type InstanceComponents } from './instance.ts';
 
@@ -13,8 +14,8 @@ export interface Claim {
 export class InstanceManager implements AsyncDisposable {
   readonly #init: InstanceComponents;
   readonly #instances = new Map<SlotName, Instance>();
-  /** Slots whose former instance is still being taken away, with what comes after it. */
-  readonly #leaving = new Map<SlotName, Promise<void>>();
+  /** Work on a slot is done one thing after another: what is under way, with all that comes after it. */
+  readonly #tails = new Map<SlotName, Promise<void>>();
 
   constructor(init: InstanceComponents) {
     this.#init = init;
@@ -41,20 +42,9 @@ export class InstanceManager implements AsyncDisposable {
     for (const container of await runtime.list()) {
       const slot = container.labels[LABEL.slot] as SlotName | undefined;
       const body = slot && wanted.get(slot);
-      if (
-        slot &&
-        body &&
-        body.phase === 'running' &&
-        String(body.attempt) === container.labels[LABEL.attempt]
-      ) {
-        const spec = JSON.parse(container.labels[LABEL.spec] ?? 'null') as WorkloadSpec;
-        await network.attach(container.id);
+      if (slot && body && (await this.#readopt(slot, body, container))) {
         kept.add(container.id);
         wanted.delete(slot);
-        const instance = new Instance(this.#init, slot, spec, body);
-        this.#instances.set(slot, instance);
-        instance.adopt(container.id);
-        log('info', 'found an instance again', { slot, container: container.id, state: container.state });
       } else {
         log('info', 'removing a container that nothing wants', { container: container.id });
         await runtime.stop(container.id, { grace_ms: 2_000 }).catch(() => {});
@@ -79,14 +69,36 @@ export class InstanceManager implements AsyncDisposable {
     }
   }
 
-  /** Starts an instance; one that is still leaving the slot goes first. */
+  /** @returns false when the container is of another attempt, or cannot be taken up: a new one will do. */
+  async #readopt(slot: SlotName, body: AllocationBody, container: ContainerInfo): Promise<boolean> {
+    const { network, log } = this.#init;
+    if (body.phase !== 'running' || String(body.attempt) !== container.labels[LABEL.attempt]) return false;
+    try {
+      const spec = JSON.parse(container.labels[LABEL.spec] ?? '') as WorkloadSpec;
+      await network.attach(container.id);
+      const instance = new Instance(this.#init, slot, spec, body);
+      this.#instances.set(slot, instance);
+      instance.adopt(container.id);
+    } catch (error) {
+      log('warn', 'an instance could not be taken up again', { slot, error: String(error) });
+      return false;
+    }
+    log('info', 'found an instance again', { slot, container: container.id, state: container.state });
+    return true;
+  }
+
+  /** Starts an instance, after the one before it has gone from the slot. */
   claim(claim: Claim): void {
     const { slot, spec, body } = claim;
     const before = this.#instances.get(slot);
     const instance = new Instance(this.#init, slot, spec, body);
     this.#instances.set(slot, instance);
-    const gone = this.#leaving.get(slot) ?? before?.release('replaced') ?? Promise.resolve();
-    void gone.then(() => before?.forget()).then(() => instance.start());
+    before?.release('replaced');
+    this.#after(slot, async () => {
+      await before?.gone();
+      await before?.forget();
+      instance.start();
+    });
   }
 
   /** The running instance serves a newer revision as it is. */
@@ -97,25 +109,19 @@ export class InstanceManager implements AsyncDisposable {
   /** Stops the instance of a slot, takes it away and records its end. */
   release(slot: SlotName, reason: string): void {
     const instance = this.#instances.get(slot);
-    if (instance === undefined || this.#leaving.has(slot)) return;
-    const leaving = instance.release(reason).then(async () => {
-      this.#leaving.delete(slot);
+    if (instance === undefined || instance.released) return;
+    instance.release(reason);
+    this.#after(slot, async () => {
+      await instance.gone();
       if (this.#instances.get(slot) === instance) this.#instances.delete(slot);
       await instance.forget();
     });
-    this.#leaving.set(
-      slot,
-      leaving.catch((error: unknown) => {
-        this.#leaving.delete(slot);
-        this.#init.log('warn', 'an instance could not be released', { slot, error: String(error) });
-      }),
-    );
   }
 
   /** Each starts anew, one attempt further. */
   restartAll(reason: string): void {
     for (const [slot, instance] of this.#instances) {
-      if (instance.ended || this.#leaving.has(slot)) continue;
+      if (instance.ended || instance.released) continue;
       const { body, spec } = instance;
       this.release(slot, reason);
       this.claim({ slot, spec, body: { ...body, attempt: body.attempt + 1, phase: 'claimed', reason } });
@@ -139,5 +145,15 @@ export class InstanceManager implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
     this.#instances.clear();
+  }
+
+  #after(slot: SlotName, work: () => Promise<void>): void {
+    const tail = (this.#tails.get(slot) ?? Promise.resolve()).then(work).catch((error: unknown) => {
+      this.#init.log('warn', 'a slot could not be changed', { slot, error: String(error) });
+    });
+    this.#tails.set(slot, tail);
+    void tail.then(() => {
+      if (this.#tails.get(slot) === tail) this.#tails.delete(slot);
+    });
   }
 }

@@ -26,6 +26,8 @@ export const RESTARTS_MAX = 5;
 export const GOOD_RUN_MS = 10_000;
 /** Failed checks in a row, as a multiple of `retries`, after which an unhealthy instance is started anew. */
 const UNHEALTHY_RESTART_FACTOR = 5;
+/** Longer, the record would fit no schema, and the instance be seen by nobody. */
+const REASON_LENGTH_MAX = 512;
 /** How long a claim waits for the image's record to arrive by gossip. */
 const IMAGE_RECORD_WAIT_MS = 15_000;
 
@@ -53,6 +55,7 @@ export class Instance {
   #container: string | undefined;
   #run: Promise<void> | undefined;
   #releaseReason = '';
+  #started_ms = 0;
 
   constructor(components: InstanceComponents, slot: SlotName, spec: WorkloadSpec, body: AllocationBody) {
     this.#components = components;
@@ -78,13 +81,22 @@ export class Instance {
     return this.#body.phase === 'stopped' || this.#body.phase === 'failed';
   }
 
+  get released(): boolean {
+    return this.#release.signal.aborted;
+  }
+
   start(): void {
     this.#run = this.#live(false);
   }
 
-  /** Takes up a container that outlived an earlier daemon. */
-  adopt(container: string): void {
+  /**
+   * Takes up a container that outlived an earlier daemon. Resolves when the record no longer calls one healthy that
+   * ended meanwhile: nobody may stop a replacement for it.
+   */
+  async adopt(container: string, running: boolean): Promise<void> {
     this.#container = container;
+    this.#started_ms = this.#body.since_ms;
+    if (!running) await this.#tell({ health: 'unhealthy', reason: 'it ended while its daemon was away' });
     this.#run = this.#live(true);
   }
 
@@ -94,10 +106,15 @@ export class Instance {
     await this.#tell({ generation: revision.generation, revision: revision.revision });
   }
 
-  /** Stops it and takes it away. Resolves when the end is recorded. */
-  async release(reason: string): Promise<void> {
+  /** Begins to stop it and to take it away; the first reason stays. One that was not started yet never will be. */
+  release(reason: string): void {
+    if (this.released) return;
     this.#releaseReason = reason;
     this.#release.abort();
+  }
+
+  /** Resolves when a released instance has ended and its end is recorded. */
+  async gone(): Promise<void> {
     await this.#run;
   }
 
@@ -114,7 +131,7 @@ export class Instance {
   async #live(adopted: boolean): Promise<void> {
     let quickEnds = 0;
     let running = adopted;
-    while (!this.#detach.signal.aborted) {
+    while (!this.#signal.aborted) {
       let failure: string;
       try {
         if (!running) await this.#startContainer();
@@ -131,7 +148,7 @@ export class Instance {
           const done =
             this.spec.restart === 'never' || (this.spec.restart === 'on-failure' && exit.code === 0);
           if (done) return await this.#end(exit.code === 0 ? 'stopped' : 'failed', failure, exit.code);
-          if (exit.at_ms - this.#body.since_ms >= GOOD_RUN_MS) quickEnds = 0;
+          if (exit.at_ms - this.#started_ms >= GOOD_RUN_MS) quickEnds = 0;
           this.#body = { ...this.#body, exitCode: exit.code };
         }
       } catch (error) {
@@ -269,7 +286,7 @@ export class Instance {
     reason: string,
     exitCode: number | null = this.#body.exitCode,
   ): Promise<void> {
-    await this.#tell({ phase, health: 'unhealthy', reason: reason.slice(0, 512), exitCode });
+    await this.#tell({ phase, health: 'unhealthy', reason, exitCode });
     if (this.#container !== undefined) await this.#components.network.detach(this.#container).catch(() => {});
   }
 
@@ -285,7 +302,9 @@ export class Instance {
       if (!isShoalError(error, 'E_NOT_FOUND'))
         log('warn', 'a container could not be removed', { id, error: String(error) });
     }
-    await network.detach(id);
+    await network.detach(id).catch((error: unknown) => {
+      log('warn', 'a container could not be taken off the network', { id, error: String(error) });
+    });
     this.#container = undefined;
   }
 
@@ -316,7 +335,8 @@ export class Instance {
   }
 
   async #tell(change: Partial<AllocationBody>): Promise<void> {
-    this.#body = { ...this.#body, ...change };
+    const body = { ...this.#body, ...change };
+    this.#body = { ...body, reason: body.reason?.slice(0, REASON_LENGTH_MAX) ?? null };
     const { record, log } = this.#components;
     try {
       await record(this.slot, this.#body);

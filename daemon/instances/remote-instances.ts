@@ -2,7 +2,8 @@
  * Instances of other nodes, over mesh streams: logs, exec and the progress of image fetches. Both sides.
  *
  * On a stream of /shoal/instance/1 the asking node writes one JSON line with its request and reads JSON lines; the
- * last one is {"end": …} or {"error": {code, message}}. Members only: the mesh lets nobody else in.
+ * last one is {"end": …} or {"error": {code, message}}. Members only: the mesh lets nobody else in; exec is for those
+ * who may deploy.
  */
 import type { Duplex } from 'node:stream';
 import type { BlobProgress, Images } from '../../images/images.ts';
@@ -42,6 +43,8 @@ export interface RemoteInstancesInit {
   readonly instances: InstanceManager;
   readonly runtime: Runtime;
   readonly images: Images;
+  /** A member that only runs what others deploy must not reach into it on other hosts. */
+  readonly mayExec: (node: NodeId) => boolean;
 }
 
 export interface ExecOptions {
@@ -60,7 +63,7 @@ export class RemoteInstances {
 
   attach(mesh: Mesh): void {
     this.#mesh = mesh;
-    mesh.handleStream(INSTANCE_PROTOCOL, (_from, _header, stream) => void this.#serve(stream));
+    mesh.handleStream(INSTANCE_PROTOCOL, (from, _header, stream) => void this.#serve(from, stream));
     mesh.handle(PROGRESS_PROTOCOL, async (_from, body) => {
       const digest = decode(body, 256);
       return encode(typeof digest === 'string' && isDigest(digest) ? this.#init.images.progress(digest) : []);
@@ -135,7 +138,7 @@ export class RemoteInstances {
       for await (const text of lines(stream)) {
         const line = JSON.parse(text) as Line;
         if ('error' in line) {
-          const code = line.error.code in ERRORS ? line.error.code : 'E_INTERNAL';
+          const code = Object.hasOwn(ERRORS, line.error.code) ? line.error.code : 'E_INTERNAL';
           throw new ShoalError(code, line.error.message);
         }
         yield line;
@@ -153,7 +156,7 @@ export class RemoteInstances {
     }
   }
 
-  async #serve(stream: Duplex): Promise<void> {
+  async #serve(from: NodeId, stream: Duplex): Promise<void> {
     const gone = new AbortController();
     stream.once('close', () => gone.abort());
     stream.on('error', () => gone.abort());
@@ -162,7 +165,7 @@ export class RemoteInstances {
     };
     try {
       const request = JSON.parse(await firstLine(stream)) as Request;
-      await say({ end: await this.#answer(request, say, gone.signal) });
+      await say({ end: await this.#answer(from, request, say, gone.signal) });
     } catch (error) {
       const known = isShoalError(error) ? error : new ShoalError('E_INTERNAL', String(error));
       await say({ error: { code: known.code, message: known.message } }).catch(() => {});
@@ -170,7 +173,12 @@ export class RemoteInstances {
     stream.end();
   }
 
-  async #answer(request: Request, say: (line: Line) => Promise<void>, signal: AbortSignal): Promise<number> {
+  async #answer(
+    from: NodeId,
+    request: Request,
+    say: (line: Line) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<number> {
     if (request.op === 'logs') {
       const tail = request.tail === undefined ? {} : { tail: request.tail };
       const logs = this.#init.runtime.logs(this.#container(request.slot), {
@@ -181,6 +189,8 @@ export class RemoteInstances {
       for await (const line of logs) await say({ line });
       return 0;
     }
+    if (!this.#init.mayExec(from))
+      throw new ShoalError('E_NOT_ALLOWED', 'the node that asks may not run commands in instances');
     const stdin =
       request.stdin === null ? {} : { stdin: new Uint8Array(Buffer.from(request.stdin, 'base64')) };
     return await this.#execHere(request.slot, request.argv, {

@@ -15,17 +15,21 @@ export class DataDirectory {
   /** Secret: the seed of this node's Ed25519 key. */
   readonly seed: Uint8Array;
 
-  /** Makes it when absent. @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DISK_FULL */
+  /** Makes it when absent. @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL */
   constructor(directory: string, crypto: Crypto) {
     this.path = directory;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    chmodSync(directory, 0o700);
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      chmodSync(directory, 0o700);
+    } catch (error) {
+      throw explained(error, directory);
+    }
     this.store = new StateStore(path.join(directory, 'state.db'), crypto);
     try {
       this.seed = this.#key('node.key') ?? this.#createKey('node.key');
     } catch (error) {
       this.store.close();
-      throw error;
+      throw explained(error, directory);
     }
   }
 
@@ -61,5 +65,28 @@ export class DataDirectory {
 
   [Symbol.dispose](): void {
     this.store.close();
+  }
+}
+
+/** What the file system refuses, as a user is told it. */
+function explained(error: unknown, directory: string): unknown {
+  const { code, message } = error as NodeJS.ErrnoException;
+  switch (code) {
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+    case 'EEXIST':
+    case 'ENOTDIR':
+    case 'ENOENT':
+      return new ShoalError('E_DATA_DENIED', `the data directory ${directory} cannot be used: ${message}`, {
+        cause: error,
+      });
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new ShoalError('E_DISK_FULL', `the disk of ${directory} is full; nothing was changed`, {
+        cause: error,
+      });
+    default:
+      return error;
   }
 }

@@ -24,52 +24,83 @@ export class StateStore {
   readonly #database: DatabaseSync;
   readonly #crypto: Crypto;
 
-  /** @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DISK_FULL */
+  /** @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL */
   constructor(file: string, crypto: Crypto) {
     this.#crypto = crypto;
     this.#database = opened(file);
   }
 
+  /** @throws E_DATA_CORRUPT; so does `load`. */
   value(name: string): string | undefined {
-    const row = this.#database.prepare('SELECT value FROM meta WHERE name = ?').get(name);
-    return row?.['value'] as string | undefined;
+    try {
+      const row = this.#database.prepare('SELECT value FROM meta WHERE name = ?').get(name);
+      return row?.['value'] as string | undefined;
+    } catch (error) {
+      throw translated(error);
+    }
   }
 
   /**
-   * All records and stream heights. A record that fails its checksum is left out and reported: peers have it, and its
-   * stream is cut below it so that anti-entropy fetches it again.
+   * All records and stream heights. A record that fails its checksum is left out and named in `damaged`. Which stream
+   * it was of cannot be told, so no heights are given then: peers send again what is missing. `forget` it, or it is
+   * found damaged at every start.
    */
-  load(onCorrupt: (digest: string) => void): { records: LedgerRecord[]; streams: [StreamId, number][] } {
+  load(): { records: LedgerRecord[]; streams: [StreamId, number][]; damaged: string[] } {
     const records: LedgerRecord[] = [];
-    let damaged = false;
-    for (const row of this.#database.prepare('SELECT digest, envelope FROM records').iterate()) {
-      const expected = Buffer.from(row['digest'] as Uint8Array).toString('hex');
-      const record = this.#read(row['envelope'] as Uint8Array);
-      if (record?.digest === expected) {
-        records.push(record);
-      } else {
-        damaged = true;
-        onCorrupt(expected);
+    const damaged: string[] = [];
+    try {
+      for (const row of this.#database.prepare('SELECT digest, envelope FROM records').iterate()) {
+        const expected = Buffer.from(row['digest'] as Uint8Array).toString('hex');
+        const record = this.#read(row['envelope'] as Uint8Array);
+        if (record?.digest === expected) records.push(record);
+        else damaged.push(expected);
       }
+      const rows = damaged.length > 0 ? [] : this.#database.prepare('SELECT stream, high FROM streams').all();
+      const streams = rows.map((row) => [row['stream'], row['high']] as [StreamId, number]);
+      return { records, streams, damaged };
+    } catch (error) {
+      throw translated(error);
     }
-    const rows = this.#database.prepare('SELECT stream, high FROM streams').all();
-    // Which stream a damaged record was of cannot be told: forget what was seen, and peers send what is missing.
-    const streams = damaged ? [] : rows.map((row) => [row['stream'], row['high']] as [StreamId, number]);
-    return { records, streams };
+  }
+
+  /** Takes damaged records away, and with them all stream heights. @param values kept in the same transaction. */
+  forget(damaged: readonly string[], values: Iterable<readonly [string, string]>): void {
+    this.#transaction(() => {
+      const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
+      for (const digest of damaged) remove.run(fromHex(digest));
+      this.#database.exec('DELETE FROM streams');
+      this.#putValues(values);
+    });
   }
 
   /** One transaction, durable when it returns. @throws E_DISK_FULL; nothing of it is kept then. */
   write(batch: StoreBatch): void {
-    const put = this.#database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
-    const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
-    const stream = this.#database.prepare('INSERT OR REPLACE INTO streams (stream, high) VALUES (?, ?)');
-    const value = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
-    try {
-      this.#database.exec('BEGIN IMMEDIATE');
+    this.#transaction(() => {
+      const put = this.#database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
+      const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
+      const stream = this.#database.prepare('INSERT OR REPLACE INTO streams (stream, high) VALUES (?, ?)');
       for (const record of batch.put) put.run(fromHex(record.digest), record.bytes);
       for (const record of batch.remove) remove.run(fromHex(record.digest));
       for (const [id, high] of batch.streams) stream.run(id, high);
-      for (const [name, text] of batch.values ?? []) value.run(name, text);
+      this.#putValues(batch.values ?? []);
+    });
+  }
+
+  /** Forgets everything: for a change into a cluster that failed halfway. */
+  clear(): void {
+    this.#transaction(() =>
+      this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams'),
+    );
+  }
+
+  close(): void {
+    if (this.#database.isOpen) this.#database.close();
+  }
+
+  #transaction(work: () => void): void {
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+      work();
       this.#database.exec('COMMIT');
     } catch (error) {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
@@ -77,15 +108,9 @@ export class StateStore {
     }
   }
 
-  /** Forgets everything: for a change into a cluster that failed halfway. */
-  clear(): void {
-    this.#database.exec(
-      'BEGIN IMMEDIATE; DELETE FROM meta; DELETE FROM records; DELETE FROM streams; COMMIT',
-    );
-  }
-
-  close(): void {
-    if (this.#database.isOpen) this.#database.close();
+  #putValues(values: Iterable<readonly [string, string]>): void {
+    const put = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
+    for (const [name, text] of values) put.run(name, text);
   }
 
   #read(envelope: Uint8Array): LedgerRecord | undefined {
@@ -126,8 +151,10 @@ function opened(file: string): DatabaseSync {
 
 /** SQLite result codes. Source: sqlite.org/rescode.html. */
 const BUSY = 5;
+const READ_ONLY = 8;
 const CORRUPT = 11;
 const FULL = 13;
+const CANNOT_OPEN = 14;
 const NOT_A_DATABASE = 26;
 
 function translated(error: unknown): unknown {
@@ -142,6 +169,11 @@ function translated(error: unknown): unknown {
     case CORRUPT:
     case NOT_A_DATABASE:
       return new ShoalError('E_DATA_CORRUPT', 'state.db in the data directory is damaged', { cause: error });
+    case READ_ONLY:
+    case CANNOT_OPEN:
+      return new ShoalError('E_DATA_DENIED', 'state.db in the data directory cannot be written', {
+        cause: error,
+      });
     default:
       return error;
   }

@@ -7,7 +7,15 @@
 import { Packr } from 'msgpackr';
 import { ShoalError } from './errors.ts';
 
-const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+// Bytes are copied out: a small record must not keep the whole message that brought it in memory.
+const packr = new Packr({
+  useRecords: false,
+  mapsAsObjects: true,
+  int64AsType: 'number',
+  copyBuffers: true,
+});
+/** Levels of arrays and maps within one another. */
+const DEPTH_MAX = 64;
 
 /** Encodes plain data; keys keep their insertion order. @returns a copy that the caller owns. */
 export function encode(value: unknown): Uint8Array {
@@ -25,9 +33,37 @@ export function decode(bytes: Uint8Array, bytes_max: number): unknown {
       `a message of ${bytes.byteLength} bytes is over the limit of ${bytes_max}`,
     );
   }
+  let value: unknown;
   try {
-    return packr.unpack(bytes);
+    value = packr.unpack(bytes);
   } catch (cause) {
     throw new ShoalError('E_MALFORMED', 'the bytes are not MessagePack', { cause });
   }
+  assertPlain(value);
+  return value;
+}
+
+/**
+ * What msgpackr's extensions can make, nobody here sends: dates, expressions, big numbers, references and rings.
+ * They would go on to places that expect JSON.
+ */
+function assertPlain(value: unknown): void {
+  const seen = new Set<object>();
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    const below: unknown[] = [];
+    for (const item of level) {
+      if (typeof item === 'bigint') throw notPlain();
+      if (typeof item !== 'object' || item === null || item instanceof Uint8Array) continue;
+      const plain = Array.isArray(item) || Object.getPrototypeOf(item) === Object.prototype;
+      if (!plain || depth >= DEPTH_MAX || seen.has(item)) throw notPlain();
+      seen.add(item);
+      for (const inner of Object.values(item)) below.push(inner);
+    }
+    level = below;
+  }
+}
+
+function notPlain(): ShoalError {
+  return new ShoalError('E_MALFORMED', 'the bytes are MessagePack, but not plain data');
 }

@@ -63,6 +63,11 @@ export const ERRORS = {
     'This host is in a cluster already: use a fresh --data for another.',
   ),
   E_BUSY: kind(EXIT.unavailable, 503, 'Close a stream that is not needed, or try again later.'),
+  E_DATA_DENIED: kind(
+    EXIT.state,
+    403,
+    'Make the directory writable for this user, or choose another --data.',
+  ),
   // ledger and trust
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
   E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),

@@ -40,8 +40,8 @@ export const GrantSchema = Type.Object({
   uses: OrNull(Count),
 });
 
-/** `revoke/<subject>`: nothing that the subject wrote after its sequence `last` counts. */
-export const RevokeSchema = Type.Object({ subject: Key, last: Count, reason: Text(256) });
+/** `revoke/<subject>`: nothing that the subject wrote after its sequence `last` of `epoch` counts. */
+export const RevokeSchema = Type.Object({ subject: Key, epoch: Count, last: Count, reason: Text(256) });
 
 /** `member/<node>` */
 export const MemberSchema = Type.Object({

@@ -35,7 +35,8 @@ export class Ledger {
   /** Live records by kind and key, the winner first. */
   readonly #kinds = new Map<string, Map<string, LedgerRecord[]>>();
   readonly #live = new Map<string, LedgerRecord>();
-  readonly #byStream = new Map<StreamId, Map<string, LedgerRecord>>();
+  /** Live records by stream and number; more than one of a number is proof of a copied key. */
+  readonly #byStream = new Map<StreamId, Map<number, readonly LedgerRecord[]>>();
   readonly #hash = new Uint32Array(HASH_WORDS);
 
   /** Number of live records, tombstones included. */
@@ -54,7 +55,7 @@ export class Ledger {
   /** Merges a record that may enter. The version vector is the caller's to update after this. */
   merge(record: LedgerRecord): Merge {
     if (this.#live.has(record.digest)) return { added: false, removed: [], equivocation: undefined };
-    const twin = this.range(streamId(record.author, record.epoch), record.seq - 1, record.seq)[0];
+    const twin = this.twin(record);
     if (this.isReplaced(record)) return { added: false, removed: [], equivocation: twin };
     const keys = this.#keys(record.kind);
     const before = keys.get(record.key) ?? [];
@@ -65,6 +66,12 @@ export class Ledger {
     keys.set(record.key, siblings.sort(byPrecedence));
     this.#list(record);
     return { added: true, removed, equivocation: twin };
+  }
+
+  /** A live record that bears the number of this one, and is another. */
+  twin(record: LedgerRecord): LedgerRecord | undefined {
+    const numbered = this.#byStream.get(streamId(record.author, record.epoch))?.get(record.seq);
+    return numbered?.find(({ digest }) => digest !== record.digest);
   }
 
   /** Does a live record stand in the place of this one? */
@@ -92,7 +99,10 @@ export class Ledger {
   range(stream: StreamId, from: number, to: number): LedgerRecord[] {
     const records = this.#byStream.get(stream);
     if (records === undefined) return [];
-    return [...records.values()].filter(({ seq }) => seq > from && seq <= to).sort((a, b) => a.seq - b.seq);
+    return [...records]
+      .filter(([seq]) => seq > from && seq <= to)
+      .sort(([a], [b]) => a - b)
+      .flatMap(([, numbered]) => numbered);
   }
 
   byDigest(digest: string): LedgerRecord | undefined {
@@ -122,15 +132,17 @@ export class Ledger {
   #list(record: LedgerRecord): void {
     this.#live.set(record.digest, record);
     const stream = streamId(record.author, record.epoch);
-    const records = this.#byStream.get(stream);
-    if (records === undefined) this.#byStream.set(stream, new Map([[record.digest, record]]));
-    else records.set(record.digest, record);
+    const records = this.#byStream.get(stream) ?? new Map<number, readonly LedgerRecord[]>();
+    this.#byStream.set(stream, records.set(record.seq, [...(records.get(record.seq) ?? []), record]));
     this.#toggle(record.digest);
   }
 
   #unlist(record: LedgerRecord): void {
     this.#live.delete(record.digest);
-    this.#byStream.get(streamId(record.author, record.epoch))?.delete(record.digest);
+    const records = this.#byStream.get(streamId(record.author, record.epoch))!;
+    const others = records.get(record.seq)!.filter((other) => other !== record);
+    if (others.length > 0) records.set(record.seq, others);
+    else records.delete(record.seq);
     this.#toggle(record.digest);
   }
 
@@ -173,9 +185,7 @@ function replaces(later: LedgerRecord, earlier: LedgerRecord): boolean {
     if (later.epoch !== earlier.epoch || later.seq !== earlier.seq) return isLater(later, earlier);
     return later.digest < earlier.digest;
   }
-  return (
-    order > 0 && later.context.some((seen) => seen.author === earlier.author && !isLater(earlier, seen))
-  );
+  return order > 0 && later.context.some((seen) => seen.author === earlier.author && !isLater(earlier, seen));
 }
 
 function isLater(a: Pick<ContextEntry, 'epoch' | 'seq'>, b: Pick<ContextEntry, 'epoch' | 'seq'>): boolean {

@@ -33,6 +33,8 @@ import {
   VECTOR_ENTRIES_MAX,
 } from './sync.ts';
 
+const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
+
 export interface LedgerConfig {
   /** Own writes wait this long for company before they are gossiped. Well under the round trip of a LAN's p99. */
   readonly batch_ms: number;
@@ -40,9 +42,16 @@ export interface LedgerConfig {
   readonly exchange_ms: number;
   /** Records of authors whose grant has not arrived; the oldest go first beyond it, anti-entropy brings them again. */
   readonly pending_records_max: number;
+  /** The same, in bytes of envelopes. */
+  readonly pending_bytes_max: number;
 }
 
-export const LEDGER_DEFAULTS: LedgerConfig = { batch_ms: 3, exchange_ms: 5_000, pending_records_max: 2_048 };
+export const LEDGER_DEFAULTS: LedgerConfig = {
+  batch_ms: 3,
+  exchange_ms: 5_000,
+  pending_records_max: 2_048,
+  pending_bytes_max: 8 << 20,
+};
 
 export type LedgerEvent =
   | { readonly kind: 'start' }
@@ -127,6 +136,7 @@ export class LedgerMachine {
   readonly #epochs: Map<KeyId, number>;
   readonly #peers = new Set<NodeId>();
   readonly #pending = new Map<string, LedgerRecord>();
+  #pending_bytes = 0;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
 
@@ -138,20 +148,26 @@ export class LedgerMachine {
     this.#epochs = new Map(init.epochs);
     this.authority = new Authority(this.cluster, init.genesis.body as GenesisBody);
     for (const signer of init.signers) this.addSigner(signer);
-    for (const [stream, high] of init.stored?.streams ?? []) this.ledger.seen.adopt(stream, 0, high);
     for (const record of [init.genesis, ...(init.stored?.records ?? [])]) {
       this.ledger.merge(record);
       this.ledger.seen.add(streamId(record.author, record.epoch), record.seq);
       this.authority.add(record);
       this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
     }
+    for (const [stream, high] of init.stored?.streams ?? []) this.ledger.seen.adopt(stream, 0, high);
+  }
+
+  /** What waits for a grant of its author. */
+  get pending(): { readonly records: number; readonly bytes: number } {
+    return { records: this.#pending.size, bytes: this.#pending_bytes };
   }
 
   addSigner(signer: Signer): void {
     this.#signers.set(signer.id, signer);
+    if (!this.#epochs.has(signer.id)) this.#epochs.set(signer.id, 0);
   }
 
-  /** @throws ShoalError on a write that is refused (E_NOT_ALLOWED, E_TOO_LARGE): nothing was changed. Else never. */
+  /** @throws ShoalError on a write that is refused (E_NOT_ALLOWED, E_TOO_LARGE, E_MALFORMED): nothing was changed. Else never. */
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
     switch (event.kind) {
       case 'start':
@@ -187,9 +203,11 @@ export class LedgerMachine {
       throw new ShoalError('E_TOO_LARGE', `${recordKind}/${key} has too many authors; nothing was changed`);
     }
     const clock = hlcNext(this.#clock, env.now);
-    const generation =
-      1 + Math.max(0, ...this.ledger.siblings(recordKind, key).map((record) => record.generation));
-    const record = sealRecord(
+    // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
+    const generation = this.ledger
+      .siblings(recordKind, key)
+      .reduce((highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)), 1);
+    const sealed = sealRecord(
       {
         cluster: this.cluster,
         author,
@@ -205,6 +223,8 @@ export class LedgerMachine {
       signer,
       this.#crypto,
     );
+    // Read back: what is kept here is what others and the next start will read, or it is not written at all.
+    const record = openRecord(sealed.bytes, this.#crypto);
     const admission = this.authority.admission(record);
     if (admission !== 'yes' || this.authority.roles(author).size === 0) {
       throw new ShoalError(
@@ -289,7 +309,7 @@ export class LedgerMachine {
     let envelopes: Uint8Array[] = [];
     let bytes = 0;
     const send = () => {
-      if (ranges.length === 0) return;
+      if (ranges.length + envelopes.length === 0) return;
       effects.push({ kind: 'send', to, body: encodeSync({ kind: 'records', ranges, envelopes }) });
       [ranges, envelopes, bytes] = [[], [], 0];
     };
@@ -330,7 +350,7 @@ export class LedgerMachine {
     const refused = new Set<StreamId>();
     for (const bytes of message.envelopes) {
       const record = this.#open(bytes);
-      if (record !== undefined && !this.ledger.seen.has(streamId(record.author, record.epoch), record.seq)) {
+      if (record !== undefined && !this.#isSettled(record)) {
         refused.add(streamId(record.author, record.epoch));
       }
     }
@@ -341,7 +361,8 @@ export class LedgerMachine {
       if (refused.has(stream) || this.authority.depth(author) === Number.POSITIVE_INFINITY) continue;
       const before = this.ledger.seen.high(stream);
       if (to <= before) continue;
-      if (this.#signers.has(author)) effects.push(...this.#newEpoch(author, epoch));
+      // Nobody signed a range: it may cost us one epoch, and never more than that.
+      if (epoch === this.#epochs.get(author)) effects.push(...this.#newEpoch(author, epoch));
       if (this.ledger.seen.adopt(stream, from, to)) streams.push([stream, this.ledger.seen.high(stream)]);
     }
     if (streams.length > 0) effects.unshift({ kind: 'persist', put: [], remove: [], streams });
@@ -356,13 +377,13 @@ export class LedgerMachine {
     const queue = envelopes.map((bytes) => this.#open(bytes));
     // The queue grows while it is walked: a grant brings back what waited for it.
     for (const record of queue) {
+      const before = added.length;
       const rejection =
         record === undefined ? 'malformed' : this.#take(record, env, { taken, removed, added, reports });
       if (rejection !== undefined) {
         reports.push({ kind: 'rejected', from, reason: rejection, author: record?.author ?? null });
-      } else if (record?.kind === 'grant' && this.#pending.size > 0) {
-        for (const waiting of this.#pending.values()) queue.push(waiting);
-        this.#pending.clear();
+      } else if (record?.kind === 'grant' && added.length > before) {
+        queue.push(...this.#ready());
       }
     }
     if (taken.length === 0) return reports;
@@ -391,9 +412,9 @@ export class LedgerMachine {
     out: { taken: LedgerRecord[]; removed: LedgerRecord[]; added: LedgerRecord[]; reports: LedgerEffect[] },
   ): Rejection | undefined {
     if (record.cluster !== this.cluster && record.digest !== this.cluster) return 'other-cluster';
-    const stream = streamId(record.author, record.epoch);
-    const known = this.ledger.seen.has(stream, record.seq);
-    if (known && this.#isSettled(record)) return undefined;
+    const known = this.ledger.seen.has(streamId(record.author, record.epoch), record.seq);
+    // A number that was seen says nothing by itself: another record may bear it, and vectors are not signed.
+    if (known && this.#isSettled(record) && this.ledger.twin(record) === undefined) return undefined;
     const admission = this.authority.admission(record);
     if (admission === 'unknown-author') {
       this.#await(record);
@@ -402,8 +423,8 @@ export class LedgerMachine {
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
     if (!verifyRecord(record, this.#crypto)) return 'bad-signature';
-    if (!known && this.#signers.has(record.author))
-      out.reports.push(...this.#newEpoch(record.author, record.epoch));
+    // Ours, and not from us: an older life of this disk wrote it, or a copy of our key.
+    if (this.#signers.has(record.author)) out.reports.push(...this.#newEpoch(record.author, record.epoch));
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
     const merge = this.ledger.merge(record);
     this.#see(record);
@@ -420,11 +441,9 @@ export class LedgerMachine {
     return undefined;
   }
 
-  /** A number that we have seen: nothing to do, unless a live record bears it and is another. */
+  /** It is here, or something that stands in its place. */
   #isSettled(record: LedgerRecord): boolean {
-    if (this.ledger.byDigest(record.digest) !== undefined) return true;
-    const [twin] = this.ledger.range(streamId(record.author, record.epoch), record.seq - 1, record.seq);
-    return twin === undefined;
+    return this.ledger.byDigest(record.digest) !== undefined || this.ledger.isReplaced(record);
   }
 
   #see(record: LedgerRecord): void {
@@ -433,13 +452,27 @@ export class LedgerMachine {
   }
 
   #await(record: LedgerRecord): void {
-    if (this.#pending.size >= this.#config.pending_records_max) {
-      for (const oldest of this.#pending.keys()) {
-        this.#pending.delete(oldest);
-        break;
-      }
-    }
+    if (this.#pending.has(record.digest)) return;
+    const { pending_records_max, pending_bytes_max } = this.#config;
     this.#pending.set(record.digest, record);
+    this.#pending_bytes += record.bytes.byteLength;
+    for (const oldest of this.#pending.values()) {
+      if (this.#pending.size <= pending_records_max && this.#pending_bytes <= pending_bytes_max) break;
+      this.#unawait(oldest);
+    }
+  }
+
+  #unawait(record: LedgerRecord): void {
+    if (this.#pending.delete(record.digest)) this.#pending_bytes -= record.bytes.byteLength;
+  }
+
+  /** Records whose author has become known: they wait no longer. */
+  #ready(): LedgerRecord[] {
+    const ready = [...this.#pending.values()].filter(
+      (record) => this.authority.admission(record) !== 'unknown-author',
+    );
+    for (const record of ready) this.#unawait(record);
+    return ready;
   }
 
   #newEpoch(author: KeyId, seenEpoch: number): LedgerEffect[] {

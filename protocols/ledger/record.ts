@@ -23,6 +23,8 @@ const KIND_LENGTH_MAX = 32;
 const KEY_LENGTH_MAX = 512;
 const SIGNATURE_BYTES = 64;
 const HASH_BYTES = 32;
+/** One more than the highest epoch. */
+export const EPOCH_END = 2 ** 32;
 
 /** One author's numbered writes since its disk was last replaced: `<author>/<epoch>`. */
 export type StreamId = `${KeyId}/${number}`;
@@ -104,7 +106,15 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
   }
   const [, cluster, author, epoch, seq, ms, n, kind, key, generation, context, body] = fields as unknown[];
   if (!isBytes(cluster, HASH_BYTES) || !isBytes(author, HASH_BYTES)) throw malformed('bad cluster or author');
-  if (!isCount(epoch) || !isCount(seq) || seq === 0 || !isCount(ms) || !isCount(n) || !isCount(generation)) {
+  if (
+    !isCount(epoch) ||
+    epoch >= EPOCH_END ||
+    !isCount(seq) ||
+    seq === 0 ||
+    !isCount(ms) ||
+    !isCount(n) ||
+    !isCount(generation)
+  ) {
     throw malformed('bad number');
   }
   if (!isText(kind, KIND_LENGTH_MAX) || !isText(key, KEY_LENGTH_MAX)) throw malformed('bad kind or key');

@@ -13,7 +13,7 @@
 import { decode, encode } from '../base/codec.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromHex, type KeyId, keyIdFromPublicKey, publicKeyFromKeyId, toHex } from '../base/ids.ts';
-import { RECORD_BYTES_MAX } from './record.ts';
+import { EPOCH_END, RECORD_BYTES_MAX } from './record.ts';
 
 export const SYNC_VERSION = 1;
 /** One message; a longer repair is several. */
@@ -80,7 +80,7 @@ export function decodeSync(bytes: Uint8Array): SyncMessage {
         hash: hex(a),
         entries: list(b, VECTOR_ENTRIES_MAX).map((entry) => {
           const [author, epoch, high] = list(entry, 3);
-          return { author: keyId(author), epoch: count(epoch), high: count(high) };
+          return { author: keyId(author), epoch: epochOf(epoch), high: count(high) };
         }),
         back: c === true,
       };
@@ -89,7 +89,7 @@ export function decodeSync(bytes: Uint8Array): SyncMessage {
         kind: 'records',
         ranges: list(a, VECTOR_ENTRIES_MAX).map((entry) => {
           const [author, epoch, from, to] = list(entry, 4);
-          return { author: keyId(author), epoch: count(epoch), from: count(from), to: count(to) };
+          return { author: keyId(author), epoch: epochOf(epoch), from: count(from), to: count(to) };
         }),
         envelopes: list(b, VECTOR_ENTRIES_MAX).map((envelope) => {
           if (!(envelope instanceof Uint8Array) || envelope.byteLength > RECORD_BYTES_MAX) throw malformed();
@@ -126,6 +126,12 @@ function list(value: unknown, length_max: number): unknown[] {
 function count(value: unknown): number {
   if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 0) throw malformed();
   return value;
+}
+
+function epochOf(value: unknown): number {
+  const epoch = count(value);
+  if (epoch >= EPOCH_END) throw malformed();
+  return epoch;
 }
 
 function hash(value: unknown): Uint8Array {

@@ -19,17 +19,23 @@ interface Grant {
 }
 
 /** Kind to the roles of which the author needs one. Owner-written kinds have the author as the first key part. */
-const RULES: Readonly<Record<string, { readonly roles: readonly Role[]; readonly owner: boolean }>> = {
-  member: { roles: ['member'], owner: true },
-  verdict: { roles: ['member'], owner: true },
-  alloc: { roles: ['worker'], owner: true },
-  image: { roles: ['deployer', 'operator'], owner: false },
-  tag: { roles: ['deployer', 'operator'], owner: false },
-  workload: { roles: ['deployer', 'operator'], owner: false },
-  intent: { roles: ['deployer', 'operator'], owner: false },
-  revoke: { roles: ['operator'], owner: false },
-};
+const RULES = new Map<string, { readonly roles: readonly Role[]; readonly owner: boolean }>([
+  ['member', { roles: ['member'], owner: true }],
+  ['verdict', { roles: ['member'], owner: true }],
+  ['alloc', { roles: ['worker'], owner: true }],
+  ['image', { roles: ['deployer', 'operator'], owner: false }],
+  ['tag', { roles: ['deployer', 'operator'], owner: false }],
+  ['workload', { roles: ['deployer', 'operator'], owner: false }],
+  ['intent', { roles: ['deployer', 'operator'], owner: false }],
+  ['revoke', { roles: ['operator'], owner: false }],
+]);
 const CHAIN_LENGTH_MAX = 8;
+
+/** The last record that counts. */
+interface Cut {
+  readonly epoch: number;
+  readonly last: number;
+}
 
 export class Authority {
   readonly #operators: ReadonlySet<KeyId>;
@@ -37,7 +43,7 @@ export class Authority {
   readonly #grants = new Map<string, Grant>();
   readonly #bySubject = new Map<KeyId, Grant[]>();
   readonly #byParent = new Map<string, Grant[]>();
-  readonly #revoked = new Map<KeyId, number>();
+  readonly #revoked = new Map<KeyId, Cut>();
   #rolesInForce = new Map<KeyId, ReadonlySet<Role>>();
 
   /** @param genesis the digest of the genesis record, hex: the cluster's id. */
@@ -50,12 +56,12 @@ export class Authority {
   admission(record: LedgerRecord): Admission {
     if (record.kind === 'genesis') return record.digest === this.#genesis ? 'yes' : 'refused';
     if (record.kind === 'grant') return this.#grantAdmission(record);
-    const rule = RULES[record.kind];
-    if (rule?.owner && record.key.split('/', 1)[0] !== record.author) return 'refused';
+    if (RULES.get(record.kind)?.owner && record.key.split('/', 1)[0] !== record.author) return 'refused';
+    // Revocations only grow: one cannot be taken back, and one that nobody can read would say nothing.
+    if (record.kind === 'revoke' && !isRevocation(record)) return 'refused';
     const roles = this.#rolesEver(record.author);
     if (roles.size === 0) return 'unknown-author';
-    if (rule === undefined) return 'yes';
-    return rule.roles.some((role) => roles.has(role)) ? 'yes' : 'refused';
+    return permits(roles, record.kind) ? 'yes' : 'refused';
   }
 
   /** Tells the authority of a record that entered the ledger; records of other kinds change nothing. */
@@ -68,8 +74,9 @@ export class Authority {
       if (grant.body.parent !== null) push(this.#byParent, grant.body.parent, grant);
       this.#rolesInForce = new Map();
     } else if (record.kind === 'revoke' && Value.Check(RevokeSchema, record.body)) {
-      const known = this.#revoked.get(record.body.subject) ?? Number.MAX_SAFE_INTEGER;
-      this.#revoked.set(record.body.subject, Math.min(known, record.body.last));
+      const cut = record.body;
+      const known = this.#revoked.get(cut.subject);
+      if (known === undefined || isAfter(known, cut)) this.#revoked.set(cut.subject, cut);
       this.#rolesInForce = new Map();
     }
   }
@@ -88,11 +95,17 @@ export class Authority {
     return this.roles(key).has('member');
   }
 
+  /** May it say what runs, and so do within what runs as it likes? */
+  mayDeploy(key: KeyId): boolean {
+    return permits(this.roles(key), 'workload');
+  }
+
   /** Does the record count in the view? */
   counts(record: LedgerRecord): boolean {
-    const last = this.#revoked.get(record.author);
-    if (last !== undefined && record.seq > last) return false;
-    return last !== undefined || record.kind === 'genesis' || this.roles(record.author).size > 0;
+    if (record.kind === 'genesis') return true;
+    const cut = this.#revoked.get(record.author);
+    if (cut !== undefined) return !isAfter({ epoch: record.epoch, last: record.seq }, cut);
+    return permits(this.roles(record.author), record.kind);
   }
 
   /** A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. */
@@ -116,10 +129,10 @@ export class Authority {
     return this.#grants.get(digest)?.body;
   }
 
-  /** Steps from genesis: records of lower depth must be sent first. Unknown keys are last. */
+  /** Steps from genesis: records of lower depth must be sent first. Infinity for unknown keys. */
   depth(key: KeyId): number {
     if (this.#operators.has(key)) return 0;
-    let least = CHAIN_LENGTH_MAX + 1;
+    let least = Number.POSITIVE_INFINITY;
     for (const grant of this.#bySubject.get(key) ?? []) least = Math.min(least, this.#chainLength(grant));
     return least;
   }
@@ -182,6 +195,20 @@ export class Authority {
       this.#chainLength(above) < CHAIN_LENGTH_MAX;
     return allowed ? 'yes' : 'refused';
   }
+}
+
+/** Of kinds that this version does not know, anybody with a role may write; grants have rules of their own. */
+function permits(roles: ReadonlySet<Role>, kind: string): boolean {
+  const rule = RULES.get(kind);
+  return rule === undefined ? roles.size > 0 : rule.roles.some((role) => roles.has(role));
+}
+
+function isRevocation(record: LedgerRecord): boolean {
+  return Value.Check(RevokeSchema, record.body) && record.key === record.body.subject;
+}
+
+function isAfter(a: Cut, b: Cut): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.last > b.last);
 }
 
 function issues(role: Role): boolean {

@@ -1,7 +1,13 @@
 /** Derives the view from the ledger, one kind at a time: only kinds with changed records are derived again. */
 import type { Digest, NodeId } from '../base/ids.ts';
-import type { AllocationBody, ImageBody, Intent, RecordKind } from '../base/records.ts';
-import { type WorkloadName, workloadName } from '../base/workload.ts';
+import {
+  type AllocationBody,
+  type ImageBody,
+  type Intent,
+  type RecordKind,
+  recordKey,
+} from '../base/records.ts';
+import { slotName, type WorkloadName, workloadName } from '../base/workload.ts';
 import type { Ledger } from '../ledger/ledger.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from '../trust/authority.ts';
@@ -98,9 +104,9 @@ function deriveAllocations(source: ViewSource): AllocationBody[] {
   const allocations: AllocationBody[] = [];
   for (const [key, record] of winners(source, 'alloc')) {
     const body = bodyOf('alloc', record);
-    if (body !== undefined && key === `${record.author}/${body.namespace}/${body.workload}/${body.index}`) {
+    if (body?.node !== record.author) continue;
+    if (key === recordKey.alloc(record.author, slotName(body.namespace, body.workload, body.index)))
       allocations.push(body);
-    }
   }
   return allocations;
 }

@@ -49,6 +49,13 @@ function cgroupsOf(nodes: readonly string[]): string[] {
   return [...found].sort((a, b) => b.length - a.length);
 }
 
+/** Takes away what the dead daemons of these node ids have left in the kernel. */
+export async function sweepNodes(nodes: readonly string[]): Promise<void> {
+  for (const name of netnsOf(nodes)) await runCommand(['ip', 'netns', 'del', name]);
+  const mounts = readCgroupMounts();
+  for (const cgroup of cgroupsOf(nodes)) await removeCgroupSoon(mounts, cgroup);
+}
+
 /** @throws Error when the machine refuses namespaces. */
 export async function createNamespacePlace(hosts_count: number): Promise<Place> {
   return namespacePlace(await TestHosts.create(hosts_count));
@@ -79,11 +86,7 @@ export function namespacePlace(hosts: TestHosts): Place {
         return false;
       }
     },
-    async sweep(nodes) {
-      for (const name of netnsOf(nodes)) await runCommand(['ip', 'netns', 'del', name]);
-      const mounts = readCgroupMounts();
-      for (const cgroup of cgroupsOf(nodes)) await removeCgroupSoon(mounts, cgroup);
-    },
+    sweep: sweepNodes,
     remains: (nodes, withPlace) => [
       ...[
         ...netnsOf(nodes),

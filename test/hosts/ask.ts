@@ -5,7 +5,7 @@ import type { ShoalHosts } from './shoal-hosts.ts';
 
 const CLIENT = pathToFileURL(path.resolve(import.meta.dirname, '../daemon/dns/dns-client.ts')).href;
 
-/** Prints the IPv4 addresses of a response, or its rcode. Answers are compressed, each of 16 bytes (RFC 1035, 4.1.3). */
+/** Prints the response in hex. */
 const DNS = `
   const { askTcp, askUdp, queryBytes } = await import(${JSON.stringify(CLIENT)});
   const [address, name, transport] = process.argv.slice(1);
@@ -14,9 +14,7 @@ const DNS = `
   const framed = Buffer.concat([Buffer.from([query.length >> 8, query.length & 255]), query]);
   const message = transport === 'udp' ? await askUdp(server, query) : (await askTcp(server, framed))[0];
   if (!message) throw new Error('no answer');
-  const count = message.readUInt16BE(6);
-  const found = Array.from({ length: count }, (_, at) => [...message.subarray(message.length - 4 - 16 * at).subarray(0, 4)].join('.'));
-  console.log(JSON.stringify({ rcode: message[3] & 15, addresses: found.sort() }));
+  console.log(message.toString('hex'));
 `;
 
 const HTTP = `
@@ -36,7 +34,30 @@ export async function askDns(
   name: string,
   transport: 'udp' | 'tcp',
 ): Promise<DnsAnswer> {
-  return JSON.parse(await script(hosts, number, DNS, [hosts.dns(number).address, name, transport]));
+  const hex = await script(hosts, number, DNS, [hosts.dns(number).address, name, transport]);
+  const message = Buffer.from(hex, 'hex');
+  return { rcode: message.readUInt8(3) & 15, addresses: addressRecords(message).sort() };
+}
+
+/** Addresses of the A records that answer the one question of a message. Source: RFC 1035, section 4.1. */
+function addressRecords(message: Buffer): string[] {
+  const found: string[] = [];
+  let at = skipName(message, 12) + 4;
+  for (let left = message.readUInt16BE(6); left > 0; left--) {
+    at = skipName(message, at);
+    const length = message.readUInt16BE(at + 8);
+    const data = message.subarray(at + 10, at + 10 + length);
+    if (message.readUInt16BE(at) === 1) found.push(data.join('.'));
+    at += 10 + length;
+  }
+  return found;
+}
+
+function skipName(message: Buffer, from: number): number {
+  for (let at = from; ; at += message.readUInt8(at) + 1) {
+    if (message.readUInt8(at) >= 0xc0) return at + 2;
+    if (message.readUInt8(at) === 0) return at + 1;
+  }
 }
 
 /** GET from a host. @returns status and body in one line. @throws Error when there is no response. */

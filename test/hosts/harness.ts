@@ -45,12 +45,15 @@ export function hostsAvailable(): true | string {
 
 /** Takes away the namespaces, and the processes in them, of runs that ended without doing so. @returns their names. */
 export function sweepStale(): string[] {
-  const own = `${PREFIX}-${pidNamespace()}-`;
-  const stale = namespaces().filter(
-    (name) => name.startsWith(own) && !isRunning(Number(name.slice(own.length).split('-')[0])),
-  );
+  const stale = namespaces().filter(isStale);
   removeNamespaces(stale);
   return stale;
+}
+
+/** Whether a name that begins with a `runPrefix` is of a run that has ended. */
+export function isStale(name: string): boolean {
+  const own = `${PREFIX}-${pidNamespace()}-`;
+  return name.startsWith(own) && !isRunning(Number(name.slice(own.length).split('-')[0]));
 }
 
 export class TestHosts implements AsyncDisposable {
@@ -311,7 +314,8 @@ function pidNamespace(): string {
   return /\d+/.exec(readlinkSync('/proc/self/ns/pid'))?.[0] ?? '0';
 }
 
-function runPrefix(): string {
+/** What the names of all that this run makes begin with. */
+export function runPrefix(): string {
   return `${PREFIX}-${pidNamespace()}-${process.pid}`;
 }
 

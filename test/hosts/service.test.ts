@@ -91,7 +91,7 @@ t.test('a service of three hosts, from its image on one of them to its removal',
       }
     });
 
-    await t.test('scaled up and down', async () => {
+    await t.test('scaled up and down', async (t) => {
       await hosts.host(3).api.scale({ namespace: NAMESPACE, name: 'web' }, 5);
       const more = await agreedAddresses(hosts, 5);
       t.strictSame(
@@ -128,6 +128,31 @@ t.test('a service of three hosts, from its image on one of them to its removal',
       } finally {
         await Promise.all(clients.map((client) => client.close()));
       }
+    });
+
+    await t.test('a drained host is left once its work runs elsewhere', async (t) => {
+      const { api } = hosts.host(1);
+      await api.run(web('web:2', 3));
+      await agreedAddresses(hosts, 3);
+      await api.setIntent('host2', 'draining');
+      await until('nothing is left on it', async () =>
+        (await hosts.instances(3, 'web')).every(({ nodeName }) => nodeName !== 'host2'),
+      );
+      const moved = await agreedAddresses(hosts, 3);
+      for (const address of moved) t.equal(await askHttp(hosts, 2, `http://${address}:8080/`), '200 two');
+      await api.setIntent('host2', 'active');
+    });
+
+    await t.test('of a daemon workload there is one on every host', async (t) => {
+      const each = { ...web('web:2', 1), name: 'each', kind: 'daemon' };
+      await hosts.host(2).api.run(each);
+      const found = await hosts.settled('each', 3, HOSTS);
+      t.same(found.map(({ nodeName }) => nodeName).sort(), ['host1', 'host2', 'host3']);
+      await hosts.host(1).api.stop({ namespace: NAMESPACE, name: 'each' });
+      await until('it is stopped', async () => (await hosts.instances(3, 'each')).length === 0);
+      await hosts.host(3).api.run(each);
+      await hosts.settled('each', 3, HOSTS);
+      await hosts.host(1).api.remove({ namespace: NAMESPACE, name: 'each' });
     });
 
     await t.test('removed, nothing of it is left', async (t) => {

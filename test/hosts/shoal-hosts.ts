@@ -6,12 +6,14 @@
 import { type ChildProcess, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
+  appendFileSync,
   closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   symlinkSync,
@@ -25,11 +27,11 @@ import { ApiClient } from '../../daemon/api/client.ts';
 import type { AllocationInfo, NodeInfo, WorkloadInfo } from '../../daemon/api/schemas.ts';
 import { canVxlan } from '../../daemon/network/can-vxlan.ts';
 import { probeOci } from '../../daemon/runtime/probe.ts';
-import { namespacePlace } from '../../scripts/demo-parts/namespace-place.ts';
+import { namespacePlace, sweepNodes } from '../../scripts/demo-parts/namespace-place.ts';
 import type { Place } from '../../scripts/demo-parts/place.ts';
 import { killAll, processTrees } from '../../scripts/demo-parts/processes.ts';
 import { busyboxMissing } from '../daemon/runtime/busybox.ts';
-import { type ExecResult, hostsAvailable, TestHosts } from './harness.ts';
+import { type ExecResult, hostsAvailable, isStale, runPrefix, TestHosts } from './harness.ts';
 
 const SHOAL = path.resolve(import.meta.dirname, '../../bin/shoal');
 export const NAMESPACE = 'default';
@@ -38,6 +40,9 @@ const UNTIL_MS_MAX = 45_000;
 const COMMAND_MS_MAX = 90_000;
 const STOP_MS_MAX = 15_000;
 const POLL_MS = 100;
+/** In the directory of the hosts: ids of their nodes, for whoever must take away what they left. */
+const NODES_FILE = 'nodes';
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 /** Lines of each daemon's log that a failed test shows. */
 const LOG_LINES_SHOWN = 40;
 
@@ -81,17 +86,19 @@ export class ShoalHosts implements AsyncDisposable {
   readonly #place: Place;
   #ended = false;
 
-  /** Makes `count` hosts, no daemon yet. */
+  /** Makes `count` hosts, no daemon yet. What runs that were killed have left goes first. */
   static async create(count: number): Promise<ShoalHosts> {
+    await sweepStaleDirectories();
     return new ShoalHosts(await TestHosts.create(count));
   }
 
   private constructor(net: TestHosts) {
     this.net = net;
     this.#place = namespacePlace(net);
-    this.#directory = mkdtempSync(path.join(tmpdir(), 'shoal-hosts-'));
+    this.#directory = mkdtempSync(path.join(tmpdir(), `${runPrefix()}-`));
     this.all = Array.from({ length: net.count }, (_, at) => new ShoalHost(at + 1, this.#directory));
     process.on('exit', this.#killEverything);
+    for (const signal of SIGNALS) process.on(signal, this.#onSignal);
   }
 
   host(number: number): ShoalHost {
@@ -115,6 +122,7 @@ export class ShoalHosts implements AsyncDisposable {
         return host.api.status();
       });
       host.node = status.node;
+      appendFileSync(path.join(this.#directory, NODES_FILE), `${status.node}\n`);
     }
   }
 
@@ -245,7 +253,7 @@ export class ShoalHosts implements AsyncDisposable {
       ...this.all
         .flatMap((host) => this.#processes(host))
         .map((pid) => `process ${pid}: ${commandLine(pid)}`),
-      ...this.#mounts().map((target) => `mount ${target}`),
+      ...mountsBelow(this.#directory).map((target) => `mount ${target}`),
       ...this.#place.remains(nodes, true),
       ...(existsSync(this.#directory) ? [`directory ${this.#directory}`] : []),
     ];
@@ -268,13 +276,11 @@ export class ShoalHosts implements AsyncDisposable {
     if (this.#ended) return;
     this.#ended = true;
     const ends = await Promise.allSettled(this.all.map(({ number }) => this.endDaemon(number, 'SIGTERM')));
-    process.off('exit', this.#killEverything);
-    const nodes = this.all.map(({ node }) => node).filter(Boolean);
     this.#killAll(this.all);
-    for (const target of this.#mounts().reverse()) spawnSync('umount', ['-l', target]);
-    await this.#place.sweep(nodes);
     await this.#place[Symbol.asyncDispose]();
-    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
+    await takeAway(this.#directory);
+    process.off('exit', this.#killEverything);
+    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
     for (const end of ends) if (end.status === 'rejected') throw end.reason;
   }
 
@@ -295,24 +301,51 @@ export class ShoalHosts implements AsyncDisposable {
     return processTrees((pid, line) => line.includes(mark) || this.#place.holds(number, node, pid));
   }
 
-  /** Again and again, for what was just being started when the others were looked for. */
   #killAll(hosts: readonly ShoalHost[]): void {
-    const start = performance.now();
-    while (performance.now() - start < STOP_MS_MAX) {
-      const pids = hosts.flatMap((host) => this.#processes(host));
-      if (pids.length === 0) return;
-      killAll(pids);
-    }
+    killUntilNone(() => hosts.flatMap((host) => this.#processes(host)));
   }
 
   readonly #killEverything = (): void => this.#killAll(this.all);
 
-  #mounts(): string[] {
-    return readFileSync('/proc/self/mountinfo', 'utf8')
-      .split('\n')
-      .map((line) => line.split(' ')[4] ?? '')
-      .filter((target) => target.startsWith(`${this.#directory}/`));
+  /** Takes all away and lets the signal end the process as it would have. */
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    if (this.#ended) return;
+    void this[Symbol.asyncDispose]()
+      .catch(() => {})
+      .finally(() => process.kill(process.pid, signal));
+  };
+}
+
+/** Again and again, for what was just being started when the others were looked for. */
+function killUntilNone(list: () => readonly number[]): void {
+  const start = performance.now();
+  while (performance.now() - start < STOP_MS_MAX) {
+    const pids = list();
+    if (pids.length === 0) return;
+    killAll(pids);
   }
+}
+
+/** What the dead daemons with their data below this directory have left, and the directory itself. */
+async function takeAway(directory: string): Promise<void> {
+  for (const target of mountsBelow(directory).reverse()) spawnSync('umount', ['-l', target]);
+  await sweepNodes(read(path.join(directory, NODES_FILE)).split('\n').filter(Boolean));
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+}
+
+async function sweepStaleDirectories(): Promise<void> {
+  for (const name of readdirSync(tmpdir()).filter(isStale)) {
+    const directory = path.join(tmpdir(), name);
+    killUntilNone(() => processTrees((_, line) => line.includes(`${directory}/`)));
+    await takeAway(directory);
+  }
+}
+
+function mountsBelow(directory: string): string[] {
+  return read('/proc/self/mountinfo')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((target) => target.startsWith(`${directory}/`));
 }
 
 /** An answer of `until` that is none, with what was seen instead. */
@@ -391,7 +424,8 @@ const APPLETS = [
   'ls',
 ];
 
-function makeBusybox(directory: string, files: Readonly<Record<string, string>>): void {
+/** Root file system of one static busybox. @param files besides it: path to text. */
+export function makeBusybox(directory: string, files: Readonly<Record<string, string>>): void {
   for (const name of ['bin', 'etc', 'tmp', 'www']) mkdirSync(path.join(directory, name), { recursive: true });
   copyFileSync('/bin/busybox', path.join(directory, 'bin/busybox'));
   for (const applet of APPLETS) symlinkSync('busybox', path.join(directory, 'bin', applet));

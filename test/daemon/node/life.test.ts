@@ -31,6 +31,12 @@ t.test('three nodes run, scale, stop and remove a workload, asked at any of them
     const now = await running(a!.backend, 'web');
     return now.length === 3 && now;
   });
+  for (const node of [b!, c!]) {
+    await eventually(
+      `${node.name} sees three`,
+      async () => (await running(node.backend, 'web')).length === 3,
+    );
+  }
   t.same(three.map(({ slot }) => slot).sort(), ['default/web/0', 'default/web/1', 'default/web/2']);
   t.equal(new Set(three.map(({ node }) => node)).size, 3, 'spread over the nodes');
 
@@ -136,17 +142,20 @@ t.test('an instance that ended while its daemon was away is started again', asyn
   });
   const host = await a!.runtime.list();
   await cluster.stop('a');
-  const { runtime } = await (async () => {
-    // Between two daemons: what a crash of the program looks like.
-    const other = await cluster.start('a');
-    return other;
-  })();
-  await runtime.kill(host[0]!.id, 'SIGKILL');
+  // What a crash of the program looks like to the next daemon: its container has ended.
+  const between = cluster.runtimeOf('a');
+  await between.kill(host[0]!.id, 'SIGKILL');
+  const again = await cluster.start('a');
   const now = await eventually('it runs anew', async () => {
-    const [one] = (await a!.runtime.list()).filter(({ state }) => state === 'running');
-    return one?.id !== first!.slot && one;
+    return (await again.runtime.list()).find(({ state }) => state === 'running') ?? false;
   });
   t.not(now.id, host[0]!.id);
+  const after = await eventually('the restart is told', async () => {
+    const [one] = await running(again.backend, 'web');
+    return one;
+  });
+  t.equal(after.slot, first!.slot);
+  t.ok(after.attempt > first!.attempt);
 });
 
 t.test('an embedded node brings what it is given and leaves nothing behind', async (t) => {

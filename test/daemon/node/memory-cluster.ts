@@ -36,14 +36,17 @@ export class MemoryCluster {
 
   static async create(t: Test): Promise<MemoryCluster> {
     const cluster = new MemoryCluster(await temporaryDirectory(t));
-    t.teardown(() => Promise.all([...cluster.#running.keys()].map((name) => cluster.stop(name))));
+    // Clocks of daemons keep no process alive, and there is no socket here that would while a node starts.
+    const alive = setInterval(() => {}, 1000);
+    t.teardown(async () => {
+      await Promise.all([...cluster.#running.keys()].map((name) => cluster.stop(name)));
+      clearInterval(alive);
+    });
     return cluster;
   }
 
   /** The same name again is the same host: data directory and containers are as they were left. */
   async start(name: string, given: Partial<DaemonOptions> = {}, log: Log = silentLog): Promise<ShoalNode> {
-    const host = this.#hosts.get(name) ?? new MemoryHost();
-    this.#hosts.set(name, host);
     const options: DaemonOptions = {
       data: path.join(this.directory, name),
       socket: path.join(this.directory, `${name}.sock`),
@@ -62,13 +65,21 @@ export class MemoryCluster {
     };
     const node = await ShoalNode.start(options, {
       log,
-      runtime: onTheHostsNetwork(createMemoryRuntime({ time: systemClock, host })),
-      createMesh: (init) => this.network.createMesh(init),
+      runtime: this.runtimeOf(name),
+      // The same address after every start, as real hosts have.
+      createMesh: (init) => this.network.createMesh({ ...init, listen: [`/memory/${name}`] }),
       createDoor: (init) => this.#createDoor(init),
       knock: this.#knock,
     });
     this.#running.set(name, node);
     return node;
+  }
+
+  /** A driver that sees the containers of a host, as its daemon does. */
+  runtimeOf(name: string): Runtime {
+    const host = this.#hosts.get(name) ?? new MemoryHost();
+    this.#hosts.set(name, host);
+    return onTheHostsNetwork(createMemoryRuntime({ time: systemClock, host }));
   }
 
   /** Ends the daemon; its containers go on. */

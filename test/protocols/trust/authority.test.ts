@@ -5,6 +5,7 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type Role, recordKey } from '../../../protocols/base/records.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { type JoinToken, tokenGrant } from '../../../protocols/trust/token.ts';
 import {
   cluster,
@@ -16,6 +17,7 @@ import {
   newNode,
   operator,
   rejections,
+  type TestNode,
   testSigner,
   write,
 } from '../ledger/fixtures.ts';
@@ -121,6 +123,7 @@ t.test('a revocation ends membership, and what was written before its cut still 
   exchange(a!, b!);
   write(a!.machine, operator.id, 'revoke', b!.signer.id, {
     subject: b!.signer.id,
+    epoch: before.epoch,
     last: before.seq,
     reason: 'lost',
   });
@@ -144,4 +147,58 @@ t.test('a node may not write for another, nor a worker deploy', async (t) => {
   const theirs = newNode(worker);
   introduce(theirs.machine, [grant]);
   t.throws(() => write(theirs.machine, worker.id, 'workload', 'default/web', {}), { code: 'E_NOT_ALLOWED' });
+});
+
+t.test('a revocation cannot be taken back, and the earliest cut holds wherever it is read', async (t) => {
+  const [a, b, c] = cluster(3);
+  const subject = b!.signer.id;
+  const cut = (epoch: number, last: number) => ({ subject, epoch, last, reason: 'lost' });
+  write(a!.machine, operator.id, 'revoke', subject, cut(0, 1));
+  t.throws(() => write(a!.machine, operator.id, 'revoke', subject, null, NOW + 1), { code: 'E_NOT_ALLOWED' });
+  write(a!.machine, operator.id, 'revoke', subject, cut(0, 5), NOW + 1);
+  exchange(a!, c!);
+  t.equal(a!.machine.ledger.hash, c!.machine.ledger.hash);
+  const at = (seq: number, epoch = 0) => ({ author: subject, kind: 'tag', epoch, seq }) as LedgerRecord;
+  for (const { machine } of [a!, c!]) {
+    t.notOk(machine.authority.isMember(subject));
+    t.ok(machine.authority.counts(at(1)));
+    t.notOk(machine.authority.counts(at(2)), 'the first cut is not replaced');
+    t.notOk(machine.authority.counts(at(1, 1)), 'nor is it got around by a new epoch');
+  }
+});
+
+t.test('what was granted does not depend on what was heard first', async (t) => {
+  for (let at = 0; at < 8; at += 1) {
+    const [a, b] = cluster(2);
+    const { key, token } = makeToken(a!.machine, { uses: 1 });
+    exchange(a!, b!);
+    const [twice, once] = [testSigner(20), testSigner(21)];
+    // One host, let in by both halves of a partition, and another one.
+    const grants = [twice, twice, once].map((node, order) => join(token, key, node, NOW + 3 * at + order));
+    introduce(a!.machine, grants);
+    introduce(b!.machine, grants.slice(1));
+    exchange(a!, b!);
+    const late = newNode(testSigner(9));
+    introduce(late.machine, [...a!.machine.ledger.records()]);
+    const members = ({ machine }: TestNode) => [twice, once].map(({ id }) => machine.authority.isMember(id));
+    t.same(members(b!), members(a!));
+    t.same(members(late), members(a!));
+  }
+});
+
+t.test('a key that lost the grant to deploy and kept another does not deploy', async (t) => {
+  const [a] = cluster(1);
+  const { key, token } = makeToken(a!.machine, { uses: 1 });
+  const [first, second] = [testSigner(20), testSigner(21)];
+  const grants = [join(token, key, first), join(token, key, second)];
+  introduce(a!.machine, grants);
+  const evicted = grants[0]!.digest < grants[1]!.digest ? second : first;
+  const grantKey = recordKey.grant(evicted.id, operator.id);
+  const body = memberGrant(evicted.id, { roles: ['member', 'worker'] });
+  write(a!.machine, operator.id, 'grant', grantKey, body);
+  const { authority } = a!.machine;
+  t.ok(authority.isMember(evicted.id));
+  t.notOk(authority.mayDeploy(evicted.id));
+  t.notOk(authority.counts({ author: evicted.id, kind: 'workload' } as LedgerRecord));
+  t.ok(authority.counts({ author: evicted.id, kind: 'alloc' } as LedgerRecord));
 });

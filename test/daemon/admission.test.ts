@@ -1,0 +1,130 @@
+/** Both sides of the door: who is let in, and what a newcomer believes. */
+import t from 'tap';
+import {
+  admit,
+  encodeKnock,
+  encodeWelcome,
+  found,
+  openWelcome,
+  sealNodeGrant,
+} from '../../daemon/admission.ts';
+import { nodeCrypto, signerFromSeed } from '../../daemon/crypto.ts';
+import { encode } from '../../protocols/base/codec.ts';
+import { recordKey } from '../../protocols/base/records.ts';
+import { LedgerMachine } from '../../protocols/ledger/machine.ts';
+import { type JoinToken, TOKEN_TTL_MS, tokenGrant } from '../../protocols/trust/token.ts';
+
+const NOW = 1_800_000_000_000;
+const signer = (number: number) => signerFromSeed(new Uint8Array(32).fill(number));
+const [operator, member, joiner, other] = [signer(1), signer(2), signer(3), signer(4)] as const;
+const SEED = new Uint8Array(32).fill(5);
+
+function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
+  const { genesis, grant } = found({ name: 'shop', operator, node: member.id, crypto: nodeCrypto, now: NOW });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [member] });
+  const env = { now: NOW, random: () => 0.5 };
+  machine.handle({ kind: 'introduce', envelopes: [grant.bytes] }, env);
+  const roles = given.roles ?? (['member', 'worker', 'deployer'] as const);
+  const notAfter_ms = NOW + TOKEN_TTL_MS;
+  const subject = signerFromSeed(SEED).id;
+  const body = tokenGrant({ subject, parent: grant.digest, roles, notAfter_ms, uses: given.uses ?? 1 });
+  const key = recordKey.grant(subject, member.id);
+  const effects = machine.handle({ kind: 'write', author: member.id, recordKind: 'grant', key, body }, env);
+  const written = effects.find((effect) => effect.kind === 'written')!;
+  const token: JoinToken = {
+    cluster: genesis.digest,
+    seed: SEED,
+    grant: written.record.digest,
+    notAfter_ms,
+    roles,
+    doors: [],
+  };
+  const knock = (node: string, changes: Partial<JoinToken> = {}) =>
+    encodeKnock(
+      sealNodeGrant({ ...token, ...changes }, signerFromSeed(changes.seed ?? SEED), node, nodeCrypto, NOW),
+    );
+  const ask = (from: string, bytes: Uint8Array, now = NOW) =>
+    admit({
+      from,
+      body: bytes,
+      cluster: genesis.digest,
+      authority: machine.authority,
+      crypto: nodeCrypto,
+      now,
+    });
+  const take = (from: string) => {
+    const record = ask(from, knock(from))!;
+    machine.handle({ kind: 'introduce', envelopes: [record.bytes] }, env);
+    return record;
+  };
+  return { genesis, grant, machine, token, tokenGrant: written.record, knock, ask, take };
+}
+
+t.test('a stranger with a good token is let in once, and may knock again', async (t) => {
+  const { machine, knock, ask, take } = stage();
+  t.notOk(machine.authority.isMember(joiner.id));
+  take(joiner.id);
+  t.ok(machine.authority.isMember(joiner.id));
+  t.equal(ask(joiner.id, knock(joiner.id)), undefined, 'a repeated knock is answered, and changes nothing');
+  t.throws(() => ask(other.id, knock(other.id)), { code: 'E_TOKEN_USED' });
+});
+
+t.test('whatever does not fit is refused, by code', async (t) => {
+  const { token, knock, ask } = stage();
+  t.throws(() => ask(joiner.id, knock(other.id)), { code: 'E_TOKEN_REFUSED' }, 'a grant for another key');
+  t.throws(() => ask(joiner.id, knock(joiner.id, { cluster: '1'.repeat(64) })), { code: 'E_TOKEN_REFUSED' });
+  t.throws(() => ask(joiner.id, knock(joiner.id, { grant: '1'.repeat(64) })), { code: 'E_TOKEN_REFUSED' });
+  t.throws(() => ask(joiner.id, knock(joiner.id, { seed: new Uint8Array(32).fill(6) })), {
+    code: 'E_TOKEN_REFUSED',
+  });
+  t.throws(() => ask(joiner.id, knock(joiner.id, { roles: ['member', 'operator'] })), {
+    code: 'E_TOKEN_REFUSED',
+  });
+  t.throws(() => ask(joiner.id, knock(joiner.id), token.notAfter_ms + 1), { code: 'E_TOKEN_EXPIRED' });
+  for (const bytes of [
+    new Uint8Array(),
+    Uint8Array.of(0xc1),
+    encode([2, 'x']),
+    encode([1, 'x']),
+    encode({}),
+  ]) {
+    t.throws(() => ask(joiner.id, bytes), { code: 'E_MALFORMED' });
+  }
+  t.throws(() => ask(joiner.id, new Uint8Array(1 << 20)), { code: 'E_TOO_LARGE' });
+  const forged = knock(joiner.id);
+  forged[forged.length - 1]! ^= 1;
+  t.throws(() => ask(joiner.id, forged), { code: 'E_TOKEN_REFUSED' }, 'a bad signature');
+});
+
+t.test(
+  'a newcomer believes a welcome only when it is of the token, signed, and makes it a member',
+  async (t) => {
+    const { genesis, grant, token, tokenGrant: admitGrant, take } = stage();
+    const own = take(joiner.id);
+    const members = [{ id: member.id, addresses: ['/ip4/192.0.2.1/tcp/1'] }];
+    const grants = [own, admitGrant, grant];
+    const opened = openWelcome(encodeWelcome({ genesis, grants, members }), token, joiner.id, nodeCrypto);
+    t.equal(opened.genesis.digest, token.cluster);
+    t.same(opened.members, members);
+    t.equal(opened.grants.length, 3, 'in whatever order they come');
+
+    const open = (welcome: Partial<Parameters<typeof encodeWelcome>[0]>, node = joiner.id) =>
+      openWelcome(encodeWelcome({ genesis, grants, members, ...welcome }), token, node, nodeCrypto);
+    const elsewhere = found({ name: 'x', operator: other, node: member.id, crypto: nodeCrypto, now: NOW });
+    t.throws(() => open({ genesis: elsewhere.genesis }), { code: 'E_TOKEN_REFUSED' }, 'another cluster');
+    t.throws(() => open({ grants: [grant, admitGrant] }), { code: 'E_TOKEN_REFUSED' }, 'no grant for it');
+    t.throws(() => open({ grants: [own] }), { code: 'E_TOKEN_REFUSED' }, 'a chain with a gap');
+    t.throws(() => open({}, other.id), { code: 'E_TOKEN_REFUSED' }, 'for somebody else');
+    const bytes = Uint8Array.from(own.bytes);
+    bytes[bytes.length - 1]! ^= 1;
+    t.throws(() => open({ grants: [grant, admitGrant, { ...own, bytes }] }), { code: 'E_BAD_SIGNATURE' });
+    for (const bad of [
+      new Uint8Array(),
+      encode([1]),
+      encode([1, 'x', [], []]),
+      encode([2, genesis.bytes, [], []]),
+    ]) {
+      t.throws(() => openWelcome(bad, token, joiner.id, nodeCrypto), { code: 'E_MALFORMED' });
+    }
+  },
+);

@@ -1,0 +1,130 @@
+/** What the ledger writes is on disk before anybody hears of it, and a disk that refuses loses nothing for good. */
+import path from 'node:path';
+import t, { type Test } from 'tap';
+import { type Clock, systemClock } from '../../../daemon/clock.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { EFFECTS_MAX, LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
+import { type Log, silentLog } from '../../../daemon/log.ts';
+import { StateStore } from '../../../daemon/store/state-store.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
+import type { Mesh } from '../../../protocols/mesh/mesh.ts';
+import { genesis, memberGrant, operator, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+
+const self = testSigner(1);
+/** Timers that the test fires. */
+interface HandClock extends Clock {
+  readonly timers: Set<() => void>;
+}
+
+function handClock(): HandClock {
+  const timers = new Set<() => void>();
+  return {
+    ...systemClock,
+    timers,
+    after(_delay_ms, action) {
+      timers.add(action);
+      return () => timers.delete(action);
+    },
+  };
+}
+
+async function driverOf(t: Test, given: { clock?: Clock; log?: Log } = {}) {
+  const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self, operator] });
+  const changed: string[] = [];
+  const driver = new LedgerDriver({
+    machine,
+    store,
+    clock: given.clock ?? systemClock,
+    log: given.log ?? silentLog,
+    onChanged: (records) => changed.push(...records.map(({ digest }) => digest)),
+  });
+  t.teardown(async () => {
+    await driver[Symbol.asyncDispose]();
+    store.close();
+  });
+  const grant = memberGrant(self.id);
+  await driver.write(operator.id, 'grant', recordKey.grant(self.id, operator.id), grant);
+  return { driver, store, changed };
+}
+
+const intent = { intent: 'cordoned' };
+const stored = (store: StateStore) => store.load().records.map(({ digest }) => digest);
+
+t.test('a write resolves when it is durable, and is told after that', async (t) => {
+  const { driver, store, changed } = await driverOf(t);
+  const record = await driver.write(self.id, 'intent', self.id, intent);
+  t.ok(stored(store).includes(record.digest));
+  t.ok(changed.includes(record.digest));
+  const many = await Promise.all(
+    Array.from({ length: 50 }, (_, n) => driver.write(self.id, 'intent', `${self.id}-${n}`, intent)),
+  );
+  t.equal(new Set(many.map(({ seq }) => seq)).size, 50, 'one turn, one transaction, fifty numbers');
+  const have = new Set(stored(store));
+  t.ok(many.every(({ digest }) => have.has(digest)));
+});
+
+t.test('a write that is not allowed is refused and changes nothing', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const before = stored(store);
+  await t.rejects(driver.write(self.id, 'member', operator.id, {}), { code: 'E_NOT_ALLOWED' });
+  await t.rejects(driver.write(self.id, 'intent', self.id, 'x'.repeat(200_000)), { code: 'E_TOO_LARGE' });
+  t.same(stored(store), before);
+});
+
+t.test('on a full disk a write fails, nobody is told, and it is written when there is space', async (t) => {
+  const clock = handClock();
+  const { driver, store, changed } = await driverOf(t, { clock });
+  const write = store.write.bind(store);
+  let full = true;
+  store.write = (batch) => {
+    if (full) throw new ShoalError('E_DISK_FULL', 'full');
+    write(batch);
+  };
+  const told = changed.length;
+  const have = stored(store).length;
+  await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_DISK_FULL' });
+  t.equal(changed.length, told);
+  t.equal(stored(store).length, have);
+  full = false;
+  for (const fire of [...clock.timers]) fire();
+  t.equal(stored(store).length, have + 1, 'tried again');
+  t.equal(changed.length, told + 1);
+  t.ok(await driver.write(self.id, 'intent', self.id, { intent: 'active' }), 'it goes on');
+});
+
+t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
+  let refused = 0;
+  const { driver } = await driverOf(t, {
+    log: (_level, message) => {
+      if (message === 'a record was not taken') refused += 1;
+    },
+  });
+  const network = new MemoryNetwork();
+  const mesh = (await network.createMesh({
+    seed: new Uint8Array(32).fill(1),
+    cluster: genesis.digest,
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    isMember: () => true,
+    mdns: false,
+    log: silentLog,
+  })) as Mesh & { emit(event: 'published', from: string, body: Uint8Array): void };
+  t.teardown(() => mesh[Symbol.asyncDispose]());
+  driver.start(mesh);
+  // Within one turn nothing is written: as good as a disk that hangs.
+  for (let n = 0; n < EFFECTS_MAX + 1000; n += 1) mesh.emit('published', operator.id, Uint8Array.of(0xc1));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.ok(refused > EFFECTS_MAX - 10 && refused <= EFFECTS_MAX, `${refused} were looked at`);
+});
+
+t.test('a stopped driver has written what it had, and takes no more', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const last = driver.write(self.id, 'intent', self.id, intent);
+  await driver[Symbol.asyncDispose]();
+  t.ok(stored(store).includes((await last).digest));
+  await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_CANCELLED' });
+});

@@ -1,0 +1,259 @@
+/** Instances from claim to end: what is told to the ledger, what runs, and what is left. On a clock that runs fast. */
+import t, { type Test } from 'tap';
+import type { Clock } from '../../../daemon/clock.ts';
+import { RESTARTS_MAX } from '../../../daemon/instances/instance.ts';
+import { InstanceManager } from '../../../daemon/instances/instance-manager.ts';
+import { silentLog } from '../../../daemon/log.ts';
+import { createHostNetwork } from '../../../daemon/network/host-network.ts';
+import { createMemoryRuntime, MemoryHost } from '../../../daemon/runtime/memory-runtime.ts';
+import type { Runtime } from '../../../daemon/runtime/runtime.ts';
+import type { Images, ReadyImage } from '../../../images/images.ts';
+import type { Digest } from '../../../protocols/base/ids.ts';
+import type { AllocationBody, ImageBody, Phase } from '../../../protocols/base/records.ts';
+import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+import { eventually } from '../node/eventually.ts';
+
+const SPEED = 50;
+const SLOT = 'default/web/0';
+const DIGEST: Digest = `sha256:${'ab'.repeat(32)}`;
+
+const began = Date.now();
+const fastClock: Clock = {
+  now: () => began + (Date.now() - began) * SPEED,
+  random: () => 0.5,
+  after(delay_ms, action) {
+    const timer = setTimeout(action, delay_ms / SPEED);
+    return () => clearTimeout(timer);
+  },
+};
+
+interface Stage {
+  readonly manager: InstanceManager;
+  readonly runtime: Runtime;
+  readonly told: AllocationBody[];
+  last(): AllocationBody | undefined;
+  /** Once the latest record is of this phase. */
+  until(phase: Phase): Promise<AllocationBody>;
+}
+
+async function stage(
+  t: Test,
+  given: { host?: MemoryHost; ensure?: Images['ensure']; knownImage?: boolean } = {},
+): Promise<Stage> {
+  const { host = new MemoryHost(), knownImage = true } = given;
+  const runtime = Object.assign(createMemoryRuntime({ time: fastClock, host }), { isolatesNetwork: false });
+  const told: AllocationBody[] = [];
+  const ready: ReadyImage = {
+    digest: DIGEST,
+    config: {
+      entrypoint: [],
+      command: ['run-forever'],
+      env: [],
+      workingDir: '',
+      user: '',
+      exposedPorts: [],
+      stopSignal: '',
+    },
+    lowerDirs: [],
+  };
+  const images = { ensure: given.ensure ?? (async () => ready) } as unknown as Images;
+  const manager = new InstanceManager({
+    runtime,
+    network: createHostNetwork({ host: '127.0.0.1' }),
+    images,
+    clock: fastClock,
+    log: silentLog,
+    nodeName: 'here',
+    directory: await temporaryDirectory(t),
+    findImage: () => (knownImage ? { digest: DIGEST, body: {} as ImageBody } : undefined),
+    record: async (_slot, body) => void told.push(body),
+  });
+  t.teardown(async () => {
+    await manager[Symbol.asyncDispose]();
+    await runtime[Symbol.asyncDispose]();
+  });
+  const last = () => told.at(-1);
+  const until = (phase: Phase) =>
+    eventually(`it is ${phase}`, () => (last()?.phase === phase ? last() : undefined));
+  return { manager, runtime, told, last, until };
+}
+
+function specOf(changes: Partial<WorkloadSpec> = {}): WorkloadSpec {
+  return { ...SPEC_DEFAULTS, name: 'web', image: 'web:1', stop_grace_ms: 100, ...changes };
+}
+
+function bodyOf(changes: Partial<AllocationBody> = {}): AllocationBody {
+  return {
+    node: 'here',
+    namespace: 'default',
+    workload: 'web',
+    index: 0,
+    generation: 1,
+    revision: 'cd'.repeat(32),
+    attempt: 1,
+    phase: 'claimed',
+    health: 'unknown',
+    address: null,
+    ports: {},
+    resources: SPEC_DEFAULTS.resources,
+    since_ms: fastClock.now(),
+    until_ms: null,
+    reason: null,
+    exitCode: null,
+    restarts: 0,
+    ...changes,
+  };
+}
+
+t.test('a claim is told step by step until it runs, a release until it is gone', async (t) => {
+  const { manager, runtime, told, until } = await stage(t);
+  const spec = specOf({ ports: [{ name: 'http', port: 1 }] });
+  manager.claim({ slot: SLOT, spec, body: bodyOf() });
+  const up = await until('running');
+  t.match(up, { health: 'healthy', address: '127.0.0.1', attempt: 1, reason: null });
+  t.ok(up.ports.http! > 0);
+  t.same(manager.specs().get(SLOT), spec);
+  t.match(await runtime.list(), [{ state: 'running', labels: { 'shoal.slot': SLOT, 'shoal.attempt': '1' } }]);
+  manager.release(SLOT, 'scaled down');
+  manager.release(SLOT, 'twice is once');
+  const over = await until('stopped');
+  t.equal(over.reason, 'scaled down');
+  t.same(
+    told.map(({ phase }) => phase),
+    ['pulling', 'starting', 'running', 'stopping', 'stopped'],
+  );
+  await eventually('the container is taken away', async () => (await runtime.list()).length === 0);
+  await eventually('the slot is free', () => manager.get(SLOT) === undefined);
+});
+
+t.test('what keeps ending is started again, later each time, and then given up', async (t) => {
+  const { manager, runtime, told, until } = await stage(t);
+  manager.claim({ slot: SLOT, spec: specOf({ command: ['exit', '7'] }), body: bodyOf() });
+  const over = await until('failed');
+  t.match(over, { exitCode: 7, restarts: RESTARTS_MAX, attempt: 1 + RESTARTS_MAX });
+  t.match(over.reason, /given up after 5 restarts: it exited with 7/);
+  const starts = told.filter(({ phase }) => phase === 'running').map(({ attempt }) => attempt);
+  t.same(starts, [1, 2, 3, 4, 5, 6], 'each has a number of its own');
+  t.ok((await runtime.list()).length <= 1, 'only the last is kept, for its log');
+  await manager.forget(SLOT);
+  t.same(await runtime.list(), []);
+});
+
+t.test('a restart policy says what an end means', async (t) => {
+  const cases = [
+    { restart: 'never', code: '0', phase: 'stopped' },
+    { restart: 'never', code: '3', phase: 'failed' },
+    { restart: 'on-failure', code: '0', phase: 'stopped' },
+  ] as const;
+  for (const { restart, code, phase } of cases) {
+    const { manager, runtime, until } = await stage(t);
+    const spec = specOf({ command: ['script', 'out:last words', `exit:${code}`], restart });
+    manager.claim({ slot: SLOT, spec, body: bodyOf() });
+    t.match(await until(phase), { exitCode: Number(code), restarts: 0 }, `${restart}, ${code}`);
+    const lines: string[] = [];
+    for await (const { text } of runtime.logs(manager.get(SLOT)!.container!, { follow: false }))
+      lines.push(text);
+    t.same(lines, ['last words'], 'the log stays');
+  }
+});
+
+t.test('what cannot work here is not tried again', async (t) => {
+  const wrong = await stage(t);
+  wrong.manager.claim({ slot: SLOT, spec: specOf({ command: ['no-such-program'] }), body: bodyOf() });
+  t.match(await wrong.until('failed'), { restarts: 0, reason: /no-such-program/ });
+  const unknown = await stage(t, { knownImage: false });
+  unknown.manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf() });
+  t.match(await unknown.until('failed'), { restarts: 0, reason: /web:1/ });
+});
+
+t.test('health checks decide, and what stays unhealthy is started anew', async (t) => {
+  const { manager, told, until } = await stage(t);
+  const health = { kind: 'exec', interval_ms: 100, timeout_ms: 1000, retries: 2 } as const;
+  const sick = specOf({ health: { ...health, command: ['script', 'exit:1'] } });
+  manager.claim({ slot: SLOT, spec: sick, body: bodyOf() });
+  await eventually('it is started anew', () =>
+    told.some(({ attempt, phase }) => attempt === 2 && phase === 'running'),
+  );
+  t.ok(told.some(({ phase, health: verdict }) => phase === 'running' && verdict === 'unhealthy'));
+  t.notOk(told.some(({ health: verdict }) => verdict === 'healthy'));
+  const well = specOf({ health: { ...health, command: ['script', 'exit:0'] } });
+  manager.claim({ slot: SLOT, spec: well, body: bodyOf({ attempt: 10 }) });
+  await eventually('it is healthy', () => told.at(-1)?.health === 'healthy');
+  t.match(await until('running'), { attempt: 10 });
+});
+
+t.test('a claim of a slot that is held comes after the one before has gone', async (t) => {
+  const { manager, runtime, told } = await stage(t);
+  for (const attempt of [1, 2, 3]) {
+    manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf({ attempt }) });
+  }
+  await eventually('the last one runs', () => told.at(-1)?.phase === 'running' && told.at(-1)?.attempt === 3);
+  const live = (await runtime.list()).filter(({ state }) => state === 'running');
+  t.equal(live.length, 1);
+  t.equal(live[0]!.labels['shoal.attempt'], '3');
+  manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf({ attempt: 4 }) });
+  manager.release(SLOT, 'no more');
+  await eventually(
+    'none is left',
+    async () => (await runtime.list()).length === 0 && manager.get(SLOT) === undefined,
+  );
+});
+
+t.test('a release while the image is being fetched ends the fetch', async (t) => {
+  let aborted = false;
+  const { manager, runtime, until } = await stage(t, {
+    ensure: (_digest, _image, options) =>
+      new Promise((_, reject) => {
+        options?.signal?.addEventListener('abort', () => {
+          aborted = true;
+          reject(new Error('given up'));
+        });
+      }),
+  });
+  manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf() });
+  await until('pulling');
+  manager.release(SLOT, 'removed');
+  t.match(await until('stopped'), { reason: 'removed' });
+  t.ok(aborted);
+  t.same(await runtime.list(), []);
+});
+
+t.test('a new daemon keeps what is wanted, takes away what is not, and starts what is missing', async (t) => {
+  const host = new MemoryHost();
+  const first = await stage(t, { host });
+  for (const index of [0, 1]) {
+    const slot = `default/web/${index}` as const;
+    first.manager.claim({ slot, spec: specOf(), body: bodyOf({ index }) });
+  }
+  await eventually('both run', () => first.told.filter(({ phase }) => phase === 'running').length === 2);
+  const running = first.told.filter(({ phase }) => phase === 'running');
+  await first.manager[Symbol.asyncDispose]();
+  t.equal(
+    (await first.runtime.list()).filter(({ state }) => state === 'running').length,
+    2,
+    'they outlive it',
+  );
+
+  const second = await stage(t, { host });
+  const recorded = [
+    ...running.filter(({ index }) => index === 0),
+    bodyOf({ index: 2, phase: 'starting' }),
+    bodyOf({ index: 3, phase: 'stopping' }),
+  ];
+  await second.manager.adopt(recorded, () => specOf());
+  await eventually('the missing one runs', () =>
+    second.told.some(({ index, phase, attempt }) => index === 2 && phase === 'running' && attempt === 2),
+  );
+  t.ok(second.told.some(({ index, phase }) => index === 3 && phase === 'stopped'));
+  const slots = (await second.runtime.list()).map(({ labels }) => labels['shoal.slot']).sort();
+  t.same(slots, ['default/web/0', 'default/web/2'], 'slot 1 was wanted by nobody');
+  t.notOk(
+    second.told.some(({ index }) => index === 0),
+    'what was found again was not touched',
+  );
+  second.manager.release('default/web/0', 'removed');
+  await eventually('it is released like any other', () =>
+    second.told.some(({ index, phase }) => index === 0 && phase === 'stopped'),
+  );
+});

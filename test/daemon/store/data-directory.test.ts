@@ -1,0 +1,49 @@
+/** The data directory of a node: its keys are made once, never overwritten, and never readable by others. */
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { DataDirectory } from '../../../daemon/store/data-directory.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+
+t.test('a new directory gets a key of its own, which stays', async (t) => {
+  const place = path.join(await temporaryDirectory(t), 'deep', 'data');
+  const first = new DataDirectory(place, nodeCrypto);
+  const { seed } = first;
+  const operator = first.operatorKey();
+  t.same(first.operatorKey(), operator);
+  first[Symbol.dispose]();
+  const again = new DataDirectory(place, nodeCrypto);
+  t.same(again.seed, seed);
+  t.same(again.operatorKey(), operator);
+  t.notSame(seed, operator);
+  again[Symbol.dispose]();
+  t.equal((await stat(place)).mode & 0o777, 0o700);
+  for (const name of ['node.key', 'operator.key']) {
+    t.equal((await stat(path.join(place, name))).mode & 0o777, 0o600, name);
+  }
+});
+
+t.test('a damaged key is told and kept, and the lock is given back', async (t) => {
+  const place = await temporaryDirectory(t);
+  const file = path.join(place, 'node.key');
+  for (const text of ['', 'no key\n', `${'a'.repeat(63)}\n`, `${'G'.repeat(64)}\n`]) {
+    await writeFile(file, text);
+    t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_CORRUPT', message: /node\.key/ });
+    t.equal(await readFile(file, 'utf8'), text);
+  }
+  await writeFile(file, `${'ab'.repeat(32)}\n`);
+  const directory = new DataDirectory(place, nodeCrypto);
+  t.teardown(() => directory[Symbol.dispose]());
+  t.same(directory.seed, new Uint8Array(32).fill(0xab));
+  t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_LOCKED' }, 'one at a time');
+});
+
+t.test('a place that cannot be a directory is told', async (t) => {
+  const parent = await temporaryDirectory(t);
+  const file = path.join(parent, 'file');
+  await writeFile(file, 'x');
+  t.throws(() => new DataDirectory(file, nodeCrypto), { code: 'E_DATA_DENIED', message: /file/ });
+  t.throws(() => new DataDirectory(path.join(file, 'data'), nodeCrypto), { code: 'E_DATA_DENIED' });
+  t.equal(await readFile(file, 'utf8'), 'x');
+});

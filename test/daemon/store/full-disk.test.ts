@@ -1,0 +1,38 @@
+/** A disk that is full: the write fails as a whole, all before it stays, and it goes on when there is space again. */
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import t from 'tap';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+
+const SCRIPT = path.join(import.meta.dirname, 'full-disk.ts');
+
+/** In a mount namespace of its own, which needs root or user namespaces: nothing is left to unmount. */
+function onSmallDisk(directory: string, command: readonly string[]) {
+  const mount = 'mount -t tmpfs -o size=1m,mode=0700 shoal-test "$0" && exec "$@"';
+  const arguments_ = ['--user', '--map-root-user', '--mount', 'sh', '-c', mount, directory, ...command];
+  return spawnSync('unshare', arguments_, { encoding: 'utf8', timeout: 20_000 });
+}
+
+t.test(
+  'a full disk is told, keeps what was acknowledged, and is written again when it has space',
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    if (onSmallDisk(directory, ['true']).status !== 0) {
+      t.comment('skipped: no mount namespace can be made here (needs user namespaces)');
+      return;
+    }
+    const { status, stdout, stderr } = onSmallDisk(directory, [process.execPath, SCRIPT, directory]);
+    t.equal(status, 0, stderr);
+    const { code, written, counts } = JSON.parse(stdout) as {
+      code: string;
+      written: number;
+      counts: unknown[];
+    };
+    t.equal(code, 'E_DISK_FULL');
+    t.ok(written > 0);
+    const [full, after, reopened] = counts;
+    t.same(full, { records: written, high: written, damaged: 0 }, 'nothing of the failed write is kept');
+    t.same(after, { records: written + 1, high: written + 1, damaged: 0 });
+    t.same(reopened, after);
+  },
+);
