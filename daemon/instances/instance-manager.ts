@@ -78,7 +78,7 @@ export class InstanceManager implements AsyncDisposable {
       await network.attach(container.id);
       const instance = new Instance(this.#init, slot, spec, body);
       this.#instances.set(slot, instance);
-      instance.adopt(container.id);
+      await instance.adopt(container.id, container.state === 'running');
     } catch (error) {
       log('warn', 'an instance could not be taken up again', { slot, error: String(error) });
       return false;

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { NotYet, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
@@ -28,8 +27,7 @@ async function statuses(hosts: ShoalHosts, number: number): Promise<Record<strin
 /** Processes as the machine sees them, whatever the daemons say. */
 async function processes(hosts: ShoalHosts, text: string, count: number): Promise<void> {
   await until(`${count} processes "sleep ${text}"`, async () => {
-    const pids = HOSTS.flatMap((number) => hosts.containerPids(number));
-    const found = pids.filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text));
+    const found = HOSTS.flatMap((number) => hosts.containerPids(number, text));
     return found.length === count || new NotYet(`there are ${found.length}`);
   });
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import t from 'tap';
 import { NotYet, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
 
@@ -14,13 +14,9 @@ function untilGo(code: number): string[] {
   return ['sh', '-c', `while [ ! -e /go ]; do sleep 0.1; done; exit ${code}`];
 }
 
-/** The first process of the container whose command holds this text. */
+/** The one process of a container on a host whose command holds this text. */
 function containerPid(hosts: ShoalHosts, number: number, text: string): number {
-  const found = hosts
-    .containerPids(number)
-    .filter(
-      (pid) => existsSync(`/proc/${pid}`) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text),
-    );
+  const found = hosts.containerPids(number, text);
   if (found.length !== 1) throw new Error(`${found.length} processes on host${number} hold "${text}"`);
   return found[0]!;
 }
@@ -33,12 +29,7 @@ async function ticks(hosts: ShoalHosts, from: number): Promise<number[]> {
 }
 
 function allPids(hosts: ShoalHosts, text: string): string[] {
-  return HOSTS.flatMap((number) =>
-    hosts
-      .containerPids(number)
-      .filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(text))
-      .map((pid) => `host${number} ${pid}`),
-  );
+  return HOSTS.flatMap((number) => hosts.containerPids(number, text).map((pid) => `host${number} ${pid}`));
 }
 
 t.test('containers outlive their daemons, and daemons find them again', { skip }, async (t) => {

@@ -219,10 +219,13 @@ export class ShoalHosts implements AsyncDisposable {
     return found;
   }
 
-  /** Process ids of what runs in containers of a host's node, conmon and the runtime aside. */
-  containerPids(number: number): number[] {
+  /** Processes in containers of a host's node whose command holds `text`, conmon and the runtime aside. */
+  containerPids(number: number, text = ''): number[] {
     const { node } = this.host(number);
-    return processTrees((pid) => this.#place.holds(0, node, pid)).filter((pid) => isInContainer(pid));
+    return processTrees((pid) => this.#place.holds(0, node, pid)).filter((pid) => {
+      const command = commandLine(pid);
+      return command !== '' && !/^\S*(?:conmon|runc|crun) /.test(command) && command.includes(text);
+    });
   }
 
   /** What members, workloads and instances look like from a host, without what may differ between hosts. */
@@ -438,10 +441,6 @@ export function makeBusybox(directory: string, files: Readonly<Record<string, st
 
 function isOver(child: ChildProcess | undefined): boolean {
   return child === undefined || child.exitCode !== null || child.signalCode !== null;
-}
-
-function isInContainer(pid: number): boolean {
-  return !/\/(?:conmon|runc|crun)\0|^(?:conmon|runc|crun)\0/.test(read(`/proc/${pid}/cmdline`));
 }
 
 function commandLine(pid: number): string {

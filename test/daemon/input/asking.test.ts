@@ -5,7 +5,9 @@ import path from 'node:path';
 import t from 'tap';
 import { blobFile, layoutFiles, makeImage, tarOf } from '../../images/fixtures.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
-import { RealDaemon, refusedWith } from './real-daemon.ts';
+import { RealDaemon, refusedWith, TIMEOUT_MS } from './real-daemon.ts';
+
+t.setTimeout(TIMEOUT_MS);
 
 t.test('what cannot be is refused in one line, and nothing is changed', async (t) => {
   const directory = await temporaryDirectory(t);

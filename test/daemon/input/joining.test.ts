@@ -4,7 +4,9 @@ import t from 'tap';
 import { formatToken, parseToken } from '../../../protocols/trust/token.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
 import { eventually } from '../node/eventually.ts';
-import { RealDaemon, refusedWith } from './real-daemon.ts';
+import { RealDaemon, refusedWith, TIMEOUT_MS } from './real-daemon.ts';
+
+t.setTimeout(TIMEOUT_MS);
 
 t.test('a host that fails to join is told why, stays as it was, and can still join', async (t) => {
   const directory = await temporaryDirectory(t);

@@ -3,7 +3,9 @@ import { access } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { temporaryDirectory } from '../api/api-fixture.ts';
-import { RealDaemon, refusedWith } from './real-daemon.ts';
+import { RealDaemon, refusedWith, TIMEOUT_MS } from './real-daemon.ts';
+
+t.setTimeout(TIMEOUT_MS);
 
 t.test('options that cannot be are refused before anything is made', async (t) => {
   const directory = await temporaryDirectory(t);

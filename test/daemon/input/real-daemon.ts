@@ -10,6 +10,8 @@ import { ERRORS, type ErrorCode } from '../../../protocols/base/errors.ts';
 import { type CliOptions, type CliResult, runCli } from '../cli/run-cli.ts';
 import { eventually } from '../node/eventually.ts';
 
+/** Of a whole file: daemons are processes, and a loaded machine starts them slowly. */
+export const TIMEOUT_MS = 120_000;
 const BIN = path.resolve(import.meta.dirname, '../../../bin/shoal');
 /** Sources are stripped of types once, and not by every process that a test starts. */
 const cache = mkdtempSync(path.join(tmpdir(), 'shoal-test-cache-'));

@@ -9,6 +9,9 @@ import { type LedgerRecord, openRecord } from '../../../protocols/ledger/record.
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(120_000);
+
 /** Flips a bit of each record that `which` chooses, as a failing disk would. @returns how many. */
 function damage(data: string, which: (record: LedgerRecord) => boolean): number {
   const database = new DatabaseSync(path.join(data, 'state.db'));

@@ -4,6 +4,9 @@ import { createNode } from '../../../daemon/index.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(120_000);
+
 const WEB = { namespace: 'default', name: 'web' };
 const text = (chunks: readonly Uint8Array[]) => Buffer.concat(chunks).toString('utf8');
 

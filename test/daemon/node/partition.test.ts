@@ -3,6 +3,9 @@ import t from 'tap';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(120_000);
+
 const WEB = { namespace: 'default', name: 'web' };
 
 t.test(

@@ -47,7 +47,7 @@ t.test('an id is its key, both ways, and nothing else is an id', async (t) => {
   }
 });
 
-t.test('what is encoded is decoded, and the bytes do not depend on what came before', async (t) => {
+t.test('what is encoded is decoded, and the bytes do not depend on what came before', async () => {
   const data = fc.jsonValue({ maxDepth: 3 });
   fc.assert(
     fc.property(data, fc.jsonValue({ maxDepth: 2 }), (value, between) => {
