@@ -36,6 +36,8 @@ const FIRST_CONTACT_MS = 3_000;
 /** After the first contact: what the others have is on its way. */
 const FIRST_SYNC_MS = 300;
 const HOUSEKEEPING_MS = 5_000;
+/** Multiaddrs in a member record. */
+const ADDRESSES_MAX = 16;
 /** An ended allocation of a workload that is gone is shown this long. */
 const ENDED_KEPT_MS = 30_000;
 
@@ -181,7 +183,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   get addresses(): { readonly mesh: string[]; readonly doors: string[] } {
-    return { mesh: this.#mesh?.addresses() ?? [], doors: this.#door?.addresses() ?? [] };
+    return {
+      mesh: this.#announced(this.#mesh?.addresses() ?? []),
+      doors: this.#announced(this.#door?.addresses() ?? []),
+    };
   }
 
   onView(listener: ViewListener): () => void {
@@ -219,11 +224,12 @@ export class Cluster implements AsyncDisposable {
     const before = this.#view.members.get(this.self);
     this.#incarnation = Math.max(this.#incarnation, before?.incarnation ?? 0) + 1;
     await this.#startNetwork(before?.subnet ?? null);
+    // Before others take this node for alive again, its allocations must say what is left of them.
+    await this.#adopt();
     await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const write of early) write();
-    await this.#adopt();
     this.#scheduler = new SchedulerDriver({ self: this.self, instances: this.instances, clock, log });
     this.#touch('member');
     this.#housekeep();
@@ -317,8 +323,8 @@ export class Cluster implements AsyncDisposable {
     return {
       name,
       incarnation: this.#incarnation,
-      addresses: this.#mesh!.addresses().slice(0, 16),
-      doors: this.#door!.addresses().slice(0, 16),
+      addresses: this.#announced(this.#mesh!.addresses()),
+      doors: this.#announced(this.#door!.addresses()),
       host,
       labels: { ...labels },
       capacity,
@@ -326,6 +332,15 @@ export class Cluster implements AsyncDisposable {
       driver: this.#components.runtime.driver,
       version,
     };
+  }
+
+  /** What others may dial: the host's own address first, and none that means something else on another host. */
+  #announced(addresses: readonly string[]): string[] {
+    const { host } = this.#init;
+    const own = addresses.filter((address) => address.split('/')[2] === host);
+    if (own.length > 0) return own.slice(0, ADDRESSES_MAX);
+    const foreign = addresses.filter((address) => !/^\/ip[46]\/(?:127\.|::1\/)/.test(address));
+    return (foreign.length > 0 ? foreign : addresses).slice(0, ADDRESSES_MAX);
   }
 
   #tellMember(incarnation: number): void {

@@ -426,7 +426,7 @@ function workloadInfo(view: ClusterView, workload: WorkloadView): WorkloadInfo {
     siblings: siblings.length,
     desired: slotsOf(view, workload).length,
     running: own.filter(({ phase }) => phase === 'running').length,
-    healthy: own.filter((body) => isHealthy(body, spec)).length,
+    healthy: own.filter((body) => isHealthy(body)).length,
   };
 }
 

@@ -125,8 +125,12 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   /** Joins with a token. @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left. */
-  join(text: string): Promise<Cluster> {
+  async join(text: string): Promise<Cluster> {
     const token = parseToken(text);
+    if (this.#cluster !== undefined && this.#cluster.id !== token.cluster) {
+      const message = 'this host is in another cluster than that of the token; nothing was changed';
+      throw new ShoalError('E_DATA_OTHER_CLUSTER', message);
+    }
     return this.#change(async () => {
       if (this.clock.now() > token.notAfter_ms)
         throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
@@ -195,7 +199,9 @@ export class ShoalNode implements AsyncDisposable {
       if ('path' in found) return await createOciRuntime({ ...init, runtime: found.path });
       if (driver === 'oci')
         throw new ShoalError('E_RUNTIME_MISSING', `no OCI runtime works here: ${found.reason}`);
-      this.log('info', 'containers are plain processes here', { reason: found.reason });
+      this.log(process.geteuid?.() === 0 ? 'warn' : 'info', 'containers are plain processes here', {
+        reason: found.reason,
+      });
     }
     return await createProcessRuntime({ ...init, flatten: flattenLayers });
   }

@@ -201,8 +201,8 @@ function releaseLosers(state: SchedulerState, view: ClusterView, effects: Schedu
     const winner = settle(view, workload, holdersOf(holders, holding.slot).live);
     if (!winner || winner.node === state.self) continue;
     if (view.members.get(winner.node)?.status !== 'alive') continue;
-    if (isHealthy(winner, workload.spec)) release(state, holding, 'replaced', effects);
-    else if (!isHealthy(holding.allocation, holding.spec ?? workload.spec)) {
+    if (isHealthy(winner)) release(state, holding, 'replaced', effects);
+    else if (!isHealthy(holding.allocation)) {
       release(state, holding, 'lost', effects);
     }
   }

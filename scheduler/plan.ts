@@ -181,8 +181,7 @@ function planWorkload(look: Look, name: WorkloadName, workload: WorkloadView): S
     const kept = settle(look.view, workload, holders.live);
     const state = stateOf(look, workload, holders, kept, mayRoll);
     const plan = place(look, name, workload, slot, holders, kept, state);
-    const isDone =
-      state === 'finished' || (kept !== null && isCurrent(kept, workload) && isHealthy(kept, workload.spec));
+    const isDone = state === 'finished' || (kept !== null && isCurrent(kept, workload) && isHealthy(kept));
     mayRoll &&= isDone || isHopeless(plan);
     return plan;
   });
@@ -216,7 +215,7 @@ function stateOf(
   }
   if (!isCurrent(kept, workload)) {
     // What does not serve has nothing to lose.
-    return mayRoll || !isHealthy(kept, workload.spec) ? 'outdated' : 'waiting';
+    return mayRoll || !isHealthy(kept) ? 'outdated' : 'waiting';
   }
   return stays(kept) ? 'held' : 'moving';
 }

@@ -32,7 +32,7 @@ export function compareHolders(view: ClusterView, workload: WorkloadView) {
     b.generation - a.generation ||
     first(may(a), may(b)) ||
     a.since_ms - b.since_ms ||
-    first(isHealthy(a, workload.spec), isHealthy(b, workload.spec)) ||
+    first(isHealthy(a), isHealthy(b)) ||
     weight(b) - weight(a) ||
     (a.node < b.node ? -1 : a.node > b.node ? 1 : 0);
 }

@@ -121,12 +121,9 @@ export function holdersOf(holders: ReadonlyMap<SlotName, SlotHolders>, slot: Slo
   return holders.get(slot) ?? NOBODY;
 }
 
-/** Serving: running and its health check passes. Where the spec has none, running is enough. */
-export function isHealthy(allocation: AllocationBody, spec: WorkloadSpec | null): boolean {
-  if (allocation.phase !== 'running') return false;
-  return (
-    allocation.health === 'healthy' || (spec?.health.kind === 'none' && allocation.health !== 'unhealthy')
-  );
+/** Serving: running, and its health check passes or it has none and stayed up. */
+export function isHealthy({ phase, health }: AllocationBody): boolean {
+  return phase === 'running' && health === 'healthy';
 }
 
 /** It runs exactly what the workload's winning record asks for. */

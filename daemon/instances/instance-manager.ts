@@ -64,7 +64,9 @@ export class InstanceManager implements AsyncDisposable {
           reason: 'its daemon was restarted',
         });
       } else {
-        this.claim({ slot, spec, body: { ...body, attempt: body.attempt + 1, phase: 'claimed' } });
+        const anew = { ...body, attempt: body.attempt + 1, phase: 'claimed', health: 'unknown' } as const;
+        await this.#init.record(slot, anew);
+        this.claim({ slot, spec, body: anew });
       }
     }
   }

@@ -24,6 +24,8 @@ export const RESTART_MS_MAX = 30_000;
 export const RESTARTS_MAX = 5;
 /** An instance that ran this long is not in a crash loop. */
 export const GOOD_RUN_MS = 10_000;
+/** Where the spec has no health check, an instance is healthy when it has stayed up this long. */
+export const STEADY_MS = 500;
 /** Failed checks in a row, as a multiple of `retries`, after which an unhealthy instance is started anew. */
 const UNHEALTHY_RESTART_FACTOR = 5;
 /** Longer, the record would fit no schema, and the instance be seen by nobody. */
@@ -162,10 +164,9 @@ export class Instance {
       if (quickEnds > RESTARTS_MAX)
         return await this.#end('failed', `given up after ${RESTARTS_MAX} restarts: ${failure}`);
       const wait_ms = Math.min(RESTART_MS_MAX, RESTART_MS_MIN * 2 ** (quickEnds - 1));
-      await this.#tell({ phase: 'starting', health: 'unhealthy', reason: failure });
-      await pause(this.#components.clock, wait_ms, this.#signal);
-      if (this.#release.signal.aborted) break;
       this.#nextAttempt();
+      await this.#tell({ health: 'unhealthy', reason: failure });
+      await pause(this.#components.clock, wait_ms, this.#signal);
     }
     if (this.#release.signal.aborted && !this.#detach.signal.aborted) await this.#stop();
   }
@@ -204,8 +205,15 @@ export class Instance {
     });
     await runtime.create(plan);
     await runtime.start(id);
-    const health = this.spec.health.kind === 'none' ? 'healthy' : 'unknown';
-    await this.#tell({ phase: 'running', health, address: attachment.address, ports, reason: null });
+    this.#started_ms = this.#components.clock.now();
+    await this.#tell({
+      phase: 'running',
+      health: 'unknown',
+      address: attachment.address,
+      ports,
+      reason: null,
+      exitCode: null,
+    });
   }
 
   async #image(): Promise<ReadyImage> {
@@ -244,12 +252,12 @@ export class Instance {
     const named =
       health.port === undefined ? first : this.spec.ports.find(({ port }) => port === health.port);
     let failures = 0;
+    if (health.kind === 'none') {
+      await pause(clock, STEADY_MS, signal);
+      if (!signal.aborted) await this.#tell({ health: 'healthy' });
+      return await never();
+    }
     while (!signal.aborted) {
-      if (health.kind === 'none')
-        await new Promise<void>((resolve) =>
-          signal.addEventListener('abort', () => resolve(), { once: true }),
-        );
-      if (signal.aborted) break;
       const healthy = await checkHealth(
         health,
         {
@@ -272,7 +280,7 @@ export class Instance {
         signal,
       );
     }
-    return await new Promise(() => {});
+    return await never();
   }
 
   async #stop(): Promise<void> {
@@ -347,6 +355,11 @@ export class Instance {
       });
     }
   }
+}
+
+/** The other side of a race ends it. */
+function never(): Promise<never> {
+  return new Promise(() => {});
 }
 
 /** Trying again here cannot help. */

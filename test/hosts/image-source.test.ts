@@ -1,5 +1,6 @@
 import t from 'tap';
-import { describe, NotYet, until, whyNot, withHosts } from './shoal-hosts.ts';
+import { describe, whyNot, withHosts } from './shoal-hosts.ts';
+import { NotYet, until } from './until.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

@@ -1,6 +1,7 @@
 import t from 'tap';
 import type { AllocationInfo, WatchEvent } from '../../daemon/api/schemas.ts';
-import { NotYet, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
+import { type ShoalHosts, whyNot, withHosts } from './shoal-hosts.ts';
+import { NotYet, until } from './until.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

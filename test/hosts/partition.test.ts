@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { NotYet, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
+import { type ShoalHosts, whyNot, withHosts } from './shoal-hosts.ts';
+import { NotYet, until } from './until.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import { NotYet, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
+import { type ShoalHosts, whyNot, withHosts } from './shoal-hosts.ts';
+import { NotYet, until } from './until.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

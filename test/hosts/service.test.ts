@@ -1,7 +1,8 @@
 import t from 'tap';
 import { Client } from '../../scripts/demo-parts/client.ts';
 import { askDns, askHttp } from './ask.ts';
-import { NAMESPACE, type ShoalHosts, until, whyNot, withHosts } from './shoal-hosts.ts';
+import { NAMESPACE, type ShoalHosts, whyNot, withHosts } from './shoal-hosts.ts';
+import { until } from './until.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { readCgroupMounts } from '../../daemon/runtime/cgroup.ts';
-import { NotYet, ShoalHosts, until, whyNot } from './shoal-hosts.ts';
+import { ShoalHosts, whyNot } from './shoal-hosts.ts';
+import { NotYet, until } from './until.ts';
 
 t.setTimeout(180_000);
 const skip = await whyNot();

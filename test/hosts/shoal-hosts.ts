@@ -8,7 +8,6 @@ import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
-  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -16,8 +15,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  symlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -31,15 +28,15 @@ import { namespacePlace, sweepNodes } from '../../scripts/demo-parts/namespace-p
 import type { Place } from '../../scripts/demo-parts/place.ts';
 import { killAll, processTrees } from '../../scripts/demo-parts/processes.ts';
 import { busyboxMissing } from '../daemon/runtime/busybox.ts';
+import { makeBusybox } from './box-image.ts';
 import { type ExecResult, hostsAvailable, isStale, runPrefix, TestHosts } from './harness.ts';
+import { Fatal, NotYet, until } from './until.ts';
 
 const SHOAL = path.resolve(import.meta.dirname, '../../bin/shoal');
 export const NAMESPACE = 'default';
 /** Time limits, generous: past them something is wrong and not slow. */
-const UNTIL_MS_MAX = 45_000;
 const COMMAND_MS_MAX = 90_000;
 const STOP_MS_MAX = 15_000;
-const POLL_MS = 100;
 /** In the directory of the hosts: ids of their nodes, for whoever must take away what they left. */
 const NODES_FILE = 'nodes';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -351,42 +348,6 @@ function mountsBelow(directory: string): string[] {
     .filter((target) => target.startsWith(`${directory}/`));
 }
 
-/** An answer of `until` that is none, with what was seen instead. */
-export class NotYet {
-  readonly seen: string;
-  constructor(seen: string) {
-    this.seen = seen;
-  }
-}
-
-class Fatal extends Error {}
-
-/**
- * Asks again and again until there is an answer other than undefined, false and NotYet. What `ask` throws counts as
- * no answer yet. @throws Error with what was seen last when it took too long.
- */
-export async function until<T>(
-  what: string,
-  ask: () => Promise<T | undefined | false | NotYet>,
-  ms_max = UNTIL_MS_MAX,
-): Promise<T> {
-  const start = performance.now();
-  let seen = '';
-  for (;;) {
-    try {
-      const answer = await ask();
-      if (answer instanceof NotYet) seen = answer.seen;
-      else if (answer !== undefined && answer !== false) return answer;
-    } catch (error) {
-      if (error instanceof Fatal) throw error;
-      seen = String(error);
-    }
-    if (performance.now() - start > ms_max)
-      throw new Error(`not so after ${ms_max / 1000} s: ${what}\n${seen}`);
-    await sleep(POLL_MS);
-  }
-}
-
 /** A test on hosts of its own: they are taken away after it, and nothing may be left of them. */
 export async function withHosts(
   t: Test,
@@ -410,33 +371,6 @@ export function describe(list: readonly AllocationInfo[]): string {
   return list
     .map((one) => `${one.slot} on ${one.nodeName}: ${one.phase}, ${one.health}, ${one.reason ?? 'no reason'}`)
     .join('\n');
-}
-
-const APPLETS = [
-  'sh',
-  'echo',
-  'sleep',
-  'cat',
-  'httpd',
-  'wget',
-  'nslookup',
-  'tail',
-  'head',
-  'dd',
-  'kill',
-  'ls',
-];
-
-/** Root file system of one static busybox. @param files besides it: path to text. */
-export function makeBusybox(directory: string, files: Readonly<Record<string, string>>): void {
-  for (const name of ['bin', 'etc', 'tmp', 'www']) mkdirSync(path.join(directory, name), { recursive: true });
-  copyFileSync('/bin/busybox', path.join(directory, 'bin/busybox'));
-  for (const applet of APPLETS) symlinkSync('busybox', path.join(directory, 'bin', applet));
-  writeFileSync(path.join(directory, 'etc/passwd'), 'root:x:0:0::/:/bin/sh\n');
-  for (const [name, text] of Object.entries(files)) {
-    mkdirSync(path.dirname(path.join(directory, name)), { recursive: true });
-    writeFileSync(path.join(directory, name), text);
-  }
 }
 
 function isOver(child: ChildProcess | undefined): boolean {

@@ -7,7 +7,8 @@ import { createNamespacePlace } from '../../scripts/demo-parts/namespace-place.t
 import { Report } from '../../scripts/demo-parts/report.ts';
 import { runStory } from '../../scripts/demo-parts/story.ts';
 import type { Subject } from '../../scripts/demo-parts/subject.ts';
-import { makeBusybox, whyNot } from './shoal-hosts.ts';
+import { makeBusybox } from './box-image.ts';
+import { whyNot } from './shoal-hosts.ts';
 
 t.setTimeout(300_000);
 const skip = await whyNot();

@@ -79,13 +79,16 @@ t.test('a node counts itself as there, whatever others say', async (t) => {
   t.equal(holdersOf(indexHolders(view), 'default/web/0').live.length, 1);
 });
 
-t.test('running is healthy where there is no check, unless said otherwise', async (t) => {
-  const unknown = anAllocation('a', 0, { health: 'unknown' });
-  const checked = aSpec({ health: { kind: 'tcp', port: 1, interval_ms: 100, timeout_ms: 50, retries: 1 } });
-  t.ok(isHealthy(unknown, aSpec()));
-  t.notOk(isHealthy(unknown, checked));
-  t.notOk(isHealthy(unknown, null));
-  t.notOk(isHealthy(anAllocation('a', 0, { health: 'unhealthy' }), aSpec()));
-  t.notOk(isHealthy(anAllocation('a', 0, { phase: 'starting' }), aSpec()));
-  t.ok(isHealthy(anAllocation('a', 0), null));
+t.test('healthy is what runs and says so', async (t) => {
+  t.ok(isHealthy(anAllocation('a', 0)));
+  t.notOk(isHealthy(anAllocation('a', 0, { health: 'unknown' })));
+  t.notOk(isHealthy(anAllocation('a', 0, { health: 'unhealthy' })));
+  t.notOk(isHealthy(anAllocation('a', 0, { phase: 'starting' })));
 });
+const checked = aSpec({ health: { kind: 'tcp', port: 1, interval_ms: 100, timeout_ms: 50, retries: 1 } });
+t.ok(isHealthy(unknown, aSpec()));
+t.notOk(isHealthy(unknown, checked));
+t.notOk(isHealthy(unknown, null));
+t.notOk(isHealthy(anAllocation('a', 0, { health: 'unhealthy' }), aSpec()));
+t.notOk(isHealthy(anAllocation('a', 0, { phase: 'starting' }), aSpec()));
+t.ok(isHealthy(anAllocation('a', 0), null));

@@ -4,7 +4,7 @@ import path from 'node:path';
 import t from 'tap';
 import { temporaryDirectory } from '../api/api-fixture.ts';
 
-const SCRIPT = path.join(import.meta.dirname, 'full-disk.ts');
+const SCRIPT = path.join(import.meta.dirname, 'full-disk-process.ts');
 
 /** In a mount namespace of its own, which needs root or user namespaces: nothing is left to unmount. */
 function onSmallDisk(directory: string, command: readonly string[]) {

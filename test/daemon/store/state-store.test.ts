@@ -11,7 +11,7 @@ import { STORE_FORMAT, StateStore, type StoreBatch } from '../../../daemon/store
 import { temporaryDirectory } from '../api/api-fixture.ts';
 import { recordOf } from './records.ts';
 
-const WRITER = path.join(import.meta.dirname, 'store-writer.ts');
+const WRITER = path.join(import.meta.dirname, 'writer-process.ts');
 const KILLS = 8;
 
 const nothing: StoreBatch = { put: [], remove: [], streams: [] };

@@ -13,7 +13,7 @@ import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { bodyOf } from '../../../protocols/view/bodies.ts';
 import { deriveView, type ViewSource } from '../../../protocols/view/derive.ts';
-import { genesis, memberGrant, NOW, operator, testSigner, write } from '../ledger/fixtures.ts';
+import { env, genesis, memberGrant, NOW, operator, testSigner, write } from '../ledger/fixtures.ts';
 
 const [a, b] = [testSigner(1), testSigner(2)];
 
@@ -121,10 +121,29 @@ t.test('a removed workload is not seen; a new one after it is', async (t) => {
   t.match(view().workloads.get('default/web'), { generation: 3, author: b.id });
 });
 
-t.test('an image is that of its smallest author, and names all', async (t) => {
+t.test('an image that two imported at once is that of the smaller author, and names both', async (t) => {
   const { machine, view } = stage();
   const digest = `sha256:${'cd'.repeat(32)}` as const;
-  for (const node of [a, b]) write(machine, node.id, 'image', digest, image(digest));
+  const envelopes = [a, b].map(
+    (node) =>
+      sealRecord(
+        {
+          cluster: genesis.digest,
+          author: node.id,
+          epoch: 0,
+          seq: 2,
+          hlc: { ms: NOW, n: 1 },
+          kind: 'image',
+          key: digest,
+          generation: 1,
+          context: [],
+        },
+        image(digest),
+        node,
+        nodeCrypto,
+      ).bytes,
+  );
+  machine.handle({ kind: 'introduce', envelopes }, env());
   const seen = view().images.get(digest)!;
   t.same([...seen.authors].sort(), [a.id, b.id].sort());
   t.equal(seen.author, [a.id, b.id].sort()[0]);
