@@ -152,6 +152,7 @@ export class Cluster implements AsyncDisposable {
       nodeName: init.name,
       directory: init.mountDirectory,
       findImage: (name) => this.findImage(name),
+      hasSource: (image) => this.holders(image).length > 0,
       record: async (slot, body) => {
         await this.ledger.write(this.self, 'alloc', recordKey.alloc(this.self, slot), body);
       },

@@ -332,7 +332,7 @@ export class NodeBackend implements Backend {
   }
 
   async #announce(cluster: Cluster, image: ImportedImage): Promise<Imported> {
-    await this.#write(cluster, 'image', image.digest, image.body);
+    await this.#write(cluster, 'image', recordKey.image(this.#node.id, image.digest), image.body);
     for (const name of image.names) await this.#write(cluster, 'tag', name, { digest: image.digest });
     const { layers } = image.body;
     return {

@@ -43,6 +43,8 @@ export interface InstanceComponents {
   /** For files that are mounted into containers. */
   readonly directory: string;
   readonly findImage: (name: string) => { readonly digest: Digest; readonly body: ImageBody } | undefined;
+  /** Whether another member that has the image can be asked now. */
+  readonly hasSource: (image: Digest) => boolean;
   readonly record: (slot: SlotName, body: AllocationBody) => Promise<void>;
 }
 
@@ -217,11 +219,16 @@ export class Instance {
   }
 
   async #image(): Promise<ReadyImage> {
-    const { clock, findImage, images } = this.#components;
+    const { clock, findImage, hasSource, images } = this.#components;
     const deadline = clock.now() + IMAGE_RECORD_WAIT_MS;
     for (;;) {
       const found = findImage(this.spec.image);
-      if (found !== undefined) return await images.ensure(found.digest, found.body, { signal: this.#signal });
+      if (found !== undefined) {
+        const missing = !(await images.has(found.digest));
+        if (missing && !hasSource(found.digest))
+          await this.#tell({ reason: 'no host that has the image is alive' });
+        return await images.ensure(found.digest, found.body, { signal: this.#signal });
+      }
       if (clock.now() > deadline || this.#signal.aborted) {
         throw new ShoalError(
           'E_IMAGE_UNKNOWN',

@@ -114,7 +114,7 @@ export const BlobSchema = Type.Object({
   infohash: OrNull(Hex(20)),
 });
 
-/** `image/<manifest digest>` */
+/** `image/<node>/<manifest digest>`: a node imported this image; equal bytes make equal records. */
 export const ImageSchema = Type.Object({
   manifest: BlobSchema,
   config: BlobSchema,
@@ -169,5 +169,6 @@ export const recordKey = {
   member: (node: NodeId) => node,
   verdict: (watcher: NodeId, subject: NodeId) => `${watcher}/${subject}`,
   alloc: (node: NodeId, slot: SlotName) => `${node}/${slot}`,
+  image: (node: NodeId, digest: Digest) => `${node}/${digest}`,
   grant: (subject: KeyId, issuer: KeyId) => `${subject}/${issuer}`,
 };

@@ -23,7 +23,7 @@ const RULES = new Map<string, { readonly roles: readonly Role[]; readonly owner:
   ['member', { roles: ['member'], owner: true }],
   ['verdict', { roles: ['member'], owner: true }],
   ['alloc', { roles: ['worker'], owner: true }],
-  ['image', { roles: ['deployer', 'operator'], owner: false }],
+  ['image', { roles: ['deployer', 'operator'], owner: true }],
   ['tag', { roles: ['deployer', 'operator'], owner: false }],
   ['workload', { roles: ['deployer', 'operator'], owner: false }],
   ['intent', { roles: ['deployer', 'operator'], owner: false }],

@@ -111,15 +111,21 @@ function deriveAllocations(source: ViewSource): AllocationBody[] {
   return allocations;
 }
 
-function deriveImages(source: ViewSource): Map<Digest, ImageBody & { author: NodeId; authors: NodeId[] }> {
+function deriveImages(source: ViewSource): ClusterView['images'] {
   const images = new Map<Digest, ImageBody & { author: NodeId; authors: NodeId[] }>();
-  for (const [key, record, others] of winners(source, 'image')) {
-    const all = [record, ...others];
-    // Content-addressed: whoever imported it, the smallest author's record stands for all.
-    const first = all.reduce((least, other) => (other.author < least.author ? other : least));
-    const body = bodyOf('image', first);
-    if (body === undefined || key !== body.manifest.digest) continue;
-    images.set(key as Digest, { ...body, author: first.author, authors: all.map((other) => other.author) });
+  for (const [key, record] of winners(source, 'image')) {
+    const body = bodyOf('image', record);
+    if (body === undefined || key !== recordKey.image(record.author, body.manifest.digest)) continue;
+    const { digest } = body.manifest;
+    const known = images.get(digest);
+    const authors = [...(known?.authors ?? []), record.author].sort();
+    // Content-addressed: should the records differ all the same, the smaller author's stands for all.
+    images.set(
+      digest,
+      authors[0] === record.author || !known
+        ? { ...body, author: record.author, authors }
+        : { ...known, authors },
+    );
   }
   return images;
 }

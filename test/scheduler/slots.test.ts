@@ -85,10 +85,3 @@ t.test('healthy is what runs and says so', async (t) => {
   t.notOk(isHealthy(anAllocation('a', 0, { health: 'unhealthy' })));
   t.notOk(isHealthy(anAllocation('a', 0, { phase: 'starting' })));
 });
-const checked = aSpec({ health: { kind: 'tcp', port: 1, interval_ms: 100, timeout_ms: 50, retries: 1 } });
-t.ok(isHealthy(unknown, aSpec()));
-t.notOk(isHealthy(unknown, checked));
-t.notOk(isHealthy(unknown, null));
-t.notOk(isHealthy(anAllocation('a', 0, { health: 'unhealthy' }), aSpec()));
-t.notOk(isHealthy(anAllocation('a', 0, { phase: 'starting' }), aSpec()));
-t.ok(isHealthy(anAllocation('a', 0), null));

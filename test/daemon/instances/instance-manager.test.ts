@@ -57,7 +57,7 @@ async function stage(
     },
     lowerDirs: [],
   };
-  const images = { ensure: given.ensure ?? (async () => ready) } as unknown as Images;
+  const images = { ensure: given.ensure ?? (async () => ready), has: async () => true } as unknown as Images;
   const manager = new InstanceManager({
     runtime,
     network: createHostNetwork({ host: '127.0.0.1' }),
@@ -67,6 +67,7 @@ async function stage(
     nodeName: 'here',
     directory: await temporaryDirectory(t),
     findImage: () => (knownImage ? { digest: DIGEST, body: {} as ImageBody } : undefined),
+    hasSource: () => true,
     record: async (_slot, body) => void told.push(body),
   });
   t.teardown(async () => {

@@ -75,12 +75,13 @@ function setUp(t: Test, given: { runtime?: Partial<Runtime>; host?: MemoryHost }
   const manager = new InstanceManager({
     runtime: observed,
     network: createHostNetwork({ host: '127.0.0.1' }),
-    images: { ensure: async () => ready } as unknown as Images,
+    images: { ensure: async () => ready, has: async () => true } as unknown as Images,
     clock: systemClock,
     log: silentLog,
     nodeName: 'node',
     directory: path.join(t.testdir({}), 'mounts'),
     findImage: () => ({ digest: `sha256:${'1'.repeat(64)}`, body: {} as never }),
+    hasSource: () => true,
     record: async (_slot, body) => {
       recorded.push(body);
     },
