@@ -1,11 +1,11 @@
 /** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ImportedImage } from '../images/images.ts';
+import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
 import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
-import { type AllocationBody, recordKey, type WorkloadBody } from '../protocols/base/records.ts';
-import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
+import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import {
   DEFAULT_NODE_ROLES,
@@ -14,18 +14,9 @@ import {
   TOKEN_USES,
   tokenGrant,
 } from '../protocols/trust/token.ts';
-import type { ClusterView, MemberView, WorkloadView } from '../protocols/view/view.ts';
 import { REFUSALS } from '../scheduler/filter.ts';
 import { assertSatisfiable, needsNode, planCluster } from '../scheduler/plan.ts';
-import {
-  indexHolders,
-  isHealthy,
-  isLivePhase,
-  isPresent,
-  isTerminalPhase,
-  slotOf,
-  slotsOf,
-} from '../scheduler/slots.ts';
+import { indexHolders, isLivePhase, isPresent, isTerminalPhase } from '../scheduler/slots.ts';
 import { parseSpec } from '../scheduler/spec.ts';
 import type { Backend, ExecIo, InstanceRef, LogsOptions, WorkloadRef } from './api/backend.ts';
 import type {
@@ -48,20 +39,46 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './api/schemas.ts';
-import { pause } from './clock.ts';
+import { type Clock, pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { signerFromSeed } from './crypto.ts';
-import type { ShoalNode } from './node.ts';
+import type { DnsServer } from './dns/dns-server.ts';
+import type { Network } from './network/network.ts';
+import type { Runtime } from './runtime/runtime.ts';
 import { packageVersion } from './version.ts';
+import {
+  allocationInfo,
+  compare,
+  findInstance,
+  findMember,
+  findWorkload,
+  nodeInfo,
+  workloadInfo,
+} from './view-answers.ts';
 
 /** Shortest time between two lines of a watch. */
 const WATCH_INTERVAL_MS = 150;
 const DEFAULT_CLUSTER_NAME = 'shoal';
 
-export class NodeBackend implements Backend {
-  readonly #node: ShoalNode;
+/** The node that it speaks for; `ShoalNode` is one. */
+export interface BackendNode {
+  readonly id: NodeId;
+  readonly name: string;
+  readonly started_ms: number;
+  readonly clock: Clock;
+  readonly runtime: Runtime;
+  readonly images: Images;
+  readonly dns: DnsServer;
+  readonly networkKind: Network['kind'];
+  readonly cluster: Cluster | undefined;
+  init(name: string): Promise<Cluster>;
+  join(token: string): Promise<Cluster>;
+}
 
-  constructor(node: ShoalNode) {
+export class NodeBackend implements Backend {
+  readonly #node: BackendNode;
+
+  constructor(node: BackendNode) {
     this.#node = node;
   }
 
@@ -142,7 +159,7 @@ export class NodeBackend implements Backend {
   async nodes(): Promise<NodeInfo[]> {
     const { view } = this.#cluster();
     return [...view.members.values()]
-      .map((member) => this.#nodeInfo(view, member))
+      .map((member) => nodeInfo(view, member))
       .sort((a, b) => compare(a.name, b.name));
   }
 
@@ -150,7 +167,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
-    return this.#nodeInfo(cluster.view, { ...member, intent });
+    return nodeInfo(cluster.view, { ...member, intent });
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {
@@ -301,19 +318,6 @@ export class NodeBackend implements Backend {
     return this.#node.cluster?.view.members.get(id)?.name ?? id.slice(-8);
   }
 
-  #nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
-    const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
-    return {
-      ...member,
-      self: member.id === view.self,
-      used: {
-        cpu_millis: own.reduce((sum, { resources }) => sum + resources.cpu_millis, 0),
-        memory_bytes: own.reduce((sum, { resources }) => sum + resources.memory_bytes, 0),
-      },
-      instances: own.length,
-    };
-  }
-
   /** The view may not show the write yet: the answer is made from the record itself. */
   async #writeWorkload(cluster: Cluster, body: WorkloadBody): Promise<WorkloadInfo> {
     const { namespace, name } = body.spec;
@@ -403,96 +407,6 @@ export class NodeBackend implements Backend {
       waiting,
     };
   }
-}
-
-function workloadInfo(view: ClusterView, workload: WorkloadView): WorkloadInfo {
-  const { namespace, name, generation, revision, stopped, spec, author, written_ms, siblings } = workload;
-  const own = view.allocations.filter(
-    (body) =>
-      body.namespace === namespace &&
-      body.workload === name &&
-      isPresent(view, body) &&
-      isLivePhase(body.phase),
-  );
-  return {
-    namespace,
-    name,
-    generation,
-    revision,
-    stopped,
-    spec,
-    author,
-    written_ms,
-    siblings: siblings.length,
-    desired: slotsOf(view, workload).length,
-    running: own.filter(({ phase }) => phase === 'running').length,
-    healthy: own.filter((body) => isHealthy(body)).length,
-  };
-}
-
-function allocationInfo(view: ClusterView, body: AllocationBody): AllocationInfo {
-  const member = view.members.get(body.node);
-  return {
-    ...body,
-    slot: slotOf(body),
-    nodeName: member?.name ?? body.node.slice(-8),
-    nodeStatus: member?.status ?? 'failed',
-  };
-}
-
-function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef): WorkloadView {
-  const workload = view.workloads.get(workloadName(namespace, name));
-  if (workload === undefined)
-    throw new ShoalError('E_NOT_FOUND', `there is no workload ${workloadName(namespace, name)}`);
-  return workload;
-}
-
-/** By id, by the end of an id, or by name. */
-function findMember(view: ClusterView, text: string): MemberView {
-  const exact = view.members.get(text);
-  if (exact !== undefined) return exact;
-  const found = [...view.members.values()].filter(
-    ({ id, name }) => name === text || (text.length >= 8 && id.endsWith(text)),
-  );
-  if (found.length === 1) return found[0]!;
-  const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
-  throw new ShoalError('E_NOT_FOUND', `${why} ${text}`);
-}
-
-/** The instance that a user means: running ones first, then the latest. */
-function findInstance(
-  view: ClusterView,
-  ref: InstanceRef,
-  fits: (body: AllocationBody) => boolean,
-): { node: NodeId; slot: SlotName } {
-  const node = ref.node === undefined ? undefined : findMember(view, ref.node).id;
-  const known = view.allocations.filter(
-    (body) =>
-      body.namespace === ref.namespace &&
-      body.workload === ref.name &&
-      (ref.index === undefined || body.index === ref.index) &&
-      (node === undefined || body.node === node),
-  );
-  if (known.length === 0)
-    throw new ShoalError(
-      'E_NOT_FOUND',
-      `there is no such instance of ${workloadName(ref.namespace, ref.name)}`,
-    );
-  const fitting = known.filter((body) => fits(body) && isPresent(view, body));
-  const rank = ({ phase }: AllocationBody) => (phase === 'running' ? 0 : isLivePhase(phase) ? 1 : 2);
-  fitting.sort((a, b) => rank(a) - rank(b) || a.index - b.index || b.since_ms - a.since_ms);
-  const [best] = fitting;
-  if (best === undefined) {
-    throw new ShoalError(
-      'E_NOT_RUNNING',
-      `no such instance of ${workloadName(ref.namespace, ref.name)} runs now`,
-    );
-  }
-  return { node: best.node, slot: slotName(best.namespace, best.workload, best.index) };
-}
-
-function compare(a: string, b: string): number {
-  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

@@ -17,11 +17,9 @@ export function processTrees(isRoot: (pid: number, commandLine: string) => boole
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);
     if (!Number.isInteger(pid)) continue;
-    const stat = read(`/proc/${pid}/stat`);
-    // The name in parentheses may hold anything.
-    const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const { state, parent } = stateOf(pid);
     if (!state || state === 'Z' || state === 'X') continue;
-    children.set(Number(parent), [...(children.get(Number(parent)) ?? []), pid]);
+    children.set(parent, [...(children.get(parent) ?? []), pid]);
     if (isRoot(pid, read(`/proc/${pid}/cmdline`).replaceAll('\0', ' '))) roots.push(pid);
   }
   const found = new Set<number>();
@@ -32,6 +30,18 @@ export function processTrees(isRoot: (pid: number, commandLine: string) => boole
     open.push(...(children.get(pid) ?? []));
   }
   return [...found];
+}
+
+/** @returns 0 for a process that is gone. */
+export function parentOf(pid: number): number {
+  return stateOf(pid).parent;
+}
+
+/** Source: proc(5), /proc/pid/stat. The name in parentheses may hold anything. */
+function stateOf(pid: number): { state: string | undefined; parent: number } {
+  const stat = read(`/proc/${pid}/stat`);
+  const [state, parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { state, parent: Number(parent ?? 0) };
 }
 
 export function killAll(pids: readonly number[]): void {

@@ -26,7 +26,7 @@ import { canVxlan } from '../../daemon/network/can-vxlan.ts';
 import { probeOci } from '../../daemon/runtime/probe.ts';
 import { namespacePlace, sweepNodes } from '../../scripts/demo-parts/namespace-place.ts';
 import type { Place } from '../../scripts/demo-parts/place.ts';
-import { killAll, processTrees } from '../../scripts/demo-parts/processes.ts';
+import { killAll, parentOf, processTrees } from '../../scripts/demo-parts/processes.ts';
 import { busyboxMissing } from '../daemon/runtime/busybox.ts';
 import { makeBusybox } from './box-image.ts';
 import { type ExecResult, hostsAvailable, isStale, runPrefix, TestHosts } from './harness.ts';
@@ -219,10 +219,13 @@ export class ShoalHosts implements AsyncDisposable {
   /** Processes in containers of a host's node whose command holds `text`, conmon and the runtime aside. */
   containerPids(number: number, text = ''): number[] {
     const { node } = this.host(number);
-    return processTrees((pid) => this.#place.holds(0, node, pid)).filter((pid) => {
+    const found = processTrees((pid) => this.#place.holds(0, node, pid)).filter((pid) => {
       const command = commandLine(pid);
       return command !== '' && !/^\S*(?:conmon|runc|crun) /.test(command) && command.includes(text);
     });
+    // A shell that has forked and not yet executed bears its parent's command line for a moment.
+    const all = new Set(found);
+    return text === '' ? found : found.filter((pid) => !all.has(parentOf(pid)));
   }
 
   /** What members, workloads and instances look like from a host, without what may differ between hosts. */

@@ -1,0 +1,112 @@
+/** Answers about a view in the terms of the API, and the names that users give. Pure: reads a snapshot, changes nothing. */
+import { ShoalError } from '../protocols/base/errors.ts';
+import type { NodeId } from '../protocols/base/ids.ts';
+import type { AllocationBody } from '../protocols/base/records.ts';
+import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import type { ClusterView, MemberView, WorkloadView } from '../protocols/view/view.ts';
+import { isHealthy, isLivePhase, isPresent, isTerminalPhase, slotOf, slotsOf } from '../scheduler/slots.ts';
+import type { InstanceRef, WorkloadRef } from './api/backend.ts';
+import type { AllocationInfo, NodeInfo, WorkloadInfo } from './api/schemas.ts';
+
+export function nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
+  const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
+  return {
+    ...member,
+    self: member.id === view.self,
+    used: {
+      cpu_millis: own.reduce((sum, { resources }) => sum + resources.cpu_millis, 0),
+      memory_bytes: own.reduce((sum, { resources }) => sum + resources.memory_bytes, 0),
+    },
+    instances: own.length,
+  };
+}
+
+export function workloadInfo(view: ClusterView, workload: WorkloadView): WorkloadInfo {
+  const { namespace, name, generation, revision, stopped, spec, author, written_ms, siblings } = workload;
+  const own = view.allocations.filter(
+    (body) =>
+      body.namespace === namespace &&
+      body.workload === name &&
+      isPresent(view, body) &&
+      isLivePhase(body.phase),
+  );
+  return {
+    namespace,
+    name,
+    generation,
+    revision,
+    stopped,
+    spec,
+    author,
+    written_ms,
+    siblings: siblings.length,
+    desired: slotsOf(view, workload).length,
+    running: own.filter(({ phase }) => phase === 'running').length,
+    healthy: own.filter((body) => isHealthy(body)).length,
+  };
+}
+
+export function allocationInfo(view: ClusterView, body: AllocationBody): AllocationInfo {
+  const member = view.members.get(body.node);
+  return {
+    ...body,
+    slot: slotOf(body),
+    nodeName: member?.name ?? body.node.slice(-8),
+    nodeStatus: member?.status ?? 'failed',
+  };
+}
+
+export function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef): WorkloadView {
+  const workload = view.workloads.get(workloadName(namespace, name));
+  if (workload === undefined)
+    throw new ShoalError('E_NOT_FOUND', `there is no workload ${workloadName(namespace, name)}`);
+  return workload;
+}
+
+/** By id, by the end of an id, or by name. */
+export function findMember(view: ClusterView, text: string): MemberView {
+  const exact = view.members.get(text);
+  if (exact !== undefined) return exact;
+  const found = [...view.members.values()].filter(
+    ({ id, name }) => name === text || (text.length >= 8 && id.endsWith(text)),
+  );
+  if (found.length === 1) return found[0]!;
+  const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
+  throw new ShoalError('E_NOT_FOUND', `${why} ${text}`);
+}
+
+/** The instance that a user means: running ones first, then the latest. */
+export function findInstance(
+  view: ClusterView,
+  ref: InstanceRef,
+  fits: (body: AllocationBody) => boolean,
+): { node: NodeId; slot: SlotName } {
+  const node = ref.node === undefined ? undefined : findMember(view, ref.node).id;
+  const known = view.allocations.filter(
+    (body) =>
+      body.namespace === ref.namespace &&
+      body.workload === ref.name &&
+      (ref.index === undefined || body.index === ref.index) &&
+      (node === undefined || body.node === node),
+  );
+  if (known.length === 0)
+    throw new ShoalError(
+      'E_NOT_FOUND',
+      `there is no such instance of ${workloadName(ref.namespace, ref.name)}`,
+    );
+  const fitting = known.filter((body) => fits(body) && isPresent(view, body));
+  const rank = ({ phase }: AllocationBody) => (phase === 'running' ? 0 : isLivePhase(phase) ? 1 : 2);
+  fitting.sort((a, b) => rank(a) - rank(b) || a.index - b.index || b.since_ms - a.since_ms);
+  const [best] = fitting;
+  if (best === undefined) {
+    throw new ShoalError(
+      'E_NOT_RUNNING',
+      `no such instance of ${workloadName(ref.namespace, ref.name)} runs now`,
+    );
+  }
+  return { node: best.node, slot: slotName(best.namespace, best.workload, best.index) };
+}
+
+export function compare(a: string, b: string): number {
+  return a === b ? 0 : a < b ? -1 : 1;
+}
