@@ -74,8 +74,6 @@ export interface ClusterInit {
   readonly onGateway: (address: string) => Promise<void>;
 }
 
-export type ViewListener = (view: ClusterView) => void;
-
 export class Cluster implements AsyncDisposable {
   readonly self: NodeId;
   readonly ledger: LedgerDriver;
@@ -86,7 +84,6 @@ export class Cluster implements AsyncDisposable {
   readonly #components: ClusterComponents;
   readonly #init: ClusterInit;
   readonly #dirty = new Set<string>();
-  readonly #listeners = new Set<ViewListener>();
   readonly #contacts: Map<NodeId, readonly string[]>;
   readonly #stopping = new AbortController();
   #view: ClusterView;
@@ -188,11 +185,6 @@ export class Cluster implements AsyncDisposable {
       mesh: this.#announced(this.#mesh?.addresses() ?? []),
       doors: this.#announced(this.#door?.addresses() ?? []),
     };
-  }
-
-  onView(listener: ViewListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
   }
 
   /** @throws E_PORT_IN_USE, E_NETWORK_FAILED; dispose it then. */
@@ -451,7 +443,6 @@ export class Cluster implements AsyncDisposable {
       this.#linkPeers();
     }
     this.#scheduler?.view(this.#view);
-    for (const listener of this.#listeners) listener(this.#view);
   }
 
   #derive(before: ClusterView | undefined, dirty: ReadonlySet<string>): ClusterView {

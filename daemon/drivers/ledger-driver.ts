@@ -97,8 +97,17 @@ export class LedgerDriver implements AsyncDisposable {
     this.#writes.clear();
   }
 
-  #fromPeer(event: LedgerEvent): void {
-    if (this.#effects.length < EFFECTS_MAX) this.#dispatch(event);
+  /** What a peer sends must not end the daemon, not even by a defect of the core. */
+  #fromPeer(event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>): void {
+    if (this.#effects.length >= EFFECTS_MAX) return;
+    try {
+      this.#dispatch(event);
+    } catch (error) {
+      this.#init.log('warn', 'a message of a peer could not be handled and was dropped: a defect', {
+        from: event.from,
+        error: error instanceof Error ? error.stack : String(error),
+      });
+    }
   }
 
   #dispatch(event: LedgerEvent): void {

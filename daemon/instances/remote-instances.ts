@@ -22,6 +22,13 @@ const PROGRESS_PROTOCOL = '/shoal/progress/1';
 export const LINE_BYTES_MAX = 8 << 20;
 const PROGRESS_BYTES_MAX = 1 << 20;
 const PROGRESS_TIMEOUT_MS = 1_000;
+const PROGRESS_PHASES: readonly BlobProgress['phase'][] = [
+  'waiting',
+  'fetching',
+  'verifying',
+  'unpacking',
+  'ready',
+];
 
 type Request =
   | { readonly op: 'logs'; readonly slot: SlotName; readonly follow: boolean; readonly tail?: number }
@@ -102,7 +109,8 @@ export class RemoteInstances {
     try {
       const signal = AbortSignal.timeout(PROGRESS_TIMEOUT_MS);
       const answer = await this.#mesh!.request(node, PROGRESS_PROTOCOL, encode(image), { signal });
-      return decode(answer, PROGRESS_BYTES_MAX) as BlobProgress[];
+      const progress = decode(answer, PROGRESS_BYTES_MAX);
+      return Array.isArray(progress) ? progress.filter(isProgress) : [];
     } catch {
       return [];
     }
@@ -203,6 +211,20 @@ export class RemoteInstances {
 
 async function* once<T>(value: T): AsyncIterable<T> {
   yield value;
+}
+
+/** Another node wrote it: it is looked at before anybody builds on it. */
+function isProgress(value: unknown): value is BlobProgress {
+  const { digest, size, done, phase, sources } = (value ?? {}) as Partial<BlobProgress>;
+  return (
+    isDigest(String(digest)) &&
+    Number.isSafeInteger(size) &&
+    Number.isSafeInteger(done) &&
+    PROGRESS_PHASES.includes(phase as BlobProgress['phase']) &&
+    typeof sources === 'object' &&
+    sources !== null &&
+    Object.values(sources).every(Number.isSafeInteger)
+  );
 }
 
 /** The request of a stream. An iterator will not do: leaving it early destroys the stream. */

@@ -188,7 +188,8 @@ t.test('TCP closes a connection without a whole query, bytes or none', async (t)
   const drip = setInterval(() => connection.write(Buffer.of(0)), 20);
   t.teardown(() => clearInterval(drip));
   connection.write(Buffer.of(1));
-  await once(connection.resume(), 'close');
+  // A reset is a close as well: bytes may be on their way while the server closes.
+  await new Promise((resolve) => connection.resume().once('close', resolve));
   t.pass();
 });
 

@@ -97,15 +97,9 @@ t.test('on a full disk a write fails, nobody is told, and it is written when the
   t.ok(await driver.write(self.id, 'intent', self.id, { intent: 'active' }), 'it goes on');
 });
 
-t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
-  let refused = 0;
-  const { driver } = await driverOf(t, {
-    log: (_level, message) => {
-      if (message === 'a record was not taken') refused += 1;
-    },
-  });
-  const network = new MemoryNetwork();
-  const mesh = (await network.createMesh({
+/** A mesh of one, on which the test plays the others. */
+async function startedMesh(t: Test, driver: LedgerDriver) {
+  const mesh = (await new MemoryNetwork().createMesh({
     seed: new Uint8Array(32).fill(1),
     cluster: genesis.digest,
     listen: ['/ip4/127.0.0.1/tcp/0'],
@@ -115,6 +109,33 @@ t.test('what peers send while the disk is stuck is dropped beyond the cap', asyn
   })) as Mesh & { emit(event: 'published', from: string, body: Uint8Array): void };
   t.teardown(() => mesh[Symbol.asyncDispose]());
   driver.start(mesh);
+  return mesh;
+}
+
+t.test('a defect that a peer can reach drops its message and is told; the daemon goes on', async (t) => {
+  const told: string[] = [];
+  const { driver } = await driverOf(t, {
+    log: (level, message) => void (level === 'warn' && told.push(message)),
+  });
+  const mesh = await startedMesh(t, driver);
+  const { handle } = driver.machine;
+  driver.machine.handle = () => {
+    throw new TypeError('a defect');
+  };
+  mesh.emit('published', operator.id, Uint8Array.of(1));
+  driver.machine.handle = handle;
+  t.match(told, [/could not be handled and was dropped/]);
+  t.ok(await driver.write(self.id, 'intent', self.id, intent));
+});
+
+t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
+  let refused = 0;
+  const { driver } = await driverOf(t, {
+    log: (_level, message) => {
+      if (message === 'a record was not taken') refused += 1;
+    },
+  });
+  const mesh = await startedMesh(t, driver);
   // Within one turn nothing is written: as good as a disk that hangs.
   for (let n = 0; n < EFFECTS_MAX + 1000; n += 1) mesh.emit('published', operator.id, Uint8Array.of(0xc1));
   await new Promise((resolve) => setImmediate(resolve));

@@ -8,7 +8,7 @@ import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 
 const SLOT = slotName('default', 'web', 0);
 
-async function pair(mayExec: boolean) {
+async function pair(mayExec: boolean, progress: readonly unknown[] = []) {
   const network = new MemoryNetwork();
   const seeds = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
   const ran: (readonly string[])[] = [];
@@ -37,7 +37,7 @@ async function pair(mayExec: boolean) {
           yield { at_ms: null, stream: 'stdout', text: 'hello' };
         },
       } as never,
-      images: { progress: () => [] } as never,
+      images: { progress: () => progress } as never,
       mayExec: () => mayExec,
     });
     remote.attach(mesh);
@@ -64,4 +64,22 @@ t.test('a node that may deploy runs commands in instances of other nodes', async
   const { signal } = new AbortController();
   t.equal(await asking.exec(node, SLOT, ['id'], { onOutput: () => {}, signal }), 0);
   t.same(ran, [['id']]);
+});
+
+t.test('progress that another node tells is taken as far as it has the right shape', async (t) => {
+  const good = { digest: `sha256:${'a'.repeat(64)}`, size: 9, done: 3, phase: 'fetching', sources: { x: 3 } };
+  const bad = [
+    null,
+    7,
+    'text',
+    {},
+    { ...good, digest: 'sha256:x' },
+    { ...good, done: '3' },
+    { ...good, phase: 'lost' },
+    { ...good, sources: null },
+    { ...good, sources: { x: '3' } },
+  ];
+  const { asking, node, meshes } = await pair(true, [good, ...bad]);
+  t.teardown(() => Promise.all(meshes.map((mesh) => mesh[Symbol.asyncDispose]())));
+  t.same(await asking.progress(node, `sha256:${'b'.repeat(64)}`), [good]);
 });
