@@ -336,8 +336,11 @@ export class NodeBackend implements Backend {
   }
 
   async #announce(cluster: Cluster, image: ImportedImage): Promise<Imported> {
-    await this.#write(cluster, 'image', recordKey.image(this.#node.id, image.digest), image.body);
-    for (const name of image.names) await this.#write(cluster, 'tag', name, { digest: image.digest });
+    // In one turn, so that the image and its names travel together.
+    await Promise.all([
+      this.#write(cluster, 'image', recordKey.image(this.#node.id, image.digest), image.body),
+      ...image.names.map((name) => this.#write(cluster, 'tag', name, { digest: image.digest })),
+    ]);
     const { layers } = image.body;
     return {
       digest: image.digest,

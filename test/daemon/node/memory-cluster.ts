@@ -112,7 +112,10 @@ export class MemoryCluster {
       { signal: AbortSignal.timeout(20_000) },
     );
     for (const one of nodes) {
-      await eventually(`${one.name} knows the image`, async () => (await one.backend.images()).length === 1);
+      await eventually(`${one.name} knows the image by its name`, async () => {
+        const [image] = await one.backend.images();
+        return image?.names.includes(IMAGE) === true;
+      });
     }
     return nodes;
   }
