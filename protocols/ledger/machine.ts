@@ -19,6 +19,7 @@ import {
   type StreamId,
   sealRecord,
   streamId,
+  streamParts,
   verifyRecord,
 } from './record.ts';
 import {
@@ -175,7 +176,7 @@ export class LedgerMachine {
       case 'write':
         return this.#write(event, env);
       case 'introduce':
-        return this.#ingest(event.envelopes, null, env, true);
+        return this.#ingest(this.#openAll(event.envelopes), null, env, true);
       case 'gossip':
         return this.#gossip(event, env);
       case 'message':
@@ -250,7 +251,7 @@ export class LedgerMachine {
 
   #gossip(event: Extract<LedgerEvent, { kind: 'gossip' }>, env: Env): LedgerEffect[] {
     try {
-      return this.#ingest(decodeGossip(event.body), event.from, env, false);
+      return this.#ingest(this.#openAll(decodeGossip(event.body)), event.from, env, false);
     } catch (error) {
       return rejectMalformed(error, event.from);
     }
@@ -270,8 +271,10 @@ export class LedgerMachine {
         return this.#answerVector(event.from, message);
       case 'digests':
         return this.#answerDigests(event.from, message.digests);
-      case 'records':
-        return [...this.#ingest(message.envelopes, event.from, env, false), ...this.#adopt(message)];
+      case 'records': {
+        const records = this.#openAll(message.envelopes);
+        return [...this.#ingest(records, event.from, env, false), ...this.#adopt(message.ranges, records)];
+      }
     }
   }
 
@@ -291,16 +294,9 @@ export class LedgerMachine {
   #missing(to: NodeId, theirs: ReadonlyMap<StreamId, number>): LedgerEffect[] {
     const behind = [...this.ledger.seen.entries()]
       .map(([stream, high]) => {
-        const slash = stream.lastIndexOf('/');
-        const [author, epoch] = [stream.slice(0, slash), Number(stream.slice(slash + 1))];
-        return {
-          stream,
-          author,
-          epoch,
-          from: theirs.get(stream) ?? 0,
-          to: high,
-          depth: this.authority.depth(author),
-        };
+        const { author, epoch } = streamParts(stream);
+        const from = theirs.get(stream) ?? 0;
+        return { stream, author, epoch, from, to: high, depth: this.authority.depth(author) };
       })
       .filter(({ from, to: high }) => high > from)
       .sort((a, b) => a.depth - b.depth || (a.stream < b.stream ? -1 : 1));
@@ -346,17 +342,17 @@ export class LedgerMachine {
     return [{ kind: 'send', to: from, body: encodeSync({ kind: 'records', ranges: [], envelopes }) }];
   }
 
-  #adopt(message: Extract<SyncMessage, { kind: 'records' }>): LedgerEffect[] {
+  /** @param records what came with the ranges, after it was ingested. */
+  #adopt(ranges: readonly Range[], records: readonly (LedgerRecord | undefined)[]): LedgerEffect[] {
     const refused = new Set<StreamId>();
-    for (const bytes of message.envelopes) {
-      const record = this.#open(bytes);
+    for (const record of records) {
       if (record !== undefined && !this.#isSettled(record)) {
         refused.add(streamId(record.author, record.epoch));
       }
     }
     const effects: LedgerEffect[] = [];
     const streams: [StreamId, number][] = [];
-    for (const { author, epoch, from, to } of message.ranges) {
+    for (const { author, epoch, from, to } of ranges) {
       const stream = streamId(author, epoch);
       if (refused.has(stream) || this.authority.depth(author) === Number.POSITIVE_INFINITY) continue;
       const before = this.ledger.seen.high(stream);
@@ -369,12 +365,18 @@ export class LedgerMachine {
     return effects;
   }
 
-  #ingest(envelopes: readonly Uint8Array[], from: NodeId | null, env: Env, relay: boolean): LedgerEffect[] {
+  /** @param records undefined stands for an envelope that could not be opened. */
+  #ingest(
+    records: readonly (LedgerRecord | undefined)[],
+    from: NodeId | null,
+    env: Env,
+    relay: boolean,
+  ): LedgerEffect[] {
     const taken: LedgerRecord[] = [];
     const removed: LedgerRecord[] = [];
     const added: LedgerRecord[] = [];
     const reports: LedgerEffect[] = [];
-    const queue = envelopes.map((bytes) => this.#open(bytes));
+    const queue = [...records];
     // The queue grows while it is walked: a grant brings back what waited for it.
     for (const record of queue) {
       const before = added.length;
@@ -482,6 +484,10 @@ export class LedgerMachine {
     return [{ kind: 'epoch', author, epoch: seenEpoch + 1 }];
   }
 
+  #openAll(envelopes: readonly Uint8Array[]): (LedgerRecord | undefined)[] {
+    return envelopes.map((bytes) => this.#open(bytes));
+  }
+
   #open(bytes: Uint8Array): LedgerRecord | undefined {
     try {
       return openRecord(bytes, this.#crypto);
@@ -535,8 +541,7 @@ export class LedgerMachine {
 
   #vector(to: NodeId, back: boolean): LedgerEffect {
     const entries = [...this.ledger.seen.entries()].slice(0, VECTOR_ENTRIES_MAX).map(([stream, high]) => {
-      const slash = stream.lastIndexOf('/');
-      return { author: stream.slice(0, slash), epoch: Number(stream.slice(slash + 1)), high };
+      return { ...streamParts(stream), high };
     });
     return { kind: 'send', to, body: encodeSync({ kind: 'vector', hash: this.ledger.hash, entries, back }) };
   }

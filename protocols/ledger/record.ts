@@ -33,6 +33,12 @@ export function streamId(author: KeyId, epoch: number): StreamId {
   return `${author}/${epoch}`;
 }
 
+/** The parts of what `streamId` made. */
+export function streamParts(stream: StreamId): { readonly author: KeyId; readonly epoch: number } {
+  const slash = stream.lastIndexOf('/');
+  return { author: stream.slice(0, slash), epoch: Number(stream.slice(slash + 1)) };
+}
+
 /** "Everything that `author` wrote to this key up to (epoch, seq) is known to, and replaced by, this record." */
 export interface ContextEntry {
   readonly author: KeyId;
