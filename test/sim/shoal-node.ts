@@ -153,22 +153,34 @@ export class ShoalNode implements SimNode {
 
   /** Hands on to membership what concerns it. */
   #tell(records: readonly LedgerRecord[]): void {
-    if (records.some((record) => record.kind === 'member' || record.kind === 'grant')) {
+    // Grants say who is a member at all; else one record tells of one member.
+    if (records.some(({ kind }) => kind === 'grant' || kind === 'revoke')) {
       this.#feedMembership({ kind: 'members', members: this.#members() });
     }
+    for (const { kind, author } of records) if (kind === 'member') this.#tellMember(author);
     for (const record of records) {
       if (record.kind !== 'verdict' || record.body === null) continue;
       this.#feedMembership({ kind: 'verdict', watcher: record.author, ...(record.body as VerdictBody) });
     }
   }
 
-  #members(): Map<NodeId, { incarnation: number }> {
-    const members = new Map<NodeId, { incarnation: number }>();
+  #tellMember(id: NodeId): void {
+    const incarnation = this.#incarnationOf(id);
+    if (incarnation === undefined) this.#feedMembership({ kind: 'removed', id });
+    else this.#feedMembership({ kind: 'member', id, incarnation });
+  }
+
+  /** Undefined when it is no member. */
+  #incarnationOf(id: NodeId): number | undefined {
+    const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
+    return this.ledger.authority.isMember(id) ? body?.incarnation : undefined;
+  }
+
+  *#members(): IterableIterator<[NodeId, number]> {
     for (const [id] of this.ledger.ledger.ofKind('member')) {
-      const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
-      if (body !== undefined && this.ledger.authority.isMember(id)) members.set(id, body);
+      const incarnation = this.#incarnationOf(id);
+      if (incarnation !== undefined) yield [id, incarnation];
     }
-    return members;
   }
 
   #feedMembership(event: MembershipEvent): void {
