@@ -81,6 +81,13 @@ export class GrantBook {
     return this.#renewalsOf.get(original) ?? [];
   }
 
+  /** When the last of a grant and its renewals ends, milliseconds; null: never. */
+  lastEnd({ record, body }: Grant): number | null {
+    if (body.notAfter_ms === null) return null;
+    const ends = this.renewalsOf(record.digest).map((renewal) => renewal.body.notAfter_ms ?? 0);
+    return Math.max(body.notAfter_ms, ...ends);
+  }
+
   appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
     return this.#appointments.entries();
   }
