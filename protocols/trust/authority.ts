@@ -104,16 +104,21 @@ export class Authority {
    * Which grants must not be in the ledger once this one has come: it may be one of them. Asked before it is merged.
    * Of grants under a token of n uses the n + 1 smallest digests are kept, of an issuer's renewals of one grant the
    * one that lasts longest; and nothing stays that hangs on what goes. So the set that is kept is the same on every
-   * node. Whoever drops a grant calls `remove`, and must then drop each record of the grant's subject that
-   * `admission` no longer answers with yes.
+   * node. Whoever drops them calls `remove` for each, and must then drop, and `remove`, each record by the
+   * subjects of those grants that `admission` no longer answers with yes.
    */
   surplus(record: LedgerRecord): LedgerRecord[] {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
-  /** Tells the authority of a grant that left the ledger. */
+  /** Tells the authority of a record that left the ledger. */
   remove(record: LedgerRecord): void {
+    const revocation = readRevocation(record);
+    if (revocation !== undefined) {
+      this.#book.removeRevocation(revocation);
+      this.#standing.unsettle();
+    }
     const grant = this.#book.grant(record.digest);
     if (grant === undefined) return;
     this.#book.removeGrant(grant);
