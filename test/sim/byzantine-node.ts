@@ -134,7 +134,7 @@ export class ByzantineNode extends ShoalNode {
     );
     this.#publish({ key: 'stranger', author: stranger.id }, undefined, stranger);
     this.#publish(
-      { kind: 'revoke', key: victim },
+      { kind: 'revoke', key: recordKey.revoke(victim, this.host.id) },
       { subject: victim, epoch: 0, last: 0, reason: 'unwanted' },
     );
     this.#publish({ cluster: NO_CLUSTER, kind: 'genesis', key: 'genesis' }, { name: 'mine' });

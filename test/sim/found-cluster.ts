@@ -3,8 +3,11 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
 import { type LedgerEvent, LedgerMachine, sealGenesis } from '../../protocols/ledger/machine.ts';
-import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import { Roster, type RosterMemo } from '../../protocols/membership/roster.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
+
+const ROSTERS_MAX = 4096;
 
 export interface Cluster {
   readonly genesis: LedgerRecord;
@@ -15,7 +18,10 @@ export interface Cluster {
   readonly signers: ReadonlyMap<NodeId, Signer>;
   readonly members: ReadonlyMap<NodeId, MemberBody>;
   readonly records: ReadonlyMap<string, LedgerRecord>;
-  readonly streams: ReadonlyMap<StreamId, number>;
+  /** Its ledger and authority hold those records; nodes take forks of them. */
+  readonly machine: LedgerMachine;
+  /** All members that have a record. */
+  readonly roster: Roster;
 }
 
 /** @param newcomers_count how many of the last have a grant and no member record yet: they are to join. */
@@ -30,13 +36,9 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
     crypto: fastCrypto,
     signers: [operator, visitor, ...signers],
   });
-  const streams = new Map<StreamId, number>();
   const write = (author: NodeId, recordKind: string, key: string, recordBody: unknown) => {
     const event: LedgerEvent = { kind: 'write', author, recordKind, key, body: recordBody };
-    for (const effect of machine.handle(event, { now, random: () => 0 })) {
-      if (effect.kind !== 'persist') continue;
-      for (const [stream, high] of effect.streams) streams.set(stream, high);
-    }
+    machine.handle(event, { now, random: () => 0 });
   };
   const grant = (subject: NodeId, roles: readonly string[]) =>
     write(operator.id, 'grant', recordKey.grant(subject, operator.id), {
@@ -50,9 +52,9 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
   grant(visitor.id, ['deployer']);
   for (const { id } of signers) grant(id, ['member', 'worker', 'deployer']);
   const members = new Map(signers.map(({ id }, at) => [id, memberBody(at)]));
-  for (const [id, member] of [...members].slice(0, nodes_count - newcomers_count)) {
-    write(id, 'member', recordKey.member(id), member);
-  }
+  const present = [...members].slice(0, nodes_count - newcomers_count);
+  for (const [id, member] of present) write(id, 'member', recordKey.member(id), member);
+  const roster = Roster.empty(rosterMemo());
   return {
     genesis,
     operator,
@@ -60,7 +62,20 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
     signers: new Map(signers.map((signer) => [signer.id, signer])),
     members,
     records: new Map(Array.from(machine.ledger.records(), (record) => [record.digest, record])),
-    streams,
+    machine,
+    roster: roster.withAll(present.map(([id, { incarnation }]) => [id, incarnation])),
+  };
+}
+
+/** Nodes whose member lists are equal share one; those that nobody asked for lately are forgotten. */
+function rosterMemo(): RosterMemo {
+  const rosters = new Map<string, Roster>();
+  return {
+    get: (fingerprint) => rosters.get(fingerprint),
+    set(fingerprint, roster) {
+      rosters.set(fingerprint, roster);
+      if (rosters.size > ROSTERS_MAX) rosters.delete(rosters.keys().next().value!);
+    },
   };
 }
 

@@ -2,9 +2,11 @@
 import { encode } from '../../protocols/base/codec.ts';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { fromHex, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
+import { sealEnvelopes } from '../../protocols/ledger/envelope.ts';
 import { RECORD_VERSION } from '../../protocols/ledger/record.ts';
+import { fastCrypto } from './fast-crypto.ts';
 
-/** @returns an envelope; see protocols/ledger/record.ts for its fields. */
+/** @returns one envelope; see protocols/ledger/record.ts for its fields. */
 export function sealLater(
   cluster: string,
   signer: Signer,
@@ -12,7 +14,7 @@ export function sealLater(
   now: number,
   key: string,
   body: unknown,
-): Uint8Array {
+): Uint8Array[] {
   const payload = encode([
     RECORD_VERSION,
     fromHex(cluster),
@@ -28,5 +30,5 @@ export function sealLater(
     body,
     { later: ['field', 1] },
   ]);
-  return encode([payload, signer.sign(payload)]);
+  return sealEnvelopes([payload], signer, fastCrypto);
 }

@@ -55,7 +55,7 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
   const byzantine_count =
     scenario.attack === undefined ? 0 : Math.max(1, Math.floor(nodes_count * BYZANTINE_SHARE));
   const byzantine = present.slice(present.length - byzantine_count);
-  const disks = new Map(ids.map((id) => [id, new VirtualDisk(cluster.records, cluster.streams)]));
+  const disks = new Map(ids.map((id) => [id, new VirtualDisk(cluster.records)]));
   const chronicle = new Chronicle();
   let later_count = 0;
   const later = { signer: cluster.visitor, next: () => ++later_count };
@@ -64,7 +64,7 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
     (host) => {
       const signer = cluster.signers.get(host.id)!;
       const shoal: ShoalInit = {
-        genesis: cluster.genesis,
+        cluster,
         signers: host.id === ids[0] ? [signer, cluster.operator] : [signer],
         member: cluster.members.get(host.id)!,
         disk: disks.get(host.id)!,

@@ -7,7 +7,12 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey, type VerdictBody } from '../../protocols/base/records.ts';
-import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
+import {
+  gossipVerdict,
+  type LedgerEffect,
+  type LedgerEvent,
+  LedgerMachine,
+} from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { MembershipConfig } from '../../protocols/membership/config.ts';
 import {
@@ -18,6 +23,7 @@ import {
 } from '../../protocols/membership/membership.ts';
 import { type Chronicle, count } from './chronicle.ts';
 import { fastCrypto } from './fast-crypto.ts';
+import type { Cluster } from './found-cluster.ts';
 import { sealLater } from './later-version.ts';
 import type { SimHost, SimNode, Verdict } from './sim-node.ts';
 import type { VirtualDisk } from './virtual-disk.ts';
@@ -34,11 +40,15 @@ const FIRST_SYNC_MS = 300;
 const SYNC_MS_MIN = 0.5;
 const SYNC_MS_MAX = 3;
 
+const NOTHING = { put: [], remove: [], streams: [] };
 const DIGEST_BODY = { digest: `sha256:${'0'.repeat(64)}` };
+
+/** What users write; a write of anything else is the node's own matter, and may be replaced at any time. */
+const FOLLOWED: ReadonlySet<string> = new Set(['tag', 'novel', 'revoke']);
 
 /** What a node is made of, besides its world. */
 export interface ShoalInit {
-  readonly genesis: LedgerRecord;
+  readonly cluster: Cluster;
   /** The node's own key first. */
   readonly signers: readonly [Signer, ...Signer[]];
   readonly member: MemberBody;
@@ -56,6 +66,7 @@ export class ShoalNode implements SimNode {
   readonly membership: MembershipState;
   readonly #host: SimHost;
   readonly #init: ShoalInit;
+  readonly #isPristine: boolean;
   readonly #peers = new Set<NodeId>();
   /** Names of the ledger's timers by number. */
   readonly #tokens: string[] = [];
@@ -72,16 +83,21 @@ export class ShoalNode implements SimNode {
   constructor(host: SimHost, init: ShoalInit) {
     this.#host = host;
     this.#init = init;
-    const { genesis, signers, disk, config } = init;
-    const { epoch, records, streams } = disk.load();
+    const { cluster, signers, disk, config } = init;
+    const { epoch, horizon_ms, records, streams, isPristine } = disk.load();
+    const { ledger, authority } = cluster.machine;
     this.ledger = new LedgerMachine({
-      genesis,
+      genesis: cluster.genesis,
       crypto: fastCrypto,
       signers,
       epochs: new Map([[host.id, epoch]]),
-      stored: { records, streams },
+      horizon_ms,
+      // What all begin with is merged once, and shared.
+      stored: { records: isPristine ? [] : records, streams },
+      ...(isPristine ? { prepared: { ledger: ledger.fork(), authority: authority.fork() } } : {}),
     });
-    this.membership = createMembership(config, host.id, this.#env());
+    this.membership = createMembership(config, host.id, this.#env(), cluster.roster.emptied());
+    this.#isPristine = isPristine;
   }
 
   get isAnnounced(): boolean {
@@ -90,7 +106,8 @@ export class ShoalNode implements SimNode {
 
   start(): void {
     this.#feedLedger({ kind: 'start' });
-    this.#feedMembership({ kind: 'members', members: this.#members() });
+    const members = this.#isPristine ? this.#init.cluster.roster : this.#members();
+    this.#feedMembership({ kind: 'members', members });
     for (const [, [record]] of this.ledger.ledger.ofKind('verdict')) if (record) this.#tellVerdict(record);
     this.#feedMembership({ kind: 'start' });
     const { now } = this.#env();
@@ -114,8 +131,12 @@ export class ShoalNode implements SimNode {
   }
 
   message(from: NodeId, channel: number, body: Uint8Array): void {
+    if (channel === MEMBER) {
+      this.#feedMembership({ kind: 'message', from, body });
+      return;
+    }
+    this.#feedMembership({ kind: 'heard', peer: from });
     if (channel === LEDGER) this.#feedLedger({ kind: 'message', from, body });
-    else if (channel === MEMBER) this.#feedMembership({ kind: 'message', from, body });
   }
 
   published(from: NodeId, body: Uint8Array): Verdict {
@@ -129,7 +150,7 @@ export class ShoalNode implements SimNode {
   }
 
   admits(peer: NodeId): boolean {
-    return this.ledger.authority.isMember(peer);
+    return this.ledger.authority.isMember(peer, this.#host.now());
   }
 
   /** `tag:<name>`, `revoke:<node>`, `novel:<name>` and `header:<name>`: a kind and a header of a later version. */
@@ -186,14 +207,15 @@ export class ShoalNode implements SimNode {
       last = record.epoch > epoch ? record.seq : Math.max(last, record.seq);
       epoch = record.epoch;
     }
-    this.#write('revoke', subject, { subject, epoch, last, reason: 'simulated' }, operator.id);
+    const key = recordKey.revoke(subject, operator.id);
+    this.#write('revoke', key, { subject, epoch, last, reason: 'simulated' }, operator.id);
   }
 
   #introduceLater(key: string): void {
     const { signer, next } = this.#init.later;
     const body = { ...DIGEST_BODY, later: true };
-    const envelope = sealLater(this.ledger.cluster, signer, next(), this.#host.now(), key, body);
-    this.#feedLedger({ kind: 'introduce', envelopes: [envelope] });
+    const envelopes = sealLater(this.ledger.cluster, signer, next(), this.#host.now(), key, body);
+    this.#feedLedger({ kind: 'introduce', envelopes });
   }
 
   #write(recordKind: string, key: string, body: unknown, author: KeyId = this.#host.id): void {
@@ -209,7 +231,8 @@ export class ShoalNode implements SimNode {
   #feedLedger(event: LedgerEvent): readonly LedgerEffect[] {
     const effects = this.ledger.handle(event, this.#env());
     for (const effect of effects) {
-      if (effect.kind === 'persist' || effect.kind === 'epoch') this.#stage(effect);
+      if (effect.kind === 'persist' || effect.kind === 'epoch' || effect.kind === 'horizon')
+        this.#stage(effect);
       else if (effect.kind === 'written') this.#followWrite(effect.record);
       if (this.#waiting !== null) this.#waiting.push(effect);
       else this.#carryOut(effect);
@@ -217,11 +240,11 @@ export class ShoalNode implements SimNode {
     return effects;
   }
 
-  #stage(effect: LedgerEffect & { kind: 'persist' | 'epoch' }): void {
+  #stage(effect: LedgerEffect & { kind: 'persist' | 'epoch' | 'horizon' }): void {
     const { disk } = this.#init;
     if (effect.kind === 'persist') disk.stage(effect);
-    else if (effect.author === this.#host.id)
-      disk.stage({ put: [], remove: [], streams: [], epoch: effect.epoch });
+    else if (effect.kind === 'horizon') disk.stage({ ...NOTHING, horizon_ms: effect.horizon_ms });
+    else if (effect.author === this.#host.id) disk.stage({ ...NOTHING, epoch: effect.epoch });
     if (this.#waiting !== null) return;
     this.#waiting = [];
     const sync_ms = SYNC_MS_MIN + this.#host.random() * (SYNC_MS_MAX - SYNC_MS_MIN);
@@ -260,7 +283,7 @@ export class ShoalNode implements SimNode {
         const { digest, kind } = effect.record;
         const asked_ms = this.#asked.get(digest) ?? now_ms();
         this.#asked.delete(digest);
-        if (kind !== 'member' && kind !== 'verdict') chronicle.written(digest, asked_ms, this.#host.id);
+        if (FOLLOWED.has(kind)) chronicle.written(digest, asked_ms, this.#host.id);
         break;
       }
       case 'rejected':
@@ -271,6 +294,7 @@ export class ShoalNode implements SimNode {
         break;
       case 'persist':
       case 'epoch':
+      case 'horizon':
         break;
     }
   }
@@ -282,16 +306,12 @@ export class ShoalNode implements SimNode {
 
   /** Hands on to membership what concerns it. */
   #tell(records: readonly LedgerRecord[]): void {
-    let isAboutMembers = false;
-    let isAboutTrust = false;
-    for (const { kind } of records) {
-      if (kind === 'member') isAboutMembers = true;
-      else if (kind === 'grant' || kind === 'revoke') isAboutTrust = true;
-    }
-    if (isAboutMembers || isAboutTrust) this.#feedMembership({ kind: 'members', members: this.#members() });
-    if (isAboutTrust) {
+    if (records.some(({ kind }) => kind === 'grant' || kind === 'revoke')) {
+      // Grants say who is a member at all; else one record tells of one member.
+      this.#feedMembership({ kind: 'members', members: this.#members() });
       for (const peer of this.#peers) if (!this.admits(peer)) this.#host.disconnect(peer);
     }
+    for (const { kind, author } of records) if (kind === 'member') this.#tellMember(author);
     for (const record of records) this.#tellVerdict(record);
   }
 
@@ -300,13 +320,23 @@ export class ShoalNode implements SimNode {
     this.#feedMembership({ kind: 'verdict', watcher: record.author, ...(record.body as VerdictBody) });
   }
 
-  #members(): Map<NodeId, { incarnation: number }> {
-    const members = new Map<NodeId, { incarnation: number }>();
+  #tellMember(id: NodeId): void {
+    const incarnation = this.#incarnationOf(id);
+    if (incarnation === undefined) this.#feedMembership({ kind: 'removed', id });
+    else this.#feedMembership({ kind: 'member', id, incarnation });
+  }
+
+  /** Undefined when it is no member. */
+  #incarnationOf(id: NodeId): number | undefined {
+    const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
+    return this.admits(id) ? body?.incarnation : undefined;
+  }
+
+  *#members(): IterableIterator<[NodeId, number]> {
     for (const [id] of this.ledger.ledger.ofKind('member')) {
-      const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
-      if (body !== undefined && this.ledger.authority.isMember(id)) members.set(id, body);
+      const incarnation = this.#incarnationOf(id);
+      if (incarnation !== undefined) yield [id, incarnation];
     }
-    return members;
   }
 
   #feedMembership(event: MembershipEvent): void {
@@ -350,14 +380,4 @@ export class ShoalNode implements SimNode {
       }
     }
   }
-}
-
-/** Relay only what is news, and hold against the sender what no honest node relays. */
-function gossipVerdict(effects: readonly LedgerEffect[]): Verdict {
-  let verdict: Verdict = 'ignore';
-  for (const effect of effects) {
-    if (effect.kind === 'rejected' && effect.reason !== 'unknown-author') return 'reject';
-    if (effect.kind === 'changed') verdict = 'accept';
-  }
-  return verdict;
 }

@@ -10,8 +10,9 @@ export interface Transaction {
   readonly put: readonly LedgerRecord[];
   readonly remove: readonly LedgerRecord[];
   readonly streams: readonly (readonly [StreamId, number])[];
-  /** The node's own epoch, when it changes. */
+  /** The node's own epoch, and the horizon of collection, when they change. */
   readonly epoch?: number;
+  readonly horizon_ms?: number;
 }
 
 /** Everything that is on it. */
@@ -20,12 +21,14 @@ export interface Content {
   readonly changes: Map<string, LedgerRecord | null>;
   readonly streams: Map<StreamId, number>;
   readonly epoch: number;
+  readonly horizon_ms: number;
 }
 
 export interface Loaded {
   readonly records: Iterable<LedgerRecord>;
   readonly streams: Iterable<readonly [StreamId, number]>;
   readonly epoch: number;
+  readonly horizon_ms: number;
   /** Digests of records that could not be read: they are gone. */
   readonly damaged: readonly string[];
   /** True when nothing was written to this disk since the cluster began. */
@@ -34,18 +37,16 @@ export interface Loaded {
 
 export class VirtualDisk {
   readonly #base: ReadonlyMap<string, LedgerRecord>;
-  readonly #baseStreams: ReadonlyMap<StreamId, number>;
   #changes = new Map<string, LedgerRecord | null>();
   #streams = new Map<StreamId, number>();
   #epoch = 0;
-  #isDamaged = false;
+  #horizon_ms = 0;
   #damaged: string[] = [];
   /** Transactions that are not synced. */
   #staged: Transaction[] = [];
 
-  constructor(base: ReadonlyMap<string, LedgerRecord>, streams: ReadonlyMap<StreamId, number>) {
+  constructor(base: ReadonlyMap<string, LedgerRecord>) {
     this.#base = base;
-    this.#baseStreams = streams;
   }
 
   stage(transaction: Transaction): void {
@@ -68,9 +69,14 @@ export class VirtualDisk {
     const damaged = this.#damaged;
     this.#damaged = [];
     if (damaged.length > 0) this.#epoch += 1;
-    const isPristine = this.#changes.size === 0 && this.#epoch === 0;
-    const streams = this.#isDamaged ? this.#streams : new Map([...this.#baseStreams, ...this.#streams]);
-    return { records: this.#records(), streams, epoch: this.#epoch, damaged, isPristine };
+    return {
+      records: this.#records(),
+      streams: this.#streams,
+      epoch: this.#epoch,
+      horizon_ms: this.#horizon_ms,
+      damaged,
+      isPristine: this.#changes.size === 0 && this.#streams.size === 0 && this.#epoch === 0,
+    };
   }
 
   /** Makes some records unreadable; with them the heights of streams are lost, as in daemon/store. */
@@ -81,18 +87,23 @@ export class VirtualDisk {
     for (const digest of this.#damaged) this.#take(digest);
     if (this.#damaged.length === 0) return;
     this.#streams = new Map();
-    this.#isDamaged = true;
   }
 
   snapshot(): Content {
-    return { changes: new Map(this.#changes), streams: new Map(this.#streams), epoch: this.#epoch };
+    return {
+      changes: new Map(this.#changes),
+      streams: new Map(this.#streams),
+      epoch: this.#epoch,
+      horizon_ms: this.#horizon_ms,
+    };
   }
 
   /** As somebody who copies an old image of a virtual machine back. */
-  restore({ changes, streams, epoch }: Content): void {
+  restore({ changes, streams, epoch, horizon_ms }: Content): void {
     this.#changes = new Map(changes);
     this.#streams = new Map(streams);
     this.#epoch = epoch;
+    this.#horizon_ms = horizon_ms;
     this.#staged = [];
     this.#damaged = [];
   }
@@ -102,7 +113,7 @@ export class VirtualDisk {
     for (const record of this.#changes.values()) if (record !== null) yield record;
   }
 
-  #apply({ put, remove, streams, epoch }: Transaction): void {
+  #apply({ put, remove, streams, epoch, horizon_ms }: Transaction): void {
     for (const { digest } of remove) this.#take(digest);
     for (const record of put) {
       if (this.#base.has(record.digest)) this.#changes.delete(record.digest);
@@ -110,6 +121,7 @@ export class VirtualDisk {
     }
     for (const [stream, high] of streams) this.#streams.set(stream, high);
     if (epoch !== undefined) this.#epoch = epoch;
+    if (horizon_ms !== undefined) this.#horizon_ms = horizon_ms;
   }
 
   #take(digest: string): void {
