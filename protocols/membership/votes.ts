@@ -105,6 +105,11 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
     }
     return;
   }
+  // Its subject would not follow so far to refute it, and so it would stand for ever.
+  if (incarnation > known_incarnation + MEMBERSHIP_LIMITS.incarnationLeap_max) {
+    state.counters.verdictsDropped_count += 1;
+    return;
+  }
   // Of a member that nobody doubts it is no news that it is alive, or was dead in another life.
   const isNews = state.members.has(subject) || (verdict === 'failed' && incarnation >= known_incarnation);
   const member = isNews ? memberOf(turn, subject) : undefined;
