@@ -80,7 +80,7 @@ export class ByzantineNode extends ShoalNode {
 
   #act(): void {
     const turn = this.#turns_count;
-    const others = [...this.ledger.ledger.ofKind('member')].map(([id]) => id);
+    const others = [...this.init.cluster.members.keys()].filter((id) => id !== this.host.id);
     const victim = others[Math.floor(this.host.random() * others.length)]!;
     switch (this.#attack) {
       case 'flood':

@@ -19,6 +19,7 @@ function quality(stage: Stage, change: Partial<typeof GOOD>): void {
 
 export const FAULTS = {
   loss: (stage) => quality(stage, { loss: stage.prng.between(0, 0.3) }),
+  someLoss: (stage) => quality(stage, { loss: stage.prng.between(0, 0.1) }),
   duplication: (stage) => quality(stage, { duplication: stage.prng.between(0, 0.3) }),
   reordering: (stage) => quality(stage, { reordering: stage.prng.between(0, 0.3) }),
   goodWeather: (stage) => quality(stage, GOOD),

@@ -86,14 +86,17 @@ export class ShoalNode implements SimNode {
     const { cluster, signers, disk, config } = init;
     const { epoch, horizon_ms, records, streams, isPristine } = disk.load();
     const { ledger, authority } = cluster.machine;
+    const stored = isPristine ? [] : [...records];
+    const lifeEpoch = epochOf(epoch, host.now(), stored);
+    disk.stage({ ...NOTHING, epoch: lifeEpoch });
     this.ledger = new LedgerMachine({
       genesis: cluster.genesis,
       crypto: fastCrypto,
       signers,
-      epochs: new Map([[host.id, epoch]]),
+      epochs: new Map([[host.id, lifeEpoch]]),
       horizon_ms,
       // What all begin with is merged once, and shared.
-      stored: { records: isPristine ? [] : records, streams },
+      stored: { records: stored, streams },
       ...(isPristine ? { prepared: { ledger: ledger.fork(), authority: authority.fork() } } : {}),
     });
     this.membership = createMembership(config, host.id, this.#env(), cluster.roster.emptied());
@@ -380,4 +383,10 @@ export class ShoalNode implements SimNode {
       }
     }
   }
+}
+
+/** As daemon/start-epoch.ts: each life of a node writes under numbers of its own, whatever became of its disk. */
+function epochOf(before: number, now: number, records: readonly LedgerRecord[]): number {
+  const latest_ms = records.reduce((latest, { hlc }) => Math.max(latest, hlc.ms), now);
+  return Math.max(before + 1, Math.floor(latest_ms / 1000));
 }

@@ -75,7 +75,7 @@ export class VirtualDisk {
       epoch: this.#epoch,
       horizon_ms: this.#horizon_ms,
       damaged,
-      isPristine: this.#changes.size === 0 && this.#streams.size === 0 && this.#epoch === 0,
+      isPristine: this.#changes.size === 0 && this.#streams.size === 0,
     };
   }
 

@@ -48,7 +48,9 @@ function flawsOf(node: ShoalNode, operators: readonly KeyId[], now: number): str
     if (!keys.has(author)) flaws.push(`${what} is there without a grant`);
     if (!verifyRecord(record, fastCrypto)) flaws.push(`${what} is not signed by its author`);
     if (OWNED.has(kind) && key.split('/')[0] !== author) flaws.push(`${what} is not its author's to write`);
-    if (kind === 'revoke' && !operators.includes(author)) flaws.push(`${what} is not an operator's`);
+    // Anybody may give up a key of its own.
+    const isTheirs = operators.includes(author) || key.startsWith(`${author}/`);
+    if (kind === 'revoke' && !isTheirs) flaws.push(`${what} is not its author's to revoke`);
     if (hlc.ms > now + HLC_AHEAD_MS_MAX) flaws.push(`${what} is of the future`);
   }
   const { ledger, authority } = node.ledger;

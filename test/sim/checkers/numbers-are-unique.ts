@@ -2,9 +2,7 @@
 import { shortId } from '../../../protocols/base/ids.ts';
 import type { Checker } from './checker.ts';
 
-export const numbersAreUnique: Checker = ({ chronicle, story, stage }) =>
-  story.mayNumberTwice
-    ? []
-    : [...chronicle.equivocators]
-        .filter((author) => !stage.byzantine.includes(author))
-        .map((author) => `${shortId(author)} is honest, and signed two records for one number`);
+export const numbersAreUnique: Checker = ({ chronicle, stage }) =>
+  [...chronicle.equivocators]
+    .filter((author) => !stage.byzantine.includes(author))
+    .map((author) => `${shortId(author)} is honest, and signed two records for one number`);
