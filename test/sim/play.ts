@@ -20,6 +20,8 @@ const FOUNDED_MS = EPOCH_MS - 1_000_000;
 const ASKED_MS = 50;
 const AFTER_MS = 5000;
 const BYZANTINE_SHARE = 0.1;
+/** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
+const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
 
 export interface SimulationInit {
@@ -70,6 +72,7 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
         disk: disks.get(host.id)!,
         config,
         chronicle,
+        isWarm: nodes_count > COLD_NODES_MAX && cluster.roster.has(host.id),
         later,
         now_ms: () => world.now_ms,
       };

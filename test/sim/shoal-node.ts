@@ -55,6 +55,8 @@ export interface ShoalInit {
   readonly disk: VirtualDisk;
   readonly config: MembershipConfig;
   readonly chronicle: Chronicle;
+  /** The first life goes on from the shared state as if it had always run, and has nothing to announce. */
+  readonly isWarm: boolean;
   /** A key that all hosts of a later version write with, and its next number. */
   readonly later: { readonly signer: Signer; readonly next: () => number };
   /** Virtual time. */
@@ -113,8 +115,12 @@ export class ShoalNode implements SimNode {
     this.#feedMembership({ kind: 'members', members });
     for (const [, [record]] of this.ledger.ledger.ofKind('verdict')) if (record) this.#tellVerdict(record);
     this.#feedMembership({ kind: 'start' });
-    const { now } = this.#env();
-    this.#host.schedule(BOOT, 0, now + FIRST_CONTACT_MS);
+    if (this.#init.isWarm && this.#host.life === 1) {
+      this.#isAnnounced = true;
+      this.#incarnation = this.#init.member.incarnation;
+    } else {
+      this.#host.schedule(BOOT, 0, this.#host.now() + FIRST_CONTACT_MS);
+    }
   }
 
   connected(peer: NodeId): void {

@@ -8,7 +8,7 @@ import type { Stage } from '../stage.ts';
 import type { Checker } from './checker.ts';
 
 /** In larger clusters each view is looked at in part: members that are dead, and this many others in turn. */
-const LOOKED_AT_MAX = 512;
+const LOOKED_AT_MAX = 100;
 
 /** What every view shall hold of a member in the end; undefined: nothing, since it is none. */
 function expected(stage: Stage, id: NodeId): MemberStatus | undefined {
