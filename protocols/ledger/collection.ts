@@ -64,6 +64,14 @@ export function ackOf(ledger: Ledger, member: KeyId): Round | undefined {
   return { upTo_ms: body.upTo_ms, hash: body.hash };
 }
 
+/** Whether there is anything to acknowledge or collect; cheap, for it is asked for ever. */
+export function isRoundOpen(ledger: Ledger, horizon_ms: number): boolean {
+  if (ledger.tombstones_count > 0) return true;
+  for (const [member] of ledger.ofKind('ack'))
+    if ((ackOf(ledger, member)?.upTo_ms ?? 0) > horizon_ms) return true;
+  return false;
+}
+
 /** The latest round up to `until_ms` on which all members agree that had to; undefined when there is none. */
 export function agreed(ledger: Ledger, members: Members, until_ms: number): Round | undefined {
   const round = latest(ledger, members, until_ms);

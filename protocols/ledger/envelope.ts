@@ -12,7 +12,7 @@
  */
 import { decodeInPlace, encode } from '../base/codec.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
-import { type KeyId, toLatin1 } from '../base/ids.ts';
+import { fromHex, type KeyId, toLatin1 } from '../base/ids.ts';
 
 /** Records under one signature: the path is as long as the logarithm. */
 export const BATCH_RECORDS_MAX = 1024;
@@ -72,11 +72,11 @@ export class SealChecker {
     this.#crypto = crypto;
   }
 
-  /** @param digest 32 bytes, of the payload. */
-  holds(author: KeyId, envelope: Envelope, digest: Uint8Array): boolean {
+  /** @param digest of the payload, in hex. */
+  holds(author: KeyId, envelope: Envelope, digest: string): boolean {
     const { payload, signature, batch } = envelope;
     if (batch === undefined) return this.#crypto.verify(author, payload, signature);
-    const text = batchText(rootOf(digest, batch, this.#crypto));
+    const text = batchText(rootOf(fromHex(digest), batch, this.#crypto));
     const name = `${author} ${toLatin1(text)} ${toLatin1(signature)}`;
     if (this.#held.has(name)) return true;
     if (!this.#crypto.verify(author, text, signature)) return false;

@@ -21,7 +21,7 @@ import {
 export interface ExchangeConfig {
   /** With one random peer this often, jittered by a quarter. Bounds how long a lost gossip stays lost. */
   readonly exchange_ms: number;
-  /** The same after exchanges that found nothing; it doubles up to this. */
+  /** The same after exchanges that found nothing; it doubles up to this. Any change brings it back. */
   readonly exchangeIdle_ms: number;
   /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
   readonly repairSilence_ms: number;
@@ -51,9 +51,11 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
 const UNWANTED_MAX = 4096;
 const UNWANTED_MS = 600_000;
 
+const EXCHANGE = 'exchange/';
+
 export type ExchangeEffect =
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
-  | { readonly kind: 'schedule'; readonly token: 'exchange' | 'repair'; readonly at_ms: number };
+  | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number };
 
 interface Peer {
   give_bytes: number;
@@ -90,6 +92,8 @@ export class Exchange {
   readonly #unwanted = new Map<ShortDigest, number>();
   #repair: Repair | undefined;
   #interval_ms: number;
+  /** Of the timer that counts; an older one that still fires is ignored. */
+  #exchange_number = 0;
 
   constructor(config: ExchangeConfig, parts: ExchangeParts) {
     this.#config = config;
@@ -98,6 +102,13 @@ export class Exchange {
   }
 
   start(env: Env): ExchangeEffect[] {
+    return [this.#scheduleExchange(env)];
+  }
+
+  /** Records changed here: whoever missed them shall not wait for long. */
+  changed(env: Env): ExchangeEffect[] {
+    if (this.#interval_ms === this.#config.exchange_ms) return [];
+    this.#interval_ms = this.#config.exchange_ms;
     return [this.#scheduleExchange(env)];
   }
 
@@ -124,17 +135,20 @@ export class Exchange {
     if (this.#unwanted.size > UNWANTED_MAX) this.#unwanted.delete(this.#unwanted.keys().next().value!);
   }
 
-  onTimer(token: 'exchange' | 'repair', env: Env): ExchangeEffect[] {
+  /** @returns undefined for a token that is none of its own. */
+  onTimer(token: string, env: Env): ExchangeEffect[] | undefined {
     if (token === 'repair') {
       const repair = this.#repair;
       if (repair === undefined) return [];
       return this.#isOver(repair, env.now) ? this.#end(env) : [this.#scheduleRepair(repair)];
     }
+    if (!token.startsWith(EXCHANGE)) return undefined;
+    if (token !== `${EXCHANGE}${this.#exchange_number}`) return [];
+    this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
     const effects: ExchangeEffect[] = [this.#scheduleExchange(env)];
     if (this.#repair !== undefined) return effects;
     const [peer] = this.#some(1, env);
     if (peer !== undefined) effects.push(...this.#greet(peer, env));
-    this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
     return effects;
   }
 
@@ -275,7 +289,9 @@ export class Exchange {
 
   #scheduleExchange(env: Env): ExchangeEffect {
     const jitter = 0.75 + env.random() / 2;
-    return { kind: 'schedule', token: 'exchange', at_ms: env.now + this.#interval_ms * jitter };
+    this.#exchange_number += 1;
+    const token = `${EXCHANGE}${this.#exchange_number}`;
+    return { kind: 'schedule', token, at_ms: env.now + this.#interval_ms * jitter };
   }
 
   #scheduleRepair(repair: Repair): ExchangeEffect {

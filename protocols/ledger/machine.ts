@@ -15,6 +15,7 @@ import {
   COLLECTION_DEFAULTS,
   type CollectionConfig,
   dueAck,
+  isRoundOpen,
   type Members,
   missing,
   roundEnd_ms,
@@ -328,6 +329,7 @@ export class LedgerMachine {
       { kind: 'persist', put: live, remove: removed, streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: live },
+      ...this.#exchange.changed(env),
       ...this.#enqueue(
         records.map((record) => record.bytes),
         env,
@@ -424,6 +426,7 @@ export class LedgerMachine {
             env,
           )
         : []),
+      ...this.#exchange.changed(env),
       ...taken.reports,
     ];
   }
@@ -586,15 +589,12 @@ export class LedgerMachine {
     switch (token) {
       case 'flush':
         return this.#flush();
-      case 'exchange':
-      case 'repair':
-        return this.#exchange.onTimer(token, env);
       case 'collect':
         return [this.#scheduleCollect(env), ...this.#collect(env)];
       case 'evidence':
         return this.#testify(env);
       default:
-        return [];
+        return this.#exchange.onTimer(token, env) ?? [];
     }
   }
 
@@ -620,6 +620,7 @@ export class LedgerMachine {
   }
 
   #collect(env: Env): LedgerEffect[] {
+    if (!isRoundOpen(this.ledger, this.#horizon_ms)) return [];
     const members = this.#members();
     const effects: LedgerEffect[] = [];
     const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));

@@ -171,7 +171,7 @@ export function verifyRecord(
   crypto: Crypto,
   seals: SealChecker = new SealChecker(crypto),
 ): boolean {
-  return seals.holds(record.author, envelopeOf(record.bytes), fromHex(record.digest));
+  return seals.holds(record.author, envelopeOf(record.bytes), record.digest);
 }
 
 const NO_CONTEXT: readonly ContextEntry[] = [];

@@ -7,6 +7,7 @@ import { recordKey } from '../../../protocols/base/records.ts';
 import {
   gossipVerdict,
   LEDGER_DEFAULTS,
+  type LedgerEffect,
   LedgerMachine,
   sealGenesis,
 } from '../../../protocols/ledger/machine.ts';
@@ -334,5 +335,33 @@ t.test(
     );
     t.equal(gossip(forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }).bytes), 'reject');
     t.equal(gossip(Uint8Array.of(1)), 'reject');
+  },
+);
+
+t.test(
+  'exchanges grow rare while nothing is found, a change makes them frequent again, and old timers are void',
+  async (t) => {
+    const [a, b] = cluster(2);
+    exchange(a!, b!);
+    const timerOf = (effects: readonly LedgerEffect[]) => {
+      const timers = effects.flatMap((effect) => (effect.kind === 'schedule' ? [effect] : []));
+      return timers.find(({ token }) => token.startsWith('exchange'))!;
+    };
+    const delays: number[] = [];
+    let timer = timerOf(a!.machine.handle({ kind: 'start' }, env()));
+    const first = timer.token;
+    for (let turn = 0; turn < 5; turn += 1) {
+      timer = timerOf(a!.machine.handle({ kind: 'timer', token: timer.token }, env()));
+      delays.push(timer.at_ms - NOW);
+    }
+    t.same(
+      delays.toSorted((one, other) => one - other),
+      delays,
+    );
+    t.equal(delays.at(-1), LEDGER_DEFAULTS.exchangeIdle_ms);
+    const record = write(b!.machine, b!.signer.id, 'tag', 'app:1', TAG);
+    const sooner = timerOf(introduce(a!.machine, [record]));
+    t.equal(sooner.at_ms - NOW, LEDGER_DEFAULTS.exchange_ms);
+    t.same(a!.machine.handle({ kind: 'timer', token: first }, env()), []);
   },
 );
