@@ -37,7 +37,15 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { confirm, endProbe, heard, onDeadline, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
+import {
+  confirm,
+  endProbe,
+  heard,
+  onDeadline,
+  pushSuspicion,
+  raiseIncarnation,
+  suspect,
+} from './suspicion.ts';
 import { isAccused, keepVerdict, refreshDoubt, settle, settleIsolation, unsettleSubjects } from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
@@ -235,6 +243,8 @@ function onConnected(turn: Turn, peer: NodeId): void {
   endRedial(turn, member);
   // The handshake is an answer that nobody else can give.
   heard(turn, member);
+  stopTimer(turn, member.late);
+  member.late = null;
   expect(turn, member);
   if (wasFailed) hurryRedials(turn);
   if (isAccused(member)) startProbe(turn, member);
@@ -386,6 +396,7 @@ function pushDeadlines(turn: Turn, stall_ms: number): void {
   for (const member of state.members.values()) {
     pushLate(turn, member);
     pushProbe(turn, member);
-    pushSuspicion(turn, member, stall_ms + state.config.probe_timeout_ms);
+    // What waited to be read shall have been read by then.
+    pushSuspicion(turn, member, stall_ms + state.config.suspicionConfirmed_ms);
   }
 }

@@ -8,10 +8,10 @@ import {
   type Member,
   type MembershipState,
   patienceOf,
+  type Suspicion,
   send,
   startTimer,
   stopTimer,
-  type Suspicion,
   type Turn,
   worsenHealth,
 } from './state.ts';
@@ -21,8 +21,8 @@ import { agreement, giveVerdict, heldVerdict, refreshDoubt } from './votes.ts';
 const CLOSED_MIN = 2;
 
 /**
- * From `suspicion_ms` (longer in large clusters) down to `suspicionConfirmed_ms` as others confirm, and longer on a
- * network that loses much. Connections that closed all around need neither: they are no matter of loss.
+ * From `suspicion_ms` (longer in large clusters) down to `suspicionConfirmed_ms` as others confirm, that being
+ * longer on a network that loses much. Connections that closed all around are no matter of loss.
  */
 function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion): number {
   const { config } = state;
@@ -34,7 +34,7 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   const alone_ms = config.suspicion_ms * Math.max(1, Math.log10(state.roster.size));
   const enough = Math.max(1, Math.min(config.confirmations_count, watchers_count - 1));
   const confirmed = Math.log(Math.min(confirmedBy.size, enough) + 1) / Math.log(enough + 1);
-  return patienceOf(state) * (alone_ms - (alone_ms - config.suspicionConfirmed_ms) * confirmed);
+  return alone_ms - (alone_ms - patienceOf(state) * config.suspicionConfirmed_ms) * confirmed;
 }
 
 /**
@@ -77,7 +77,11 @@ export function suspect(
     reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, ask_ms),
     postponements_count: 0,
   };
-  started.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, timeout_ms(state, member, started));
+  started.deadline = startTimer(
+    turn,
+    { kind: 'deadline', id: member.id },
+    timeout_ms(state, member, started),
+  );
   member.suspicion = started;
   if (isDuty) tellWatchers(turn, member, isClosed);
   refreshDoubt(turn, member);
