@@ -9,6 +9,7 @@ import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
+import { onDeadline } from './deadline.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
@@ -37,15 +38,7 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import {
-  confirm,
-  endProbe,
-  heard,
-  onDeadline,
-  pushSuspicion,
-  raiseIncarnation,
-  suspect,
-} from './suspicion.ts';
+import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
 import { isAccused, keepVerdict, refreshDoubt, settle, settleIsolation, unsettleSubjects } from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';

@@ -128,27 +128,6 @@ export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): voi
   armDeadline(turn, member);
 }
 
-/** The time is up: the verdict is due, unless this node is not well and nobody agrees. */
-export function onDeadline(turn: Turn, member: Member): void {
-  const { state } = turn;
-  const suspicion = member.suspicion;
-  if (suspicion === null) return;
-  const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
-  if (isAlone && isOnDuty(state, member.id)) {
-    const others_count = watchersOf(state, member.id).filter((id) => id !== state.self).length;
-    if (others_count > 0 || suspicion.postponements_count < state.config.postponements_max) {
-      suspicion.postponements_count += 1;
-      const timer = { kind: 'deadline', id: member.id } as const;
-      suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
-      return;
-    }
-  }
-  suspicion.deadline = null;
-  // It is silent: a fresh connection is worth more than this one.
-  if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
-  refreshDoubt(turn, member);
-}
-
 export function endSuspicion(turn: Turn, member: Member): void {
   if (member.suspicion === null) return;
   stopTimer(turn, member.suspicion.deadline);
