@@ -93,8 +93,8 @@ export function refreshDuties(turn: Turn): void {
   const { state } = turn;
   const { self, targets: targetsBefore, wanted: wantedBefore } = state;
   state.dutiesDirty = false;
-  const candidates = [...subjectsOf(state, self)];
-  const targets = candidates.filter((id) => isOnDuty(state, id));
+  state.candidates = subjectsOf(state, self);
+  const targets = [...state.candidates].filter((id) => isOnDuty(state, id));
   state.targets = new Set(targets);
   const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
   state.audience = [...new Set([...watched, ...watchersOf(state, self)])];

@@ -39,7 +39,7 @@ import {
   worsenHealth,
 } from './state.ts';
 import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
-import { isAccused, keepVerdict, refreshDoubt, settle, settleIsolation, unsettleSubjects } from './votes.ts';
+import { isAccused, keepVerdict, onWatcherChanged, refreshDoubt, settle, settleIsolation } from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
 
@@ -173,8 +173,7 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
     return;
   }
   if (known === undefined) {
-    state.dutiesDirty = true;
-    if (state.doubted.size > 0) unsettleSubjects(turn, id);
+    onWatcherChanged(turn, id);
     return;
   }
   const member = state.members.get(id);
@@ -195,7 +194,7 @@ function replayPending(turn: Turn, id: NodeId): void {
 function drop(turn: Turn, id: NodeId): void {
   const { state } = turn;
   if (id === state.self || !state.roster.has(id)) return;
-  if (state.doubted.size > 0) unsettleSubjects(turn, id);
+  onWatcherChanged(turn, id);
   const member = state.members.get(id);
   if (member !== undefined) {
     endProbe(turn, member);
@@ -216,7 +215,6 @@ function drop(turn: Turn, id: NodeId): void {
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);
   }
-  state.dutiesDirty = true;
 }
 
 function endSuspicionOf(turn: Turn, member: Member): void {

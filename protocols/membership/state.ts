@@ -163,6 +163,8 @@ export interface MembershipState {
   readonly connected: Map<NodeId, number>;
   /** Whom this node watches. */
   targets: Set<NodeId>;
+  /** Whom it would watch if others had no say, and those around them on the rings: `subjectsOf` itself. */
+  candidates: ReadonlySet<NodeId>;
   /** Who watches this node, in the order in which they are told that it lives; and whose turn is next. */
   audience: readonly NodeId[];
   beat: number;
@@ -215,6 +217,7 @@ export function createState(
     members: new Map(),
     connected: new Map(),
     targets: new Set(),
+    candidates: new Set(),
     audience: [],
     beat: 0,
     wanted: new Set(),

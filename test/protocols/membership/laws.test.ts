@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
-import { watchersOf } from '../../../protocols/membership/duties.ts';
+import { isWatcher, watchersOf } from '../../../protocols/membership/duties.ts';
 import { type MembershipEvent, memberStatus } from '../../../protocols/membership/membership.ts';
 import { encodeMessage, type Message } from '../../../protocols/membership/messages.ts';
 import { Machine } from './harness.ts';
@@ -102,6 +102,38 @@ t.test('after every event the state agrees with itself', async () => {
       });
     }),
     { numRuns: 100 },
+  );
+});
+
+t.test('duties are the same as if they were derived from all members after every event', async () => {
+  const crowd = Array.from({ length: 24 }, (_, at) => `m${at}`);
+  const name = fc.constantFrom(...crowd);
+  const change: fc.Arbitrary<MembershipEvent> = fc.oneof(
+    fc.record({ kind: fc.constant('member' as const), id: name, incarnation: fc.nat(3) }),
+    fc.record({ kind: fc.constant('removed' as const), id: name }),
+    fc.record({
+      kind: fc.constant('verdict' as const),
+      watcher: name,
+      subject: name,
+      incarnation: fc.nat(3),
+      verdict: fc.constantFrom('alive' as const, 'failed' as const),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 80 }), (changes) => {
+      const machine = new Machine('a', { meshMembers_max: 2, watchers_count: 2 });
+      machine.give({ kind: 'members', members: crowd.slice(0, 12).map((id) => [id, 1] as const) });
+      for (const next of changes) {
+        machine.give(next);
+        const { state } = machine;
+        const names = [...state.roster.entries()].map(([id]) => id);
+        const due = names.filter((id) => id !== 'a' && watchersOf(state, id).includes('a'));
+        for (const id of due) assert.ok(state.targets.has(id), `${id} is not watched`);
+        for (const id of state.targets) assert.ok(due.includes(id) || isWatcher(state, id, 'a'), id);
+        for (const id of watchersOf(state, 'a')) assert.ok(state.audience.includes(id), `${id} is not told`);
+      }
+    }),
+    { numRuns: 150 },
   );
 });
 
