@@ -17,6 +17,7 @@ import {
   memberOf,
   mendHealth,
   send,
+  silence_ms,
   startTimer,
   stopTimer,
   type Turn,
@@ -45,7 +46,7 @@ function sendBeat(turn: Turn): void {
   const listener = listeners[state.beat % Math.max(1, listeners.length)];
   if (listener === undefined) return;
   state.beat += 1;
-  const next_ms = Math.ceil(listeners.length * config.beat_interval_ms * (1 + config.jitter));
+  const next_ms = listeners.length * config.beat_interval_ms;
   send(turn, listener, { type: 'beat', incarnation, next_ms });
 }
 
@@ -70,7 +71,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
   const { late_ms } = turn.state.config;
   // Never in the future, whatever the clock was set to.
   member.heard_ms = Math.min(member.heard_ms, turn.now);
-  const due_ms = member.heard_ms + member.promise_ms + late_ms - turn.now;
+  const due_ms = member.heard_ms + silence_ms(turn.state, member) + late_ms - turn.now;
   const isMet = turn.state.connected.has(member.id) || turn.state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
 }
@@ -84,7 +85,7 @@ export function onLate(turn: Turn, member: Member): void {
 
 /** This node was stalled: what it did not read in that time was not late. */
 export function pushLate(turn: Turn, member: Member): void {
-  member.heard_ms = Math.max(member.heard_ms, turn.now - member.promise_ms);
+  member.heard_ms = Math.max(member.heard_ms, turn.now - silence_ms(turn.state, member));
 }
 
 /** Derives again whom this node watches, who watches it and whom it is connected to. */
@@ -92,8 +93,8 @@ export function refreshDuties(turn: Turn): void {
   const { state } = turn;
   const { self, targets: targetsBefore, wanted: wantedBefore } = state;
   state.dutiesDirty = false;
-  const candidates = [...subjectsOf(state, self)];
-  const targets = candidates.filter((id) => isOnDuty(state, id));
+  state.candidates = subjectsOf(state, self);
+  const targets = [...state.candidates].filter((id) => isOnDuty(state, id));
   state.targets = new Set(targets);
   const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
   state.audience = [...new Set([...watched, ...watchersOf(state, self)])];
@@ -157,7 +158,7 @@ function widen(turn: Turn): void {
   for (const id of state.wanted) {
     const member = state.members.get(id);
     if (member === undefined || state.doubted.has(id) || member.probe !== null) continue;
-    if (turn.now - member.heard_ms < member.promise_ms + state.config.late_ms) continue;
+    if (turn.now - member.heard_ms < silence_ms(state, member) + state.config.late_ms) continue;
     startProbe(turn, member);
     asked_count += 1;
     if (asked_count >= MEMBERSHIP_LIMITS.widened_max) return;

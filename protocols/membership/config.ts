@@ -17,7 +17,7 @@ export interface MembershipConfig {
   readonly beat_interval_ms: number;
   /** Intervals and backoffs vary by this fraction, either way, so that nodes do not march in step. */
   readonly jitter: number;
-  /** A beat that comes later than promised by more than this has its sender asked. Over the p99 of delays. */
+  /** A beat that comes later than promised by more than this has its sender asked. Over the p99 of delays and jitter. */
   readonly late_ms: number;
   /** Without an answer for this long the next step is taken: first relays, then suspicion. Over the p99 of a round trip. */
   readonly probe_timeout_ms: number;
@@ -39,7 +39,7 @@ export interface MembershipConfig {
   readonly health_max: number;
   /** What an answer in time, or a beat in time, mends of it. */
   readonly beatMends: number;
-  /** Timeouts of questions and suspicions are multiplied by (health + 1), up to this. */
+  /** Timeouts of questions and of confirmed suspicions are multiplied by (health + 1), up to this. */
   readonly patience_max: number;
   /** A node whose health is worse (higher) than this gives no verdict that nobody confirms. */
   readonly healthAlone_max: number;
@@ -100,10 +100,10 @@ export const WAN: MembershipConfig = {
   beat_interval_ms: 2000,
   late_ms: 1500,
   probe_timeout_ms: 2500,
-  reprobe_interval_ms: 1000,
+  reprobe_interval_ms: 600,
   suspicion_ms: 6000,
-  suspicionConfirmed_ms: 3000,
-  suspicionClosed_ms: 3000,
+  suspicionConfirmed_ms: 2000,
+  suspicionClosed_ms: 2000,
   stall_ms: 1000,
   meet_ms: 20_000,
   redialFirst_ms: 1000,
@@ -139,8 +139,12 @@ export function assertConfig(config: MembershipConfig): MembershipConfig {
   const rules: [boolean, string][] = [
     [config.watchers_count >= 1 && config.watchers_count <= 16, 'watchers_count is 1 to 16'],
     [config.jitter >= 0 && config.jitter < 0.5, 'jitter is at least 0 and under 0.5'],
+    [
+      config.beat_interval_ms * config.jitter * config.watchers_count < config.late_ms,
+      'jitter is not lateness',
+    ],
     [config.reprobe_interval_ms * 3 <= config.suspicionConfirmed_ms, 'a suspect is asked 3 times or more'],
-    [config.suspicionConfirmed_ms <= config.suspicion_ms, 'confirmation never slows a verdict'],
+    [config.patience_max * config.suspicionConfirmed_ms <= config.suspicion_ms, 'confirmation never slows'],
     [config.suspicionClosed_ms <= config.suspicionConfirmed_ms, 'nor does a closed connection'],
     [config.healthAlone_max < config.health_max, 'healthAlone_max is under health_max'],
     [config.patience_max >= 1, 'patience lengthens'],

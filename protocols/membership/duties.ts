@@ -81,6 +81,19 @@ export function subjectsOf(state: MembershipState, watcher: NodeId): Set<NodeId>
   return subjects;
 }
 
+/**
+ * Whether this node's duties may change because `id` came, went, or has or lost its say. In a large cluster most
+ * changes are far away on every ring, and to know that is much cheaper than to derive the duties again.
+ * @param subjects `subjectsOf(state, id)`.
+ */
+export function concernsDuties(state: MembershipState, id: NodeId, subjects: ReadonlySet<NodeId>): boolean {
+  const { roster, config, candidates, self } = state;
+  // One more than the cap, since the last departure makes a cluster small.
+  if (roster.size <= config.meshMembers_max + 1 || candidates.has(id) || subjects.has(self)) return true;
+  for (const subject of subjects) if (candidates.has(subject)) return true;
+  return isWatcher(state, id, self);
+}
+
 /** To whom this node keeps connections: everybody in a small cluster; else its watchers, targets and their watchers. */
 export function wantedLinks(state: MembershipState, targets: Iterable<NodeId>): Set<NodeId> {
   const { roster, config, self } = state;

@@ -9,6 +9,7 @@ import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
+import { onDeadline } from './deadline.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
@@ -37,8 +38,8 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { confirm, endProbe, heard, onDeadline, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
-import { isAccused, keepVerdict, refreshDoubt, settle, settleIsolation, unsettleSubjects } from './votes.ts';
+import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
+import { isAccused, keepVerdict, onWatcherChanged, refreshDoubt, settle, settleIsolation } from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
 
@@ -172,8 +173,7 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
     return;
   }
   if (known === undefined) {
-    state.dutiesDirty = true;
-    if (state.doubted.size > 0) unsettleSubjects(turn, id);
+    onWatcherChanged(turn, id);
     return;
   }
   const member = state.members.get(id);
@@ -194,7 +194,7 @@ function replayPending(turn: Turn, id: NodeId): void {
 function drop(turn: Turn, id: NodeId): void {
   const { state } = turn;
   if (id === state.self || !state.roster.has(id)) return;
-  if (state.doubted.size > 0) unsettleSubjects(turn, id);
+  onWatcherChanged(turn, id);
   const member = state.members.get(id);
   if (member !== undefined) {
     endProbe(turn, member);
@@ -215,7 +215,6 @@ function drop(turn: Turn, id: NodeId): void {
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);
   }
-  state.dutiesDirty = true;
 }
 
 function endSuspicionOf(turn: Turn, member: Member): void {
@@ -235,6 +234,8 @@ function onConnected(turn: Turn, peer: NodeId): void {
   endRedial(turn, member);
   // The handshake is an answer that nobody else can give.
   heard(turn, member);
+  stopTimer(turn, member.late);
+  member.late = null;
   expect(turn, member);
   if (wasFailed) hurryRedials(turn);
   if (isAccused(member)) startProbe(turn, member);
@@ -386,6 +387,7 @@ function pushDeadlines(turn: Turn, stall_ms: number): void {
   for (const member of state.members.values()) {
     pushLate(turn, member);
     pushProbe(turn, member);
-    pushSuspicion(turn, member, stall_ms + state.config.probe_timeout_ms);
+    // What waited to be read shall have been read by then.
+    pushSuspicion(turn, member, stall_ms + state.config.suspicionConfirmed_ms);
   }
 }

@@ -61,16 +61,16 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
 
 /**
  * A suspect has questions of its own; a failed member without a connection is dialled, not asked.
- * @param isLate its beat did not come: the others are asked along with it, for time is short.
+ * @param isUrgent it is overdue: relays are asked along with it, for time is short.
  */
-export function startProbe(turn: Turn, member: Member, isLate = false): void {
+export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const { state } = turn;
   if (member.probe !== null || member.suspicion !== null) return;
   const isUnmet = turn.now < member.meetBy_ms && !state.doubted.has(member.id);
   if (!state.connected.has(member.id) && (member.status === 'failed' || isUnmet)) return;
-  const probe = startQuestion(turn, member, isLate);
+  const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
   send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
-  if (isLate) probe.relays_count = askRelays(turn, member, probe.seq);
+  if (isUrgent) probe.relays_count = askRelays(turn, member, probe.seq);
 }
 
 /** No answer: what was asked alone is asked through relays, and what others doubt too is suspected. */

@@ -139,7 +139,7 @@ export class Roster {
 
   /** @param memo makes equal rosters that descend from this one the same object. */
   static empty(memo?: RosterMemo): Roster {
-    return new Roster(0, EMPTY_RINGS, [0, 0], memo);
+    return Roster.#shared(memo, 0, [0, 0], () => EMPTY_RINGS);
   }
 
   /** Nobody, with the same memo. */
@@ -161,15 +161,14 @@ export class Roster {
   }
 
   /** Every member whose incarnation differs between `before` and this, with both; undefined: no member there. */
-  *changesSince(
-    before: Roster,
-  ): IterableIterator<readonly [NodeId, number | undefined, number | undefined]> {
+  *changesSince(before: Roster): IterableIterator<readonly [NodeId, number | undefined, number | undefined]> {
     if (before === this) return;
     for (const [at, bucket] of this.#rings[0]!.entries()) {
       const old = before.#rings[0]![at]!;
       if (old === bucket) continue;
       for (const { id, points } of old) {
-        if (this.#find(id, points) === undefined) yield [id, before.#find(id, points)!.incarnation, undefined];
+        if (this.#find(id, points) === undefined)
+          yield [id, before.#find(id, points)!.incarnation, undefined];
       }
       for (const { id, points, incarnation } of bucket) {
         const earlier = before.#find(id, points)?.incarnation;
@@ -204,7 +203,7 @@ export class Roster {
         for (const each of old === undefined ? [place] : [old, place]) flip(print, each);
       }
     }
-    return this.#shared(size, print, () => rings);
+    return Roster.#shared(this.#memo, size, print, () => rings);
   }
 
   without(id: NodeId): Roster {
@@ -260,7 +259,7 @@ export class Roster {
     if (old !== undefined) flip(print, old);
     if (place !== undefined) flip(print, place);
     const size = this.size + (place === undefined ? 0 : 1) - (old === undefined ? 0 : 1);
-    return this.#shared(size, print, () =>
+    return Roster.#shared(this.#memo, size, print, () =>
       this.#rings.map((ring, number) => {
         const point = points[number]!;
         const { id } = (place ?? old)!;
@@ -275,8 +274,12 @@ export class Roster {
     );
   }
 
-  #shared(size: number, print: readonly [number, number], rings: () => readonly Ring[]): Roster {
-    const memo = this.#memo;
+  static #shared(
+    memo: RosterMemo | undefined,
+    size: number,
+    print: readonly [number, number],
+    rings: () => readonly Ring[],
+  ): Roster {
     if (memo === undefined) return new Roster(size, rings(), print, undefined);
     const fingerprint = `${size}/${print[0]}/${print[1]}`;
     const known = memo.get(fingerprint);

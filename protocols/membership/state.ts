@@ -60,7 +60,7 @@ export interface Probe {
   readonly seq: number;
   /** Asked alone and without an answer, so that it is being asked through relays too. */
   isUnanswered: boolean;
-  /** It was asked because a beat did not come. */
+  /** It was asked because a beat that was promised did not come. */
   readonly isLate: boolean;
   timer: number;
   relays_count: number;
@@ -95,8 +95,8 @@ export interface Member {
   meetBy_ms: number;
   /** The last sign of life. */
   heard_ms: number;
-  /** How long after it the next one is due, as it promised. */
-  promise_ms: number;
+  /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
+  promise_ms: number | null;
   /** The timer that looks whether it is late; targets have one. */
   late: number | null;
   probe: Probe | null;
@@ -163,6 +163,8 @@ export interface MembershipState {
   readonly connected: Map<NodeId, number>;
   /** Whom this node watches. */
   targets: Set<NodeId>;
+  /** Whom it would watch if others had no say, and those around them on the rings: `subjectsOf` itself. */
+  candidates: ReadonlySet<NodeId>;
   /** Who watches this node, in the order in which they are told that it lives; and whose turn is next. */
   audience: readonly NodeId[];
   beat: number;
@@ -215,6 +217,7 @@ export function createState(
     members: new Map(),
     connected: new Map(),
     targets: new Set(),
+    candidates: new Set(),
     audience: [],
     beat: 0,
     wanted: new Set(),
@@ -252,7 +255,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     status: 'alive',
     meetBy_ms: state.connected.has(id) ? 0 : turn.now + state.config.meet_ms,
     heard_ms: turn.now,
-    promise_ms: state.config.beat_interval_ms * state.config.watchers_count,
+    promise_ms: null,
     late: null,
     probe: null,
     suspicion: null,
@@ -296,6 +299,11 @@ export function worsenHealth(state: MembershipState): void {
 
 export function mendHealth(state: MembershipState): void {
   state.health = Math.max(0, state.health - state.config.beatMends);
+}
+
+/** How long after a sign of life the next one is due. */
+export function silence_ms({ config }: MembershipState, member: Member): number {
+  return member.promise_ms ?? config.beat_interval_ms * config.watchers_count;
 }
 
 /** By how much this node draws out its questions and suspicions. */

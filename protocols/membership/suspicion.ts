@@ -8,10 +8,10 @@ import {
   type Member,
   type MembershipState,
   patienceOf,
+  type Suspicion,
   send,
   startTimer,
   stopTimer,
-  type Suspicion,
   type Turn,
   worsenHealth,
 } from './state.ts';
@@ -21,8 +21,8 @@ import { agreement, giveVerdict, heldVerdict, refreshDoubt } from './votes.ts';
 const CLOSED_MIN = 2;
 
 /**
- * From `suspicion_ms` (longer in large clusters) down to `suspicionConfirmed_ms` as others confirm, and longer on a
- * network that loses much. Connections that closed all around need neither: they are no matter of loss.
+ * From `suspicion_ms` (longer in large clusters) down to `suspicionConfirmed_ms` as others confirm, that being
+ * longer on a network that loses much. Connections that closed all around are no matter of loss.
  */
 function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion): number {
   const { config } = state;
@@ -34,7 +34,7 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   const alone_ms = config.suspicion_ms * Math.max(1, Math.log10(state.roster.size));
   const enough = Math.max(1, Math.min(config.confirmations_count, watchers_count - 1));
   const confirmed = Math.log(Math.min(confirmedBy.size, enough) + 1) / Math.log(enough + 1);
-  return patienceOf(state) * (alone_ms - (alone_ms - config.suspicionConfirmed_ms) * confirmed);
+  return alone_ms - (alone_ms - patienceOf(state) * config.suspicionConfirmed_ms) * confirmed;
 }
 
 /**
@@ -77,7 +77,11 @@ export function suspect(
     reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, ask_ms),
     postponements_count: 0,
   };
-  started.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, timeout_ms(state, member, started));
+  started.deadline = startTimer(
+    turn,
+    { kind: 'deadline', id: member.id },
+    timeout_ms(state, member, started),
+  );
   member.suspicion = started;
   if (isDuty) tellWatchers(turn, member, isClosed);
   refreshDoubt(turn, member);
@@ -122,27 +126,6 @@ export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): voi
   if (member.suspicion?.deadline == null) return;
   member.suspicion.pushed_ms += stall_ms;
   armDeadline(turn, member);
-}
-
-/** The time is up: the verdict is due, unless this node is not well and nobody agrees. */
-export function onDeadline(turn: Turn, member: Member): void {
-  const { state } = turn;
-  const suspicion = member.suspicion;
-  if (suspicion === null) return;
-  const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
-  if (isAlone && isOnDuty(state, member.id)) {
-    const others_count = watchersOf(state, member.id).filter((id) => id !== state.self).length;
-    if (others_count > 0 || suspicion.postponements_count < state.config.postponements_max) {
-      suspicion.postponements_count += 1;
-      const timer = { kind: 'deadline', id: member.id } as const;
-      suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
-      return;
-    }
-  }
-  suspicion.deadline = null;
-  // It is silent: a fresh connection is worth more than this one.
-  if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
-  refreshDoubt(turn, member);
 }
 
 export function endSuspicion(turn: Turn, member: Member): void {

@@ -6,7 +6,7 @@
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isOnDuty, rankedFor, subjectsOf, watchersOf } from './duties.ts';
+import { concernsDuties, isOnDuty, rankedFor, subjectsOf, watchersOf } from './duties.ts';
 import {
   type Member,
   type MembershipState,
@@ -63,16 +63,15 @@ function refreshHearing(turn: Turn, id: NodeId, isMute: boolean): void {
   if (incarnation === undefined || state.hearable.has(id) !== isMute) return;
   const hearable = isMute ? state.hearable.without(id) : state.hearable.with(id, incarnation);
   state.hearable = hearable.size === state.roster.size ? state.roster : hearable;
-  state.dutiesDirty = true;
-  if (state.doubted.size > 0) unsettleSubjects(turn, id);
+  onWatcherChanged(turn, id);
 }
 
-/** The watchers of some changed: those of them that are doubted are judged again. */
-export function unsettleSubjects(turn: Turn, watcher: NodeId): void {
+/** A watcher came, went, or has or lost its say: duties follow, and whom it watches is judged again if in doubt. */
+export function onWatcherChanged(turn: Turn, watcher: NodeId): void {
   const { state } = turn;
-  for (const subject of subjectsOf(state, watcher)) {
-    if (state.doubted.has(subject)) state.unsettled.add(subject);
-  }
+  const subjects = subjectsOf(state, watcher);
+  if (concernsDuties(state, watcher, subjects)) state.dutiesDirty = true;
+  for (const subject of subjects) if (state.doubted.has(subject)) state.unsettled.add(subject);
 }
 
 function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
