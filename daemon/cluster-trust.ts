@@ -19,8 +19,10 @@ import type { Clock } from './clock.ts';
 import { attempt, type LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 
-/** A node that has ended or that nobody talks to asks this often how it stands. */
+/** A node whose grant ended, or that nobody talks to, asks this often how it stands. */
 const APPEAL_MS = 20_000;
+/** Nobody talks to it: for so long. One that was revoked learns of it so, for members leave it at once. */
+const ALONE_MS = 5_000;
 /** Doors that it asks each time. */
 const APPEAL_DOORS_MAX = 4;
 /** How often it says that its own end is near. */
@@ -232,7 +234,7 @@ export class ClusterTrust {
     const now = clock.now();
     if (peers().length > 0) this.#heard_ms = now;
     const { state } = this.standing();
-    const alone = now - this.#heard_ms >= APPEAL_MS;
+    const alone = now - this.#heard_ms >= ALONE_MS;
     if (state === 'revoked' || !(alone || state === 'expired') || now - this.#appealed_ms < APPEAL_MS) return;
     this.#appealed_ms = now;
     const others = [...members().values()].filter(({ id, doors }) => id !== self && doors.length > 0);
