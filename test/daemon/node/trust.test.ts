@@ -4,6 +4,7 @@ import t from 'tap';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
 import { silentLog } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { formatToken, parseToken } from '../../../protocols/trust/token.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
@@ -176,4 +177,42 @@ t.test('with a recovery key a stolen operator key is dismissed, and what it did 
   const next = signerFromSeed(new Uint8Array(randomBytes(32)));
   t.equal(await trust.appoint(next.id, recovery), true);
   await eventually('b is told the same', () => b.cluster!.ledger.machine.authority.operators().length === 3);
+});
+
+t.test('two hosts that used one token in two halves: one stays, and the other is told why not', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const { token } = await a!.backend.createToken({});
+  const digest = [...a!.cluster!.ledger.machine.ledger.ofKind('grant')].length;
+  await eventually(
+    'b knows the token',
+    () => [...b!.cluster!.ledger.machine.ledger.ofKind('grant')].length === digest,
+  );
+  cluster.cut([a!], [b!]);
+  const [c, d] = [await cluster.start('c'), await cluster.start('d')];
+  // The halves: a with c, b with d.
+  cluster.cut([c], [b!, d]);
+  cluster.cut([d], [a!]);
+  const parsed = parseToken(token);
+  const doors = ({ cluster: of }: ShoalNode) => of!.addresses.doors;
+  await c.backend.join({ token: formatToken({ ...parsed, doors: doors(a!) }) });
+  await d.backend.join({ token: formatToken({ ...parsed, doors: doors(b!) }) });
+  t.match([await standing(c), await standing(d)], [{ state: 'member' }, { state: 'member' }]);
+  cluster.heal([a!, c], [b!, d]);
+  const gone = await eventually(
+    'one of them is evicted',
+    async () => {
+      const states = await Promise.all([c, d].map(async (node) => (await standing(node))!.state));
+      return states.includes('evicted') && [c, d][states.indexOf('evicted')];
+    },
+    60_000,
+  );
+  t.match(await standing(gone), { reason: 'its join token was used by too many hosts' });
+  const stays = gone === c ? 'd' : 'c';
+  for (const node of [a!, b!])
+    await eventually(
+      `${node.name} sees the other`,
+      async () => (await alive(node)) === `a,b,${stays}`,
+      60_000,
+    );
 });
