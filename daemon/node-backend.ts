@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, type NodeId, publicKeyFromKeyId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
@@ -71,7 +71,7 @@ export interface BackendNode {
   readonly dns: DnsServer;
   readonly networkKind: Network['kind'];
   readonly cluster: Cluster | undefined;
-  init(name: string): Promise<Cluster>;
+  init(name: string, recovery?: string): Promise<Cluster>;
   join(token: string): Promise<Cluster>;
 }
 
@@ -107,6 +107,7 @@ export class NodeBackend implements Backend {
         .addresses()
         .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
       subnet: cluster?.subnet ?? null,
+      standing: cluster?.trust.standing() ?? null,
       pid: process.pid,
       started_ms: node.started_ms,
       members,
@@ -114,8 +115,10 @@ export class NodeBackend implements Backend {
     };
   }
 
-  async init({ name }: InitRequest): Promise<ClusterInfo> {
-    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
+  async init({ name, recovery }: InitRequest): Promise<ClusterInfo> {
+    // Whatever is no key must not become an operator that nobody is.
+    if (recovery !== undefined) publicKeyFromKeyId(recovery);
+    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery));
   }
 
   async join({ token }: JoinRequest): Promise<ClusterInfo> {
@@ -126,6 +129,7 @@ export class NodeBackend implements Backend {
     roles = [...DEFAULT_NODE_ROLES],
     ttl_ms = TOKEN_TTL_MS,
     uses = TOKEN_USES,
+    nodeTtl_ms,
   }: TokenRequest): Promise<Token> {
     const cluster = this.#cluster();
     const { clock, id } = this.#node;
@@ -143,7 +147,10 @@ export class NodeBackend implements Backend {
     const seed = new Uint8Array(randomBytes(32));
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = clock.now() + ttl_ms;
-    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses });
+    // Whom it lets in is let in for no longer than this node itself was.
+    const lives = [nodeTtl_ms, issuing.body?.life_ms].filter((life) => life !== undefined);
+    const life = lives.length === 0 ? {} : { life_ms: Math.min(...lives) };
+    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses, ...life });
     const grant = await this.#write(cluster, 'grant', recordKey.grant(subject, id), body);
     const others = [...cluster.view.members.values()].filter(
       ({ id: other, status }) => other !== id && status === 'alive',
@@ -152,7 +159,15 @@ export class NodeBackend implements Backend {
       0,
       8,
     );
-    const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
+    const token = formatToken({
+      cluster: cluster.id,
+      seed,
+      grant: grant.digest,
+      notAfter_ms,
+      roles,
+      doors,
+      ...life,
+    });
     return { token, expires_ms: notAfter_ms, uses };
   }
 

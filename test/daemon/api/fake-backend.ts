@@ -115,6 +115,7 @@ export function fakeBackend(): FakeBackend {
       doors: [],
       dns: ['127.0.0.1:5353'],
       subnet: null,
+      standing: { state: 'member', until_ms: null, reason: null },
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
