@@ -24,6 +24,7 @@ import { type Clock, pause } from './clock.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { History } from './history/history.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
@@ -81,6 +82,7 @@ export class Cluster implements AsyncDisposable {
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
   readonly network: Network;
+  readonly history: History;
   readonly #components: ClusterComponents;
   readonly #init: ClusterInit;
   readonly #dirty = new Set<string>();
@@ -161,6 +163,7 @@ export class Cluster implements AsyncDisposable {
       images: components.images,
       mayExec: (node) => this.ledger.machine.authority.mayDeploy(node),
     });
+    this.history = new History({ store, clock, nameOf: (key) => this.#view.members.get(key)?.name });
     this.#view = this.#derive(undefined, new Set());
   }
 
@@ -170,6 +173,15 @@ export class Cluster implements AsyncDisposable {
 
   get id(): string {
     return this.ledger.machine.cluster;
+  }
+
+  get genesis(): LedgerRecord {
+    return this.#init.genesis;
+  }
+
+  /** Members that this node is connected to. */
+  get peers(): readonly NodeId[] {
+    return this.#mesh?.peers() ?? [];
   }
 
   get name(): string {

@@ -23,7 +23,7 @@ import type {
   AllocationFilter,
   AllocationInfo,
   BuildRequest,
-  Cluster as ClusterInfo,
+  Cluster as ClusterId,
   ImageInfo,
   Imported,
   ImportRequest,
@@ -39,8 +39,10 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './api/schemas.ts';
+import type { ChangeInfo, ClusterInfo, HistoryQuery } from './api/trust-schemas.ts';
 import { type Clock, pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
+import { clusterInfo } from './cluster-info.ts';
 import { signerFromSeed } from './crypto.ts';
 import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
@@ -53,6 +55,9 @@ import {
   findMember,
   findWorkload,
   nodeInfo,
+  nodeName,
+  shortKey,
+  tagConflicts,
   workloadInfo,
 } from './view-answers.ts';
 
@@ -96,7 +101,7 @@ export class NodeBackend implements Backend {
       Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: this.#nameOf(id), bytes: count }));
     return {
       version: packageVersion(),
-      cluster: cluster === undefined ? null : this.#clusterInfo(cluster),
+      cluster: cluster === undefined ? null : this.#clusterId(cluster),
       node: node.id,
       nodeName: node.name,
       driver: node.runtime.driver,
@@ -114,11 +119,11 @@ export class NodeBackend implements Backend {
     };
   }
 
-  async init({ name }: InitRequest): Promise<ClusterInfo> {
+  async init({ name }: InitRequest): Promise<ClusterId> {
     return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
   }
 
-  async join({ token }: JoinRequest): Promise<ClusterInfo> {
+  async join({ token }: JoinRequest): Promise<ClusterId> {
     return this.#entered(await this.#node.join(token));
   }
 
@@ -154,6 +159,27 @@ export class NodeBackend implements Backend {
     );
     const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
     return { token, expires_ms: notAfter_ms, uses };
+  }
+
+  async clusterInfo(): Promise<ClusterInfo> {
+    const { genesis, ledger, view, peers } = this.#cluster();
+    const { machine } = ledger;
+    return clusterInfo({
+      genesis,
+      ledger: machine.ledger,
+      authority: machine.authority,
+      view,
+      peers: peers.length,
+      nameOf: (key) => nodeName(view, key),
+    });
+  }
+
+  async history(query: HistoryQuery): Promise<ChangeInfo[]> {
+    return this.#cluster().history.latest(query);
+  }
+
+  watchHistory(query: HistoryQuery, { signal }: { signal: AbortSignal }): AsyncIterable<ChangeInfo> {
+    return this.#cluster().history.follow(query, signal);
   }
 
   async nodes(): Promise<NodeInfo[]> {
@@ -272,7 +298,8 @@ export class NodeBackend implements Backend {
   }
 
   async images(): Promise<ImageInfo[]> {
-    const { view } = this.#cluster();
+    const { view, ledger } = this.#cluster();
+    const conflicts = tagConflicts(view, ledger.machine);
     const here = new Set(await this.#node.images.local());
     const names = new Map<Digest, string[]>();
     for (const [name, digest] of view.tags) names.set(digest, [...(names.get(digest) ?? []), name]);
@@ -285,6 +312,9 @@ export class NodeBackend implements Backend {
         layers: body.layers.map(({ digest: layer, size, infohash }) => ({ digest: layer, size, infohash })),
         author: body.author,
         here: here.has(digest),
+        conflicts: conflicts
+          .filter((conflict) => conflict.digest === digest)
+          .map(({ name, winner, siblings }) => ({ name, winner, siblings })),
       }))
       .sort((a, b) => compare(a.names[0] ?? a.digest, b.names[0] ?? b.digest));
   }
@@ -305,17 +335,18 @@ export class NodeBackend implements Backend {
     return record;
   }
 
-  async #entered(cluster: Cluster): Promise<ClusterInfo> {
+  async #entered(cluster: Cluster): Promise<ClusterId> {
     await nextTurn();
-    return this.#clusterInfo(cluster);
+    return this.#clusterId(cluster);
   }
 
-  #clusterInfo(cluster: Cluster): ClusterInfo {
+  #clusterId(cluster: Cluster): ClusterId {
     return { id: cluster.id, name: cluster.name, node: this.#node.id, nodeName: this.#node.name };
   }
 
   #nameOf(id: NodeId): string {
-    return this.#node.cluster?.view.members.get(id)?.name ?? id.slice(-8);
+    const { cluster } = this.#node;
+    return cluster === undefined ? shortKey(id) : nodeName(cluster.view, id);
   }
 
   /** The view may not show the write yet: the answer is made from the record itself. */

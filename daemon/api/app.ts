@@ -12,7 +12,9 @@ import { BODY_BYTES_MAX, PARAM_LENGTH_MAX, REQUEST_MS_MAX } from './limits.ts';
 import { PROBLEM_TYPE, toProblem } from './problem.ts';
 import { allocationsRoutes } from './routes/allocations.ts';
 import { clusterRoutes } from './routes/cluster.ts';
+import { clusterInfoRoutes } from './routes/cluster-info.ts';
 import { execRoutes } from './routes/exec.ts';
+import { historyRoutes } from './routes/history.ts';
 import { imagesRoutes } from './routes/images.ts';
 import { logsRoutes } from './routes/logs.ts';
 import { nodeStateRoutes } from './routes/node-state.ts';
@@ -92,6 +94,8 @@ export async function createApiApp({ backend, log, limits }: ApiInit): Promise<A
   });
   nodeStateRoutes(app, backend);
   clusterRoutes(app, backend);
+  clusterInfoRoutes(app, backend);
+  historyRoutes(app, backend, streams);
   nodesRoutes(app, backend);
   workloadsRoutes(app, backend);
   allocationsRoutes(app, backend);

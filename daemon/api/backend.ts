@@ -25,6 +25,7 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
+import type { ChangeInfo, ClusterInfo, HistoryQuery } from './trust-schemas.ts';
 
 /** Which workload. */
 export interface WorkloadRef {
@@ -66,6 +67,12 @@ export interface Backend {
   join(request: JoinRequest): Promise<Cluster>;
   /** @throws E_NOT_ALLOWED */
   createToken(request: TokenRequest): Promise<Token>;
+
+  clusterInfo(): Promise<ClusterInfo>;
+  /** The latest changes that this node has seen and still keeps, the oldest of them first. */
+  history(query: HistoryQuery): Promise<ChangeInfo[]>;
+  /** The same, then each change as it comes, until `signal` aborts. Throws at once, not in the iteration. */
+  watchHistory(query: HistoryQuery, options: { signal: AbortSignal }): AsyncIterable<ChangeInfo>;
 
   nodes(): Promise<NodeInfo[]>;
   /** @param node id, end of an id, or name. @throws E_NOT_FOUND, E_NOT_ALLOWED */

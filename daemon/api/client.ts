@@ -29,6 +29,7 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
+import type { ChangeInfo, ClusterInfo, HistoryQuery } from './trust-schemas.ts';
 
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */
@@ -60,6 +61,15 @@ export class ApiClient {
   }
   createToken(body: TokenRequest, options?: CallOptions): Promise<Token> {
     return this.#json('POST', '/v1/tokens', body, options);
+  }
+  clusterInfo(options?: CallOptions): Promise<ClusterInfo> {
+    return this.#json('GET', '/v1/cluster', undefined, options);
+  }
+  history(query: HistoryQuery = {}, options?: CallOptions): Promise<ChangeInfo[]> {
+    return this.#json('GET', `/v1/cluster/history${queryText(query)}`, undefined, options);
+  }
+  watchHistory(query: HistoryQuery = {}, options?: CallOptions): AsyncIterable<ChangeInfo> {
+    return this.#lines<ChangeInfo>('GET', `/v1/cluster/history/watch${queryText(query)}`, undefined, options);
   }
   nodes(options?: CallOptions): Promise<NodeInfo[]> {
     return this.#json('GET', '/v1/nodes', undefined, options);

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { EXIT, ShoalError } from '../../protocols/base/errors.ts';
 import { removeCommand, scaleCommand, stopCommand } from './commands/change.ts';
+import { clusterCommand } from './commands/cluster.ts';
 import { daemonCommand } from './commands/daemon.ts';
 import { execCommand } from './commands/exec.ts';
 import { imageCommand } from './commands/image.ts';
@@ -32,6 +33,7 @@ const COMMANDS = [
   removeCommand,
   imageCommand,
   nodeCommand,
+  clusterCommand,
   statusCommand,
   versionCommand,
 ] as const;

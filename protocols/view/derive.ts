@@ -93,7 +93,9 @@ function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
       siblings: others.map((other) => ({
         author: other.author,
         generation: other.generation,
-        spec: bodyOf('workload', other)?.spec ?? null,
+        revision: other.digest,
+        written_ms: other.hlc.ms,
+        body: bodyOf('workload', other) ?? null,
       })),
     });
   }

@@ -11,13 +11,12 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from '../../../daemon/api/schemas.ts';
+import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
+import { AT_MS, CHANGES, CLUSTER_INFO, NODE_1, NODE_2 } from './fake-trust.ts';
 
-export const NODE_1 = '12D3KooWNodeOneNodeOneNodeOneNodeOneNodeOneNodeOne1111';
-export const NODE_2 = '12D3KooWNodeTwoNodeTwoNodeTwoNodeTwoNodeTwoNodeTwo2222';
 export const LAYER = `sha256:${'a'.repeat(64)}`;
-const AT_MS = 1_700_000_000_000;
 
 /** Every method may be replaced by a test. */
 export type FakeBackend = { -readonly [K in keyof Backend]: Backend[K] } & {
@@ -99,6 +98,7 @@ export function fakeBackend(): FakeBackend {
     layers: [{ digest: LAYER, size: 3 << 20, infohash: 'c'.repeat(40) }],
     author: NODE_1,
     here: true,
+    conflicts: [],
   };
   return {
     calls,
@@ -138,6 +138,19 @@ export function fakeBackend(): FakeBackend {
         uses: request.uses ?? 1,
       };
     },
+    clusterInfo: async () => CLUSTER_INFO,
+    history: async (query) => {
+      called('history', query);
+      return CHANGES;
+    },
+    async *watchHistory(query, { signal }): AsyncGenerator<ChangeInfo> {
+      called('watchHistory', query);
+      yield* CHANGES;
+      while (!signal.aborted) {
+        yield { ...CHANGES[0]!, summary: 'and more' };
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
     nodes: async () => [node(NODE_1, 'one', true), node(NODE_2, 'two', false)],
     setIntent: async (name, { intent }) => {
       called('setIntent', name, intent);
@@ -158,7 +171,8 @@ export function fakeBackend(): FakeBackend {
         spec,
         author: NODE_1,
         written_ms: AT_MS,
-        siblings: 0,
+        authorName: 'one',
+        siblings: [],
         desired: 0,
         running: 0,
         healthy: 0,
