@@ -7,16 +7,18 @@ import type { Authority } from '../protocols/trust/authority.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import type { ClusterInfo } from './api/trust-schemas.ts';
+import { revocationInfos } from './trust/grant-answers.ts';
+import type { KeyNames } from './trust/key-names.ts';
 import { compare } from './view-answers.ts';
 
-export interface ClusterInfoSource {
+interface ClusterInfoSource {
   readonly genesis: LedgerRecord;
   readonly ledger: Ledger;
   readonly authority: Authority;
   readonly view: ClusterView;
   /** Members that this node is connected to. */
   readonly peers: number;
-  readonly nameOf: (key: KeyId) => string;
+  readonly nameOf: KeyNames;
 }
 
 export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
@@ -31,7 +33,9 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     name,
     created_ms: genesis.hlc.ms,
     range,
-    ...trustInfo(source),
+    operators: operatorInfos(source),
+    threshold: source.authority.threshold,
+    revocations: revocationInfos({ authority: source.authority, names: nameOf }),
     members,
     roles: memberRoles(source),
     flagged: flaggedKeys(ledger, nameOf),
@@ -72,7 +76,7 @@ function recordKinds(ledger: Ledger): ClusterInfo['ledger']['kinds'] {
 }
 
 /** Evidence has the key `<accuser>/<accused>`. */
-function flaggedKeys(ledger: Ledger, nameOf: (key: KeyId) => string): ClusterInfo['flagged'] {
+function flaggedKeys(ledger: Ledger, nameOf: KeyNames): ClusterInfo['flagged'] {
   const accusers = new Map<KeyId, KeyId[]>();
   for (const [key] of ledger.ofKind('evidence')) {
     const [accuser = '', accused = ''] = key.split('/');
@@ -85,14 +89,6 @@ function flaggedKeys(ledger: Ledger, nameOf: (key: KeyId) => string): ClusterInf
   }));
 }
 
-function trustInfo({
-  genesis,
-  nameOf,
-}: ClusterInfoSource): Pick<ClusterInfo, 'operators' | 'threshold' | 'revoked'> {
-  const { operators } = bodyOf('genesis', genesis)!;
-  return {
-    operators: operators.map((key) => ({ key, name: nameOf(key), revoked: false })),
-    threshold: 1,
-    revoked: [],
-  };
+function operatorInfos({ authority, nameOf }: ClusterInfoSource): ClusterInfo['operators'] {
+  return authority.operators().map(({ key, inForce }) => ({ key, name: nameOf(key), revoked: !inForce }));
 }

@@ -31,6 +31,7 @@ import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
+import { knownNames } from './trust/key-names.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
@@ -163,7 +164,11 @@ export class Cluster implements AsyncDisposable {
       images: components.images,
       mayExec: (node) => this.ledger.machine.authority.mayDeploy(node),
     });
-    this.history = new History({ store, clock, nameOf: (key) => this.#view.members.get(key)?.name });
+    this.history = new History({
+      store,
+      clock,
+      names: () => knownNames(this.#view, machine, clock.now()),
+    });
     this.#view = this.#derive(undefined, new Set());
   }
 
@@ -177,6 +182,11 @@ export class Cluster implements AsyncDisposable {
 
   get genesis(): LedgerRecord {
     return this.#init.genesis;
+  }
+
+  /** Keys that this node writes with, its own first. */
+  get signers(): readonly KeyId[] {
+    return [this.self];
   }
 
   /** Members that this node is connected to. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, type KeyId, type NodeId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
@@ -39,7 +39,18 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './api/schemas.ts';
-import type { ChangeInfo, ClusterInfo, HistoryQuery } from './api/trust-schemas.ts';
+import type {
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  RemoveNodeQuery,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './api/trust-schemas.ts';
 import { type Clock, pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterInfo } from './cluster-info.ts';
@@ -47,6 +58,7 @@ import { signerFromSeed } from './crypto.ts';
 import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import {
   allocationInfo,
@@ -158,20 +170,15 @@ export class NodeBackend implements Backend {
       8,
     );
     const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
-    return { token, expires_ms: notAfter_ms, uses };
+    return { token, id: grant.digest, expires_ms: notAfter_ms, uses };
   }
 
   async clusterInfo(): Promise<ClusterInfo> {
-    const { genesis, ledger, view, peers } = this.#cluster();
-    const { machine } = ledger;
-    return clusterInfo({
-      genesis,
-      ledger: machine.ledger,
-      authority: machine.authority,
-      view,
-      peers: peers.length,
-      nameOf: (key) => nodeName(view, key),
-    });
+    const cluster = this.#cluster();
+    const { genesis, ledger, view, peers } = cluster;
+    const { ledger: records, authority } = ledger.machine;
+    const nameOf = this.#trust(cluster).names;
+    return clusterInfo({ genesis, ledger: records, authority, view, peers: peers.length, nameOf });
   }
 
   async history(query: HistoryQuery): Promise<ChangeInfo[]> {
@@ -180,6 +187,26 @@ export class NodeBackend implements Backend {
 
   watchHistory(query: HistoryQuery, { signal }: { signal: AbortSignal }): AsyncIterable<ChangeInfo> {
     return this.#cluster().history.follow(query, signal);
+  }
+
+  async grants(query: ListQuery): Promise<GrantInfo[]> {
+    return this.#trust(this.#cluster()).grants(query);
+  }
+
+  async tokens(query: ListQuery): Promise<TokenInfo[]> {
+    return this.#trust(this.#cluster()).tokens(query);
+  }
+
+  async revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo> {
+    return await this.#trust(this.#cluster()).revokeToken(token, request);
+  }
+
+  async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
+    return await this.#trust(this.#cluster()).revokeNode(node, request);
+  }
+
+  async removeNode(node: string, query: RemoveNodeQuery): Promise<RevocationInfo> {
+    return await this.#trust(this.#cluster()).removeNode(node, query);
   }
 
   async nodes(): Promise<NodeInfo[]> {
@@ -325,14 +352,30 @@ export class NodeBackend implements Backend {
     return cluster;
   }
 
+  #trust(cluster: Cluster): TrustDesk {
+    return new TrustDesk(cluster, this.#node.clock.now(), (author, kind, key, body) =>
+      this.#writeAs(cluster, author, kind, key, body),
+    );
+  }
+
   /**
    * Resolves when the record is durable and the view shows it, which is derived one turn after the write: what is
    * asked of this node next builds on it.
    */
-  async #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
-    const record = await cluster.ledger.write(this.#node.id, kind, key, body);
+  async #writeAs(
+    cluster: Cluster,
+    author: KeyId,
+    kind: string,
+    key: string,
+    body: unknown,
+  ): Promise<LedgerRecord> {
+    const record = await cluster.ledger.write(author, kind, key, body);
     await nextTurn();
     return record;
+  }
+
+  #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
+    return this.#writeAs(cluster, this.#node.id, kind, key, body);
   }
 
   async #entered(cluster: Cluster): Promise<ClusterId> {

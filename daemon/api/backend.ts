@@ -25,7 +25,18 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
-import type { ChangeInfo, ClusterInfo, HistoryQuery } from './trust-schemas.ts';
+import type {
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  RemoveNodeQuery,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './trust-schemas.ts';
 
 /** Which workload. */
 export interface WorkloadRef {
@@ -68,6 +79,14 @@ export interface Backend {
   /** @throws E_NOT_ALLOWED */
   createToken(request: TokenRequest): Promise<Token>;
 
+  tokens(query: ListQuery): Promise<TokenInfo[]>;
+  /**
+   * Nobody joins with it any more. @param token its id, or the first eight or more characters of it.
+   * @throws E_NOT_FOUND, E_NOT_ALLOWED, E_TOO_LARGE (more hosts joined than can be named as staying)
+   */
+  revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo>;
+  grants(query: ListQuery): Promise<GrantInfo[]>;
+
   clusterInfo(): Promise<ClusterInfo>;
   /** The latest changes that this node has seen and still keeps, the oldest of them first. */
   history(query: HistoryQuery): Promise<ChangeInfo[]>;
@@ -77,6 +96,11 @@ export interface Backend {
   nodes(): Promise<NodeInfo[]>;
   /** @param node id, end of an id, or name. @throws E_NOT_FOUND, E_NOT_ALLOWED */
   setIntent(node: string, request: IntentRequest): Promise<NodeInfo>;
+
+  /** Its key is refused from now on. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT (this node itself) */
+  revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo>;
+  /** It is gone for good. @throws as revokeNode, and E_STILL_ALIVE unless forced */
+  removeNode(node: string, query: RemoveNodeQuery): Promise<RevocationInfo>;
 
   /**
    * Submits a new workload, or a new generation of an existing one.

@@ -29,7 +29,18 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
-import type { ChangeInfo, ClusterInfo, HistoryQuery } from './trust-schemas.ts';
+import type {
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  RemoveNodeQuery,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './trust-schemas.ts';
 
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */
@@ -62,6 +73,15 @@ export class ApiClient {
   createToken(body: TokenRequest, options?: CallOptions): Promise<Token> {
     return this.#json('POST', '/v1/tokens', body, options);
   }
+  tokens(query: ListQuery = {}, options?: CallOptions): Promise<TokenInfo[]> {
+    return this.#json('GET', `/v1/tokens${queryText(query)}`, undefined, options);
+  }
+  revokeToken(token: string, body: RevokeTokenRequest = {}, options?: CallOptions): Promise<TokenInfo> {
+    return this.#json('POST', `/v1/tokens/${encodeURIComponent(token)}/revoke`, body, options);
+  }
+  grants(query: ListQuery = {}, options?: CallOptions): Promise<GrantInfo[]> {
+    return this.#json('GET', `/v1/grants${queryText(query)}`, undefined, options);
+  }
   clusterInfo(options?: CallOptions): Promise<ClusterInfo> {
     return this.#json('GET', '/v1/cluster', undefined, options);
   }
@@ -76,6 +96,13 @@ export class ApiClient {
   }
   setIntent(node: string, intent: Intent, options?: CallOptions): Promise<NodeInfo> {
     return this.#json('PUT', `/v1/nodes/${encodeURIComponent(node)}/intent`, { intent }, options);
+  }
+  revokeNode(node: string, body: RevokeNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/revoke`, body, options);
+  }
+  removeNode(node: string, query: RemoveNodeQuery = {}, options?: CallOptions): Promise<RevocationInfo> {
+    const path = `/v1/nodes/${encodeURIComponent(node)}${queryText(query)}`;
+    return this.#json('DELETE', path, undefined, options);
   }
   run(spec: unknown, options?: CallOptions): Promise<WorkloadInfo> {
     return this.#json('POST', '/v1/workloads', spec, options);

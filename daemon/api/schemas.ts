@@ -93,6 +93,8 @@ export type TokenRequest = Static<typeof TokenRequestSchema>;
 export const TokenSchema = Type.Object({
   /** A secret: whoever has it may join. */
   token: Text(8192),
+  /** No secret: what it is listed and revoked by. */
+  id: Text(64),
   expires_ms: Count,
   uses: Count,
 });

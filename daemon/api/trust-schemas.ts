@@ -4,6 +4,7 @@
  */
 import Type, { type Static } from 'typebox';
 import { ROLES } from '../../protocols/base/records.ts';
+import { GRANT_STATES } from '../../protocols/trust/authority.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OrNull, Text } from './schema-parts.ts';
 
@@ -13,6 +14,27 @@ export const HISTORY_LIMIT = 50;
 
 /** A key, and who that is: the name of a node, or what else the key is for. */
 const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
+
+/** A key that is to do nothing any more, and by whose word. */
+export const RevocationSchema = Type.Object({
+  /** Digest of the record. */
+  id: Text(64),
+  ...KeyNameSchema.properties,
+  by: KeyNameSchema,
+  reason: Text(256),
+  written_ms: Count,
+  /** The last record of the key that counts. */
+  epoch: Count,
+  last: Count,
+  /** Also all that the key let in, but what hangs on the grants in `keeps`. */
+  descendants: Type.Boolean(),
+  keeps: Type.Array(Text(64)),
+  /** Operators that say so, of how many that it takes. */
+  votes: Count,
+  needed: Count,
+  effective: Type.Boolean(),
+});
+export type RevocationInfo = Static<typeof RevocationSchema>;
 
 export const ClusterInfoSchema = Type.Object({
   id: Text(64),
@@ -26,8 +48,7 @@ export const ClusterInfoSchema = Type.Object({
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
   /** Members by what they may do. */
   roles: Type.Array(Type.Object({ role: OneOf(ROLES), members: Count })),
-  /** Keys that are refused, and who refused them. */
-  revoked: Type.Array(Type.Object({ ...KeyNameSchema.properties, by: KeyNameSchema, reason: Text(256) })),
+  revocations: Type.Array(RevocationSchema),
   /** Keys that signed two records with one number: copied, or lying. With those who proved it. */
   flagged: Type.Array(Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) })),
   ledger: Type.Object({
@@ -83,3 +104,91 @@ export const HistoryQuerySchema = Type.Object(
   closed,
 );
 export type HistoryQuery = Static<typeof HistoryQuerySchema>;
+
+const GrantStateSchema = OneOf([...GRANT_STATES]);
+
+export const GrantSchema = Type.Object({
+  /** Digest of the record. */
+  id: Text(64),
+  subject: Text(64),
+  subjectName: Text(96),
+  issuer: Text(64),
+  issuerName: Text(96),
+  roles: Type.Array(OneOf(ROLES)),
+  /** Roles that the subject may hand on. */
+  admits: Type.Array(OneOf(ROLES)),
+  /** Grant of the issuer; null: it is an operator. */
+  parent: OrNull(Text(64)),
+  /** Grant that this one prolongs. */
+  renews: OrNull(Text(64)),
+  granted_ms: Count,
+  expires_ms: OrNull(Count),
+  uses: OrNull(Count),
+  used: Count,
+  state: GrantStateSchema,
+});
+export type GrantInfo = Static<typeof GrantSchema>;
+
+/** A join token as the cluster knows it. The secret itself is known to nobody but those whom it was given to. */
+export const TokenInfoSchema = Type.Object({
+  id: Text(64),
+  key: Text(64),
+  issuer: Text(64),
+  issuerName: Text(96),
+  /** What hosts that join with it may do. */
+  roles: Type.Array(OneOf(ROLES)),
+  granted_ms: Count,
+  expires_ms: OrNull(Count),
+  uses: OrNull(Count),
+  used: Count,
+  state: GrantStateSchema,
+  /** Hosts that joined with it. */
+  joined: Type.Array(
+    Type.Object({ grant: Text(64), node: Text(64), nodeName: Text(96), state: GrantStateSchema }),
+  ),
+});
+export type TokenInfo = Static<typeof TokenInfoSchema>;
+
+export const ListQuerySchema = Type.Object(
+  {
+    /** Also what is not in force any more; default false. */
+    all: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type ListQuery = Static<typeof ListQuerySchema>;
+
+const Reason = Type.Optional(Text(256));
+
+export const RevokeTokenRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Also the hosts that joined with it; default false: they stay. */
+    hosts: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type RevokeTokenRequest = Static<typeof RevokeTokenRequestSchema>;
+
+export const RevokeNodeRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Nothing that it wrote later counts; default: all that is known of it counts. */
+    since_ms: Type.Optional(Count),
+    /** Also hosts that it let in, and tokens that it made; default false. */
+    descendants: Type.Optional(Type.Boolean()),
+    /** Nodes that stay although it let them in; for `descendants` or `since_ms`. */
+    keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+  },
+  closed,
+);
+export type RevokeNodeRequest = Static<typeof RevokeNodeRequestSchema>;
+
+export const RemoveNodeQuerySchema = Type.Object(
+  {
+    /** Also a node that is not failed. */
+    force: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type RemoveNodeQuery = Static<typeof RemoveNodeQuerySchema>;

@@ -5,6 +5,7 @@ import { removeCommand, scaleCommand, stopCommand } from './commands/change.ts';
 import { clusterCommand } from './commands/cluster.ts';
 import { daemonCommand } from './commands/daemon.ts';
 import { execCommand } from './commands/exec.ts';
+import { grantCommand } from './commands/grant.ts';
 import { imageCommand } from './commands/image.ts';
 import { initCommand } from './commands/init.ts';
 import { joinCommand } from './commands/join.ts';
@@ -33,6 +34,7 @@ const COMMANDS = [
   removeCommand,
   imageCommand,
   nodeCommand,
+  grantCommand,
   clusterCommand,
   statusCommand,
   versionCommand,

@@ -15,8 +15,8 @@ const FOLLOW_MS = 200;
 export interface HistoryInit {
   readonly store: Pick<StateStore, 'history' | 'historyEnd'>;
   readonly clock: Clock;
-  /** Who a key is now; undefined for one that nobody knows any more. */
-  readonly nameOf: (key: KeyId) => string | undefined;
+  /** Who is who now; undefined for a key that nobody knows any more. */
+  readonly names: () => (key: KeyId) => string | undefined;
 }
 
 export class History {
@@ -30,8 +30,9 @@ export class History {
   latest({ limit = HISTORY_LIMIT, ...filter }: HistoryQuery): ChangeInfo[] {
     const found: ChangeInfo[] = [];
     if (limit === 0) return found;
+    const names = this.#init.names();
     for (const { entry } of this.#init.store.history({ latestFirst: true, since_ms: filter.since_ms ?? 0 })) {
-      const change = this.#told(entry);
+      const change = told(entry, names);
       if (fits(change, filter)) found.push(change);
       if (found.length === limit) break;
     }
@@ -45,30 +46,30 @@ export class History {
     yield* this.latest(query);
     while (!signal.aborted) {
       // Taken out of the store before it is handed on: whoever reads slowly must not hold a query open.
+      const names = this.#init.names();
       const fresh = [...store.history({ latestFirst: false, after })];
       for (const { number, entry } of fresh) {
         after = number;
-        const change = this.#told(entry);
+        const change = told(entry, names);
         if (fits(change, query)) yield change;
       }
       await pause(clock, FOLLOW_MS, signal);
     }
   }
+}
 
-  #told(entry: HistoryEntry): ChangeInfo {
-    const { nameOf } = this.#init;
-    const { author, authorName, subject, subjectName, stamp, applied_ms, digest, ...rest } = entry;
-    return {
-      ...rest,
-      at_ms: stamp.ms,
-      seen_ms: applied_ms,
-      author,
-      authorName: nameOf(author) ?? authorName ?? shortKey(author),
-      subject,
-      subjectName: subject === null ? null : (nameOf(subject) ?? subjectName ?? shortKey(subject)),
-      revision: digest,
-    };
-  }
+function told(entry: HistoryEntry, names: ReturnType<HistoryInit['names']>): ChangeInfo {
+  const { author, authorName, subject, subjectName, stamp, applied_ms, digest, ...rest } = entry;
+  return {
+    ...rest,
+    at_ms: stamp.ms,
+    seen_ms: applied_ms,
+    author,
+    authorName: names(author) ?? authorName ?? shortKey(author),
+    subject,
+    subjectName: subject === null ? null : (names(subject) ?? subjectName ?? shortKey(subject)),
+    revision: digest,
+  };
 }
 
 function fits(change: ChangeInfo, { since_ms = 0, kind, key, by }: HistoryQuery): boolean {

@@ -35,7 +35,11 @@ function show(terminal: Terminal, info: ClusterInfo): void {
     ['versions', info.versions.map(({ version, members }) => `${members} on ${version}`).join(', ') || '-'],
     ['range', info.range],
     ['ledger', `${info.ledger.records} records, ${sizeText(info.ledger.bytes)}, hash ${info.ledger.hash}`],
-    ...info.revoked.map(({ name, by, reason }) => ['refused', `${name}, by ${by.name}: ${reason || '-'}`]),
+    ...info.revocations.map(({ name, by, reason, written_ms, effective, votes, needed }) => {
+      const said = `${name}, by ${by.name}, ${timeText(written_ms)}: ${reason || '-'}`;
+      const open = needed > 1 ? ` (${votes} of ${needed} votes)` : ' (without effect)';
+      return ['refused', effective ? said : `${said}${open}`];
+    }),
     ...info.flagged.map(({ name, by }) => [
       'flagged',
       `${name}: its key was copied, or it lies (seen by ${by.map((one) => one.name).join(', ')})`,

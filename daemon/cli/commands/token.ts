@@ -4,6 +4,9 @@ import type { TokenRequest } from '../../api/schemas.ts';
 import { parseCount, parseDuration } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { shortDigest } from '../text.ts';
+import { tokenListCommand } from './token-list.ts';
+import { tokenRevokeCommand } from './token-revoke.ts';
 
 interface Options {
   readonly role?: string[];
@@ -37,6 +40,10 @@ export function tokenCommand(terminal: Terminal): Command {
       printLine(terminal, token.token);
       const times = token.uses === 1 ? 'once' : `${token.uses} times`;
       note(terminal, `Good ${times}, until ${new Date(token.expires_ms).toISOString()}. Keep it secret.`);
+      note(terminal, `To take it back: shoal token revoke ${shortDigest(token.id)}`);
     });
-  return plainCommand('token', 'Make join tokens', ['shoal token create']).addCommand(create);
+  return plainCommand('token', 'Make, list and revoke join tokens', ['shoal token create', 'shoal token ls'])
+    .addCommand(create)
+    .addCommand(tokenListCommand(terminal))
+    .addCommand(tokenRevokeCommand(terminal));
 }

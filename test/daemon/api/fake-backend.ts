@@ -14,7 +14,7 @@ import type {
 import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
-import { AT_MS, CHANGES, CLUSTER_INFO, NODE_1, NODE_2 } from './fake-trust.ts';
+import { AT_MS, CHANGES, CLUSTER_INFO, GRANT, NODE_1, NODE_2, REVOCATION, TOKEN } from './fake-trust.ts';
 
 export const LAYER = `sha256:${'a'.repeat(64)}`;
 
@@ -134,9 +134,33 @@ export function fakeBackend(): FakeBackend {
       called('createToken', request);
       return {
         token: 'shoal1-token',
+        id: TOKEN.id,
         expires_ms: AT_MS + (request.ttl_ms ?? 900_000),
         uses: request.uses ?? 1,
       };
+    },
+    tokens: async (query) => {
+      called('tokens', query);
+      return [TOKEN];
+    },
+    revokeToken: async (token, request) => {
+      called('revokeToken', token, request);
+      if (!TOKEN.id.startsWith(token)) throw new ShoalError('E_NOT_FOUND', `there is no token ${token}`);
+      return { ...TOKEN, state: 'revoked' };
+    },
+    grants: async (query) => {
+      called('grants', query);
+      return [GRANT];
+    },
+    revokeNode: async (name, request) => {
+      called('revokeNode', name, request);
+      return REVOCATION;
+    },
+    removeNode: async (name, query) => {
+      called('removeNode', name, query);
+      if (query.force !== true)
+        throw new ShoalError('E_STILL_ALIVE', `the node ${name} is alive; nothing was changed`);
+      return { ...REVOCATION, needed: 2, effective: false };
     },
     clusterInfo: async () => CLUSTER_INFO,
     history: async (query) => {

@@ -17,7 +17,14 @@ import {
   VersionSchema,
   WorkloadInfoSchema,
 } from '../../../daemon/api/schemas.ts';
-import { ChangeSchema, ClusterInfoSchema, HISTORY_LIMIT_MAX } from '../../../daemon/api/trust-schemas.ts';
+import {
+  ChangeSchema,
+  ClusterInfoSchema,
+  GrantSchema,
+  HISTORY_LIMIT_MAX,
+  RevocationSchema,
+  TokenInfoSchema,
+} from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { apiFixture } from './api-fixture.ts';
 import { NODE_2 } from './fake-trust.ts';
@@ -63,6 +70,13 @@ t.test('every resource answers what its schema says', async (t) => {
   matches(ClusterSchema, await client.init({ name: 'shop' }), 'init');
   matches(ClusterSchema, await client.join({ token: 'shoal1-x' }), 'join');
   matches(TokenSchema, await client.createToken({ uses: 2, ttl_ms: 60_000 }), 'token');
+  matches(Type.Array(TokenInfoSchema), await client.tokens(), 'tokens');
+  matches(TokenInfoSchema, await client.revokeToken('4f5c0e91', { hosts: true }), 'token revoked');
+  matches(Type.Array(GrantSchema), await client.grants({ all: true }), 'grants');
+  matches(RevocationSchema, await client.revokeNode('two', { reason: 'x', keep: ['one'] }), 'node revoked');
+  matches(RevocationSchema, await client.removeNode('two', { force: true }), 'node removed');
+  await t.rejects(client.removeNode('two'), { code: 'E_STILL_ALIVE' });
+  await t.rejects(client.revokeToken('no hex'), { code: 'E_BAD_INPUT' });
   matches(ClusterInfoSchema, await client.clusterInfo(), 'cluster');
   matches(Type.Array(ChangeSchema), await client.history(), 'history');
   matches(Type.Array(NodeSchema), await client.nodes(), 'nodes');
@@ -203,15 +217,19 @@ t.test('OpenAPI describes every route', async (t) => {
     '/v1/cluster',
     '/v1/cluster/history',
     '/v1/cluster/history/watch',
+    '/v1/grants',
     '/v1/images',
     '/v1/images/build',
     '/v1/images/import',
     '/v1/init',
     '/v1/join',
     '/v1/nodes',
+    '/v1/nodes/{node}',
     '/v1/nodes/{node}/intent',
+    '/v1/nodes/{node}/revoke',
     '/v1/status',
     '/v1/tokens',
+    '/v1/tokens/{token}/revoke',
     '/v1/version',
     '/v1/workloads',
     '/v1/workloads/{namespace}/{name}',

@@ -5,7 +5,7 @@ import t from 'tap';
 import type { WatchEvent } from '../../../daemon/api/schemas.ts';
 import { ERRORS, ShoalError } from '../../../protocols/base/errors.ts';
 import { apiFixture, temporaryDirectory } from '../api/api-fixture.ts';
-import { AT_MS, NODE_2 } from '../api/fake-trust.ts';
+import { AT_MS, NODE_2, TOKEN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -29,7 +29,12 @@ t.test('every command has help with an example', async (t) => {
     ['image', 'import'],
     ['image', 'build'],
     ['image', 'ls'],
+    ['token', 'ls'],
+    ['token', 'revoke'],
     ['node', 'ls'],
+    ['node', 'revoke'],
+    ['node', 'rm'],
+    ['grant', 'ls'],
     ['cluster', 'info'],
     ['cluster', 'history'],
     ['status'],
@@ -350,12 +355,70 @@ t.test('concurrent versions are told on stderr: who won, who lost, what differs,
   );
 });
 
+t.test('tokens are listed and revoked by their ids', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  t.match(
+    (await runCli(socket, ['token', 'ls'])).stdout,
+    /^ID .*\n4f5c0e91a2b3 +valid +1\/2 +2023-11-14T22:28:20Z +one +member,worker +two\n$/,
+  );
+  t.equal((await runCli(socket, ['token', 'ls', '-a', '-q'])).stdout, `${TOKEN.id}\n`);
+  t.same(backend.calls.at(-1)?.args, [{ all: true }]);
+  t.match(json((await runCli(socket, ['token', 'ls', '--json'])).stdout), [{ id: TOKEN.id }]);
+  const revoked = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--reason', 'lost']);
+  t.equal(revoked.stdout, `${TOKEN.id}\n`);
+  t.equal(revoked.stderr, 'Joined with it, and stay: two.\n');
+  t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost' }]);
+  const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
+  t.equal(hosts.stderr, 'Refused from now on: two.\n');
+  t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
+});
+
+t.test('a node is revoked with what it let in, or removed once it is gone', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const args = [
+    '--reason',
+    'stolen',
+    '--since',
+    '2023-11-14T00:00Z',
+    '--descendants',
+    '--keep',
+    'a',
+    '--keep',
+    'b',
+  ];
+  const revoked = await runCli(socket, ['node', 'revoke', 'two', ...args]);
+  t.equal(revoked.stdout, 'gone\n');
+  t.match(revoked.stderr, /^old is refused from now on\. /);
+  t.same(backend.calls.at(-1)?.args, [
+    'two',
+    { reason: 'stolen', since_ms: Date.parse('2023-11-14T00:00Z'), descendants: true, keep: ['a', 'b'] },
+  ]);
+  t.match(json((await runCli(socket, ['node', 'revoke', 'two', '--json'])).stdout), { reason: /stolen/ });
+  const alive = await runCli(socket, ['node', 'rm', 'two']);
+  t.equal(alive.code, 7);
+  t.match(alive.stderr, /E_STILL_ALIVE: the node two is alive; nothing was changed\. Stop its daemon first/);
+  const forced = await runCli(socket, ['node', 'rm', 'two', '--force']);
+  t.equal(forced.code, 0);
+  t.equal(forced.stderr, 'This was vote 1 of 2: the others have to say so too.\n');
+});
+
+t.test('grant ls tells who may do what, and by whose word', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  t.match(
+    (await runCli(socket, ['grant', 'ls'])).stdout,
+    /^ID .*\n888888888888 +two +member,worker +token 4f5c0e91a2b3 +valid +never +2023-11-14T22:13:20Z\n$/,
+  );
+  t.equal((await runCli(socket, ['grant', 'ls', '--all', '-q'])).stdout, `${'8'.repeat(64)}\n`);
+  t.same(backend.calls.at(-1)?.args, [{ all: true }]);
+  t.match(json((await runCli(socket, ['grant', 'ls', '--json'])).stdout), [{ subjectName: 'two' }]);
+});
+
 t.test('cluster info shows the cluster, and what it refuses, on lines of their own', async (t) => {
   const { socket } = await apiFixture(t);
   const { stdout } = await runCli(socket, ['cluster', 'info']);
   t.match(stdout, /^cluster {4}shop \(f{64}\)$/m);
   t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
-  t.match(stdout, /^refused {4}old, by operator Op9999: stolen\?\[2J$/m);
+  t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
   t.match(stdout, /^flagged {4}two: its key was copied, or it lies \(seen by one\)$/m);
   t.match(stdout, /^member +3 +1 +0 +2\.0 KiB$/m);
   t.equal((await runCli(socket, ['cluster', 'info', '-q'])).stdout, `${'f'.repeat(64)}\n`);

@@ -40,7 +40,7 @@ function entry(changes: Partial<HistoryEntry> = {}): HistoryEntry {
 async function stage(t: Test, names: Readonly<Record<string, string>> = {}) {
   const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
   t.teardown(() => store.close());
-  const history = new History({ store, clock: systemClock, nameOf: (key) => names[key] });
+  const history = new History({ store, clock: systemClock, names: () => (key) => names[key] });
   const add = (...entries: HistoryEntry[]) =>
     store.write({ put: [], remove: [], streams: [], history: entries });
   return { store, history, add };
