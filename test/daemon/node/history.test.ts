@@ -112,7 +112,14 @@ t.test('nodes that hold the same tell the same of their cluster', async (t) => {
     return both[0].ledger.hash === both[1].ledger.hash && both;
   });
   t.same(one, other);
-  t.match(one, { name: 'shoal', threshold: 1, members: { alive: 2 }, peers: 1, flagged: [], revocations: [] });
+  t.match(one, {
+    name: 'shoal',
+    threshold: 1,
+    members: { alive: 2 },
+    peers: 1,
+    flagged: [],
+    revocations: [],
+  });
   t.match(one.operators, [{ revoked: false }]);
   t.ok(one.ledger.kinds.some(({ kind, records }) => kind === 'member' && records === 2));
 });
