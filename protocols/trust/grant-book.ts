@@ -44,11 +44,11 @@ export class GrantBook {
   removeGrant(grant: Grant): void {
     const { record, body } = grant;
     this.#grants.delete(record.digest);
-    takeOut(this.#bySubject, body.subject, grant);
+    takeOut(this.#bySubject, body.subject, record.digest);
     if (body.parent !== null)
-      takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
-    if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, grant);
-    if (isAppointment(body)) takeOut(this.#appointments, body.subject, grant);
+      takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
+    if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
+    if (isAppointment(body)) takeOut(this.#appointments, body.subject, record.digest);
   }
 
   /** @returns false when it was there. */
@@ -57,6 +57,10 @@ export class GrantBook {
     if (known.some(({ record }) => record.digest === revocation.record.digest)) return false;
     insert(this.#revocations, revocation.body.subject, revocation);
     return true;
+  }
+
+  removeRevocation({ record, body }: Revocation): void {
+    takeOut(this.#revocations, body.subject, record.digest);
   }
 
   grant(digest: string): Grant | undefined {
@@ -79,6 +83,13 @@ export class GrantBook {
 
   renewalsOf(original: string): readonly Grant[] {
     return this.#renewalsOf.get(original) ?? [];
+  }
+
+  /** When the last of a grant and its renewals ends, milliseconds; null: never. */
+  lastEnd({ record, body }: Grant): number | null {
+    if (body.notAfter_ms === null) return null;
+    const ends = this.renewalsOf(record.digest).map((renewal) => renewal.body.notAfter_ms ?? 0);
+    return Math.max(body.notAfter_ms, ...ends);
   }
 
   appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
@@ -124,8 +135,12 @@ function insert<K, V extends Grant | Revocation>(map: LayeredMap<K, readonly V[]
   );
 }
 
-function takeOut<K>(map: LayeredMap<K, readonly Grant[]>, key: K, grant: Grant): void {
-  const list = (map.get(key) ?? []).filter(({ record }) => record.digest !== grant.record.digest);
+function takeOut<K, V extends Grant | Revocation>(
+  map: LayeredMap<K, readonly V[]>,
+  key: K,
+  digest: string,
+): void {
+  const list = (map.get(key) ?? []).filter(({ record }) => record.digest !== digest);
   if (list.length > 0) map.set(key, list);
   else map.delete(key);
 }
