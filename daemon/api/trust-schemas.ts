@@ -4,7 +4,7 @@
  */
 import Type, { type Static } from 'typebox';
 import { ROLES } from '../../protocols/base/records.ts';
-import { GRANT_STATES } from '../../protocols/trust/authority.ts';
+import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OrNull, Text } from './schema-parts.ts';
 

@@ -1,6 +1,7 @@
 /** Grants, join tokens and revocations in the terms of the API. Pure: reads what the authority tells. */
 import { ShoalError } from '../../protocols/base/errors.ts';
-import type { Authority, GrantInfo as Grant } from '../../protocols/trust/authority.ts';
+import type { Authority } from '../../protocols/trust/authority.ts';
+import type { GrantInfo as Grant } from '../../protocols/trust/listing.ts';
 import type { GrantInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';

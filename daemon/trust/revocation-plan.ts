@@ -8,8 +8,8 @@ import { KEEPS_MAX, type RevokeBody, recordKey } from '../../protocols/base/reco
 import type { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { revokeBody } from '../../protocols/trust/acts.ts';
-import type { GrantInfo } from '../../protocols/trust/authority.ts';
 import { type Cut, isAfter } from '../../protocols/trust/cut.ts';
+import type { GrantInfo } from '../../protocols/trust/listing.ts';
 import type { KeyNames } from './key-names.ts';
 
 export interface RevocationRequest {
