@@ -7,7 +7,7 @@ import type { Authority } from '../protocols/trust/authority.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import type { ClusterInfo } from './api/trust-schemas.ts';
-import { revocationInfos } from './trust/grant-answers.ts';
+import { operatorInfos, revocationInfos } from './trust/grant-answers.ts';
 import type { KeyNames } from './trust/key-names.ts';
 import { compare } from './view-answers.ts';
 
@@ -22,7 +22,8 @@ interface ClusterInfoSource {
 }
 
 export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
-  const { genesis, ledger, view, peers, nameOf } = source;
+  const { genesis, ledger, authority, view, peers, nameOf } = source;
+  const trust = { authority, names: nameOf };
   const { name, range } = bodyOf('genesis', genesis)!;
   const members = { alive: 0, suspect: 0, failed: 0 };
   for (const { status } of view.members.values()) members[status] += 1;
@@ -33,9 +34,9 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     name,
     created_ms: genesis.hlc.ms,
     range,
-    operators: operatorInfos(source),
-    threshold: source.authority.threshold,
-    revocations: revocationInfos({ authority: source.authority, names: nameOf }),
+    operators: operatorInfos(trust),
+    threshold: authority.threshold,
+    revocations: revocationInfos(trust),
     members,
     roles: memberRoles(source),
     flagged: flaggedKeys(ledger, nameOf),
@@ -87,8 +88,4 @@ function flaggedKeys(ledger: Ledger, nameOf: KeyNames): ClusterInfo['flagged'] {
     name: nameOf(key),
     by: by.sort(compare).map((accuser) => ({ key: accuser, name: nameOf(accuser) })),
   }));
-}
-
-function operatorInfos({ authority, nameOf }: ClusterInfoSource): ClusterInfo['operators'] {
-  return authority.operators().map(({ key, inForce }) => ({ key, name: nameOf(key), revoked: !inForce }));
 }

@@ -14,13 +14,14 @@ import { type Resources, type SlotName, slotName, workloadName } from '../protoc
 import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import type { Door, DoorInit, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
+import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { deriveView } from '../protocols/view/derive.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { isTerminalPhase } from '../scheduler/slots.ts';
-import { admit, encodeWelcome } from './admission.ts';
+import { admit, encodeWelcome, openKnock } from './admission.ts';
 import { type Clock, pause } from './clock.ts';
+import { ClusterTrust } from './cluster-trust.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
@@ -52,12 +53,15 @@ export interface ClusterComponents {
   readonly images: Images;
   readonly createMesh: (init: MeshInit) => Promise<Mesh>;
   readonly createDoor: (init: DoorInit) => Promise<Door>;
+  readonly knock: Knock;
   readonly createNetwork: (range: string) => Network;
 }
 
 export interface ClusterInit {
   readonly seed: Uint8Array;
   readonly signer: Signer;
+  /** An operator's key that is kept on this host; undefined: none. */
+  readonly operator: Signer | undefined;
   readonly genesis: LedgerRecord;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -82,6 +86,7 @@ export class Cluster implements AsyncDisposable {
   readonly membership: MembershipDriver;
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
+  readonly trust: ClusterTrust;
   readonly network: Network;
   readonly history: History;
   readonly #components: ClusterComponents;
@@ -142,6 +147,19 @@ export class Cluster implements AsyncDisposable {
       refute: (incarnation) => this.#tellMember(incarnation),
       onStatus: () => this.#touch('verdict'),
     });
+    this.trust = new ClusterTrust({
+      self: this.self,
+      genesis: init.genesis,
+      ledger: this.ledger,
+      crypto,
+      clock,
+      log,
+      operator: init.operator,
+      members: () => this.#view.members,
+      peers: () => this.#mesh?.peers() ?? [],
+      knock: (addresses, body) =>
+        components.knock({ seed: init.seed, addresses, signal: this.#stopping.signal }, body),
+    });
     this.network = components.createNetwork(bodyOf('genesis', init.genesis)!.range);
     this.instances = new InstanceManager({
       runtime: components.runtime,
@@ -162,7 +180,7 @@ export class Cluster implements AsyncDisposable {
       instances: this.instances,
       runtime: components.runtime,
       images: components.images,
-      mayExec: (node) => this.ledger.machine.authority.mayDeploy(node),
+      mayExec: (node) => this.ledger.machine.authority.mayDeploy(node, clock.now()),
     });
     this.history = new History({
       store,
@@ -182,11 +200,6 @@ export class Cluster implements AsyncDisposable {
 
   get genesis(): LedgerRecord {
     return this.#init.genesis;
-  }
-
-  /** Keys that this node writes with, its own first. */
-  get signers(): readonly KeyId[] {
-    return [this.self];
   }
 
   /** Members that this node is connected to. */
@@ -213,14 +226,13 @@ export class Cluster implements AsyncDisposable {
   async start(): Promise<void> {
     const { log, createMesh, createDoor, images, clock } = this.#components;
     const { seed, listen, doorListen, mdns } = this.#init;
-    const authority = this.ledger.machine.authority;
     this.#mesh = await createMesh({
       seed,
       cluster: this.id,
       listen,
       mdns,
       log,
-      isMember: (peer) => authority.isMember(peer),
+      isMember: (peer) => this.#isMember(peer),
     });
     this.#door = await createDoor({
       seed,
@@ -241,7 +253,10 @@ export class Cluster implements AsyncDisposable {
     await this.#startNetwork(before?.subnet ?? null);
     // Before others take this node for alive again, its allocations must say what is left of them.
     await this.#adopt();
-    await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
+    this.trust.notice();
+    // A revoked node comes up, so that its users are told why it does nothing.
+    if (this.trust.standing().state !== 'revoked')
+      await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const write of early) write();
@@ -387,36 +402,32 @@ export class Cluster implements AsyncDisposable {
 
   #onDiscovered(peer: NodeId, addresses: readonly string[]): void {
     const mesh = this.#mesh!;
-    if (!this.ledger.machine.authority.isMember(peer) || mesh.peers().includes(peer)) return;
+    if (!this.#isMember(peer) || mesh.peers().includes(peer)) return;
     this.#contacts.set(peer, addresses);
     mesh.connect(peer, addresses).catch(() => {});
   }
 
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
     const { crypto, clock, log } = this.#components;
-    const { machine } = this.ledger;
-    const grant = admit({
-      from,
-      body,
-      cluster: this.id,
-      authority: machine.authority,
-      crypto,
-      now: clock.now(),
-    });
+    const { authority } = this.ledger.machine;
+    const record = openKnock(body, crypto);
+    if (record === undefined) return await this.trust.answerAppeal(from);
+    const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {
       const refused = await this.ledger.introduce([grant.bytes]);
       if (refused !== undefined)
         throw new ShoalError('E_TOKEN_REFUSED', `the grant was not taken: ${refused}`);
       log('info', 'let a host in', { node: from });
     }
-    const grants = [...machine.ledger.ofKind('grant')].flatMap(([, siblings]) =>
-      siblings.filter(({ body }) => body !== null),
-    );
     const members = [...this.#view.members.values()]
       .filter(({ status, id }) => status === 'alive' && id !== from)
       .map(({ id, addresses }) => ({ id, addresses }));
     // This member first: it knows the newcomer already.
     members.sort((a, b) => Number(b.id === this.self) - Number(a.id === this.self));
+    const grants = this.trust.records(
+      from,
+      members.map(({ id }) => id),
+    );
     return encodeWelcome({ genesis: this.#init.genesis, grants, members });
   }
 
@@ -426,13 +437,24 @@ export class Cluster implements AsyncDisposable {
       const verdict = bodyOf('verdict', record);
       if (verdict !== undefined) this.membership.verdict(record.author, verdict);
     }
-    if (records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) this.#disconnectStrangers();
+    if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
+    this.#disconnectStrangers();
+    this.trust.notice();
+  }
+
+  #isMember(key: KeyId): boolean {
+    return this.ledger.machine.authority.isMember(key, this.#components.clock.now());
   }
 
   #disconnectStrangers(): void {
-    const { authority } = this.ledger.machine;
     for (const peer of this.#mesh?.peers() ?? [])
-      if (!authority.isMember(peer)) void this.#mesh!.disconnect(peer);
+      if (!this.#isMember(peer)) void this.#mesh!.disconnect(peer);
+  }
+
+  /** Grants end by the clock: nobody tells of it. */
+  #expireMembers(): void {
+    this.#disconnectStrangers();
+    if ([...this.#view.members.keys()].some((id) => !this.#isMember(id))) this.#touch('grant');
   }
 
   /** Verdicts that were on disk: membership begins where it left off. */
@@ -470,7 +492,13 @@ export class Cluster implements AsyncDisposable {
   #derive(before: ClusterView | undefined, dirty: ReadonlySet<string>): ClusterView {
     const { ledger, authority } = this.ledger.machine;
     return deriveView(
-      { ledger, authority, self: this.self, status: (id) => this.membership.status(id) },
+      {
+        ledger,
+        authority,
+        self: this.self,
+        status: (id) => this.membership.status(id),
+        now: this.#components.clock.now(),
+      },
       before,
       dirty,
     );
@@ -509,11 +537,13 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Ended allocations of workloads that are gone: their records and logs go as well. */
+  /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */
   #housekeep(): void {
     const { clock, log } = this.#components;
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
+      this.#expireMembers();
+      void attempt(log, 'looking after grants', () => this.trust.tick());
       for (const allocation of this.#view.allocations) {
         const gone = !this.#view.workloads.has(workloadName(allocation.namespace, allocation.workload));
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;

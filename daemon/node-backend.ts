@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type KeyId, type NodeId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, type NodeId, publicKeyFromKeyId, shortId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
@@ -40,14 +40,17 @@ import type {
   WorkloadInfo,
 } from './api/schemas.ts';
 import type {
+  AppointRequest,
   ChangeInfo,
   ClusterInfo,
   GrantInfo,
   HistoryQuery,
   ListQuery,
-  RemoveNodeQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
   RevocationInfo,
   RevokeNodeRequest,
+  RevokeOperatorRequest,
   RevokeTokenRequest,
   TokenInfo,
 } from './api/trust-schemas.ts';
@@ -68,7 +71,6 @@ import {
   findWorkload,
   nodeInfo,
   nodeName,
-  shortKey,
   tagConflicts,
   workloadInfo,
 } from './view-answers.ts';
@@ -88,7 +90,7 @@ export interface BackendNode {
   readonly dns: DnsServer;
   readonly networkKind: Network['kind'];
   readonly cluster: Cluster | undefined;
-  init(name: string): Promise<Cluster>;
+  init(name: string, recovery?: string): Promise<Cluster>;
   join(token: string): Promise<Cluster>;
 }
 
@@ -124,6 +126,7 @@ export class NodeBackend implements Backend {
         .addresses()
         .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
       subnet: cluster?.subnet ?? null,
+      standing: cluster?.trust.standing() ?? null,
       pid: process.pid,
       started_ms: node.started_ms,
       members,
@@ -131,8 +134,10 @@ export class NodeBackend implements Backend {
     };
   }
 
-  async init({ name }: InitRequest): Promise<ClusterId> {
-    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
+  async init({ name, recovery }: InitRequest): Promise<ClusterId> {
+    // Whatever is no key must not become an operator that nobody is.
+    if (recovery !== undefined) publicKeyFromKeyId(recovery);
+    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery));
   }
 
   async join({ token }: JoinRequest): Promise<ClusterId> {
@@ -143,6 +148,7 @@ export class NodeBackend implements Backend {
     roles = [...DEFAULT_NODE_ROLES],
     ttl_ms = TOKEN_TTL_MS,
     uses = TOKEN_USES,
+    nodeTtl_ms,
   }: TokenRequest): Promise<Token> {
     const cluster = this.#cluster();
     const { clock, id } = this.#node;
@@ -160,7 +166,10 @@ export class NodeBackend implements Backend {
     const seed = new Uint8Array(randomBytes(32));
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = clock.now() + ttl_ms;
-    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses });
+    // Whom it lets in is let in for no longer than this node itself was.
+    const lives = [nodeTtl_ms, issuing.body?.life_ms].filter((life) => life !== undefined);
+    const life = lives.length === 0 ? {} : { life_ms: Math.min(...lives) };
+    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses, ...life });
     const grant = await this.#write(cluster, 'grant', recordKey.grant(subject, id), body);
     const others = [...cluster.view.members.values()].filter(
       ({ id: other, status }) => other !== id && status === 'alive',
@@ -169,7 +178,15 @@ export class NodeBackend implements Backend {
       0,
       8,
     );
-    const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
+    const token = formatToken({
+      cluster: cluster.id,
+      seed,
+      grant: grant.digest,
+      notAfter_ms,
+      roles,
+      doors,
+      ...life,
+    });
     return { token, id: grant.digest, expires_ms: notAfter_ms, uses };
   }
 
@@ -177,7 +194,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const { genesis, ledger, view, peers } = cluster;
     const { ledger: records, authority } = ledger.machine;
-    const nameOf = this.#trust(cluster).names;
+    const nameOf = this.#trust().names;
     return clusterInfo({ genesis, ledger: records, authority, view, peers: peers.length, nameOf });
   }
 
@@ -190,23 +207,35 @@ export class NodeBackend implements Backend {
   }
 
   async grants(query: ListQuery): Promise<GrantInfo[]> {
-    return this.#trust(this.#cluster()).grants(query);
+    return this.#trust().grants(query);
   }
 
   async tokens(query: ListQuery): Promise<TokenInfo[]> {
-    return this.#trust(this.#cluster()).tokens(query);
+    return this.#trust().tokens(query);
   }
 
   async revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo> {
-    return await this.#trust(this.#cluster()).revokeToken(token, request);
+    return await this.#seen(this.#trust().revokeToken(token, request));
   }
 
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
-    return await this.#trust(this.#cluster()).revokeNode(node, request);
+    return await this.#seen(this.#trust().revokeNode(node, request));
   }
 
-  async removeNode(node: string, query: RemoveNodeQuery): Promise<RevocationInfo> {
-    return await this.#trust(this.#cluster()).removeNode(node, query);
+  async removeNode(node: string, request: RemoveNodeRequest): Promise<RevocationInfo> {
+    return await this.#seen(this.#trust().removeNode(node, request));
+  }
+
+  async operators(): Promise<OperatorInfo[]> {
+    return this.#trust().operators();
+  }
+
+  async appoint(request: AppointRequest): Promise<OperatorInfo[]> {
+    return await this.#seen(this.#trust().appoint(request));
+  }
+
+  async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
+    return await this.#seen(this.#trust().revokeOperator(operator, request));
   }
 
   async nodes(): Promise<NodeInfo[]> {
@@ -352,30 +381,23 @@ export class NodeBackend implements Backend {
     return cluster;
   }
 
-  #trust(cluster: Cluster): TrustDesk {
-    return new TrustDesk(cluster, this.#node.clock.now(), (author, kind, key, body) =>
-      this.#writeAs(cluster, author, kind, key, body),
-    );
+  #trust(): TrustDesk {
+    return new TrustDesk(this.#cluster(), this.#node.clock.now());
+  }
+
+  /** As of `#write`: what is asked next builds on it. */
+  async #seen<T>(change: Promise<T>): Promise<T> {
+    const done = await change;
+    await nextTurn();
+    return done;
   }
 
   /**
    * Resolves when the record is durable and the view shows it, which is derived one turn after the write: what is
    * asked of this node next builds on it.
    */
-  async #writeAs(
-    cluster: Cluster,
-    author: KeyId,
-    kind: string,
-    key: string,
-    body: unknown,
-  ): Promise<LedgerRecord> {
-    const record = await cluster.ledger.write(author, kind, key, body);
-    await nextTurn();
-    return record;
-  }
-
   #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
-    return this.#writeAs(cluster, this.#node.id, kind, key, body);
+    return this.#seen(cluster.ledger.write(this.#node.id, kind, key, body));
   }
 
   async #entered(cluster: Cluster): Promise<ClusterId> {
@@ -389,7 +411,7 @@ export class NodeBackend implements Backend {
 
   #nameOf(id: NodeId): string {
     const { cluster } = this.#node;
-    return cluster === undefined ? shortKey(id) : nodeName(cluster.view, id);
+    return cluster === undefined ? shortId(id) : nodeName(cluster.view, id);
   }
 
   /** The view may not show the write yet: the answer is made from the record itself. */

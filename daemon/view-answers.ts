@@ -1,6 +1,6 @@
 /** Answers about a view in the terms of the API, and the names that users give. Pure: reads a snapshot, changes nothing. */
 import { ShoalError } from '../protocols/base/errors.ts';
-import type { Digest, KeyId, NodeId } from '../protocols/base/ids.ts';
+import { type Digest, type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { AllocationBody } from '../protocols/base/records.ts';
 import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
 import type { LedgerMachine } from '../protocols/ledger/machine.ts';
@@ -69,11 +69,7 @@ export function allocationInfo(view: ClusterView, body: AllocationBody): Allocat
 
 /** A key that is no member, or is one no more, is told by the end of its id. */
 export function nodeName(view: ClusterView, id: KeyId): string {
-  return view.members.get(id)?.name ?? shortKey(id);
-}
-
-export function shortKey(key: KeyId): string {
-  return key.slice(-ID_END_LENGTH_MIN);
+  return view.members.get(id)?.name ?? shortId(id);
 }
 
 /** Is `text` how a person would name this key: by id, by the end of it, or by name? */

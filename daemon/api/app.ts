@@ -20,6 +20,7 @@ import { imagesRoutes } from './routes/images.ts';
 import { logsRoutes } from './routes/logs.ts';
 import { nodeStateRoutes } from './routes/node-state.ts';
 import { nodesRoutes } from './routes/nodes.ts';
+import { operatorsRoutes } from './routes/operators.ts';
 import { tokensRoutes } from './routes/tokens.ts';
 import { watchRoutes } from './routes/watch.ts';
 import { workloadsRoutes } from './routes/workloads.ts';
@@ -100,6 +101,7 @@ export async function createApiApp({ backend, log, limits }: ApiInit): Promise<A
   historyRoutes(app, backend, streams);
   tokensRoutes(app, backend);
   grantsRoutes(app, backend);
+  operatorsRoutes(app, backend);
   nodesRoutes(app, backend);
   workloadsRoutes(app, backend);
   allocationsRoutes(app, backend);

@@ -26,14 +26,17 @@ import type {
   WorkloadInfo,
 } from './schemas.ts';
 import type {
+  AppointRequest,
   ChangeInfo,
   ClusterInfo,
   GrantInfo,
   HistoryQuery,
   ListQuery,
-  RemoveNodeQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
   RevocationInfo,
   RevokeNodeRequest,
+  RevokeOperatorRequest,
   RevokeTokenRequest,
   TokenInfo,
 } from './trust-schemas.ts';
@@ -86,6 +89,12 @@ export interface Backend {
    */
   revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo>;
   grants(query: ListQuery): Promise<GrantInfo[]>;
+  /** All that ever were, the most senior first. */
+  operators(): Promise<OperatorInfo[]>;
+  /** One vote for a new operator. @throws E_BAD_KEY_ID, E_NOT_ALLOWED */
+  appoint(request: AppointRequest): Promise<OperatorInfo[]>;
+  /** One vote against an operator. @param operator id, or end of an id. @throws E_NOT_FOUND, E_NOT_ALLOWED */
+  revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo>;
 
   clusterInfo(): Promise<ClusterInfo>;
   /** The latest changes that this node has seen and still keeps, the oldest of them first. */
@@ -100,7 +109,7 @@ export interface Backend {
   /** Its key is refused from now on. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT (this node itself) */
   revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo>;
   /** It is gone for good. @throws as revokeNode, and E_STILL_ALIVE unless forced */
-  removeNode(node: string, query: RemoveNodeQuery): Promise<RevocationInfo>;
+  removeNode(node: string, request: RemoveNodeRequest): Promise<RevocationInfo>;
 
   /**
    * Submits a new workload, or a new generation of an existing one.

@@ -30,14 +30,17 @@ import type {
   WorkloadInfo,
 } from './schemas.ts';
 import type {
+  AppointRequest,
   ChangeInfo,
   ClusterInfo,
   GrantInfo,
   HistoryQuery,
   ListQuery,
-  RemoveNodeQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
   RevocationInfo,
   RevokeNodeRequest,
+  RevokeOperatorRequest,
   RevokeTokenRequest,
   TokenInfo,
 } from './trust-schemas.ts';
@@ -100,9 +103,21 @@ export class ApiClient {
   revokeNode(node: string, body: RevokeNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
     return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/revoke`, body, options);
   }
-  removeNode(node: string, query: RemoveNodeQuery = {}, options?: CallOptions): Promise<RevocationInfo> {
-    const path = `/v1/nodes/${encodeURIComponent(node)}${queryText(query)}`;
-    return this.#json('DELETE', path, undefined, options);
+  removeNode(node: string, body: RemoveNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/remove`, body, options);
+  }
+  operators(options?: CallOptions): Promise<OperatorInfo[]> {
+    return this.#json('GET', '/v1/operators', undefined, options);
+  }
+  appoint(body: AppointRequest, options?: CallOptions): Promise<OperatorInfo[]> {
+    return this.#json('POST', '/v1/operators', body, options);
+  }
+  revokeOperator(
+    operator: string,
+    body: RevokeOperatorRequest = {},
+    options?: CallOptions,
+  ): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/operators/${encodeURIComponent(operator)}/revoke`, body, options);
   }
   run(spec: unknown, options?: CallOptions): Promise<WorkloadInfo> {
     return this.#json('POST', '/v1/workloads', spec, options);

@@ -63,6 +63,17 @@ export const StatusSchema = Type.Object({
   /** `address:port` of each DNS listener. */
   dns: Type.Array(Text(64)),
   subnet: OrNull(Text(18)),
+  /** What this node's own key may still do; null before a cluster. */
+  standing: OrNull(
+    Type.Object({
+      /** `expired`: its work goes on, members refuse it until it is renewed. `revoked`: for good. */
+      state: OneOf(['member', 'expired', 'revoked']),
+      /** When its grant ends or ended; null: never. */
+      until_ms: OrNull(Count),
+      /** Why it was revoked, in the words of who did it. */
+      reason: OrNull(Text(256)),
+    }),
+  ),
   pid: Count,
   started_ms: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
@@ -71,7 +82,14 @@ export const StatusSchema = Type.Object({
 });
 export type Status = Static<typeof StatusSchema>;
 
-export const InitRequestSchema = Type.Object({ name: Type.Optional(Label) }, closed);
+export const InitRequestSchema = Type.Object(
+  {
+    name: Type.Optional(Label),
+    /** Id of an operator's key that is kept elsewhere, senior to the one kept on this node. */
+    recovery: Type.Optional(Given(64)),
+  },
+  closed,
+);
 export type InitRequest = Static<typeof InitRequestSchema>;
 
 export const JoinRequestSchema = Type.Object({ token: Given(8192) }, closed);
@@ -85,6 +103,8 @@ export const TokenRequestSchema = Type.Object(
     ttl_ms: Type.Optional(Type.Integer({ minimum: 1000, maximum: 30 * 86_400_000 })),
     /** How many hosts may join with it; default 1. */
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    /** How long a host that joins is a member unless it is renewed; default: until it is revoked. */
+    nodeTtl_ms: Type.Optional(Type.Integer({ minimum: 10_000, maximum: 3650 * 86_400_000 })),
   },
   closed,
 );

@@ -15,6 +15,9 @@ export const HISTORY_LIMIT = 50;
 /** A key, and who that is: the name of a node, or what else the key is for. */
 const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
 
+export const OperatorSchema = Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() });
+export type OperatorInfo = Static<typeof OperatorSchema>;
+
 /** A key that is to do nothing any more, and by whose word. */
 export const RevocationSchema = Type.Object({
   /** Digest of the record. */
@@ -43,7 +46,7 @@ export const ClusterInfoSchema = Type.Object({
   /** Of container subnets. */
   range: Text(43),
   /** Keys that may do everything, the most senior first; so many of them must agree about one of themselves. */
-  operators: Type.Array(Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() })),
+  operators: Type.Array(OperatorSchema),
   threshold: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
   /** Members by what they may do. */
@@ -159,12 +162,15 @@ export const ListQuerySchema = Type.Object(
 export type ListQuery = Static<typeof ListQuerySchema>;
 
 const Reason = Type.Optional(Text(256));
+/** Seed of an operator's key in hex, a secret, for this act alone; absent: the key on the node, or the node's own. */
+const OperatorKey = Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$' }));
 
 export const RevokeTokenRequestSchema = Type.Object(
   {
     reason: Reason,
     /** Also the hosts that joined with it; default false: they stay. */
     hosts: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
   },
   closed,
 );
@@ -179,16 +185,41 @@ export const RevokeNodeRequestSchema = Type.Object(
     descendants: Type.Optional(Type.Boolean()),
     /** Nodes that stay although it let them in; for `descendants` or `since_ms`. */
     keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+    operatorKey: OperatorKey,
   },
   closed,
 );
 export type RevokeNodeRequest = Static<typeof RevokeNodeRequestSchema>;
 
-export const RemoveNodeQuerySchema = Type.Object(
+export const RemoveNodeRequestSchema = Type.Object(
   {
     /** Also a node that is not failed. */
     force: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
   },
   closed,
 );
-export type RemoveNodeQuery = Static<typeof RemoveNodeQuerySchema>;
+export type RemoveNodeRequest = Static<typeof RemoveNodeRequestSchema>;
+
+export const AppointRequestSchema = Type.Object(
+  {
+    /** Id of the new operator's key. */
+    key: Given(64),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type AppointRequest = Static<typeof AppointRequestSchema>;
+
+export const RevokeOperatorRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Nothing that it signed later counts; default: all that is known of it counts. */
+    since_ms: Type.Optional(Count),
+    /** Also what hangs on the grants that it gave; default false. */
+    descendants: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type RevokeOperatorRequest = Static<typeof RevokeOperatorRequestSchema>;

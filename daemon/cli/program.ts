@@ -11,6 +11,7 @@ import { initCommand } from './commands/init.ts';
 import { joinCommand } from './commands/join.ts';
 import { logsCommand } from './commands/logs.ts';
 import { nodeCommand } from './commands/node.ts';
+import { operatorCommand } from './commands/operator.ts';
 import { psCommand } from './commands/ps.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
@@ -35,6 +36,7 @@ const COMMANDS = [
   imageCommand,
   nodeCommand,
   grantCommand,
+  operatorCommand,
   clusterCommand,
   statusCommand,
   versionCommand,

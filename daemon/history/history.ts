@@ -2,11 +2,11 @@
  * Questions about what this node has seen change: the latest changes that fit a filter, and each new one as it comes.
  * Keys are told by the names that they have now; those of nodes that are gone by the names that they had.
  */
-import type { KeyId } from '../../protocols/base/ids.ts';
+import { type KeyId, shortId } from '../../protocols/base/ids.ts';
 import { type ChangeInfo, HISTORY_LIMIT, type HistoryQuery } from '../api/trust-schemas.ts';
 import { type Clock, pause } from '../clock.ts';
 import type { StateStore } from '../store/state-store.ts';
-import { isCalled, shortKey } from '../view-answers.ts';
+import { isCalled } from '../view-answers.ts';
 import type { HistoryEntry } from './history-entry.ts';
 
 /** How often a follower looks for more. */
@@ -65,9 +65,9 @@ function told(entry: HistoryEntry, names: ReturnType<HistoryInit['names']>): Cha
     at_ms: stamp.ms,
     seen_ms: applied_ms,
     author,
-    authorName: names(author) ?? authorName ?? shortKey(author),
+    authorName: names(author) ?? authorName ?? shortId(author),
     subject,
-    subjectName: subject === null ? null : (names(subject) ?? subjectName ?? shortKey(subject)),
+    subjectName: subject === null ? null : (names(subject) ?? subjectName ?? shortId(subject)),
     revision: digest,
   };
 }

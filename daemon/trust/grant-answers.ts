@@ -2,7 +2,7 @@
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import type { GrantInfo as Grant } from '../../protocols/trust/listing.ts';
-import type { GrantInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
+import type { GrantInfo, OperatorInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
@@ -88,6 +88,11 @@ export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>):
       by: { key: by, name: names(by) },
       keeps: [...keeps],
     }));
+}
+
+/** The most senior first. */
+export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): OperatorInfo[] {
+  return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
 }
 
 /** A key that may do nothing but let hosts in. */

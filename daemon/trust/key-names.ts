@@ -1,9 +1,8 @@
 /** What people call a key: the name of its node, of one that is gone, or what else the key is for. Pure. */
-import type { KeyId } from '../../protocols/base/ids.ts';
+import { type KeyId, shortId } from '../../protocols/base/ids.ts';
 import type { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import { bodyOf } from '../../protocols/view/bodies.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
-import { shortKey } from '../view-answers.ts';
 
 /** Hex digits of a token's id that are shown. */
 const TOKEN_ID_SHOWN = 12;
@@ -28,7 +27,7 @@ export function knownNames(
 /** The same, and the end of the id for a key that nobody knows. */
 export function keyNames(...source: Parameters<typeof knownNames>): KeyNames {
   const known = knownNames(...source);
-  return (key) => known(key) ?? shortKey(key);
+  return (key) => known(key) ?? shortId(key);
 }
 
 /** Of a node that is no member any more: its record says what it was called. */
@@ -39,7 +38,7 @@ function formerName(ledger: LedgerMachine['ledger'], key: KeyId): string | undef
 
 function otherNames(authority: LedgerMachine['authority'], now: number): Map<KeyId, string> {
   const names = new Map<KeyId, string>();
-  for (const { key } of authority.operators()) names.set(key, `operator ${shortKey(key)}`);
+  for (const { key } of authority.operators()) names.set(key, `operator ${shortId(key)}`);
   for (const { subject, roles, digest } of authority.grants(now))
     if (roles.includes('admit') && roles.length === 1)
       names.set(subject, `token ${digest.slice(0, TOKEN_ID_SHOWN)}`);

@@ -1,37 +1,49 @@
 /**
- * What users ask about trust at a node, answered: grants and tokens listed, tokens and nodes revoked. The decisions
- * are in revocation-plan.ts and the authority; here they are looked up, written and told.
+ * What users ask about trust at a node, answered in the terms of the API: grants and tokens listed, tokens, nodes and
+ * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts.
  */
 import { ShoalError } from '../../protocols/base/errors.ts';
-import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
+import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
+import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import { type Cut, isAfter } from '../../protocols/trust/cut.ts';
 import type {
+  AppointRequest,
   GrantInfo,
   ListQuery,
-  RemoveNodeQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
   RevocationInfo,
   RevokeNodeRequest,
+  RevokeOperatorRequest,
   RevokeTokenRequest,
   TokenInfo,
 } from '../api/trust-schemas.ts';
 import type { Cluster } from '../cluster.ts';
-import { findMember } from '../view-answers.ts';
-import { findToken, type GrantSource, grantInfos, revocationInfos, tokenInfos } from './grant-answers.ts';
+import type { RevokeRequest } from '../cluster-trust.ts';
+import { signerFromSeed } from '../crypto.ts';
+import { findMember, isCalled } from '../view-answers.ts';
+import {
+  findToken,
+  type GrantSource,
+  grantInfos,
+  operatorInfos,
+  revocationInfos,
+  tokenInfos,
+} from './grant-answers.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
-import { planRevocation, type RevocationRequest } from './revocation-plan.ts';
 
-/** Resolves when the record is durable and the view shows it. */
-type SignedWrite = (author: KeyId, kind: string, key: string, body: unknown) => Promise<LedgerRecord>;
+/** No record counts: the first is numbered 1. */
+const NOTHING: Cut = { epoch: 0, last: 0 };
 
 export class TrustDesk {
   readonly #cluster: Cluster;
+  /** Milliseconds. */
   readonly #now: number;
-  readonly #write: SignedWrite;
 
-  constructor(cluster: Cluster, now: number, write: SignedWrite) {
+  constructor(cluster: Cluster, now: number) {
     this.#cluster = cluster;
     this.#now = now;
-    this.#write = write;
   }
 
   get names(): KeyNames {
@@ -47,48 +59,79 @@ export class TrustDesk {
     return tokenInfos(this.#source(), all);
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_TOO_LARGE; nothing was changed then. */
-  async revokeToken(id: string, { reason, hosts = false }: RevokeTokenRequest): Promise<TokenInfo> {
+  operators(): OperatorInfo[] {
+    return operatorInfos(this.#source());
+  }
+
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  async revokeToken(
+    id: string,
+    { reason = 'token revoked', hosts = false, operatorKey }: RevokeTokenRequest,
+  ): Promise<TokenInfo> {
     const token = findToken(this.tokens({ all: true }), id);
-    await this.#revoke({
-      subject: token.key,
-      reason: reason ?? 'token revoked',
-      // Each joiner numbers its grant in an epoch of its own, so no place has all of them before it: they are named.
-      since_ms: 0,
-      descendants: hosts,
-      keeps: hosts ? [] : token.joined.map(({ grant }) => grant),
-    });
+    const signer = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
+    if (hosts) {
+      const everything = { cut: NOTHING, descendants: true };
+      await this.#revoke({ subject: token.key, reason, ...everything }, operatorKey);
+    } else {
+      await this.#cluster.trust.revokeToken(token.key, reason, signer);
+    }
     return findToken(this.tokens({ all: true }), token.id);
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_TOO_LARGE; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE; nothing was changed then. */
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
-    const { reason, since_ms, descendants = false, keep = [] } = request;
+    const { reason = 'node revoked', since_ms, descendants = false, keep = [], operatorKey } = request;
     const { id, name } = this.#other(node, 'revoke');
-    return await this.#revoke({
-      subject: id,
-      reason: reason ?? 'node revoked',
-      descendants,
-      keeps: keep.flatMap((text) => this.#grantsBetween(id, name, text)),
-      ...(since_ms === undefined ? {} : { since_ms }),
-    });
+    const keeps = keep.flatMap((text) => this.#grantsBetween(id, name, text));
+    const cut = this.#cut(id, since_ms);
+    return await this.#revoke({ subject: id, reason, descendants, keeps, ...cut }, operatorKey);
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_STILL_ALIVE; nothing was changed then. */
-  async removeNode(node: string, { force = false }: RemoveNodeQuery): Promise<RevocationInfo> {
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
+  async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
     const { id, name, status } = this.#other(node, 'remove');
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
-    return await this.#revoke({ subject: id, reason: 'node removed' });
+    return await this.#revoke({ subject: id, reason: 'node removed' }, operatorKey);
   }
 
-  async #revoke(request: RevocationRequest): Promise<RevocationInfo> {
-    const { signers, ledger } = this.#cluster;
-    const { authority, ledger: records } = ledger.machine;
-    const source = { authority, ledger: records, signers, names: this.names, now: this.#now };
-    const { author, key, body } = planRevocation(source, request);
-    const { digest } = await this.#write(author, 'revoke', key, body);
-    return revocationInfos({ authority, names: this.names }).find(({ id }) => id === digest)!;
+  /** One vote. @throws E_BAD_KEY_ID, E_NOT_ALLOWED; nothing was changed then. */
+  async appoint({ key, operatorKey }: AppointRequest): Promise<OperatorInfo[]> {
+    publicKeyFromKeyId(key);
+    const { trust } = this.#cluster;
+    await (operatorKey === undefined ? trust.appoint(key) : trust.appoint(key, operatorSigner(operatorKey)));
+    return this.operators();
+  }
+
+  /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
+    const { reason = 'operator revoked', since_ms, descendants = false, operatorKey } = request;
+    const found = this.operators().filter(({ key, name }) => isCalled(operator, key, name));
+    const [{ key } = { key: '' }] = found;
+    if (found.length !== 1)
+      throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
+    return await this.#revoke(
+      { subject: key, reason, descendants, ...this.#cut(key, since_ms) },
+      operatorKey,
+    );
+  }
+
+  async #revoke(request: RevokeRequest, operatorKey: string | undefined): Promise<RevocationInfo> {
+    const { keeps = [] } = request;
+    if (keeps.length > KEEPS_MAX)
+      throw new ShoalError(
+        'E_TOO_LARGE',
+        `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.length}; nothing was changed`,
+      );
+    const signer = operatorKey === undefined ? {} : { signer: operatorSigner(operatorKey) };
+    const { digest } = await this.#cluster.trust.revoke({ ...request, ...signer });
+    return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
+  }
+
+  #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {
+    if (until_ms === undefined) return {};
+    return { cut: lastPlace(this.#cluster.ledger.machine.ledger.records(), key, until_ms) };
   }
 
   /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
@@ -107,22 +150,37 @@ export class TrustDesk {
   #grantsBetween(issuer: KeyId, name: string, node: string): string[] {
     const member = findMember(this.#cluster.view, node);
     const grants = new Map(this.grants({ all: true }).map((grant) => [grant.id, grant]));
-    const found: string[] = [];
+    const found = new Set<string>();
     for (const grant of grants.values()) {
       if (grant.subject !== member.id) continue;
       for (let link: GrantInfo | undefined = grant; link !== undefined; ) {
-        if (link.issuer === issuer) found.push(link.id);
+        if (link.issuer === issuer) found.add(link.id);
         link = link.parent === null ? undefined : grants.get(link.parent);
       }
     }
-    if (found.length === 0)
+    if (found.size === 0)
       throw new ShoalError('E_BAD_INPUT', `${member.name} was not let in by ${name}: it stays anyway`, {
         detail: { field: 'keep' },
       });
-    return found;
+    return [...found];
   }
 
   #source(): GrantSource {
     return { authority: this.#cluster.ledger.machine.authority, names: this.names, now: this.#now };
   }
+}
+
+/** @param seed hex. A secret: never in a message. */
+function operatorSigner(seed: string): ReturnType<typeof signerFromSeed> {
+  return signerFromSeed(fromHex(seed));
+}
+
+/** The last place of what a key wrote until then, as far as it is known. */
+function lastPlace(records: Iterable<LedgerRecord>, key: KeyId, until_ms: number): Cut {
+  let cut = NOTHING;
+  for (const record of records) {
+    if (record.author !== key || record.hlc.ms > until_ms || !isAfter(record, cut)) continue;
+    cut = { epoch: record.epoch, last: record.seq };
+  }
+  return cut;
 }

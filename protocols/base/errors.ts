@@ -79,6 +79,11 @@ export const ERRORS = {
     403,
     'Create a new one with `shoal token create` on a member of that cluster.',
   ),
+  E_REVOKED: kind(
+    EXIT.refused,
+    403,
+    'A revoked key never comes back: join again with a fresh --data and a new token.',
+  ),
   E_UNREACHABLE: kind(
     EXIT.unavailable,
     502,

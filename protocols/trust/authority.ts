@@ -176,6 +176,16 @@ export class Authority {
     return grants.length > 0 && grants.every((grant) => this.#standing.cutBelow(grant).length > 0);
   }
 
+  /** Would a revocation of this key by that one change anything, or count as a vote, if it was written now? */
+  mayRevoke(author: KeyId, subject: KeyId, now: number): boolean {
+    return this.#standing.mayRevoke(author, subject, now);
+  }
+
+  /** All that says how a key stands: its grants, those above them, who revoked any of them and by what right. */
+  about(key: KeyId): LedgerRecord[] {
+    return this.#book.about(key);
+  }
+
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
   memberUntil(key: KeyId): number | null | undefined {
     if (this.#standing.judgements.has(key)) return undefined;

@@ -3,6 +3,7 @@
  * enter and what is in force is for authority.ts. Lists are replaced, never changed, so that forks share them.
  */
 import type { KeyId } from '../base/ids.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { LayeredMap } from './layered-map.ts';
 
@@ -102,6 +103,20 @@ export class GrantBook {
 
   revocations(): Iterable<readonly [KeyId, readonly Revocation[]]> {
     return this.#revocations.entries();
+  }
+
+  /** Grants and revocations of a key, of those who wrote them, and so on up to genesis. */
+  about(key: KeyId): LedgerRecord[] {
+    const keys = new Set([key]);
+    const found: LedgerRecord[] = [];
+    // The set grows while it is walked.
+    for (const each of keys) {
+      for (const { record } of [...this.ofSubject(each), ...this.revocationsOf(each)]) {
+        found.push(record);
+        keys.add(record.author);
+      }
+    }
+    return found;
   }
 
   /** A grant with all that hangs on it: grants issued by its authority, renewals of it, and so on. */

@@ -39,6 +39,9 @@ interface Judgement {
   readonly needed: number;
 }
 
+/** Of a revocation, all that says whether its author might. */
+type Vote = Pick<LedgerRecord, 'author' | 'epoch' | 'seq' | 'hlc'>;
+
 /** What was settled from all votes. */
 export interface Settlement {
   readonly operators: ReadonlyMap<KeyId, Operator>;
@@ -153,6 +156,16 @@ export class Standing {
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, record));
   }
 
+  /** Would a revocation of this key by that one change anything, or be a vote towards it, if it came now? */
+  mayRevoke(author: KeyId, subject: KeyId, now: number): boolean {
+    const operator = this.operators.get(author);
+    if (operator !== undefined) return operator.cut === undefined;
+    if (this.judgements.has(author)) return false;
+    if (author === subject) return !this.operators.has(subject);
+    const next = { author, epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
+    return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
+  }
+
   /** Operators that have voted against a key and may. */
   votesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
@@ -202,7 +215,7 @@ export class Standing {
   }
 
   /** Does a grant come from the author of a vote, who was an admitter when casting it? */
-  #isBelow(grant: Grant, vote: LedgerRecord): boolean {
+  #isBelow(grant: Grant, vote: Vote): boolean {
     const { renews, parent } = grant.body;
     const original = renews === undefined ? undefined : this.#book.grant(renews);
     if (original !== undefined && this.#isBelow(original, vote)) return true;
@@ -214,7 +227,7 @@ export class Standing {
     return false;
   }
 
-  #mayRevokeBelow(above: Grant, vote: LedgerRecord): boolean {
+  #mayRevokeBelow(above: Grant, vote: Vote): boolean {
     return (
       above.body.roles.includes('admitter') &&
       !isPast(this.#book.lastEnd(above), vote.hlc) &&

@@ -20,6 +20,8 @@ export interface ViewSource {
   readonly self: NodeId;
   /** As membership holds it now. */
   readonly status: (member: NodeId) => MemberStatus;
+  /** Milliseconds: members whose grant has ended by then are left out. */
+  readonly now: number;
 }
 
 /** @param dirty kinds whose records changed since `before`; `member` also when a status changed. */
@@ -62,7 +64,7 @@ function deriveMembers(source: ViewSource): Map<NodeId, MemberView> {
   const members = new Map<NodeId, MemberView>();
   for (const [id, record] of winners(source, 'member')) {
     const body = bodyOf('member', record);
-    const roles = source.authority.roles(id);
+    const roles = source.authority.roles(id, source.now);
     if (body === undefined || !roles.has('member')) continue;
     members.set(id, {
       ...body,

@@ -4,8 +4,8 @@ import Type from 'typebox';
 import type { Backend } from '../backend.ts';
 import { type IntentRequest, IntentRequestSchema, NodeSchema } from '../schemas.ts';
 import {
-  type RemoveNodeQuery,
-  RemoveNodeQuerySchema,
+  type RemoveNodeRequest,
+  RemoveNodeRequestSchema,
   RevocationSchema,
   type RevokeNodeRequest,
   RevokeNodeRequestSchema,
@@ -45,17 +45,17 @@ export function nodesRoutes(app: FastifyInstance, backend: Backend): void {
     },
     (request) => backend.revokeNode(request.params.node, request.body),
   );
-  app.delete<{ Params: { node: string }; Querystring: RemoveNodeQuery }>(
-    '/v1/nodes/:node',
+  app.post<{ Params: { node: string }; Body: RemoveNodeRequest }>(
+    '/v1/nodes/:node/remove',
     {
       schema: {
         operationId: 'removeNode',
         summary: 'Remove a node that is gone for good',
         params: NodeParams,
-        querystring: RemoveNodeQuerySchema,
+        body: RemoveNodeRequestSchema,
         response: { 200: RevocationSchema },
       },
     },
-    (request) => backend.removeNode(request.params.node, request.query),
+    (request) => backend.removeNode(request.params.node, request.body),
   );
 }

@@ -1,12 +1,12 @@
 /** `shoal node revoke` and `shoal node rm`: an end to a node, one that lives and one that is gone. */
 import type { Command } from 'commander';
-import type { RevocationInfo } from '../../api/trust-schemas.ts';
 import { collect, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
-import { note, printJson, printLine, type Terminal } from '../terminal.ts';
-import { printable } from '../text.ts';
+import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { showRevocation } from '../revocation-note.ts';
+import type { Terminal } from '../terminal.ts';
 
-interface RevokeOptions {
+interface RevokeOptions extends OperatorOption {
   readonly reason?: string;
   readonly since?: string;
   readonly descendants?: boolean;
@@ -14,12 +14,23 @@ interface RevokeOptions {
   readonly json?: boolean;
 }
 
+interface RemoveOptions extends OperatorOption {
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+const AFTER = 'To come back it needs a fresh data directory and a token.';
+
 export function nodeRevokeCommand(terminal: Terminal): Command {
-  return clientCommand('revoke', 'Refuse the key of a node from now on: stolen, or no longer trusted', [
-    "shoal node revoke host3 --reason 'stolen from the van'",
-    'shoal node revoke host3 --since 6h              # nothing that it wrote in the last six hours counts',
-    'shoal node revoke host1 --descendants --keep host2   # also those that it let in, but host2',
-  ])
+  const command = clientCommand(
+    'revoke',
+    'Refuse the key of a node from now on: stolen, or no longer trusted',
+    [
+      "shoal node revoke host3 --reason 'stolen from the van'",
+      'shoal node revoke host3 --since 6h              # nothing that it wrote in the last six hours counts',
+      'shoal node revoke host1 --descendants --keep host2   # also those that it let in, but host2',
+    ],
+  )
     .argument('<node>', 'name or id')
     .option('--reason <text>', 'why, for those who look later')
     .option(
@@ -28,48 +39,31 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
     )
     .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made')
     .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
-    .option('--json', 'as JSON')
-    .action(async (node: string, options: RevokeOptions, command: Command) => {
-      const body = {
-        ...(options.reason === undefined ? {} : { reason: options.reason }),
-        ...(options.since === undefined
-          ? {}
-          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
-        ...(options.descendants ? { descendants: true } : {}),
-        ...(options.keep ? { keep: options.keep } : {}),
-      };
-      const done = await clientOf(command, terminal).revokeNode(node, body, { signal: terminal.signal });
-      show(terminal, options, done);
-    });
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (node: string, options: RevokeOptions, command: Command) => {
+    const body = {
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+      ...(options.since === undefined ? {} : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+      ...(options.descendants ? { descendants: true } : {}),
+      ...(options.keep ? { keep: options.keep } : {}),
+      ...(await operatorKeyOf(options)),
+    };
+    const done = await clientOf(command, terminal).revokeNode(node, body, { signal: terminal.signal });
+    showRevocation(terminal, options, done, AFTER);
+  });
 }
 
 export function nodeRemoveCommand(terminal: Terminal): Command {
-  return clientCommand('rm', 'Remove a node that is gone for good', [
+  const command = clientCommand('rm', 'Remove a node that is gone for good', [
     'shoal node rm host3',
     'shoal node rm host3 --force     # also if it lives',
   ])
     .argument('<node>', 'name or id')
     .option('-f, --force', 'also a node that is not failed')
-    .option('--json', 'as JSON')
-    .action(async (node: string, options: { force?: boolean; json?: boolean }, command: Command) => {
-      const query = options.force ? { force: true } : {};
-      const done = await clientOf(command, terminal).removeNode(node, query, { signal: terminal.signal });
-      show(terminal, options, done);
-    });
-}
-
-function show(terminal: Terminal, options: { json?: boolean }, done: RevocationInfo): void {
-  if (options.json) {
-    printJson(terminal, done);
-    return;
-  }
-  printLine(terminal, done.key);
-  note(
-    terminal,
-    done.effective
-      ? printable(
-          `${done.name} is refused from now on. To come back it needs a fresh data directory and a token.`,
-        )
-      : `This was vote ${done.votes} of ${done.needed}: the others have to say so too.`,
-  );
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (node: string, options: RemoveOptions, command: Command) => {
+    const body = { ...(options.force ? { force: true } : {}), ...(await operatorKeyOf(options)) };
+    const done = await clientOf(command, terminal).removeNode(node, body, { signal: terminal.signal });
+    showRevocation(terminal, options, done, AFTER);
+  });
 }

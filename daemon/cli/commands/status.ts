@@ -13,9 +13,12 @@ export function statusCommand(terminal: Terminal): Command {
       const sum = (list: readonly { bytes: number }[]) =>
         sizeText(list.reduce((total, one) => total + one.bytes, 0));
       const { alive, suspect, failed } = status.members;
+      const { standing } = status;
+      const until = standing?.until_ms ? ` until ${new Date(standing.until_ms).toISOString()}` : '';
       const lines = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
+        ['standing', standing === null ? '-' : standingText(standing.state, until, standing.reason)],
         ['members', `${alive} alive, ${suspect} suspect, ${failed} failed`],
         ['runtime', `${status.driver}, network ${status.network}${status.subnet ? ` ${status.subnet}` : ''}`],
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
@@ -25,4 +28,11 @@ export function statusCommand(terminal: Terminal): Command {
       ] as const;
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
     });
+}
+
+function standingText(state: 'member' | 'expired' | 'revoked', until: string, reason: string | null): string {
+  if (state === 'revoked') return `revoked (${reason}): members refuse this node, and it places nothing more`;
+  if (state === 'expired')
+    return `expired${until.replace('until', 'at')}: members refuse this node until it is renewed`;
+  return `member${until}`;
 }

@@ -12,6 +12,7 @@ interface Options {
   readonly role?: string[];
   readonly ttl?: string;
   readonly uses?: string;
+  readonly nodeTtl?: string;
   readonly json?: boolean;
 }
 
@@ -27,6 +28,10 @@ export function tokenCommand(terminal: Terminal): Command {
     )
     .option('--ttl <duration>', 'how long it is good (default: 15m)')
     .option('--uses <count>', 'how many hosts may join with it (default: 1)')
+    .option(
+      '--node-ttl <duration>',
+      'how long the joiner is a member; admitters renew it while it is alive (default: until revoked)',
+    )
     .option('--json', 'as JSON, with its expiry')
     .action(async (options: Options, command: Command) => {
       const body: TokenRequest = {
@@ -34,6 +39,9 @@ export function tokenCommand(terminal: Terminal): Command {
         ...(options.role ? { roles: options.role as NonNullable<TokenRequest['roles']> } : {}),
         ...(options.ttl === undefined ? {} : { ttl_ms: parseDuration(options.ttl, '--ttl') }),
         ...(options.uses === undefined ? {} : { uses: parseCount(options.uses, '--uses') }),
+        ...(options.nodeTtl === undefined
+          ? {}
+          : { nodeTtl_ms: parseDuration(options.nodeTtl, '--node-ttl') }),
       };
       const token = await clientOf(command, terminal).createToken(body, { signal: terminal.signal });
       if (options.json) return printJson(terminal, token);

@@ -115,6 +115,7 @@ export function fakeBackend(): FakeBackend {
       doors: [],
       dns: ['127.0.0.1:5353'],
       subnet: null,
+      standing: { state: 'member', until_ms: null, reason: null },
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
@@ -156,9 +157,18 @@ export function fakeBackend(): FakeBackend {
       called('revokeNode', name, request);
       return REVOCATION;
     },
-    removeNode: async (name, query) => {
-      called('removeNode', name, query);
-      if (query.force !== true)
+    operators: async () => CLUSTER_INFO.operators,
+    appoint: async (request) => {
+      called('appoint', request);
+      return [...CLUSTER_INFO.operators, { key: 'second', name: 'operator second', revoked: false }];
+    },
+    revokeOperator: async (operator, request) => {
+      called('revokeOperator', operator, request);
+      return REVOCATION;
+    },
+    removeNode: async (name, request) => {
+      called('removeNode', name, request);
+      if (request.force !== true)
         throw new ShoalError('E_STILL_ALIVE', `the node ${name} is alive; nothing was changed`);
       return { ...REVOCATION, needed: 2, effective: false };
     },

@@ -22,6 +22,7 @@ import {
   ClusterInfoSchema,
   GrantSchema,
   HISTORY_LIMIT_MAX,
+  OperatorSchema,
   RevocationSchema,
   TokenInfoSchema,
 } from '../../../daemon/api/trust-schemas.ts';
@@ -75,6 +76,9 @@ t.test('every resource answers what its schema says', async (t) => {
   matches(Type.Array(GrantSchema), await client.grants({ all: true }), 'grants');
   matches(RevocationSchema, await client.revokeNode('two', { reason: 'x', keep: ['one'] }), 'node revoked');
   matches(RevocationSchema, await client.removeNode('two', { force: true }), 'node removed');
+  matches(Type.Array(OperatorSchema), await client.operators(), 'operators');
+  matches(Type.Array(OperatorSchema), await client.appoint({ key: 'second' }), 'appointed');
+  matches(RevocationSchema, await client.revokeOperator('second', { since_ms: 1 }), 'operator revoked');
   await t.rejects(client.removeNode('two'), { code: 'E_STILL_ALIVE' });
   await t.rejects(client.revokeToken('no hex'), { code: 'E_BAD_INPUT' });
   matches(ClusterInfoSchema, await client.clusterInfo(), 'cluster');
@@ -115,6 +119,14 @@ t.test('a question about the history is taken by its schema, and no answer is wi
     const answer = await send(socket, 'GET', `/v1/cluster/history?${bad}`);
     t.match(JSON.parse(answer.body), { code: 'E_BAD_INPUT' }, bad);
   }
+});
+
+t.test('a key in a request that is none is refused, and not repeated', async (t) => {
+  const { socket } = await apiFixture(t);
+  const secret = 'c0ffee'.repeat(10);
+  const answer = await send(socket, 'POST', '/v1/nodes/two/revoke', JSON.stringify({ operatorKey: secret }));
+  t.match(JSON.parse(answer.body), { code: 'E_BAD_INPUT', particulars: { field: 'operatorKey' } });
+  t.notMatch(answer.body, secret);
 });
 
 t.test('a wrong body names its field', async (t) => {
@@ -224,9 +236,11 @@ t.test('OpenAPI describes every route', async (t) => {
     '/v1/init',
     '/v1/join',
     '/v1/nodes',
-    '/v1/nodes/{node}',
     '/v1/nodes/{node}/intent',
+    '/v1/nodes/{node}/remove',
     '/v1/nodes/{node}/revoke',
+    '/v1/operators',
+    '/v1/operators/{operator}/revoke',
     '/v1/status',
     '/v1/tokens',
     '/v1/tokens/{token}/revoke',

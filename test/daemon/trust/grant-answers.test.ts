@@ -33,7 +33,7 @@ function stage() {
     });
     return write(machine, a.id, 'grant', recordKey.grant(id, a.id), granted, NOW + n);
   });
-  const joining = nodeGrant(b.id, { grant: tokens[0]!.digest, roles: ['member', 'worker'] });
+  const joining = nodeGrant(b.id, { grant: tokens[0]!.digest, roles: ['member', 'worker'] }, NOW + 9);
   write(machine, token.id, 'grant', recordKey.grant(b.id, token.id), joining, NOW + 9);
   const view = { members: new Map([[a.id, { name: 'a' }]]) } as unknown as ClusterView;
   const source = (now = NOW + 10) => ({
