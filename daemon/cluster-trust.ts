@@ -19,8 +19,10 @@ import type { Clock } from './clock.ts';
 import { attempt, type LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 
-/** A node that has ended or that nobody talks to asks this often how it stands. */
+/** A node whose grant ended, or that nobody talks to, asks this often how it stands. */
 const APPEAL_MS = 20_000;
+/** Nobody talks to it: for so long. One that was revoked learns of it so, for members leave it at once. */
+const ALONE_MS = 5_000;
 /** Doors that it asks each time. */
 const APPEAL_DOORS_MAX = 4;
 /** How often it says that its own end is near. */
@@ -30,10 +32,14 @@ const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
 
 /** How this node's own key stands. */
 export interface OwnStanding {
-  readonly state: 'member' | 'expired' | 'revoked';
+  /**
+   * `expired`: it may be renewed. `revoked`: for good. `evicted`: its grant was never good, or is no more, by what
+   * became known of its token or of who made that.
+   */
+  readonly state: 'member' | 'expired' | 'revoked' | 'evicted';
   /** When its grant ends or ended; null: never. */
   readonly until_ms: number | null;
-  /** Why, in the words of who revoked it. */
+  /** Why, in the words of who revoked it, or of this node. */
   readonly reason: string | null;
 }
 
@@ -92,8 +98,12 @@ export class ClusterTrust {
       );
       return { state: 'revoked', until_ms, reason: revocation?.reason ?? null };
     }
-    const state = this.#authority.isMember(self, clock.now()) ? 'member' : 'expired';
-    return { state, until_ms, reason: null };
+    if (this.#authority.isMember(self, clock.now())) return { state: 'member', until_ms, reason: null };
+    if (until_ms !== null) return { state: 'expired', until_ms, reason: null };
+    const own = [...this.#authority.grants(clock.now())].filter(({ subject }) => subject === self);
+    const overUsed = own.length === 0 || own.some(({ state }) => state === 'over-used');
+    const reason = overUsed ? 'its join token was used by too many hosts' : 'who let it in was revoked';
+    return { state: 'evicted', until_ms, reason };
   }
 
   /**
@@ -155,10 +165,9 @@ export class ClusterTrust {
    */
   async answerAppeal(from: NodeId): Promise<Uint8Array> {
     const { genesis, log } = this.#init;
-    const isRevoked = this.#authority.isRevoked(from);
-    if (!isRevoked && this.#authority.memberUntil(from) === undefined)
+    if (this.#authority.about(from).length === 0)
       throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
-    const renewal = isRevoked ? undefined : this.#renewal(from);
+    const renewal = this.#renewal(from);
     if (renewal !== undefined) {
       await this.#write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
@@ -173,8 +182,8 @@ export class ClusterTrust {
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
     if (state !== this.#told) {
       this.#told = state;
-      if (state === 'revoked') {
-        log('warn', 'this node was revoked: it places nothing more, and members refuse it', { reason });
+      if (state === 'revoked' || state === 'evicted') {
+        log('warn', `this node was ${state}: it places nothing more, and members refuse it`, { reason });
       } else if (state === 'expired') {
         log(
           'warn',
@@ -232,8 +241,14 @@ export class ClusterTrust {
     const now = clock.now();
     if (peers().length > 0) this.#heard_ms = now;
     const { state } = this.standing();
-    const alone = now - this.#heard_ms >= APPEAL_MS;
-    if (state === 'revoked' || !(alone || state === 'expired') || now - this.#appealed_ms < APPEAL_MS) return;
+    const alone = now - this.#heard_ms >= ALONE_MS;
+    if (
+      state === 'revoked' ||
+      state === 'evicted' ||
+      !(alone || state === 'expired') ||
+      now - this.#appealed_ms < APPEAL_MS
+    )
+      return;
     this.#appealed_ms = now;
     const others = [...members().values()].filter(({ id, doors }) => id !== self && doors.length > 0);
     const isAdmitter = ({ id }: { id: NodeId }) => Number(this.#authority.roles(id, now).has('admitter'));

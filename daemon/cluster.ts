@@ -254,8 +254,8 @@ export class Cluster implements AsyncDisposable {
     // Before others take this node for alive again, its allocations must say what is left of them.
     await this.#adopt();
     this.trust.notice();
-    // A revoked node comes up, so that its users are told why it does nothing.
-    if (this.trust.standing().state !== 'revoked')
+    // A node that was sent away comes up all the same, so that its users are told why it does nothing.
+    if (['member', 'expired'].includes(this.trust.standing().state))
       await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
     const early = this.#early ?? [];
     this.#early = undefined;

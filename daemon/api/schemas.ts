@@ -66,11 +66,11 @@ export const StatusSchema = Type.Object({
   /** What this node's own key may still do; null before a cluster. */
   standing: OrNull(
     Type.Object({
-      /** `expired`: its work goes on, members refuse it until it is renewed. `revoked`: for good. */
-      state: OneOf(['member', 'expired', 'revoked']),
+      /** `expired`: its work goes on, members refuse it until it is renewed. `revoked`, `evicted`: for good. */
+      state: OneOf(['member', 'expired', 'revoked', 'evicted']),
       /** When its grant ends or ended; null: never. */
       until_ms: OrNull(Count),
-      /** Why it was revoked, in the words of who did it. */
+      /** Why it was revoked or evicted. */
       reason: OrNull(Text(256)),
     }),
   ),

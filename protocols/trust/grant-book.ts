@@ -7,6 +7,9 @@ import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { LayeredMap } from './layered-map.ts';
 
+/** Of a token with more uses nobody is told who used it. */
+const SIBLINGS_TOLD_MAX = 64;
+
 export class GrantBook {
   readonly #grants: LayeredMap<string, Grant>;
   readonly #bySubject: LayeredMap<KeyId, readonly Grant[]>;
@@ -105,18 +108,31 @@ export class GrantBook {
     return this.#revocations.entries();
   }
 
-  /** Grants and revocations of a key, of those who wrote them, and so on up to genesis. */
+  /**
+   * Grants and revocations of a key, of those who wrote them, and so on up to genesis; and of a token the grants that
+   * stay, for they are why others do not.
+   */
   about(key: KeyId): LedgerRecord[] {
     const keys = new Set([key]);
-    const found: LedgerRecord[] = [];
+    const found = new Set<LedgerRecord>();
     // The set grows while it is walked.
     for (const each of keys) {
-      for (const { record } of [...this.ofSubject(each), ...this.revocationsOf(each)]) {
-        found.push(record);
+      for (const grant of this.ofSubject(each)) {
+        for (const sibling of this.#firstSiblings(grant)) found.add(sibling.record);
+        found.add(grant.record);
+        keys.add(grant.record.author);
+      }
+      for (const { record } of this.revocationsOf(each)) {
+        found.add(record);
         keys.add(record.author);
       }
     }
-    return found;
+    return [...found];
+  }
+
+  #firstSiblings({ body }: Grant): readonly Grant[] {
+    const uses = body.parent === null ? null : (this.grant(body.parent)?.body.uses ?? null);
+    return uses === null || uses > SIBLINGS_TOLD_MAX ? [] : this.children(body.parent!).slice(0, uses);
   }
 
   /** A grant with all that hangs on it: grants issued by its authority, renewals of it, and so on. */

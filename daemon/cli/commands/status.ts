@@ -30,8 +30,13 @@ export function statusCommand(terminal: Terminal): Command {
     });
 }
 
-function standingText(state: 'member' | 'expired' | 'revoked', until: string, reason: string | null): string {
-  if (state === 'revoked') return `revoked (${reason}): members refuse this node, and it places nothing more`;
+function standingText(
+  state: 'member' | 'expired' | 'revoked' | 'evicted',
+  until: string,
+  reason: string | null,
+): string {
+  if (state === 'revoked' || state === 'evicted')
+    return `${state} (${reason}): members refuse this node, and it places nothing more`;
   if (state === 'expired')
     return `expired${until.replace('until', 'at')}: members refuse this node until it is renewed`;
   return `member${until}`;
