@@ -1,5 +1,4 @@
 /** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
-import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
@@ -7,13 +6,6 @@ import { type Digest, isDigest, type NodeId, publicKeyFromKeyId, shortId } from 
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import {
-  DEFAULT_NODE_ROLES,
-  formatToken,
-  TOKEN_TTL_MS,
-  TOKEN_USES,
-  tokenGrant,
-} from '../protocols/trust/token.ts';
 import { REFUSALS } from '../scheduler/filter.ts';
 import { assertSatisfiable, needsNode, planCluster } from '../scheduler/plan.ts';
 import { indexHolders, isLivePhase, isPresent, isTerminalPhase } from '../scheduler/slots.ts';
@@ -57,7 +49,6 @@ import type {
 import { type Clock, pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterInfo } from './cluster-info.ts';
-import { signerFromSeed } from './crypto.ts';
 import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
@@ -144,50 +135,8 @@ export class NodeBackend implements Backend {
     return this.#entered(await this.#node.join(token));
   }
 
-  async createToken({
-    roles = [...DEFAULT_NODE_ROLES],
-    ttl_ms = TOKEN_TTL_MS,
-    uses = TOKEN_USES,
-    nodeTtl_ms,
-  }: TokenRequest): Promise<Token> {
-    const cluster = this.#cluster();
-    const { clock, id } = this.#node;
-    const issuing = cluster.ledger.machine.authority.issuing(id, clock.now());
-    if (issuing === undefined) {
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        'this node may not admit others: create the token on a node with the role admitter',
-      );
-    }
-    const mayHandOn = issuing.body?.admits ?? roles;
-    const beyond = roles.filter((role) => !mayHandOn.includes(role));
-    if (beyond.length > 0)
-      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
-    const seed = new Uint8Array(randomBytes(32));
-    const subject = signerFromSeed(seed).id;
-    const notAfter_ms = clock.now() + ttl_ms;
-    // Whom it lets in is let in for no longer than this node itself was.
-    const lives = [nodeTtl_ms, issuing.body?.life_ms].filter((life) => life !== undefined);
-    const life = lives.length === 0 ? {} : { life_ms: Math.min(...lives) };
-    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses, ...life });
-    const grant = await this.#write(cluster, 'grant', recordKey.grant(subject, id), body);
-    const others = [...cluster.view.members.values()].filter(
-      ({ id: other, status }) => other !== id && status === 'alive',
-    );
-    const doors = [...cluster.addresses.doors, ...others.flatMap((member) => member.doors.slice(0, 2))].slice(
-      0,
-      8,
-    );
-    const token = formatToken({
-      cluster: cluster.id,
-      seed,
-      grant: grant.digest,
-      notAfter_ms,
-      roles,
-      doors,
-      ...life,
-    });
-    return { token, id: grant.digest, expires_ms: notAfter_ms, uses };
+  async createToken(request: TokenRequest): Promise<Token> {
+    return await this.#seen(this.#trust().createToken(request));
   }
 
   async clusterInfo(): Promise<ClusterInfo> {

@@ -13,3 +13,6 @@ export const closed = { additionalProperties: false };
 export const Label = Type.String({ pattern: LABEL_PATTERN, maxLength: 63 });
 /** A node by its id, by the last eight or more characters of it, or by its name. */
 export const NodeText = Text(64);
+
+/** Seed of an operator's key in hex, a secret, for this act alone; absent: the key on the node, or the node's own. */
+export const OperatorKey = Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$' }));

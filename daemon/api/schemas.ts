@@ -11,7 +11,7 @@ import {
   ROLES,
 } from '../../protocols/base/records.ts';
 import { REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
-import { Count, closed, Given, Label, NodeText, OneOf, OrNull, Text } from './schema-parts.ts';
+import { Count, closed, Given, Label, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
 /** RFC 9457 problem details, with the stable code and what to do next. */
 export const ProblemSchema = Type.Object({
@@ -105,6 +105,7 @@ export const TokenRequestSchema = Type.Object(
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
     /** How long a host that joins is a member unless it is renewed; default: until it is revoked. */
     nodeTtl_ms: Type.Optional(Type.Integer({ minimum: 10_000, maximum: 3650 * 86_400_000 })),
+    operatorKey: OperatorKey,
   },
   closed,
 );

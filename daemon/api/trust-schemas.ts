@@ -6,7 +6,7 @@ import Type, { type Static } from 'typebox';
 import { ROLES } from '../../protocols/base/records.ts';
 import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
-import { Count, closed, Given, NodeText, OneOf, OrNull, Text } from './schema-parts.ts';
+import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
 /** Lines that one answer holds. */
 export const HISTORY_LIMIT_MAX = 10_000;
@@ -162,8 +162,6 @@ export const ListQuerySchema = Type.Object(
 export type ListQuery = Static<typeof ListQuerySchema>;
 
 const Reason = Type.Optional(Text(256));
-/** Seed of an operator's key in hex, a secret, for this act alone; absent: the key on the node, or the node's own. */
-const OperatorKey = Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$' }));
 
 export const RevokeTokenRequestSchema = Type.Object(
   {

@@ -1,12 +1,21 @@
 /**
- * What users ask about trust at a node, answered in the terms of the API: grants and tokens listed, tokens, nodes and
+ * What users ask about trust at a node, answered in the terms of the API: tokens made, grants listed, tokens, nodes and
  * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts.
  */
+import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { type Cut, isAfter } from '../../protocols/trust/cut.ts';
+import {
+  DEFAULT_NODE_ROLES,
+  formatToken,
+  TOKEN_TTL_MS,
+  TOKEN_USES,
+  tokenGrant,
+} from '../../protocols/trust/token.ts';
+import type { Token, TokenRequest } from '../api/schemas.ts';
 import type {
   AppointRequest,
   GrantInfo,
@@ -33,6 +42,9 @@ import {
 } from './grant-answers.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 
+/** Doors in a token, and of them of one other member. */
+const DOORS_MAX = 8;
+const DOORS_OF_EACH_MAX = 2;
 /** No record counts: the first is numbered 1. */
 const NOTHING: Cut = { epoch: 0, last: 0 };
 
@@ -49,6 +61,31 @@ export class TrustDesk {
   get names(): KeyNames {
     const { view, ledger } = this.#cluster;
     return keyNames(view, ledger.machine, this.#now);
+  }
+
+  /**
+   * A token that this node may give, or an operator: the one whose key is given, or else kept on this host.
+   * @throws E_NOT_ALLOWED; nothing was changed then.
+   */
+  async createToken(request: TokenRequest): Promise<Token> {
+    const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
+    const { trust, id: cluster } = this.#cluster;
+    const { by, issuing } = this.#issuer(request.operatorKey);
+    const mayHandOn = issuing.body?.admits ?? roles;
+    const beyond = roles.filter((role) => !mayHandOn.includes(role));
+    if (beyond.length > 0)
+      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
+    const seed = new Uint8Array(randomBytes(32));
+    const subject = signerFromSeed(seed).id;
+    const notAfter_ms = this.#now + ttl_ms;
+    // Whom it lets in is let in for no longer than this node itself was.
+    const lives = [nodeTtl_ms, issuing.body?.life_ms].filter((life) => life !== undefined);
+    const life = lives.length === 0 ? {} : { life_ms: Math.min(...lives) };
+    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses, ...life });
+    const grant = await trust.grant(by, body);
+    const doors = this.#doors();
+    const token = formatToken({ cluster, seed, grant: grant.digest, notAfter_ms, roles, doors, ...life });
+    return { token, id: grant.digest, expires_ms: notAfter_ms, uses };
   }
 
   grants({ all = false }: ListQuery): GrantInfo[] {
@@ -127,6 +164,35 @@ export class TrustDesk {
     const signer = operatorKey === undefined ? {} : { signer: operatorSigner(operatorKey) };
     const { digest } = await this.#cluster.trust.revoke({ ...request, ...signer });
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
+  }
+
+  /** By whose word a token may be made here. @throws E_NOT_ALLOWED */
+  #issuer(operatorKey: string | undefined) {
+    const { trust, self, ledger } = this.#cluster;
+    const given = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
+    // The node's own word first: what it lets in it may revoke itself.
+    const candidates = given === undefined ? [self, trust.operator] : [given];
+    for (const by of candidates) {
+      if (by === undefined) continue;
+      const key = typeof by === 'string' ? by : by.id;
+      const issuing = ledger.machine.authority.issuing(key, this.#now);
+      if (issuing !== undefined) return { by, issuing };
+    }
+    const message =
+      given === undefined
+        ? 'this node may not admit others: create the token on a node with the role admitter'
+        : 'the key that was given is no operator of this cluster; nothing was changed';
+    throw new ShoalError('E_NOT_ALLOWED', message);
+  }
+
+  /** Where a host may knock: here, and at some others that are alive. */
+  #doors(): string[] {
+    const { addresses, view } = this.#cluster;
+    const others = [...view.members.values()].filter(
+      ({ id, status }) => id !== view.self && status === 'alive',
+    );
+    const theirs = others.flatMap(({ doors }) => doors.slice(0, DOORS_OF_EACH_MAX));
+    return [...addresses.doors, ...theirs].slice(0, DOORS_MAX);
   }
 
   #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {

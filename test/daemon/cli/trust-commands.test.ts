@@ -126,6 +126,8 @@ t.test('operators are listed, added and revoked, with a key that no daemon keeps
     t.equal(done.code, 0, done.stderr);
     t.match(backend.calls.at(-1), { method, args: [String, { operatorKey }] });
   }
+  await runCli(socket, ['token', 'create', '--operator-key', file]);
+  t.same(backend.calls.at(-1)?.args, [{ operatorKey }]);
   await writeFile(file, 'nonsense that is no key');
   const bad = await runCli(socket, ['node', 'revoke', 'two', '--operator-key', file]);
   t.equal(bad.code, 2);

@@ -173,4 +173,12 @@ t.test('an operator’s key that no daemon keeps takes back what was stolen, and
     state: 'revoked',
   });
   t.same(await names(b), ['b'], 'who joined with it stays');
+  // Nobody who is left is an admitter: the key lets others in.
+  await t.rejects(b.backend.createToken({}), { code: 'E_NOT_ALLOWED', message: /role admitter/ });
+  await t.rejects(b.backend.createToken({ operatorKey: wrong }), { code: 'E_NOT_ALLOWED' });
+  const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+  const made = await b.backend.createToken({ operatorKey, roles: [...roles] });
+  const c = await cluster.start('c');
+  await c.backend.join({ token: made.token });
+  t.ok((await c.backend.createToken({})).token, 'and c is an admitter from now on');
 });
