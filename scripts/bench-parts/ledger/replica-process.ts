@@ -1,0 +1,65 @@
+/**
+ * One contestant of the `ledger` benchmark in a process of its own, so that no heap and no compiler state is shared:
+ * it writes its messages, says that it is ready, and then runs one round each time that it is told to.
+ */
+import { automergeReplicas, loroReplicas, yjsReplicas } from './peer-replicas.ts';
+import type { Grouping, MakeReplica } from './replica.ts';
+import { gossipOf, signedReplicas, unsignedReplicas, verifyCeiling } from './shoal-replica.ts';
+import { BATCH, lastValues, makeTrace, TRACE_SIZE, type TraceSize, type Update } from './trace.ts';
+
+export const CONTESTANTS = ['shoal-unsigned', 'shoal-signed', 'ed25519', 'yjs', 'automerge', 'loro'] as const;
+export type ContestantName = (typeof CONTESTANTS)[number];
+
+/** Sent when ready, and after each round. */
+export type Told = { readonly ready: true } | { readonly updates_per_s: number };
+
+function makeReplicas(name: ContestantName, grouping: Grouping, trace: readonly Update[]): MakeReplica {
+  const gossip = () => gossipOf(trace, grouping === 'one' ? 1 : BATCH);
+  switch (name) {
+    case 'shoal-unsigned':
+      return unsignedReplicas(gossip());
+    case 'shoal-signed':
+      return signedReplicas(gossip());
+    case 'ed25519':
+      return verifyCeiling(gossip());
+    case 'yjs':
+      return yjsReplicas(trace, grouping);
+    case 'automerge':
+      return automergeReplicas(trace, grouping);
+    case 'loro':
+      return loroReplicas(trace, grouping);
+  }
+}
+
+/** Automerge takes some hundred single changes a second: as many as the others take would be minutes a round. */
+function sizeFor(name: ContestantName, grouping: Grouping): TraceSize {
+  const isSlow = name === 'automerge' && grouping === 'one';
+  return isSlow ? { ...TRACE_SIZE, updates: TRACE_SIZE.updates / 10 } : TRACE_SIZE;
+}
+
+/** @returns updates a second of CPU-bound work, by the monotonic clock. @throws Error when the result is wrong. */
+function round(make: MakeReplica, trace: readonly Update[], expected: ReadonlyMap<string, string>): number {
+  const replica = make();
+  const start = performance.now();
+  replica.apply();
+  const took_ms = performance.now() - start;
+  for (const [key, value] of expected) {
+    if (replica.read(key) !== value) throw new Error(`${key} is not what was written last`);
+  }
+  return (trace.length / took_ms) * 1000;
+}
+
+function tell(message: Told): void {
+  process.send?.(message);
+}
+
+if (process.send !== undefined) {
+  const [name, grouping] = process.argv.slice(2) as [ContestantName, Grouping];
+  const trace = makeTrace(sizeFor(name, grouping));
+  const expected = lastValues(trace);
+  const make = makeReplicas(name, grouping, trace);
+  // The compiler's first look is nobody's speed.
+  round(make, trace, expected);
+  process.on('message', () => tell({ updates_per_s: round(make, trace, expected) }));
+  tell({ ready: true });
+}
