@@ -6,10 +6,13 @@
 import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import type { Bench } from './bench-parts/bench.ts';
+import { idleBench } from './bench-parts/hosts/idle-bench.ts';
+import { joinBench } from './bench-parts/hosts/join-bench.ts';
+import { membershipBench } from './bench-parts/hosts/membership-bench.ts';
 import { ledgerBench } from './bench-parts/ledger/ledger-bench.ts';
 import { jsonText, type Line, tableText } from './bench-parts/result.ts';
 
-const BENCHES: readonly Bench[] = [ledgerBench];
+const BENCHES: readonly Bench[] = [ledgerBench, membershipBench, idleBench, joinBench];
 const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 const ROUNDS_DEFAULT = 3;
 const REST_S_DEFAULT = 60;
