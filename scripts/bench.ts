@@ -55,8 +55,12 @@ async function run(
       lines.push(line);
     }
   } catch (error) {
+    if (interrupted.signal.aborted) {
+      note('interrupted; what was made is taken away');
+      return EXIT.interrupted;
+    }
     note(`${bench.name} failed: ${error instanceof Error ? error.message : String(error)}`);
-    return interrupted.signal.aborted ? EXIT.interrupted : EXIT.failed;
+    return EXIT.failed;
   } finally {
     // What was measured before a failure holds all the same.
     if (!options.json && lines.length > 0) process.stdout.write(`${tableText(lines)}\n`);

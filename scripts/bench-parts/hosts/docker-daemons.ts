@@ -3,7 +3,7 @@
  * everything in a directory of their own and touch neither the machine's networks nor a Docker that runs there.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -62,6 +62,8 @@ export class DockerDaemons implements AsyncDisposable {
     const own = ['--root', at('containerd-root'), '--state', at('containerd-state')];
     await this.#run(containerd, [...own, '--address', at('containerd.sock')], at('containerd.sock'), signal);
     const dockerSocket = at('docker.sock');
+    // Of its own and empty: that of the machine is for another Docker.
+    writeFileSync(at('daemon.json'), '{}');
     const argv = [
       ...['--containerd', at('containerd.sock'), '--host', `unix://${dockerSocket}`],
       ...['--data-root', at('docker-data'), '--exec-root', at('docker-exec'), '--pidfile', at('docker.pid')],
@@ -83,7 +85,11 @@ export class DockerDaemons implements AsyncDisposable {
       ...this.#programs.env,
       PATH: `${path.dirname(this.#programs.paths[0]!)}:${process.env.PATH}:/usr/sbin:/sbin`,
     };
-    const child = spawn(program, argv, { stdio: ['ignore', 'ignore', 'pipe'], env });
+    // They end with this process, however it ends.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', program, ...argv], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env,
+    });
     this.#children.push(child);
     let said = '';
     child.stderr.setEncoding('utf8').on('data', (text) => {
