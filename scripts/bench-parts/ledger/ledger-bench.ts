@@ -1,7 +1,7 @@
 /**
  * `ledger`: how many updates a second our ledger takes, next to the maps of yjs, automerge and loro, and next to what
- * this machine's Ed25519 allows; and what a repair between two members costs. One core; each contestant in a process
- * of its own, and they take turns.
+ * this machine's Ed25519 allows; and what a repair between two members costs. By CPU time; each contestant in a
+ * process of its own, and they take turns.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -15,7 +15,7 @@ import { CONTESTANTS, type ContestantName } from './replica-process.ts';
 import { BATCH } from './trace.ts';
 
 const PEERS: readonly ContestantName[] = ['yjs', 'automerge', 'loro'];
-const UNIT = 'updates/s';
+const UNIT = 'updates/CPU s';
 
 export const ledgerBench: Bench = {
   name: 'ledger',
