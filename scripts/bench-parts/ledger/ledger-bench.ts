@@ -16,6 +16,12 @@ import { BATCH } from './trace.ts';
 
 const PEERS: readonly ContestantName[] = ['yjs', 'automerge', 'loro'];
 const UNIT = 'updates/CPU s';
+const VERIFY = 'one Ed25519 verify each';
+const HOW: Readonly<Record<Grouping, string>> = {
+  one: 'one update a message',
+  batch: `${BATCH} updates a message`,
+  seal: `${BATCH} updates under one signature`,
+};
 
 export const ledgerBench: Bench = {
   name: 'ledger',
@@ -29,37 +35,49 @@ export const ledgerBench: Bench = {
   },
 
   async *run(options: BenchOptions): AsyncIterable<Line> {
-    yield* groupingLines('one', options);
-    yield* groupingLines('batch', options);
     options.say('repair between two members');
     yield* repairLines();
+    yield* groupingLines('one', options);
+    yield* groupingLines('batch', options);
+    yield* sealLines(options);
   },
 };
 
-async function* groupingLines(
+async function* groupingLines(grouping: Grouping, options: BenchOptions): AsyncIterable<Line> {
+  const rates = await measure(grouping, CONTESTANTS, options);
+  for (const name of PEERS) {
+    const subject = { name: `ledger-unsigned-${grouping}`, unit: UNIT };
+    yield compareRounds(subject, rates('shoal-unsigned'), { name, values: rates(name) });
+  }
+  const signed = { name: `ledger-signed-${grouping}`, unit: UNIT };
+  yield compareRounds(signed, rates('shoal-signed'), { name: VERIFY, values: rates('ed25519') });
+}
+
+/** Many records under one signature: next to one signature each, and to none at all. */
+async function* sealLines(options: BenchOptions): AsyncIterable<Line> {
+  const rates = await measure('seal', ['shoal-signed', 'shoal-unsigned', 'ed25519'], options);
+  const subject = { name: 'ledger-signed-seal', unit: UNIT };
+  yield compareRounds(subject, rates('shoal-signed'), { name: VERIFY, values: rates('ed25519') });
+  const unsigned = { name: 'the same unsigned', values: rates('shoal-unsigned') };
+  yield compareRounds(subject, rates('shoal-signed'), unsigned);
+}
+
+/** @returns the rates of each contestant, one a round. */
+async function measure(
   grouping: Grouping,
+  names: readonly ContestantName[],
   { rounds, signal, say }: BenchOptions,
-): AsyncIterable<Line> {
-  const how = grouping === 'one' ? 'one update a message' : `${BATCH} updates a message`;
-  const rates = new Map<ContestantName, number[]>(CONTESTANTS.map((name) => [name, []]));
+): Promise<(name: ContestantName) => readonly number[]> {
+  const rates = new Map<ContestantName, number[]>(names.map((name) => [name, []]));
   using stack = new DisposableStack();
   const contestants: Contestant[] = [];
-  for (const name of CONTESTANTS) {
-    say(`${how}: ${name} writes its messages`);
+  for (const name of names) {
+    say(`${HOW[grouping]}: ${name} writes its messages`);
     contestants.push(stack.use(await Contestant.start(name, grouping, signal)));
   }
   for (let round = 1; round <= rounds; round += 1) {
-    say(`${how}: round ${round} of ${rounds}`);
+    say(`${HOW[grouping]}: round ${round} of ${rounds}`);
     for (const contestant of contestants) rates.get(contestant.name)!.push(await contestant.round());
   }
-  const of = (name: ContestantName) => rates.get(name)!;
-  for (const name of PEERS) {
-    const subject = { name: `ledger-unsigned-${grouping}`, unit: UNIT };
-    yield compareRounds(subject, of('shoal-unsigned'), { name, values: of(name) });
-  }
-  const signed = { name: `ledger-signed-${grouping}`, unit: UNIT };
-  yield compareRounds(signed, of('shoal-signed'), {
-    name: 'node:crypto Ed25519 verify',
-    values: of('ed25519'),
-  });
+  return (name) => rates.get(name)!;
 }

@@ -1,7 +1,10 @@
 /** What the `ledger` benchmark measures: a replica that takes binary updates which another one has written. */
 
-/** How messages come: `one` update in each, as by gossip, or a batch, as by a repair. */
-export type Grouping = 'one' | 'batch';
+/**
+ * How messages come: `one` update in each, as by gossip; a `batch`, as by a repair; or a batch that was written at once,
+ * which the ledger can put under one `seal`.
+ */
+export type Grouping = 'one' | 'batch' | 'seal';
 
 export interface Replica {
   /** Takes all messages, in order. The time that this takes is what is measured. */

@@ -7,8 +7,8 @@ import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { cluster, env, genesis, introduce, NOW } from '../../../test/protocols/ledger/fixtures.ts';
-import { inGroups, type MakeReplica } from './replica.ts';
-import type { Update } from './trace.ts';
+import { type Grouping, inGroups, type MakeReplica } from './replica.ts';
+import { BATCH, type Update } from './trace.ts';
 
 /** Keys of this kind begin with their author, and they are what changes most in a cluster. */
 const KIND = 'alloc';
@@ -26,8 +26,8 @@ function member(signer: Signer, crypto: Crypto): { machine: LedgerMachine; effec
   return { machine, effects: introduce(machine, grants) };
 }
 
-/** @returns the gossip messages that a node publishes when it writes these updates, `size` of them at a time. */
-export function gossipOf(trace: readonly Update[], size: number): Uint8Array[] {
+/** @returns the gossip messages that a node publishes when it writes these updates. */
+export function gossipOf(trace: readonly Update[], grouping: Grouping): Uint8Array[] {
   const { machine, effects } = member(author, nodeCrypto);
   const messages: Uint8Array[] = [];
   const due = new Set<string>();
@@ -47,11 +47,20 @@ export function gossipOf(trace: readonly Update[], size: number): Uint8Array[] {
   flush();
   // The grants: every replica has them before it begins.
   messages.length = 0;
-  for (const group of inGroups(trace, size)) {
-    for (const { key, value } of group) {
-      now += 1;
-      const write = { author: author.id, recordKind: KIND, key: recordKey(key), body: { text: value } };
-      take(machine.handle({ kind: 'write', ...write }, env(now)));
+  for (const group of inGroups(trace, grouping === 'one' ? 1 : BATCH)) {
+    const writes = group.map(({ key, value }) => ({
+      recordKind: KIND,
+      key: recordKey(key),
+      body: { text: value },
+    }));
+    now += 1;
+    if (grouping === 'seal') {
+      take(machine.handle({ kind: 'writes', author: author.id, writes }, env(now)));
+    } else {
+      for (const write of writes) {
+        now += 1;
+        take(machine.handle({ kind: 'write', author: author.id, ...write }, env(now)));
+      }
     }
     flush();
   }
