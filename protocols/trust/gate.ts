@@ -98,8 +98,7 @@ export class Gate {
     const { body } = grant;
     if (isAppointment(body) ? !isPlainAppointment(body) : body.admits.includes('operator')) return 'refused';
     if (body.parent === null) {
-      // An operator's appointment may be on its way.
-      if (!this.#operatorsEver.has(record.author)) return 'unknown-author';
+      if (!this.#operatorsEver.has(record.author)) return this.#ifKnown(record.author, false);
     } else {
       const above = book.grant(body.parent);
       if (above === undefined) return 'unknown-author';
