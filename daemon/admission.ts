@@ -83,14 +83,14 @@ export function sealAct(init: {
   signer: Signer;
   kind: 'grant' | 'revoke';
   body: GrantBody | RevokeBody;
-  /** Of the records that are known: to number after those of this key. */
-  known: Iterable<Pick<LedgerRecord, 'author' | 'epoch'>>;
+  /** Records of this key that are known: to number after them. */
+  known: Iterable<Pick<LedgerRecord, 'epoch'>>;
   crypto: Crypto;
   now: number;
 }): LedgerRecord {
   const { cluster, signer, kind, body, known, crypto, now } = init;
   let epoch = Math.floor(now / 1000);
-  for (const record of known) if (record.author === signer.id) epoch = Math.max(epoch, record.epoch + 1);
+  for (const record of known) epoch = Math.max(epoch, record.epoch + 1);
   const header = {
     cluster,
     author: signer.id,
