@@ -20,7 +20,9 @@ import {
   type MembershipEvent,
   type MembershipState,
 } from '../../protocols/membership/membership.ts';
+import { Roster } from '../../protocols/membership/roster.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
+import { RecentRosters } from './recent-rosters.ts';
 import type { SimEvent, SimHost, SimNode, SimNodeFactory } from './sim-node.ts';
 
 export interface ShoalDisk {
@@ -40,7 +42,7 @@ export class ShoalNode implements SimNode {
   readonly #host: SimHost;
   readonly #disk: ShoalDisk;
 
-  constructor(host: SimHost, disk: ShoalDisk, config: MembershipConfig) {
+  constructor(host: SimHost, disk: ShoalDisk, config: MembershipConfig, nobody: Roster) {
     this.#host = host;
     this.#disk = disk;
     this.ledger = new LedgerMachine({
@@ -50,7 +52,7 @@ export class ShoalNode implements SimNode {
       epochs: new Map([[host.id, disk.epoch]]),
       stored: { records: disk.records.values(), streams: disk.streams },
     });
-    this.membership = createMembership(config, host.id, this.#env());
+    this.membership = createMembership(config, host.id, this.#env(), nobody);
   }
 
   handle(event: SimEvent): void {
@@ -223,7 +225,9 @@ export class ShoalNode implements SimNode {
 }
 
 export function shoalNodes(config: MembershipConfig): SimNodeFactory<ShoalNode, ShoalDisk> {
-  return (host, disk) => new ShoalNode(host, disk, config);
+  // Nodes that know the same members share one roster.
+  const nobody = Roster.empty(new RecentRosters());
+  return (host, disk) => new ShoalNode(host, disk, config, nobody);
 }
 
 /** The disks of a cluster where everybody has joined and knows everybody. @returns by node, in order of their numbers. */
