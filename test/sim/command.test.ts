@@ -46,16 +46,7 @@ t.test('it lists the scenarios', async (t) => {
 });
 
 t.test('wrong usage is one line and the usage, exit 2', async (t) => {
-  for (const args of [
-    ['--scenario', 'nothing'],
-    ['--nodes', 'x'],
-    ['--nodes', '1'],
-    ['--seed', '1.5'],
-    ['--hours', '0'],
-    ['--jobs', '0'],
-    ['--scenario', 'all'],
-    ['--unknown'],
-  ]) {
+  for (const args of [['--scenario', 'nothing'], ['--nodes', '1'], ['--jobs', '0'], ['--unknown']]) {
     const { status, stderr } = run(...args);
     t.equal(status, 2, args.join(' '));
     t.match(stderr, /usage: simulate/);

@@ -5,19 +5,29 @@
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import type { Host } from './host.ts';
+import { HOSTS_MAX } from './network.ts';
 import type { Prng } from './prng.ts';
 import { STEP } from './steps.ts';
-import { GOSSIP, GRAFT, PRUNE, type Transport } from './transport.ts';
+import { GOSSIP, GRAFT, PRUNE, type Transport, UNWANTED } from './transport.ts';
 
 const DEGREE = 4;
 const DEGREE_LOW = 3;
-const DEGREE_HIGH = 6;
+const DEGREE_HIGH = 5;
 const HEARTBEAT_MS = 1000;
 /** After a peer has pruned us, or nobody was left to graft. */
 const BACKOFF_MS = 10_000;
 /** Equal bytes are one message for this long. */
 const SEEN_MS = 120_000;
 const CONTROL_BYTES = 20;
+/** A message's id, and what is around it. */
+const UNWANTED_BYTES = 40;
+/**
+ * As protocols/mesh/gossip.ts: where all are connected to all the author tells everybody, and who hears it waits so
+ * long before relaying it to those that have not said by then that they have it.
+ */
+const RELAY_PAUSE_MS = 40;
+/** Of all hosts: with connections to so many of them a host takes the mesh for full. */
+const FULL_MESH_PART = 0.75;
 
 /** A message under way, shared by all its copies. */
 export interface Publication {
@@ -25,12 +35,15 @@ export interface Publication {
   readonly at_ms: number;
   /** A bit for each host that has seen it. */
   readonly seen: Uint8Array;
+  /** Hosts that wait to relay it or have not got it yet, and who told them not to send it: `host * HOSTS_MAX + peer`. */
+  readonly unwanted: Set<number>;
 }
 
 export interface GossipWorld {
   readonly now_ms: number;
   readonly prng: Prng;
   readonly hosts: readonly Host[];
+  hostOf(id: NodeId): Host;
   push(after_ms: number, kind: number, host: Host, a: number, b: number, ref: unknown, body: unknown): void;
 }
 
@@ -64,8 +77,10 @@ export class Gossip {
     }
   }
 
-  onControl(host: Host, from: NodeId, channel: number): void {
-    if (channel === PRUNE) {
+  onControl(host: Host, from: NodeId, channel: number, body: unknown): void {
+    if (channel === UNWANTED) {
+      (body as Publication).unwanted.add(this.#pair(host, from));
+    } else if (channel === PRUNE) {
       if (host.mesh.delete(from)) this.#expectHeartbeat(host, BACKOFF_MS);
     } else if (host.mesh.size >= DEGREE_HIGH && !host.mesh.has(from)) {
       this.#transport.send(host, from, PRUNE, null, CONTROL_BYTES);
@@ -77,21 +92,34 @@ export class Gossip {
   publish(host: Host, body: Uint8Array): void {
     const publication = this.#publicationOf(body);
     if (!this.#see(host, publication)) return;
-    const peers = host.mesh.size > 0 ? host.mesh : this.#world.prng.sample([...host.ends.keys()], DEGREE);
+    let peers: Iterable<NodeId> = host.mesh;
+    if (this.#isFull(host)) peers = [...host.ends.keys()];
+    else if (host.mesh.size === 0) peers = this.#world.prng.sample([...host.ends.keys()], DEGREE);
     for (const peer of peers) this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
   }
 
-  /** A copy has come. @returns whether it is the first. */
-  onCopy(host: Host, publication: Publication): boolean {
+  /** A copy has come. @returns whether it is the first; then the neighbours are told that no other is needed. */
+  onCopy(host: Host, publication: Publication, from: NodeId): boolean {
     host.gossipCopies_count += 1;
     if (!this.#see(host, publication)) return false;
     host.gossipFirst_count += 1;
+    for (const peer of host.mesh) {
+      if (peer !== from) this.#transport.send(host, peer, UNWANTED, publication, UNWANTED_BYTES);
+    }
     return true;
   }
 
+  /** The node has accepted it. */
+  onAccepted(host: Host, publication: Publication, from: NodeId): void {
+    if (this.#isFull(host)) this.#world.push(RELAY_PAUSE_MS, STEP.relay, host, 0, 0, from, publication);
+    else this.relay(host, publication, from);
+  }
+
   relay(host: Host, publication: Publication, from: NodeId): void {
+    const { body, unwanted } = publication;
     for (const peer of host.mesh) {
-      if (peer !== from) this.#transport.send(host, peer, GOSSIP, publication, publication.body.byteLength);
+      if (peer === from || unwanted.has(this.#pair(host, peer))) continue;
+      this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
     }
   }
 
@@ -99,6 +127,14 @@ export class Gossip {
   onCrash(host: Host): void {
     host.mesh.clear();
     for (const { seen } of this.#recent.values()) seen[host.at >> 3]! &= ~(1 << (host.at & 7));
+  }
+
+  #isFull(host: Host): boolean {
+    return host.ends.size >= (this.#world.hosts.length - 1) * FULL_MESH_PART;
+  }
+
+  #pair(host: Host, peer: NodeId): number {
+    return host.at * HOSTS_MAX + this.#world.hostOf(peer).at;
   }
 
   #expectHeartbeat(host: Host, within_ms: number): void {
@@ -117,7 +153,7 @@ export class Gossip {
       this.#recent.delete(oldest);
     }
     const seen = new Uint8Array((this.#world.hosts.length >> 3) + 1);
-    const publication: Publication = { body, at_ms: now_ms, seen };
+    const publication: Publication = { body, at_ms: now_ms, seen, unwanted: new Set() };
     this.#recent.delete(text);
     this.#recent.set(text, publication);
     return publication;

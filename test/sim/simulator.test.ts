@@ -77,12 +77,25 @@ t.test('what is published reaches all, once, over a mesh of few', async (t) => {
   const { world, nodes } = worldOf(names);
   for (const node of nodes) for (const id of names) if (id > node.host.id) node.host.connect(id);
   world.runUntil(5000);
-  for (const host of world.hosts) t.ok(host.mesh.size >= 3 && host.mesh.size <= 6, `${host.mesh.size}`);
+  for (const host of world.hosts) t.ok(host.mesh.size >= 3 && host.mesh.size <= 5, `${host.mesh.size}`);
   nodes[0]!.host.publish(Uint8Array.of(9));
   world.runUntil(5100);
   for (const node of nodes.slice(1)) t.equal(node.count('published'), 1);
   const copies_count = world.hosts.reduce((sum, host) => sum + host.gossipCopies_count, 0);
-  t.ok(copies_count < names.length * 6);
+  // All are connected to all: the author tells everybody, and hardly anybody needs to relay it.
+  t.ok(copies_count < names.length * 1.2, `${copies_count}`);
+});
+
+t.test('where not all are connected to all, neighbours relay it at once', async (t) => {
+  const names = 'abcdefghijklmnopqrstuvwxyz';
+  const { world, nodes } = worldOf(names);
+  for (const [at, node] of nodes.entries()) {
+    for (let step = 1; step <= 3; step += 1) node.host.connect(names[(at + step * step) % names.length]!);
+  }
+  world.runUntil(5000);
+  nodes[0]!.host.publish(Uint8Array.of(9));
+  world.runUntil(5010);
+  for (const node of nodes.slice(1)) t.equal(node.count('published'), 1);
 });
 
 t.test('equal bytes travel once within two minutes, and again after them', async (t) => {

@@ -172,6 +172,9 @@ export class Simulator<N extends SimNode = SimNode> {
       case STEP.unblocked:
         (ref as () => void)();
         break;
+      case STEP.relay:
+        this.#gossip.relay(host, body as Publication, ref as NodeId);
+        break;
       case STEP.retry:
         this.transport.onRetry(ref as End);
         break;
@@ -199,12 +202,12 @@ export class Simulator<N extends SimNode = SimNode> {
     if (channel >= 0) {
       host.node!.message(from, channel, body as Uint8Array);
     } else if (channel !== GOSSIP) {
-      this.#gossip.onControl(host, from, channel);
+      this.#gossip.onControl(host, from, channel, body);
     } else {
       const publication = body as Publication;
-      if (!this.#gossip.onCopy(host, publication)) return;
+      if (!this.#gossip.onCopy(host, publication, from)) return;
       const verdict = host.node!.published(from, publication.body);
-      if (verdict === 'accept') this.#gossip.relay(host, publication, from);
+      if (verdict === 'accept') this.#gossip.onAccepted(host, publication, from);
     }
   }
 
@@ -250,13 +253,14 @@ function isOfOneLife(kind: number): boolean {
     kind === STEP.shut ||
     kind === STEP.dialTimeout ||
     kind === STEP.heartbeat ||
-    kind === STEP.unblocked
+    kind === STEP.unblocked ||
+    kind === STEP.relay
   );
 }
 
 /** The bytes in what travels, for the trace. */
 function traced(body: unknown): unknown {
   if (body === null) return null;
-  const inner = (body as Message).body;
+  const { body: inner } = body as Message | Publication;
   return inner instanceof Uint8Array ? inner : ((inner as Publication | null)?.body ?? null);
 }

@@ -3,6 +3,7 @@
  * `calm`. Everything is drawn from the world's seed. Not here: what happens when (scenarios.ts).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { GOOD } from './network.ts';
 import type { ShoalNode } from './shoal-node.ts';
 import type { Simulator } from './simulator.ts';
@@ -24,6 +25,8 @@ export class Stage {
   /** Those that were killed for good, and when; and those that were revoked. */
   readonly dead = new Map<NodeId, number>();
   readonly revoked = new Map<NodeId, number>();
+  /** Records that were on one disk alone when that was damaged or rolled back: nobody can bring them again. */
+  readonly lost = new Set<string>();
   readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
   readonly #troubledUntil_ms = new Map<NodeId, number>();
   readonly #snapshots = new Map<NodeId, Content>();
@@ -108,13 +111,9 @@ export class Stage {
     if (this.world.host(id).node === null) return;
     const { cluster } = this.world.host(id).node!.ledger;
     this.restart(id, down_ms, true);
-    this.#disks
-      .get(id)!
-      .damage(
-        this.prng,
-        1 + Math.floor(this.prng.next() * 5),
-        ({ kind, digest }) => kind !== 'grant' && digest !== cluster,
-      );
+    const count = 1 + Math.floor(this.prng.next() * 5);
+    const isSpare = ({ kind, digest }: LedgerRecord) => kind !== 'grant' && digest !== cluster;
+    this.#lose(this.#disks.get(id)!.damage(this.prng, count, isSpare));
   }
 
   /** Takes an image of a disk, to which `rollBack` may return. */
@@ -127,7 +126,7 @@ export class Stage {
     const before = this.#snapshots.get(id);
     if (before === undefined || this.world.host(id).node === null) return;
     this.restart(id, down_ms, true);
-    this.#disks.get(id)!.restore(before);
+    this.#lose(this.#disks.get(id)!.restore(before));
   }
 
   partition(side: readonly NodeId[]): void {
@@ -153,6 +152,11 @@ export class Stage {
       if (Math.abs(skew_ms) > SKEW_MS_MAX) this.world.setClock(id, 0);
       if (this.world.host(id).life > 0 && !this.dead.has(id)) this.world.start(id);
     }
+  }
+
+  #lose(digests: readonly string[]): void {
+    const disks = [...this.#disks.values()];
+    for (const digest of digests) if (!disks.some((disk) => disk.holds(digest))) this.lost.add(digest);
   }
 
   #crash(id: NodeId, isSilent: boolean): void {

@@ -13,6 +13,7 @@ export const STEP = {
   dialTimeout: 8,
   heartbeat: 9,
   unblocked: 10,
+  relay: 11,
   // Of a kernel.
   retry: 16,
   syn: 17,

@@ -35,6 +35,8 @@ const OVERTAKEN_TIMES_MAX = 3;
 export const GOSSIP = -1;
 export const GRAFT = -2;
 export const PRUNE = -3;
+/** IDONTWANT. */
+export const UNWANTED = -4;
 
 export interface Message {
   readonly channel: number;

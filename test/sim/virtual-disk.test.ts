@@ -40,7 +40,8 @@ t.test('damaged records are gone, named once, and with them the heights and the 
   disk.stage({ ...put(), streams: [['author/0', 3]] });
   disk.sync();
   t.equal([...disk.load().streams].length, 1);
-  disk.damage(new Prng('damage'), 1, ({ digest }) => digest !== 'a');
+  const lost = disk.damage(new Prng('damage'), 1, ({ digest }) => digest !== 'a');
+  t.notOk(disk.holds(lost[0]!));
   const { damaged, streams, epoch } = disk.load();
   t.equal(damaged.length, 1);
   t.equal([...streams].length, 0);
@@ -57,7 +58,7 @@ t.test('an old image brings the old content back', async (t) => {
   const image = disk.snapshot();
   disk.stage({ ...put('c'), epoch: 3 });
   disk.sync();
-  disk.restore(image);
+  t.same(disk.restore(image), ['c']);
   t.same(held(disk), ['a', 'b']);
   t.equal(disk.load().epoch, 0);
 });

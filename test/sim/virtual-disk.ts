@@ -79,14 +79,22 @@ export class VirtualDisk {
     };
   }
 
-  /** Makes some records unreadable; with them the heights of streams are lost, as in daemon/store. */
-  damage(prng: Prng, count: number, accept: (record: LedgerRecord) => boolean): void {
+  holds(digest: string): boolean {
+    const change = this.#changes.get(digest);
+    return change === undefined ? this.#base.has(digest) : change !== null;
+  }
+
+  /**
+   * Makes some records unreadable; with them the heights of streams are lost, as in daemon/store.
+   * @returns their digests.
+   */
+  damage(prng: Prng, count: number, accept: (record: LedgerRecord) => boolean): readonly string[] {
     const digests: string[] = [];
     for (const record of this.#records()) if (accept(record)) digests.push(record.digest);
     this.#damaged = prng.sample(digests, count);
     for (const digest of this.#damaged) this.#take(digest);
-    if (this.#damaged.length === 0) return;
-    this.#streams = new Map();
+    if (this.#damaged.length > 0) this.#streams = new Map();
+    return this.#damaged;
   }
 
   snapshot(): Content {
@@ -98,14 +106,16 @@ export class VirtualDisk {
     };
   }
 
-  /** As somebody who copies an old image of a virtual machine back. */
-  restore({ changes, streams, epoch, horizon_ms }: Content): void {
+  /** As somebody who copies an old image of a virtual machine back. @returns digests of what was there before it. */
+  restore({ changes, streams, epoch, horizon_ms }: Content): readonly string[] {
+    const before = [...this.#changes.keys()].filter((digest) => this.holds(digest));
     this.#changes = new Map(changes);
     this.#streams = new Map(streams);
     this.#epoch = epoch;
     this.#horizon_ms = horizon_ms;
     this.#staged = [];
     this.#damaged = [];
+    return before.filter((digest) => !this.holds(digest));
   }
 
   *#records(): IterableIterator<LedgerRecord> {

@@ -1,4 +1,7 @@
-/** Every record whose write was acknowledged by an honest member is in the ledger of every living node at the end. */
+/**
+ * Every record whose write was acknowledged by an honest member is in the ledger of every living node at the end,
+ * unless the only disk that held it lost it.
+ */
 import { shortId } from '../../../protocols/base/ids.ts';
 import type { Checker } from './checker.ts';
 
@@ -13,7 +16,7 @@ export const recordsSurvive: Checker = ({ chronicle, living, stage }) => {
   }
   for (const [digest, { writer, at_ms }] of chronicle.acknowledged) {
     const isVoid = stage.byzantine.includes(writer) || (stage.revoked.get(writer) ?? at_ms + 1) <= at_ms;
-    if (isVoid) continue;
+    if (isVoid || stage.lost.has(digest)) continue;
     for (const [id, hash] of held) {
       if (!sets.get(hash)!.has(digest))
         violations.push(`${shortId(id)} lacks a record that ${shortId(writer)} acknowledged`);
