@@ -5,7 +5,8 @@
 import { setImmediate } from 'node:timers';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId } from '../../protocols/base/ids.ts';
-import type { LedgerEffect, LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
+import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
+import type { LedgerEffect, LedgerEvent, LedgerMachine, Write } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
@@ -27,9 +28,14 @@ export interface LedgerDriverInit {
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
 }
 
-interface Write {
+interface Answer {
   resolve(record: LedgerRecord): void;
   reject(error: unknown): void;
+}
+
+interface QueuedWrite extends Answer {
+  readonly author: KeyId;
+  readonly write: Write;
 }
 
 export class LedgerDriver implements AsyncDisposable {
@@ -37,7 +43,8 @@ export class LedgerDriver implements AsyncDisposable {
   readonly #init: LedgerDriverInit;
   #mesh: Mesh | undefined;
   #effects: LedgerEffect[] = [];
-  readonly #writes = new Map<LedgerRecord, Write>();
+  readonly #writes = new Map<LedgerRecord, Answer>();
+  #queue: QueuedWrite[] = [];
   readonly #timers = new Map<string, () => void>();
   #draining = false;
   #stopped = false;
@@ -68,11 +75,47 @@ export class LedgerDriver implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       if (this.#stopped)
         return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
-      const effects = this.#handle({ kind: 'write', author, recordKind, key, body });
-      const written = effects.find((effect) => effect.kind === 'written');
-      if (written !== undefined) this.#writes.set(written.record, { resolve, reject });
-      this.#enqueue(effects);
+      this.#queue.push({ author, write: { recordKind, key, body }, resolve, reject });
+      this.#wake();
     });
+  }
+
+  /** Writes of one turn share a signature, which all who take them in check once. */
+  #seal(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    let batch: QueuedWrite[] = [];
+    const keys = new Set<string>();
+    for (const each of queue) {
+      const key = `${each.write.recordKind}/${each.write.key}`;
+      // Two writes of one key are two generations: the second must see the first.
+      const fits = batch.length < BATCH_RECORDS_MAX && batch[0]?.author === each.author && !keys.has(key);
+      if (!fits && batch.length > 0) {
+        this.#sealBatch(batch);
+        batch = [];
+        keys.clear();
+      }
+      batch.push(each);
+      keys.add(key);
+    }
+    if (batch.length > 0) this.#sealBatch(batch);
+  }
+
+  #sealBatch(batch: readonly QueuedWrite[]): void {
+    try {
+      const effects = this.#handle({
+        kind: 'writes',
+        author: batch[0]!.author,
+        writes: batch.map(({ write }) => write),
+      });
+      const written = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+      for (const [at, record] of written.entries()) this.#writes.set(record, batch[at]!);
+      this.#effects.push(...effects);
+    } catch (error) {
+      // One that is refused must not take the others with it.
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const write of batch) this.#sealBatch([write]);
+    }
   }
 
   /**
@@ -93,9 +136,10 @@ export class LedgerDriver implements AsyncDisposable {
     this.#stopped = true;
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
-    for (const write of this.#writes.values())
+    for (const write of [...this.#writes.values(), ...this.#queue])
       write.reject(new ShoalError('E_CANCELLED', 'the daemon stopped'));
     this.#writes.clear();
+    this.#queue = [];
   }
 
   /** What a peer sends must not end the daemon, not even by a defect of the core. */
@@ -122,7 +166,11 @@ export class LedgerDriver implements AsyncDisposable {
 
   #enqueue(effects: readonly LedgerEffect[]): void {
     for (const effect of effects) this.#effects.push(effect);
-    if (this.#draining || this.#effects.length === 0) return;
+    if (this.#effects.length > 0) this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#draining) return;
     this.#draining = true;
     setImmediate(() => this.#drain());
   }
@@ -130,6 +178,7 @@ export class LedgerDriver implements AsyncDisposable {
   #drain(): void {
     this.#draining = false;
     if (this.#stopped) return;
+    this.#seal();
     const effects = this.#effects;
     if (!this.#persist(effects)) return;
     this.#effects = [];
@@ -162,6 +211,8 @@ export class LedgerDriver implements AsyncDisposable {
         for (const [stream, high] of effect.streams) streams.set(stream, high);
       } else if (effect.kind === 'epoch') {
         values.push([`epoch/${effect.author}`, String(effect.epoch)]);
+      } else if (effect.kind === 'horizon') {
+        values.push(['horizon', String(effect.horizon_ms)]);
       }
     }
     if (put.length + remove.length + streams.size + values.length === 0) return true;
@@ -215,6 +266,7 @@ export class LedgerDriver implements AsyncDisposable {
           epoch: effect.epoch,
         });
         break;
+      case 'horizon':
       case 'persist':
       case 'changed':
         break;

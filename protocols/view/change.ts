@@ -99,13 +99,13 @@ function tell(
   record: LedgerRecord,
   before: LedgerRecord | undefined,
 ): { action: ChangeAction; summary: string } | undefined {
-  if (record.body === null) {
-    const was = before?.body === null || before === undefined ? undefined : teller.state(before);
+  if (record.isTombstone) {
+    const was = before === undefined || before.isTombstone ? undefined : teller.state(before);
     return { action: 'deleted', summary: was === undefined ? '' : `was ${was}` };
   }
   const state = teller.state(record);
   if (state === undefined) return undefined;
-  if (before === undefined || before.body === null) {
+  if (before === undefined || before.isTombstone) {
     // Earlier generations that never came here: what it says now is all that can be told.
     const first = record.generation === 1 || before !== undefined || GROW_ONLY.has(record.kind);
     return { action: first ? 'created' : 'updated', summary: state };

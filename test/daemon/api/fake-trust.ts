@@ -74,6 +74,7 @@ export const CLUSTER_INFO: ClusterInfo = {
     hash: 'e'.repeat(64),
     records: 3,
     bytes: 2048,
+    horizon_ms: AT_MS,
     kinds: [{ kind: 'member', records: 3, deleted: 1, bytes: 2048, conflicts: 0 }],
   },
   peers: 1,

@@ -44,7 +44,19 @@ export function fact(
     hlc: { ms: place.at_ms ?? NOW, n: 0 },
   };
   const digest = createHash('sha256').update(JSON.stringify(header)).digest('hex');
-  return { ...header, digest, cluster: GENESIS, generation: 1, context: [], bytes: new Uint8Array() };
+  return {
+    ...header,
+    digest,
+    isTombstone: body === null,
+    cluster: GENESIS,
+    generation: 1,
+    context: [],
+    bytes: new Uint8Array(),
+    words: [0, 0, 0, 0],
+    placeHigh: 0,
+    placeLow: 0,
+    authorHash: 0,
+  };
 }
 
 export function grant(

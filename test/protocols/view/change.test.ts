@@ -29,7 +29,12 @@ function record(kind: string, key: string, body: unknown, changes: Partial<Ledge
     context: [],
     digest: last.toString(16).padStart(64, '0'),
     body,
+    isTombstone: body === null,
     bytes: new Uint8Array(),
+    words: [0, 0, 0, 0],
+    placeHigh: 0,
+    placeLow: 0,
+    authorHash: 0,
     ...changes,
   };
 }
