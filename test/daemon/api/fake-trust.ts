@@ -108,4 +108,5 @@ export const CHANGES: ChangeInfo[] = [
     summary: 'active -> draining',
     concurrent: 0,
   },
+  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0 },
 ];

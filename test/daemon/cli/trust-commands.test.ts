@@ -179,15 +179,18 @@ t.test('cluster history tells who changed what, and goes on as more comes', asyn
     stdout,
     /^WHEN .*\n2023-11-14T22:13:20Z +one +workload\/default\/web +updated +replicas 2 -> 3 \(concurrent with 1 other\)\n/,
   );
-  t.match(stdout, /one +intent\/two +updated +active -> draining\n$/, 'a node by its name');
+  t.match(stdout, /one +intent\/two +updated +active -> draining\n/, 'a node by its name');
   t.same(backend.calls.at(-1)?.args, [
     { since_ms: Date.parse('2023-11-14T00:00Z'), key: 'web', by: 'one', limit: 9 },
   ]);
-  t.equal((await runCli(socket, ['cluster', 'history', '-q'])).stdout, 'workload/default/web\nintent/two\n');
-  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}]);
+  t.equal(
+    (await runCli(socket, ['cluster', 'history', '-q'])).stdout,
+    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\n',
+  );
+  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}, {}]);
   for (const extra of [[], ['--json'], ['-q']]) {
     const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
-      onOutput: (text, interrupt) => text.split('\n').length > 4 && interrupt(),
+      onOutput: (text, interrupt) => text.split('\n').length > 5 && interrupt(),
     });
     t.equal(followed.code, 0);
     t.match(followed.stdout, extra.length === 0 ? /and more/ : /workload/);
