@@ -16,6 +16,8 @@ interface ClusterInfoSource {
   readonly ledger: Ledger;
   readonly authority: Authority;
   readonly view: ClusterView;
+  /** Deletions before it are collected; 0: none was yet. */
+  readonly horizon_ms: number;
   /** Members that this node is connected to. */
   readonly peers: number;
   readonly nameOf: KeyNames;
@@ -40,7 +42,13 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     members,
     roles: memberRoles(source),
     flagged: flaggedKeys(ledger, nameOf),
-    ledger: { hash: ledger.hash, records: sum('records'), bytes: sum('bytes'), kinds },
+    ledger: {
+      hash: ledger.hash,
+      records: sum('records'),
+      bytes: sum('bytes'),
+      horizon_ms: source.horizon_ms,
+      kinds,
+    },
     peers,
     versions: memberVersions(view),
   };
@@ -63,12 +71,12 @@ function memberVersions(view: ClusterView): ClusterInfo['versions'] {
 
 function recordKinds(ledger: Ledger): ClusterInfo['ledger']['kinds'] {
   const kinds = new Map<string, { records: number; deleted: number; bytes: number; conflicts: number }>();
-  for (const { kind, body, bytes } of ledger.records()) {
+  for (const { kind, isTombstone, bytes } of ledger.records()) {
     const count = kinds.get(kind) ?? { records: 0, deleted: 0, bytes: 0, conflicts: 0 };
     kinds.set(kind, count);
     count.records += 1;
     count.bytes += bytes.byteLength;
-    if (body === null) count.deleted += 1;
+    if (isTombstone) count.deleted += 1;
   }
   for (const [kind, count] of kinds) {
     for (const [, siblings] of ledger.ofKind(kind)) if (siblings.length > 1) count.conflicts += 1;

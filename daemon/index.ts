@@ -53,3 +53,4 @@ export async function createNode({ components, ...given }: NodeOptions): Promise
 export { ERRORS, type ErrorCode, ShoalError } from '../protocols/base/errors.ts';
 export type { Backend } from './api/backend.ts';
 export type * from './api/schemas.ts';
+export type * from './api/trust-schemas.ts';

@@ -142,9 +142,17 @@ export class NodeBackend implements Backend {
   async clusterInfo(): Promise<ClusterInfo> {
     const cluster = this.#cluster();
     const { genesis, ledger, view, peers } = cluster;
-    const { ledger: records, authority } = ledger.machine;
+    const { ledger: records, authority, horizon_ms } = ledger.machine;
     const nameOf = this.#trust().names;
-    return clusterInfo({ genesis, ledger: records, authority, view, peers: peers.length, nameOf });
+    return clusterInfo({
+      genesis,
+      ledger: records,
+      authority,
+      horizon_ms,
+      view,
+      peers: peers.length,
+      nameOf,
+    });
   }
 
   async history(query: HistoryQuery): Promise<ChangeInfo[]> {

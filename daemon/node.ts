@@ -24,6 +24,7 @@ import { checkOptions, type DaemonOptions, type Listen } from './config/options.
 import { nodeCrypto, signerFromSeed } from './crypto.ts';
 import { createDnsServer, type DnsServer } from './dns/dns-server.ts';
 import { systemServers } from './dns/upstream.ts';
+import { historyEntries } from './history/history-entry.ts';
 import { assertBindable, hostAddress, hostCapacity, hostName, multiaddr } from './host-facts.ts';
 import { type Log, lineLog } from './log.ts';
 import { canVxlan } from './network/can-vxlan.ts';
@@ -242,7 +243,10 @@ export class ShoalNode implements AsyncDisposable {
     streams: [`${string}/${number}`, number][],
   ): void {
     const value = Buffer.from(genesis.bytes).toString('base64');
-    this.#data.store.write({ put: [genesis, ...grants], remove: [], streams, values: [['genesis', value]] });
+    const put = [genesis, ...grants];
+    // There is no ledger yet, and nothing that these could stand beside.
+    const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
+    this.#data.store.write({ put, remove: [], streams, values: [['genesis', value]], history });
   }
 
   async #enter(welcome: Welcome): Promise<Cluster> {

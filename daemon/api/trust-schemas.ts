@@ -59,6 +59,8 @@ export const ClusterInfoSchema = Type.Object({
     hash: Text(64),
     records: Count,
     bytes: Count,
+    /** All members know all deletions before it, so those are collected; 0: none was yet. */
+    horizon_ms: Count,
     kinds: Type.Array(
       Type.Object({ kind: Text(32), records: Count, deleted: Count, bytes: Count, conflicts: Count }),
     ),

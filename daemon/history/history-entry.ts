@@ -3,11 +3,12 @@
  * is; what was replaced leaves it. So each node keeps for itself what it saw, as many lines as HISTORY_ENTRIES_MAX.
  * Pure but for what it is given; the table is in daemon/store, questions about it in history.ts.
  */
+import { hlcCompare } from '../../protocols/base/clock.ts';
 import type { KeyId } from '../../protocols/base/ids.ts';
 import type { Ledger } from '../../protocols/ledger/ledger.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { bodyOf } from '../../protocols/view/bodies.ts';
-import { type Change, describeChange, predecessor } from '../../protocols/view/change.ts';
+import { type Change, describeChange, isTold } from '../../protocols/view/change.ts';
 
 /** Beyond it the oldest lines go. At a few hundred bytes each that is some MiB on disk. */
 export const HISTORY_ENTRIES_MAX = 20_000;
@@ -34,9 +35,11 @@ export function historyEntries(
   now: number,
 ): HistoryEntry[] {
   const entries: HistoryEntry[] = [];
+  const before = latestOfKeys(replaced);
   for (const record of put) {
-    const siblings = ledger.siblings(record.kind, record.key);
-    const change = describeChange(record, predecessor(record, replaced), siblings);
+    if (!isTold(record.kind)) continue;
+    const { kind, key } = record;
+    const change = describeChange(record, before.get(`${kind}/${key}`), ledger.siblings(kind, key));
     if (change === undefined) continue;
     entries.push({
       ...change,
@@ -46,6 +49,18 @@ export function historyEntries(
     });
   }
   return entries;
+}
+
+/** By `<kind>/<key>`: what the record that is there now took the place of, the latest of several. */
+function latestOfKeys(replaced: readonly LedgerRecord[]): ReadonlyMap<string, LedgerRecord> {
+  const latest = new Map<string, LedgerRecord>();
+  for (const record of replaced) {
+    if (!isTold(record.kind)) continue;
+    const name = `${record.kind}/${record.key}`;
+    const known = latest.get(name);
+    if (known === undefined || hlcCompare(record.hlc, known.hlc) > 0) latest.set(name, record);
+  }
+  return latest;
 }
 
 /** The name in the member record of a node, also of one that counts no more. */

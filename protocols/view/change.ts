@@ -2,12 +2,12 @@
  * What a record changed, told in one line: who, what and how it differs from before. Pure: reads two records.
  *
  * Only what people decide is a change: workloads, tags, images, intents, grants, revocations, evidence against a key,
- * and members that come or differ. What nodes tell all the time (allocations, verdicts, a raised incarnation) is not.
+ * members that come or differ, and the beginning. What nodes tell all the time (allocations, verdicts, a raised incarnation) is not.
  * Values of the environment and of commands are never shown: they may be secrets.
  *
  * Not here: keeping what was seen (daemon/history) and names of nodes, which change.
  */
-import { type Hlc, hlcCompare } from '../base/clock.ts';
+import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { BodyOf, RecordKind, WorkloadBody } from '../base/records.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
@@ -76,17 +76,9 @@ export function describeChange(
   };
 }
 
-/** The record that `record` took the place of: the latest of those that it replaced. */
-export function predecessor(
-  record: LedgerRecord,
-  replaced: readonly LedgerRecord[],
-): LedgerRecord | undefined {
-  let latest: LedgerRecord | undefined;
-  for (const other of replaced) {
-    if (other.kind !== record.kind || other.key !== record.key) continue;
-    if (latest === undefined || hlcCompare(other.hlc, latest.hlc) > 0) latest = other;
-  }
-  return latest;
+/** Is there ever anything to tell of this kind? Most records are of kinds of which there is not. */
+export function isTold(kind: string): boolean {
+  return TELLERS.has(kind);
 }
 
 /** How a workload differs from another version of it; empty when it does not. */
@@ -99,13 +91,13 @@ function tell(
   record: LedgerRecord,
   before: LedgerRecord | undefined,
 ): { action: ChangeAction; summary: string } | undefined {
-  if (record.body === null) {
-    const was = before?.body === null || before === undefined ? undefined : teller.state(before);
+  if (record.isTombstone) {
+    const was = before === undefined || before.isTombstone ? undefined : teller.state(before);
     return { action: 'deleted', summary: was === undefined ? '' : `was ${was}` };
   }
   const state = teller.state(record);
   if (state === undefined) return undefined;
-  if (before === undefined || before.body === null) {
+  if (before === undefined || before.isTombstone) {
     // Earlier generations that never came here: what it says now is all that can be told.
     const first = record.generation === 1 || before !== undefined || GROW_ONLY.has(record.kind);
     return { action: first ? 'created' : 'updated', summary: state };
@@ -190,6 +182,7 @@ const TELLERS: ReadonlyMap<string, Teller> = new Map<string, Teller>([
       ofKey,
     ),
   ],
+  ['genesis', reading('genesis', ({ name, operators }) => `cluster ${name}, operators: ${operators.length}`)],
   [
     'evidence',
     {

@@ -35,6 +35,10 @@ function show(terminal: Terminal, info: ClusterInfo): void {
     ['versions', info.versions.map(({ version, members }) => `${members} on ${version}`).join(', ') || '-'],
     ['range', info.range],
     ['ledger', `${info.ledger.records} records, ${sizeText(info.ledger.bytes)}, hash ${info.ledger.hash}`],
+    [
+      'collected',
+      info.ledger.horizon_ms === 0 ? 'nothing yet' : `deletions up to ${timeText(info.ledger.horizon_ms)}`,
+    ],
     ...info.revocations.map(({ name, by, reason, written_ms, effective, votes, needed }) => {
       const said = `${name}, by ${by.name}, ${timeText(written_ms)}: ${reason || '-'}`;
       const open = needed > 1 ? ` (${votes} of ${needed} votes)` : ' (without effect)';

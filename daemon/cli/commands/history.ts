@@ -5,7 +5,7 @@ import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
 import { parseCount, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { printJson, printLine, type Terminal } from '../terminal.ts';
-import { printable, table, timeText } from '../text.ts';
+import { printable, shortDigest, table, timeText } from '../text.ts';
 
 interface Options {
   readonly since?: string;
@@ -26,7 +26,7 @@ export function historyCommand(terminal: Terminal): Command {
     'shoal cluster history -f',
   ])
     .option('--since <time>', 'only what is not older: 30m, 2h, 7d, or a time such as 2026-01-31T12:00Z')
-    .option('--kind <kind>', 'only workload, tag, image, intent, grant, revoke, member or evidence')
+    .option('--kind <kind>', 'only workload, tag, image, intent, grant, revoke, member, evidence or genesis')
     .option('--key <key>', 'only of this workload, image name or node')
     .option('--by <node>', 'only what was submitted at this node, or signed by this key')
     .option('-n, --count <count>', 'only the latest so many (default: 50, at most 10000)')
@@ -70,8 +70,10 @@ async function follow(
 
 const HEAD = ['WHEN', 'AT', 'WHAT', 'ACTION', 'CHANGE'];
 
+/** Of an image, whose key is long, the beginning of its digest. */
 function nameOf({ kind, key, subjectName }: ChangeInfo): string {
-  return printable(`${kind}/${subjectName ?? key}`);
+  const name = kind === 'image' ? shortDigest(key.slice(key.lastIndexOf('/') + 1)) : key;
+  return printable(`${kind}/${subjectName ?? name}`);
 }
 
 function cells(change: ChangeInfo): string[] {

@@ -74,6 +74,7 @@ export const CLUSTER_INFO: ClusterInfo = {
     hash: 'e'.repeat(64),
     records: 3,
     bytes: 2048,
+    horizon_ms: AT_MS,
     kinds: [{ kind: 'member', records: 3, deleted: 1, bytes: 2048, conflicts: 0 }],
   },
   peers: 1,
@@ -107,4 +108,5 @@ export const CHANGES: ChangeInfo[] = [
     summary: 'active -> draining',
     concurrent: 0,
   },
+  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0 },
 ];

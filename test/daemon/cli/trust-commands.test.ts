@@ -152,6 +152,7 @@ t.test('cluster info shows the cluster, and what it refuses, on lines of their o
   const { stdout } = await runCli(socket, ['cluster', 'info']);
   t.match(stdout, /^cluster {4}shop \(f{64}\)$/m);
   t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
+  t.match(stdout, /^collected {2}deletions up to 2023-11-14T22:13:20Z$/m);
   t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
   t.match(stdout, /^flagged {4}two: its key was copied, or it lies \(seen by one\)$/m);
   t.match(stdout, /^member +3 +1 +0 +2\.0 KiB$/m);
@@ -178,15 +179,18 @@ t.test('cluster history tells who changed what, and goes on as more comes', asyn
     stdout,
     /^WHEN .*\n2023-11-14T22:13:20Z +one +workload\/default\/web +updated +replicas 2 -> 3 \(concurrent with 1 other\)\n/,
   );
-  t.match(stdout, /one +intent\/two +updated +active -> draining\n$/, 'a node by its name');
+  t.match(stdout, /one +intent\/two +updated +active -> draining\n/, 'a node by its name');
   t.same(backend.calls.at(-1)?.args, [
     { since_ms: Date.parse('2023-11-14T00:00Z'), key: 'web', by: 'one', limit: 9 },
   ]);
-  t.equal((await runCli(socket, ['cluster', 'history', '-q'])).stdout, 'workload/default/web\nintent/two\n');
-  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}]);
+  t.equal(
+    (await runCli(socket, ['cluster', 'history', '-q'])).stdout,
+    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\n',
+  );
+  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}, {}]);
   for (const extra of [[], ['--json'], ['-q']]) {
     const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
-      onOutput: (text, interrupt) => text.split('\n').length > 4 && interrupt(),
+      onOutput: (text, interrupt) => text.split('\n').length > 5 && interrupt(),
     });
     t.equal(followed.code, 0);
     t.match(followed.stdout, extra.length === 0 ? /and more/ : /workload/);

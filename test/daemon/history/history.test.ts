@@ -145,4 +145,10 @@ t.test('a merge is told with the names that the ledger knows', async (t) => {
   const known = { siblings: (kind: string) => (kind === 'member' ? [{ ...draining, kind, body }] : []) };
   t.match(historyEntries([draining], [], known, NOW), [{ subjectName: 'b', authorName: 'b' }]);
   t.same(historyEntries([], [cordoned], ledger, NOW), []);
+  // Several were replaced at once: what it differs from is the latest of its own key.
+  const active = write(machine, operator.id, 'intent', B, { intent: 'active' });
+  const elsewhere = write(machine, operator.id, 'intent', A, { intent: 'cordoned' });
+  t.match(historyEntries([active], [draining, cordoned, elsewhere], ledger, NOW), [
+    { summary: 'draining -> active' },
+  ]);
 });

@@ -35,6 +35,12 @@ t.test('every node tells who changed what, and where it was asked for', async (t
       expected,
       `in the order in which it was done, at ${node.name}`,
     );
+    t.match(lines[0], /^operator \w{8} created genesis genesis: cluster shoal, operators: 1$/);
+    t.match(
+      lines[1],
+      /^operator \w{8} created grant a: member, worker, deployer, admitter$/,
+      'from the beginning',
+    );
     t.ok(lines.includes('b created member b: joined as b (127.0.0.1, 0.1.0)'));
     t.notOk(
       lines.some((one) => /alloc|verdict/.test(one)),
