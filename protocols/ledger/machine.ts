@@ -11,6 +11,7 @@ import type { KeyId, NodeId } from '../base/ids.ts';
 import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
+  ackOf,
   agreed,
   COLLECTION_DEFAULTS,
   type CollectionConfig,
@@ -18,8 +19,8 @@ import {
   isRoundOpen,
   type Members,
   missing,
+  type Round,
   roundEnd_ms,
-  roundOf,
   tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX, SealChecker } from './envelope.ts';
@@ -44,6 +45,8 @@ import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
+/** As a horizon: this disk may hold what was deleted elsewhere, and it is not known since when. */
+export const HORIZON_UNKNOWN = -1;
 /** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
 const EVIDENCE_MS = 5_000;
 
@@ -146,7 +149,7 @@ export type LedgerEffect =
     }
   /** Our own records came from elsewhere: this disk is older than the ledger. Later writes use the new epoch. */
   | { readonly kind: 'epoch'; readonly author: KeyId; readonly epoch: number }
-  /** All members have acknowledged the tombstones up to here; durable like a persist. */
+  /** What this disk may be believed about: all that was deleted up to here is gone from it. Durable like a persist. */
   | { readonly kind: 'horizon'; readonly horizon_ms: number };
 
 export interface LedgerInit {
@@ -157,7 +160,7 @@ export interface LedgerInit {
   readonly config?: Partial<LedgerConfig>;
   /** As last told by an `epoch` effect; 0 for a new disk. */
   readonly epochs?: ReadonlyMap<KeyId, number>;
-  /** As last told by a `horizon` effect; 0 for a new disk. */
+  /** As last told by a `horizon` effect; 0 for a new disk, HORIZON_UNKNOWN for one that has lost records. */
   readonly horizon_ms?: number;
   /** What the disk holds, as `persist` effects left it. */
   readonly stored?: {
@@ -202,8 +205,12 @@ export class LedgerMachine {
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
   #horizon_ms: number;
-  /** What is held here from before that stamp may have been collected elsewhere; 0 when nothing is in doubt. */
-  #doubted_ms: number;
+  /** This disk was found to be old, damaged, or new to what the others have collected. */
+  #isInDoubt: boolean;
+  /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
+  #doubted_ms = 0;
+  /** The last acknowledgement that this very disk has written. */
+  #acked: Round | undefined;
   readonly #accused = new Map<KeyId, Pair>();
   /** For authors at their quota, the latest record that they may have. */
   readonly #full = new Map<KeyId, LedgerRecord>();
@@ -216,8 +223,8 @@ export class LedgerMachine {
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
-    this.#horizon_ms = init.horizon_ms ?? 0;
-    this.#doubted_ms = this.#horizon_ms;
+    this.#horizon_ms = Math.max(0, init.horizon_ms ?? 0);
+    this.#isInDoubt = init.horizon_ms === HORIZON_UNKNOWN;
     this.ledger = init.prepared?.ledger ?? new Ledger();
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
@@ -228,15 +235,18 @@ export class LedgerMachine {
         this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
       }
     }
+    this.#acked = ackOf(this.ledger, this.#self);
     for (const signer of init.signers) this.addSigner(signer);
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
       depth: (record) => this.authority.depth(record.author),
-      horizon_ms: () => this.#horizon_ms,
+      // One that is in doubt itself must not make others let go of anything.
+      horizon_ms: () => (this.#isInDoubt ? 0 : this.#horizon_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
       onEqual: (theirs_ms) => {
-        if (theirs_ms >= this.#doubted_ms) this.#doubted_ms = 0;
+        // What equals a ledger that is not in doubt holds nothing that was collected.
+        this.#isBelieved ||= theirs_ms > 0 && theirs_ms >= Math.max(this.#doubted_ms, this.#horizon_ms);
       },
     });
   }
@@ -390,7 +400,7 @@ export class LedgerMachine {
     }
     switch (message.kind) {
       case 'hello':
-        return this.#exchange.onHello(from, message, env);
+        return [...this.#exchange.onHello(from, message, env), ...this.#believed()];
       case 'compare':
         return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
       case 'records': {
@@ -465,7 +475,7 @@ export class LedgerMachine {
 
   /** Records from before the horizon were seen by all, or were deleted and collected. */
   #isStale(record: LedgerRecord): boolean {
-    return this.#doubted_ms === 0 && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
+    return !this.#isInDoubt && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
   }
 
   #await(record: LedgerRecord): void {
@@ -495,9 +505,12 @@ export class LedgerMachine {
   #newEpoch(record: LedgerRecord): LedgerEffect[] {
     const own = this.#own.get(record.author);
     if (own === undefined || record.epoch < own.epoch) return [];
+    const isFuture = record.epoch > own.epoch || record.seq > own.seq;
     own.epoch = record.epoch + 1;
     own.seq = 0;
-    return [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
+    const effects: LedgerEffect[] = [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
+    if (isFuture) effects.push(...this.#doubt());
+    return effects;
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {
@@ -625,12 +638,14 @@ export class LedgerMachine {
     const effects: LedgerEffect[] = [];
     const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
     if (round !== undefined && round.upTo_ms > this.#horizon_ms) {
-      // What is held here is not what all have agreed on: it is older, or came too late to be counted.
-      if (roundOf(this.ledger, round.upTo_ms).hash !== round.hash) this.#doubted_ms = round.upTo_ms;
+      // Others have agreed on what this disk has never said that it holds.
+      const isOurs = this.#acked?.upTo_ms === round.upTo_ms && this.#acked.hash === round.hash;
+      if (!isOurs) effects.push(...this.#doubt());
+      if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
       const gone = tombstones(this.ledger, round.upTo_ms);
       for (const record of gone) this.ledger.remove(record);
       this.#horizon_ms = round.upTo_ms;
-      effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
+      if (!this.#isInDoubt) effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
       effects.push({ kind: 'persist', put: [], remove: gone, streams: [] });
     }
     const due = dueAck(this.ledger, {
@@ -642,6 +657,7 @@ export class LedgerMachine {
     });
     if (due === undefined || !this.#mayWrite()) return effects;
     const body: AckBody = { upTo_ms: due.upTo_ms, hash: due.hash };
+    this.#acked = due;
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];
   }
@@ -659,6 +675,25 @@ export class LedgerMachine {
         members.set(subject, Math.min(since_ms, grant.hlc.ms));
     }
     return members;
+  }
+
+  /** Durable, so that a restart does not end it. */
+  #doubt(): LedgerEffect[] {
+    if (this.#isInDoubt) return [];
+    this.#isInDoubt = true;
+    return [{ kind: 'horizon', horizon_ms: HORIZON_UNKNOWN }];
+  }
+
+  #isBelieved = false;
+
+  /** Once equal with a peer that has collected as far, nothing is in doubt any more. */
+  #believed(): LedgerEffect[] {
+    const isRelieved = this.#isInDoubt && this.#isBelieved;
+    this.#isBelieved = false;
+    if (!isRelieved) return [];
+    this.#isInDoubt = false;
+    this.#doubted_ms = 0;
+    return [{ kind: 'horizon', horizon_ms: this.#horizon_ms }];
   }
 
   readonly #toDrop = new Set<LedgerRecord>();
