@@ -7,7 +7,7 @@
 import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
-import type { KeyId, NodeId } from '../base/ids.ts';
+import { type KeyId, type NodeId, toHex } from '../base/ids.ts';
 import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
@@ -45,6 +45,7 @@ import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
+const TOLD_MAX = 4096;
 /** As a horizon: this disk may hold what was deleted elsewhere, and it is not known since when. */
 export const HORIZON_UNKNOWN = -1;
 /** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
@@ -112,14 +113,11 @@ const DISHONEST: ReadonlySet<Rejection> = new Set([
   'not-allowed',
   'bad-signature',
 ]);
-/** Refusals that time does not mend: not asked for again. */
-const LASTING: ReadonlySet<Rejection> = new Set([
-  'other-cluster',
-  'not-allowed',
-  'bad-signature',
-  'stale',
-  'over-quota',
-]);
+/**
+ * Refusals that time does not mend: not asked for again. Not those of a signature: the digest that would be shunned does
+ * not cover it, so a peer could have the true record shunned by showing it with a false one.
+ */
+const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed', 'stale', 'over-quota']);
 
 export type LedgerEffect =
   | {
@@ -212,6 +210,8 @@ export class LedgerMachine {
   /** The last acknowledgement that this very disk has written. */
   #acked: Round | undefined;
   readonly #accused = new Map<KeyId, Pair>();
+  /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
+  readonly #told = new Set<KeyId>();
   /** For authors at their quota, the latest record that they may have. */
   readonly #full = new Map<KeyId, LedgerRecord>();
 
@@ -326,6 +326,7 @@ export class LedgerMachine {
     });
     const records = sealRecords(drafts, own.signer, this.#crypto);
     for (const record of records) this.#assertWritable(record);
+    this.#assertFits(records);
     this.#clock = clock;
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
@@ -374,11 +375,30 @@ export class LedgerMachine {
         'E_NOT_ALLOWED',
         `the key of this node may not write ${what}; nothing was changed`,
       );
-    const isNew = !this.ledger
-      .siblings(record.kind, record.key)
-      .some(({ author }) => author === record.author);
-    if (isNew && this.#isFull(record))
-      throw new ShoalError('E_QUOTA', `this node has written all that one node may; nothing was changed`);
+  }
+
+  /** What others would not keep is not written. What makes no more of it may always be written, above all deletions. */
+  #assertFits(records: readonly LedgerRecord[]): void {
+    const { author_records_max, author_bytes_max } = this.#config;
+    let { count, bytes } = this.ledger.filledBy(records[0]!);
+    const latest = new Map<string, LedgerRecord>();
+    for (const record of records) {
+      const name = `${record.kind}/${record.key}`;
+      const earlier = latest.get(name) ?? this.#ownEarlier(record);
+      latest.set(name, record);
+      const more_bytes = record.bytes.byteLength - (earlier?.bytes.byteLength ?? 0);
+      if (earlier === undefined) count += 1;
+      bytes += more_bytes;
+      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
+      if (isOver && more_bytes > 0)
+        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+    }
+  }
+
+  /** The record of its author that it will replace, if any. */
+  #ownEarlier(record: LedgerRecord): LedgerRecord | undefined {
+    if (isGrowOnly(record.kind)) return undefined;
+    return this.ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
   }
 
   // Taking in
@@ -479,9 +499,11 @@ export class LedgerMachine {
   }
 
   #await(record: LedgerRecord): void {
-    if (this.#pending.has(record.digest)) return;
+    // By its envelope: one with a false signature must not take the place of the true one.
+    const name = this.#envelopeName(record);
+    if (this.#pending.has(name)) return;
     const { pending_records_max, pending_bytes_max } = this.#config;
-    this.#pending.set(record.digest, record);
+    this.#pending.set(name, record);
     this.#pending_bytes += record.bytes.byteLength;
     for (const oldest of this.#pending.values()) {
       if (this.#pending.size <= pending_records_max && this.#pending_bytes <= pending_bytes_max) break;
@@ -490,7 +512,11 @@ export class LedgerMachine {
   }
 
   #unawait(record: LedgerRecord): void {
-    if (this.#pending.delete(record.digest)) this.#pending_bytes -= record.bytes.byteLength;
+    if (this.#pending.delete(this.#envelopeName(record))) this.#pending_bytes -= record.bytes.byteLength;
+  }
+
+  #envelopeName({ bytes }: LedgerRecord): string {
+    return toHex(this.#crypto.sha256(bytes));
   }
 
   /** Records whose author has become known: they wait no longer. */
@@ -538,10 +564,7 @@ export class LedgerMachine {
       this.#full.delete(record.author);
       return false;
     }
-    const isNew = !this.ledger
-      .siblings(record.kind, record.key)
-      .some(({ author }) => author === record.author);
-    return isNew && isStampedLater(record, latest);
+    return this.#ownEarlier(record) === undefined && isStampedLater(record, latest);
   }
 
   /**
@@ -571,6 +594,9 @@ export class LedgerMachine {
 
   #accuse(first: LedgerRecord, second: LedgerRecord, env: Env): LedgerEffect[] {
     const { author } = first;
+    if (this.#told.has(author)) return [];
+    this.#told.add(author);
+    if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value!);
     const effects: LedgerEffect[] = [{ kind: 'equivocation', author, records: [first, second] }];
     const fits = first.bytes.byteLength + second.bytes.byteLength <= EVIDENCE_BYTES_MAX;
     if (!fits || this.#accused.size >= ACCUSED_MAX || this.#accused.has(author)) return effects;
