@@ -12,7 +12,7 @@ import { type Digest, isDigest, type KeyId, type NodeId } from '../protocols/bas
 import { type AllocationBody, type MemberBody, recordKey } from '../protocols/base/records.ts';
 import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
 import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
-import { LedgerMachine } from '../protocols/ledger/machine.ts';
+import { HORIZON_UNKNOWN, LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
@@ -121,13 +121,16 @@ export class Cluster implements AsyncDisposable {
       signers: [init.signer],
       stored,
       epochs: new Map([[this.self, epoch]]),
-      horizon_ms: Number(store.value('horizon') ?? 0),
+      horizon_ms: stored.damaged.length > 0 ? HORIZON_UNKNOWN : Number(store.value('horizon') ?? 0),
     });
     if (stored.damaged.length > 0) {
       if (!machine.authority.isMember(this.self))
         throw new ShoalError('E_DATA_CORRUPT', 'the record that makes this node a member is damaged');
       log('warn', 'damaged records were left out; peers have them', { digests: stored.damaged });
-      store.forget(stored.damaged, [[`epoch/${this.self}`, String(epoch)]]);
+      store.forget(stored.damaged, [
+        [`epoch/${this.self}`, String(epoch)],
+        ['horizon', String(HORIZON_UNKNOWN)],
+      ]);
     }
     this.ledger = new LedgerDriver({
       machine,

@@ -197,15 +197,22 @@ export class LedgerDriver implements AsyncDisposable {
 
   /** @returns false when the disk refused: the effects stay queued and are tried again. */
   #persist(effects: readonly LedgerEffect[]): boolean {
-    const put: LedgerRecord[] = [];
-    const remove: LedgerRecord[] = [];
+    // By what came last: a record that went and came back within one turn is live.
+    const put = new Map<string, LedgerRecord>();
+    const remove = new Map<string, LedgerRecord>();
     const streams = new Map<StreamId, number>();
     const values: [string, string][] = [];
     const history: HistoryEntry[] = [];
     for (const effect of effects) {
       if (effect.kind === 'persist') {
-        put.push(...effect.put);
-        remove.push(...effect.remove);
+        for (const record of effect.remove) {
+          put.delete(record.digest);
+          remove.set(record.digest, record);
+        }
+        for (const record of effect.put) {
+          remove.delete(record.digest);
+          put.set(record.digest, record);
+        }
         const now = this.#init.clock.now();
         history.push(...historyEntries(effect.put, effect.remove, this.machine.ledger, now));
         for (const [stream, high] of effect.streams) streams.set(stream, high);
@@ -215,9 +222,10 @@ export class LedgerDriver implements AsyncDisposable {
         values.push(['horizon', String(effect.horizon_ms)]);
       }
     }
-    if (put.length + remove.length + streams.size + values.length === 0) return true;
+    if (put.size + remove.size + streams.size + values.length === 0) return true;
     try {
-      this.#init.store.write({ put, remove, streams, values, history });
+      const batch = { put: [...put.values()], remove: [...remove.values()] };
+      this.#init.store.write({ ...batch, streams, values, history });
       return true;
     } catch (error) {
       this.#init.log('warn', 'the ledger cannot be written; it is tried again', { error: String(error) });
@@ -275,7 +283,11 @@ export class LedgerDriver implements AsyncDisposable {
 
   #timer(token: string, delay_ms: number, action: () => void): void {
     this.#timers.get(token)?.();
-    this.#timers.set(token, this.#init.clock.after(delay_ms, action));
+    const cancel = this.#init.clock.after(delay_ms, () => {
+      this.#timers.delete(token);
+      action();
+    });
+    this.#timers.set(token, cancel);
   }
 }
 

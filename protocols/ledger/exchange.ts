@@ -89,6 +89,9 @@ export class Exchange {
   readonly #parts: ExchangeParts;
   readonly #peers = new Map<NodeId, Peer>();
   readonly #waiting = new Set<NodeId>();
+  /** Peers that had a turn while others waited, and until when they leave the next one to those. */
+  readonly #served = new Set<NodeId>();
+  #yield_ms = 0;
   readonly #unwanted = new Map<ShortDigest, number>();
   #repair: Repair | undefined;
   #interval_ms: number;
@@ -126,6 +129,7 @@ export class Exchange {
   disconnected(peer: NodeId, env: Env): ExchangeEffect[] {
     this.#peers.delete(peer);
     this.#waiting.delete(peer);
+    this.#served.delete(peer);
     return this.#repair?.peer === peer ? this.#end(env) : [];
   }
 
@@ -186,7 +190,7 @@ export class Exchange {
   /** After the records were taken in. @param changed whether any was news. */
   onRecords(
     from: NodeId,
-    { last, more }: { readonly last: boolean; readonly more: boolean },
+    { last }: { readonly last: boolean },
     changed: boolean,
     env: Env,
   ): ExchangeEffect[] {
@@ -195,12 +199,16 @@ export class Exchange {
     repair.heard_ms = env.now;
     repair.changed ||= changed;
     if (!last) return [];
-    return changed || more ? this.#greet(from, env) : this.#end(env);
+    // The rest of what is refused here would be refused too: it is not asked for without end.
+    return changed ? this.#greet(from, env) : this.#end(env);
   }
 
   #mayRepair(peer: NodeId, now: number): boolean {
     const repair = this.#repair;
-    if (repair === undefined || repair.peer === peer || this.#isOver(repair, now)) return true;
+    if (repair?.peer === peer && now < repair.since_ms + this.#config.repair_ms_max) return true;
+    const isFree = repair === undefined || this.#isOver(repair, now);
+    // Whoever has had its turn steps back for a moment while others wait, or one peer could have all turns.
+    if (isFree && !(now < this.#yield_ms && this.#served.has(peer))) return true;
     this.#waiting.add(peer);
     return false;
   }
@@ -215,14 +223,24 @@ export class Exchange {
       this.#repair.heard_ms = env.now;
       return [];
     }
+    if (this.#repair !== undefined) this.#serve(this.#repair.peer, env);
+    this.#waiting.delete(peer);
     this.#repair = { peer, since_ms: env.now, heard_ms: env.now, changed: false };
     return [this.#scheduleRepair(this.#repair)];
   }
 
+  /** Forgets who was served once nobody else waits. */
+  #serve(peer: NodeId, env: Env): void {
+    this.#served.add(peer);
+    if ([...this.#waiting].every((waiting) => this.#served.has(waiting))) this.#served.clear();
+    else this.#yield_ms = env.now + this.#config.repairSilence_ms;
+  }
+
   /** What came is offered to others, and those who waited have their turn. */
   #end(env: Env): ExchangeEffect[] {
-    const { changed } = this.#repair!;
+    const { changed, peer: served } = this.#repair!;
     this.#repair = undefined;
+    this.#serve(served, env);
     const next = new Set<NodeId>();
     for (const peer of this.#waiting) {
       next.add(peer);
@@ -248,7 +266,7 @@ export class Exchange {
     peer.at_ms = env.now;
     const chosen: Uint8Array[] = [];
     let bytes = 0;
-    for (const record of this.#inOrder(records)) {
+    for (const record of this.#inOrder(records, env)) {
       if (bytes + record.bytes.byteLength > Math.min(give_bytes_max, peer.give_bytes)) break;
       chosen.push(record.bytes);
       bytes += record.bytes.byteLength;
@@ -261,11 +279,16 @@ export class Exchange {
     );
   }
 
-  /** Grants first, those nearest to genesis first of all: no record shall come before its author's grant. */
-  #inOrder(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
-    const isGrant = (record: LedgerRecord) => (record.kind === 'grant' ? 0 : 1);
+  /**
+   * Grants first, those nearest to genesis first of all: no record shall come before its author's grant. The others
+   * from a place by lot, so that what is refused over there does not stand before the rest for ever.
+   */
+  #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
     const { depth } = this.#parts;
-    return [...records].sort((a, b) => isGrant(a) - isGrant(b) || depth(a) - depth(b));
+    const grants = records.filter(({ kind }) => kind === 'grant').sort((a, b) => depth(a) - depth(b));
+    const others = records.filter(({ kind }) => kind !== 'grant');
+    const from = Math.floor(env.random() * others.length);
+    return [...grants, ...others.slice(from), ...others.slice(0, from)];
   }
 
   /** `count` of the peers by lot. */

@@ -7,10 +7,11 @@
 import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
-import type { KeyId, NodeId } from '../base/ids.ts';
+import { type KeyId, type NodeId, toHex } from '../base/ids.ts';
 import { type AckBody, type GenesisBody, type GrantBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
+  ackOf,
   agreed,
   COLLECTION_DEFAULTS,
   type CollectionConfig,
@@ -18,8 +19,8 @@ import {
   isRoundOpen,
   type Members,
   missing,
+  type Round,
   roundEnd_ms,
-  roundOf,
   tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX, SealChecker } from './envelope.ts';
@@ -44,6 +45,9 @@ import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
+const TOLD_MAX = 4096;
+/** As a horizon: this disk may hold what was deleted elsewhere, and it is not known since when. */
+export const HORIZON_UNKNOWN = -1;
 /** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
 const EVIDENCE_MS = 5_000;
 
@@ -109,14 +113,11 @@ const DISHONEST: ReadonlySet<Rejection> = new Set([
   'not-allowed',
   'bad-signature',
 ]);
-/** Refusals that time does not mend: not asked for again. */
-const LASTING: ReadonlySet<Rejection> = new Set([
-  'other-cluster',
-  'not-allowed',
-  'bad-signature',
-  'stale',
-  'over-quota',
-]);
+/**
+ * Refusals that time does not mend: not asked for again. Not those of a signature: the digest that would be shunned does
+ * not cover it, so a peer could have the true record shunned by showing it with a false one.
+ */
+const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed', 'stale', 'over-quota']);
 
 export type LedgerEffect =
   | {
@@ -146,7 +147,7 @@ export type LedgerEffect =
     }
   /** Our own records came from elsewhere: this disk is older than the ledger. Later writes use the new epoch. */
   | { readonly kind: 'epoch'; readonly author: KeyId; readonly epoch: number }
-  /** All members have acknowledged the tombstones up to here; durable like a persist. */
+  /** What this disk may be believed about: all that was deleted up to here is gone from it. Durable like a persist. */
   | { readonly kind: 'horizon'; readonly horizon_ms: number };
 
 export interface LedgerInit {
@@ -157,7 +158,7 @@ export interface LedgerInit {
   readonly config?: Partial<LedgerConfig>;
   /** As last told by an `epoch` effect; 0 for a new disk. */
   readonly epochs?: ReadonlyMap<KeyId, number>;
-  /** As last told by a `horizon` effect; 0 for a new disk. */
+  /** As last told by a `horizon` effect; 0 for a new disk, HORIZON_UNKNOWN for one that has lost records. */
   readonly horizon_ms?: number;
   /** What the disk holds, as `persist` effects left it. */
   readonly stored?: {
@@ -202,9 +203,15 @@ export class LedgerMachine {
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
   #horizon_ms: number;
-  /** What is held here from before that stamp may have been collected elsewhere; 0 when nothing is in doubt. */
-  #doubted_ms: number;
+  /** This disk was found to be old, damaged, or new to what the others have collected. */
+  #isInDoubt: boolean;
+  /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
+  #doubted_ms = 0;
+  /** The last acknowledgement that this very disk has written. */
+  #acked: Round | undefined;
   readonly #accused = new Map<KeyId, Pair>();
+  /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
+  readonly #told = new Set<KeyId>();
   /** For authors at their quota, the latest record that they may have. */
   readonly #full = new Map<KeyId, LedgerRecord>();
 
@@ -216,8 +223,8 @@ export class LedgerMachine {
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
-    this.#horizon_ms = init.horizon_ms ?? 0;
-    this.#doubted_ms = this.#horizon_ms;
+    this.#horizon_ms = Math.max(0, init.horizon_ms ?? 0);
+    this.#isInDoubt = init.horizon_ms === HORIZON_UNKNOWN;
     this.ledger = init.prepared?.ledger ?? new Ledger();
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
@@ -228,15 +235,18 @@ export class LedgerMachine {
         this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
       }
     }
+    this.#acked = ackOf(this.ledger, this.#self);
     for (const signer of init.signers) this.addSigner(signer);
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
       depth: (record) => this.authority.depth(record.author),
-      horizon_ms: () => this.#horizon_ms,
+      // One that is in doubt itself must not make others let go of anything.
+      horizon_ms: () => (this.#isInDoubt ? 0 : this.#horizon_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
       onEqual: (theirs_ms) => {
-        if (theirs_ms >= this.#doubted_ms) this.#doubted_ms = 0;
+        // What equals a ledger that is not in doubt holds nothing that was collected.
+        this.#isBelieved ||= theirs_ms > 0 && theirs_ms >= Math.max(this.#doubted_ms, this.#horizon_ms);
       },
     });
   }
@@ -316,6 +326,7 @@ export class LedgerMachine {
     });
     const records = sealRecords(drafts, own.signer, this.#crypto);
     for (const record of records) this.#assertWritable(record);
+    this.#assertFits(records);
     this.#clock = clock;
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
@@ -364,11 +375,30 @@ export class LedgerMachine {
         'E_NOT_ALLOWED',
         `the key of this node may not write ${what}; nothing was changed`,
       );
-    const isNew = !this.ledger
-      .siblings(record.kind, record.key)
-      .some(({ author }) => author === record.author);
-    if (isNew && this.#isFull(record))
-      throw new ShoalError('E_QUOTA', `this node has written all that one node may; nothing was changed`);
+  }
+
+  /** What others would not keep is not written. What makes no more of it may always be written, above all deletions. */
+  #assertFits(records: readonly LedgerRecord[]): void {
+    const { author_records_max, author_bytes_max } = this.#config;
+    let { count, bytes } = this.ledger.filledBy(records[0]!);
+    const latest = new Map<string, LedgerRecord>();
+    for (const record of records) {
+      const name = `${record.kind}/${record.key}`;
+      const earlier = latest.get(name) ?? this.#ownEarlier(record);
+      latest.set(name, record);
+      const more_bytes = record.bytes.byteLength - (earlier?.bytes.byteLength ?? 0);
+      if (earlier === undefined) count += 1;
+      bytes += more_bytes;
+      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
+      if (isOver && more_bytes > 0)
+        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+    }
+  }
+
+  /** The record of its author that it will replace, if any. */
+  #ownEarlier(record: LedgerRecord): LedgerRecord | undefined {
+    if (isGrowOnly(record.kind)) return undefined;
+    return this.ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
   }
 
   // Taking in
@@ -390,7 +420,7 @@ export class LedgerMachine {
     }
     switch (message.kind) {
       case 'hello':
-        return this.#exchange.onHello(from, message, env);
+        return [...this.#exchange.onHello(from, message, env), ...this.#believed()];
       case 'compare':
         return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
       case 'records': {
@@ -483,13 +513,15 @@ export class LedgerMachine {
 
   /** Records from before the horizon were seen by all, or were deleted and collected. */
   #isStale(record: LedgerRecord): boolean {
-    return this.#doubted_ms === 0 && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
+    return !this.#isInDoubt && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
   }
 
   #await(record: LedgerRecord): void {
-    if (this.#pending.has(record.digest)) return;
+    // By its envelope: one with a false signature must not take the place of the true one.
+    const name = this.#envelopeName(record);
+    if (this.#pending.has(name)) return;
     const { pending_records_max, pending_bytes_max } = this.#config;
-    this.#pending.set(record.digest, record);
+    this.#pending.set(name, record);
     this.#pending_bytes += record.bytes.byteLength;
     for (const oldest of this.#pending.values()) {
       if (this.#pending.size <= pending_records_max && this.#pending_bytes <= pending_bytes_max) break;
@@ -498,7 +530,11 @@ export class LedgerMachine {
   }
 
   #unawait(record: LedgerRecord): void {
-    if (this.#pending.delete(record.digest)) this.#pending_bytes -= record.bytes.byteLength;
+    if (this.#pending.delete(this.#envelopeName(record))) this.#pending_bytes -= record.bytes.byteLength;
+  }
+
+  #envelopeName({ bytes }: LedgerRecord): string {
+    return toHex(this.#crypto.sha256(bytes));
   }
 
   /** Records whose author has become known: they wait no longer. */
@@ -513,9 +549,12 @@ export class LedgerMachine {
   #newEpoch(record: LedgerRecord): LedgerEffect[] {
     const own = this.#own.get(record.author);
     if (own === undefined || record.epoch < own.epoch) return [];
+    const isFuture = record.epoch > own.epoch || record.seq > own.seq;
     own.epoch = record.epoch + 1;
     own.seq = 0;
-    return [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
+    const effects: LedgerEffect[] = [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
+    if (isFuture) effects.push(...this.#doubt());
+    return effects;
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {
@@ -543,10 +582,7 @@ export class LedgerMachine {
       this.#full.delete(record.author);
       return false;
     }
-    const isNew = !this.ledger
-      .siblings(record.kind, record.key)
-      .some(({ author }) => author === record.author);
-    return isNew && isStampedLater(record, latest);
+    return this.#ownEarlier(record) === undefined && isStampedLater(record, latest);
   }
 
   /**
@@ -569,6 +605,9 @@ export class LedgerMachine {
 
   #accuse(first: LedgerRecord, second: LedgerRecord, env: Env): LedgerEffect[] {
     const { author } = first;
+    if (this.#told.has(author)) return [];
+    this.#told.add(author);
+    if (this.#told.size > TOLD_MAX) this.#told.delete(this.#told.values().next().value!);
     const effects: LedgerEffect[] = [{ kind: 'equivocation', author, records: [first, second] }];
     const fits = first.bytes.byteLength + second.bytes.byteLength <= EVIDENCE_BYTES_MAX;
     if (!fits || this.#accused.size >= ACCUSED_MAX || this.#accused.has(author)) return effects;
@@ -636,12 +675,14 @@ export class LedgerMachine {
     const effects: LedgerEffect[] = [];
     const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
     if (round !== undefined && round.upTo_ms > this.#horizon_ms) {
-      // What is held here is not what all have agreed on: it is older, or came too late to be counted.
-      if (roundOf(this.ledger, round.upTo_ms).hash !== round.hash) this.#doubted_ms = round.upTo_ms;
+      // Others have agreed on what this disk has never said that it holds.
+      const isOurs = this.#acked?.upTo_ms === round.upTo_ms && this.#acked.hash === round.hash;
+      if (!isOurs) effects.push(...this.#doubt());
+      if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
       const gone = tombstones(this.ledger, round.upTo_ms);
       for (const record of gone) this.ledger.remove(record);
       this.#horizon_ms = round.upTo_ms;
-      effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
+      if (!this.#isInDoubt) effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
       effects.push({ kind: 'persist', put: [], remove: gone, streams: [] });
     }
     const due = dueAck(this.ledger, {
@@ -653,6 +694,7 @@ export class LedgerMachine {
     });
     if (due === undefined || !this.#mayWrite()) return effects;
     const body: AckBody = { upTo_ms: due.upTo_ms, hash: due.hash };
+    this.#acked = due;
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];
   }
@@ -670,6 +712,25 @@ export class LedgerMachine {
         members.set(subject, Math.min(since_ms, grant.hlc.ms));
     }
     return members;
+  }
+
+  /** Durable, so that a restart does not end it. */
+  #doubt(): LedgerEffect[] {
+    if (this.#isInDoubt) return [];
+    this.#isInDoubt = true;
+    return [{ kind: 'horizon', horizon_ms: HORIZON_UNKNOWN }];
+  }
+
+  #isBelieved = false;
+
+  /** Once equal with a peer that has collected as far, nothing is in doubt any more. */
+  #believed(): LedgerEffect[] {
+    const isRelieved = this.#isInDoubt && this.#isBelieved;
+    this.#isBelieved = false;
+    if (!isRelieved) return [];
+    this.#isInDoubt = false;
+    this.#doubted_ms = 0;
+    return [{ kind: 'horizon', horizon_ms: this.#horizon_ms }];
   }
 
   readonly #toDrop = new Set<LedgerRecord>();

@@ -27,6 +27,13 @@ import {
 
 /** A range of at most so many records is listed, not divided: as many items weigh about as much as the parts. */
 const LISTED_BEST = 48;
+/** Comparisons are put into one answer until it would pass this; what is left over differs in the next repair too. */
+const ANSWER_BYTES = 512 * 1024;
+/** About what a range, a part, an item and a wanted digest weigh on the wire. */
+const RANGE_BYTES = 32;
+const PART_BYTES = 48;
+const ITEM_BYTES = 20;
+const DIGEST_BYTES = 8;
 
 export type Comparison = Omit<Compare, 'kind' | 'horizon_ms'>;
 
@@ -52,21 +59,34 @@ export function answerCompare(
   const listings: Listing[] = [];
   const wants: Want[] = [];
   const give = new Set<LedgerRecord>();
+  let bytes = 0;
   for (const { prefix, parts } of message.splits) {
     for (const record of outside(ledger, prefix, parts)) give.add(record);
     for (const part of parts) {
       const own = ledger.places.summary(part.prefix);
       if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) continue;
+      if (bytes > ANSWER_BYTES) break;
+      bytes += RANGE_BYTES;
       if (own.count <= LISTED_BEST || part.prefix.length >= PREFIX_LENGTH_MAX) {
         if (own.count === 0) splits.push({ prefix: part.prefix, parts: [] });
-        else listings.push(listing(ledger, part.prefix));
-      } else splits.push(split(ledger, part.prefix));
+        else {
+          const listed = listing(ledger, part.prefix);
+          bytes += listed.items.length * ITEM_BYTES;
+          listings.push(listed);
+        }
+      } else {
+        const divided = split(ledger, part.prefix);
+        bytes += divided.parts.length * PART_BYTES;
+        splits.push(divided);
+      }
     }
   }
   for (const theirs of message.listings) {
     const difference = compareListing(ledger, theirs, isUnwanted);
     for (const record of difference.give) give.add(record);
-    if (difference.want.length > 0) wants.push({ prefix: theirs.prefix, digests: difference.want });
+    if (difference.want.length === 0 || bytes > ANSWER_BYTES) continue;
+    bytes += RANGE_BYTES + difference.want.length * DIGEST_BYTES;
+    wants.push({ prefix: theirs.prefix, digests: difference.want });
   }
   for (const { prefix, digests } of message.wants) {
     const wanted = new Set(digests);
@@ -116,13 +136,13 @@ function compareListing(
   const held = new Set(own.map(shortDigest));
   const theirs = new Set<ShortDigest>();
   const coming = new Map<number, Item>();
-  const want: ShortDigest[] = [];
+  const want: Item[] = [];
   for (const item of items) {
     theirs.add(item.digest);
     if (held.has(item.digest) || isUnwanted(item.digest)) continue;
     const other = coming.get(item.placeLow);
     if (other === undefined || isLater(item, other)) coming.set(item.placeLow, item);
-    want.push(item.digest);
+    want.push(item);
   }
   const newest = new Map<number, LedgerRecord>();
   const give: LedgerRecord[] = [];
@@ -134,12 +154,11 @@ function compareListing(
     newest.set(record.placeLow, record);
   }
   // What ours will replace over there need not come here first.
-  const wanted = want.filter((digest) => {
-    const item = items.find((candidate) => candidate.digest === digest)!;
+  const wanted = want.filter((item) => {
     const ours = newest.get(item.placeLow);
     return ours === undefined || isLater(item, { ms: ours.hlc.ms, n: ours.hlc.n });
   });
-  return { give, want: wanted };
+  return { give, want: wanted.map(({ digest }) => digest) };
 }
 
 function isLater(a: Pick<Item, 'ms' | 'n'>, b: Pick<Item, 'ms' | 'n'>): boolean {

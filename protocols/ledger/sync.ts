@@ -121,19 +121,20 @@ export function decodeSync(bytes: Uint8Array): SyncMessage {
     case 'c':
       return {
         kind: 'compare',
-        splits: list(a, COMPARISONS_MAX).map((split) => {
-          const [prefix, parts] = list(split, 2);
-          return { prefix: prefixOf(prefix), parts: list(parts, PARTS_MAX).map(decodePart) };
-        }),
-        listings: list(b, COMPARISONS_MAX).map((listing) => {
-          const [prefix, items] = list(listing, 2);
-          return { prefix: prefixOf(prefix), items: decodeItems(items) };
-        }),
-        wants: list(c, COMPARISONS_MAX).map((want) => {
-          const [prefix, digests] = list(want, 2);
-          const text = toHex(bins(digests, SHORT_DIGEST_BYTES));
-          return { prefix: prefixOf(prefix), digests: text.match(/.{16}/g) ?? [] };
-        }),
+        splits: apart(list(a, COMPARISONS_MAX).map(decodeSplit)),
+        listings: apart(
+          list(b, COMPARISONS_MAX).map((listing) => {
+            const [prefix, items] = list(listing, 2);
+            return { prefix: prefixOf(prefix), items: decodeItems(items) };
+          }),
+        ),
+        wants: apart(
+          list(c, COMPARISONS_MAX).map((want) => {
+            const [prefix, digests] = list(want, 2);
+            const text = toHex(bins(digests, SHORT_DIGEST_BYTES));
+            return { prefix: prefixOf(prefix), digests: text.match(/.{16}/g) ?? [] };
+          }),
+        ),
         horizon_ms: count(d),
       };
     case 'r':
@@ -202,6 +203,21 @@ function decodeItems(value: unknown): Item[] {
     });
   }
   return items;
+}
+
+function decodeSplit(value: unknown): Split {
+  const [prefix, parts] = list(value, 2);
+  const split = { prefix: prefixOf(prefix), parts: apart(list(parts, PARTS_MAX).map(decodePart)) };
+  if (!split.parts.every((part) => part.prefix.startsWith(split.prefix))) throw malformed();
+  return split;
+}
+
+/** Ranges that do not overlap: else one short message would have every record looked at a thousand times. */
+function apart<T extends { readonly prefix: Prefix }>(ranges: T[]): T[] {
+  const prefixes = ranges.map(({ prefix }) => prefix).sort();
+  for (let at = 1; at < prefixes.length; at += 1)
+    if (prefixes[at]!.startsWith(prefixes[at - 1]!)) throw malformed();
+  return ranges;
 }
 
 function decodePart(value: unknown): Part {

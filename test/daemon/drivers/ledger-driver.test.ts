@@ -179,3 +179,20 @@ t.test(
     t.same(Uint8Array.from(signatures[0]!), Uint8Array.from(signatures[1]!));
   },
 );
+
+t.test('a record that goes and comes back within one turn is on disk', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const record = await driver.write(self.id, 'intent', self.id, intent);
+  driver.machine.handle = () => [
+    { kind: 'persist', put: [], remove: [record], streams: [] },
+    { kind: 'persist', put: [record], remove: [], streams: [] },
+  ];
+  await driver.introduce([]);
+  t.ok(stored(store).includes(record.digest));
+  driver.machine.handle = () => [
+    { kind: 'persist', put: [record], remove: [], streams: [] },
+    { kind: 'persist', put: [], remove: [record], streams: [] },
+  ];
+  await driver.introduce([]);
+  t.notOk(stored(store).includes(record.digest));
+});

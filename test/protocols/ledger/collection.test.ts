@@ -2,7 +2,12 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import {
+  HORIZON_UNKNOWN,
+  LEDGER_DEFAULTS,
+  type LedgerEffect,
+  LedgerMachine,
+} from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
 import {
   cluster,
@@ -137,7 +142,7 @@ t.test('a lost disk is filled again, from before the horizon too', async (t) => 
     genesis,
     crypto: nodeCrypto,
     signers: [b!.signer],
-    horizon_ms: b!.machine.horizon_ms,
+    horizon_ms: HORIZON_UNKNOWN,
   });
   const empty: TestNode = { signer: b!.signer, machine };
   everybody([a!, empty], later);

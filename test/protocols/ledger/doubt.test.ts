@@ -1,0 +1,140 @@
+/** A node that may have missed a collection: what it lets go, and what nobody can make it let go. */
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { HORIZON_UNKNOWN, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { encodeSync } from '../../../protocols/ledger/sync.ts';
+import { cluster, env, exchange, genesis, NOW, type TestNode, write } from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
+
+function everybody(nodes: readonly TestNode[], now: number): void {
+  for (let round = 0; round < 2; round += 1)
+    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
+}
+
+function round(nodes: readonly TestNode[], now: number): void {
+  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(now));
+  everybody(nodes, now);
+}
+
+/** A cluster whose members kept one tag, and deleted and collected another. */
+function collected(count: number) {
+  const nodes = cluster(count);
+  const [a] = nodes;
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  const gone = write(a!.machine, a!.signer.id, 'tag', 'gone:1', TAG);
+  write(a!.machine, a!.signer.id, 'tag', 'kept:1', TAG);
+  everybody(nodes, NOW);
+  const before = [...nodes.at(-1)!.machine.ledger.records()];
+  write(a!.machine, a!.signer.id, 'tag', 'gone:1', null, NOW + 1);
+  everybody(nodes, NOW + 1);
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, LATER);
+  return { nodes, gone, before };
+}
+
+function restarted(
+  { signer, machine }: TestNode,
+  records: Iterable<LedgerRecord> = machine.ledger.records(),
+  horizon_ms = machine.horizon_ms,
+  number = 100,
+): TestNode {
+  return {
+    signer,
+    machine: new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [signer],
+      horizon_ms,
+      stored: { records: [...records], streams: [[`${signer.id}/0`, number]] },
+    }),
+  };
+}
+
+t.test('a restarted node lets nothing go because a peer says that it lacks it', async (t) => {
+  const { nodes } = collected(2);
+  const again = restarted(nodes[0]!);
+  const { hash } = again.machine.ledger;
+  const liar = nodes[1]!.signer.id;
+  again.machine.handle({ kind: 'connected', peer: liar }, env(LATER));
+  const lie = { kind: 'compare', splits: [{ prefix: '', parts: [] }], listings: [], wants: [] } as const;
+  const body = encodeSync({ ...lie, horizon_ms: Number.MAX_SAFE_INTEGER });
+  again.machine.handle({ kind: 'message', from: liar, body }, env(LATER));
+  t.equal(again.machine.ledger.hash, hash);
+});
+
+t.test('a damaged disk is filled again, also when every other node has just restarted', async (t) => {
+  const { nodes } = collected(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  const left = [...b.machine.ledger.records()].filter(({ key }) => key !== 'kept:1');
+  const one = restarted(a);
+  const other = restarted(b, left, HORIZON_UNKNOWN);
+  for (let turn = 0; turn < 3; turn += 1) round([one, other], LATER + turn * 60_000);
+  for (const { machine } of [one, other]) t.same(machine.ledger.get('tag', 'kept:1')?.body, TAG);
+  t.equal(one.machine.ledger.hash, other.machine.ledger.hash);
+});
+
+t.test('an old disk brings nothing back to nodes that have just restarted', async (t) => {
+  const { nodes, before } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const old = restarted(c, before, 0, 0);
+  const fresh = [restarted(a), restarted(b)];
+  for (const node of fresh) exchange(old, node, LATER);
+  for (let turn = 0; turn < 4; turn += 1) round([...fresh, old], LATER + turn * 60_000);
+  for (const { machine } of [...fresh, old]) t.equal(machine.ledger.siblings('tag', 'gone:1').length, 0);
+  t.equal(new Set([...fresh, old].map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('an old disk that slept through a collection lets go of it at the next', async (t) => {
+  const { nodes, before } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const old = restarted(c, before, 0, 0);
+  const all = [a, b, old];
+  // Its peers open another round before it has looked at the last one.
+  write(a.machine, a.signer.id, 'tag', 'other:1', null, LATER);
+  everybody(all, LATER);
+  const again = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
+  for (const { machine } of [a, b]) machine.handle({ kind: 'timer', token: 'collect' }, env(again));
+  everybody(all, again);
+  for (let turn = 0; turn < 4; turn += 1) round(all, again + turn * 60_000);
+  for (const { machine } of all) t.equal(machine.ledger.siblings('tag', 'gone:1').length, 0);
+  t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('a node in doubt that is restarted is in doubt still', async (t) => {
+  const { nodes, before } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const old = restarted(c, before, 0, 0);
+  let told_ms = 0;
+  const keep = (effects: ReturnType<LedgerMachine['handle']>) => {
+    for (const effect of effects) if (effect.kind === 'horizon') told_ms = effect.horizon_ms;
+  };
+  // It hears the acknowledgements by gossip, agrees, and dies before any comparison.
+  const acks = [...a.machine.ledger.records()].filter(({ kind }) => kind === 'ack');
+  keep(old.machine.handle({ kind: 'introduce', envelopes: acks.map(({ bytes }) => bytes) }, env(LATER)));
+  keep(old.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER)));
+  const again = restarted(old, old.machine.ledger.records(), told_ms);
+  const all = [a, b, again];
+  for (let turn = 0; turn < 4; turn += 1) round(all, LATER + turn * 60_000);
+  for (const { machine } of all) t.equal(machine.ledger.siblings('tag', 'gone:1').length, 0);
+  t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('what is written anew between acknowledgement and collection puts nobody in doubt', async (t) => {
+  const nodes = cluster(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  write(a.machine, a.signer.id, 'tag', 'again:1', null);
+  write(a.machine, a.signer.id, 'tag', 'gone:1', null);
+  everybody(nodes, NOW);
+  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  everybody(nodes, LATER);
+  write(a.machine, a.signer.id, 'tag', 'again:1', TAG, LATER);
+  everybody(nodes, LATER);
+  const effects = b.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  t.ok(
+    effects.some(({ kind }) => kind === 'horizon'),
+    'the horizon is durable: nothing is in doubt',
+  );
+});

@@ -1,0 +1,240 @@
+/** What a member with bad intent can make others spend or leave undone: never more than in proportion to what it sends. */
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import { mix32 } from '../../../protocols/base/hash.ts';
+import { Ledger } from '../../../protocols/ledger/ledger.ts';
+import { gossipVerdict, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { answerCompare } from '../../../protocols/ledger/reconcile.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import {
+  decodeSync,
+  encodeGossip,
+  encodeSync,
+  type Part,
+  SYNC_BYTES_MAX,
+  type SyncMessage,
+} from '../../../protocols/ledger/sync.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  operator,
+  rejections,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+
+function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer: Signer): LedgerRecord {
+  return sealRecord({ ...record, author: signer.id, ...changes }, record.body, signer, nodeCrypto);
+}
+
+function withBadSignature(record: LedgerRecord): LedgerRecord {
+  const bytes = record.bytes.slice();
+  bytes[bytes.length - 1]! ^= 1;
+  return { ...record, bytes };
+}
+
+/** A ledger of records that nobody signed, spread as hashes are. */
+function largeLedger(count: number): Ledger {
+  const ledger = new Ledger();
+  const spread = (at: number) => mix32(at);
+  for (let at = 0; at < count; at += 1) {
+    const digest = spread(at).toString(16).padStart(8, '0').repeat(8);
+    ledger.merge({
+      digest,
+      kind: 'x',
+      key: String(at),
+      author: 'x',
+      epoch: 0,
+      seq: at,
+      context: [],
+      hlc: { ms: NOW, n: 0 },
+      bytes: new Uint8Array(1),
+      size: 1,
+      words: [at, at, at, at],
+      placeHigh: spread(at),
+      placeLow: at,
+      authorHash: at,
+    } as unknown as LedgerRecord);
+  }
+  return ledger;
+}
+
+t.test('an answer to a comparison fits into a message, however much differs', async (t) => {
+  for (const count of [190_000]) {
+    const ledger = largeLedger(count);
+    const splits = Array.from({ length: 256 }, (_, at) => {
+      const prefix = at.toString(16).padStart(2, '0');
+      const parts = Array.from({ length: 16 }, (_, part): Part => {
+        return { prefix: prefix + part.toString(16), words: [0, 0, 0, 0], count: 1 };
+      });
+      return { prefix, parts };
+    });
+    const message = { kind: 'compare', splits, listings: [], wants: [], horizon_ms: 0 } as const;
+    // One message answers all of it.
+    const { compare } = answerCompare(ledger, message, () => false);
+    const bytes = encodeSync({ kind: 'compare', ...compare!, horizon_ms: NOW });
+    t.ok(bytes.byteLength <= SYNC_BYTES_MAX, `${bytes.byteLength} bytes of ${count} records`);
+    t.doesNotThrow(() => decodeSync(bytes));
+  }
+});
+
+t.test('ranges in one message do not overlap, so that each record is looked at once', async (t) => {
+  const none = { splits: [], listings: [], wants: [], horizon_ms: 0 };
+  const part = (prefix: string) => ({ prefix, words: [0, 0, 0, 0] as const, count: 1 });
+  const overlapping: Partial<Extract<SyncMessage, { kind: 'compare' }>>[] = [
+    {
+      splits: [
+        { prefix: 'a', parts: [] },
+        { prefix: 'a', parts: [] },
+      ],
+    },
+    {
+      splits: [
+        { prefix: '', parts: [] },
+        { prefix: 'a7', parts: [] },
+      ],
+    },
+    { splits: [{ prefix: 'a', parts: [part('ab'), part('ab')] }] },
+    { splits: [{ prefix: 'a', parts: [part('ab'), part('abc')] }] },
+    { splits: [{ prefix: 'a', parts: [part('b')] }] },
+    {
+      listings: [
+        { prefix: 'a', items: [] },
+        { prefix: 'a5', items: [] },
+      ],
+    },
+    {
+      wants: [
+        { prefix: '', digests: [] },
+        { prefix: '', digests: [] },
+      ],
+    },
+  ];
+  for (const lists of overlapping)
+    t.throws(() => decodeSync(encodeSync({ kind: 'compare', ...none, ...lists })), { code: 'E_MALFORMED' });
+});
+
+t.test('a record with a false signature keeps nobody from asking for the true one', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const record = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  t.same(rejections(introduce(b.machine, [withBadSignature(record)])), ['bad-signature']);
+  b.machine.handle({ kind: 'connected', peer: a.signer.id }, env());
+  const item = { digest: record.digest.slice(0, 16), placeLow: record.placeLow, ms: record.hlc.ms, n: 0 };
+  const listing = { splits: [], listings: [{ prefix: '', items: [item] }], wants: [], horizon_ms: 0 };
+  const effects = b.machine.handle(
+    { kind: 'message', from: a.signer.id, body: encodeSync({ kind: 'compare', ...listing }) },
+    env(),
+  );
+  const wants = effects.flatMap((effect) => {
+    const message = effect.kind === 'send' ? decodeSync(effect.body) : undefined;
+    return message?.kind === 'compare' ? message.wants : [];
+  });
+  t.equal(wants.length, 1);
+});
+
+t.test('nor does it, while the grant of its author is awaited, take the place of the true one', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const signer = testSigner(40);
+  const grant = write(a.machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+  const like = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  const record = forged(like, { seq: 1 }, signer);
+  introduce(b.machine, [withBadSignature(record)]);
+  introduce(b.machine, [record]);
+  introduce(b.machine, [grant]);
+  t.ok(b.machine.ledger.has(record));
+});
+
+t.test('equivocation is news once, and not each time that somebody repeats it', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const one = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  const twin = forged(one, { key: 'app:2' }, a.signer);
+  const gossip = (...records: LedgerRecord[]) =>
+    gossipVerdict(
+      b.machine.handle(
+        { kind: 'gossip', from: a.signer.id, body: encodeGossip(records.map(({ bytes }) => bytes)) },
+        env(),
+      ),
+    );
+  t.equal(gossip(one, twin), 'accept');
+  t.equal(gossip(twin, one), 'ignore');
+  b.machine.handle({ kind: 'timer', token: 'evidence' }, env());
+  t.equal(gossip(one), 'ignore');
+});
+
+t.test('a node stays within its quota whatever it writes, so that others keep all of it', async (t) => {
+  const signer = testSigner(0);
+  const limited = (config: object) => {
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, operator], config });
+    write(machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+    return machine;
+  };
+  const few = limited({ author_records_max: 3 });
+  const writes = ['1', '2', '3', '4'].map((tag) => ({ recordKind: 'tag', key: `app:${tag}`, body: TAG }));
+  t.throws(() => few.handle({ kind: 'writes', author: signer.id, writes }, env()), { code: 'E_QUOTA' });
+  const small = limited({ author_bytes_max: 2000 });
+  write(small, signer.id, 'unheard-of', 'key', { text: 'x' });
+  t.throws(() => write(small, signer.id, 'unheard-of', 'key', { text: 'x'.repeat(3000) }), {
+    code: 'E_QUOTA',
+  });
+  const granting = limited({ author_records_max: 3 });
+  const again = () =>
+    write(granting, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id), NOW + 1);
+  again();
+  t.throws(again, { code: 'E_QUOTA' }, 'a grant replaces nothing');
+});
+
+t.test('what one peer refuses does not keep it from the rest, and is not given again at once', async (t) => {
+  const config = { give_bytes_max: 20_000 };
+  const [, , c] = cluster(3);
+  const [a, b] = [0, 1].map((number): TestNode => {
+    const signer = testSigner(number);
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config });
+    introduce(
+      machine,
+      [...c!.machine.ledger.records()].filter(({ kind }) => kind === 'grant'),
+    );
+    return { signer, machine };
+  }) as [TestNode, TestNode];
+  const text = 'x'.repeat(1000);
+  for (let at = 0; at < 60; at += 1)
+    write(a.machine, a.signer.id, 'unheard-of', `refused:${at}`, { text }, NOW + 300_000);
+  introduce(a.machine, [write(c!.machine, c!.signer.id, 'tag', 'good:1', TAG)], NOW);
+  let messages = 0;
+  for (let turn = 0; turn < 40; turn += 1) messages += exchange(a, b, NOW, () => (turn * 0.37) % 1).messages;
+  t.ok(messages < 40 * 8, `${messages} messages`);
+  t.same(b.machine.ledger.get('tag', 'good:1')?.body, TAG);
+});
+
+t.test('a peer that keeps a repair going for ever does not keep others from theirs', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const liar = testSigner(9).id;
+  const honest = a.signer.id;
+  for (const peer of [liar, honest]) b.machine.handle({ kind: 'connected', peer }, env());
+  const hello = (from: string, now: number) =>
+    b.machine
+      .handle(
+        {
+          kind: 'message',
+          from: from as never,
+          body: encodeSync({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: 0 }),
+        },
+        env(now),
+      )
+      .some((effect) => effect.kind === 'send' && effect.to === from);
+  t.ok(hello(liar, NOW));
+  t.notOk(hello(honest, NOW + 1), 'it waits');
+  let now = NOW;
+  for (; now < NOW + LEDGER_DEFAULTS.repair_ms_max; now += 1000) hello(liar, now);
+  b.machine.handle({ kind: 'timer', token: 'repair' }, env(now));
+  t.notOk(hello(liar, now), 'the turn of the liar is over');
+  t.ok(hello(honest, now + 100));
+});
