@@ -25,12 +25,14 @@ import { ClusterTrust } from './cluster-trust.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { History } from './history/history.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
+import { knownNames } from './trust/key-names.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
@@ -86,6 +88,7 @@ export class Cluster implements AsyncDisposable {
   readonly remote: RemoteInstances;
   readonly trust: ClusterTrust;
   readonly network: Network;
+  readonly history: History;
   readonly #components: ClusterComponents;
   readonly #init: ClusterInit;
   readonly #dirty = new Set<string>();
@@ -180,6 +183,11 @@ export class Cluster implements AsyncDisposable {
       images: components.images,
       mayExec: (node) => this.ledger.machine.authority.mayDeploy(node, clock.now()),
     });
+    this.history = new History({
+      store,
+      clock,
+      names: () => knownNames(this.#view, machine, clock.now()),
+    });
     this.#view = this.#derive(undefined, new Set());
   }
 
@@ -189,6 +197,15 @@ export class Cluster implements AsyncDisposable {
 
   get id(): string {
     return this.ledger.machine.cluster;
+  }
+
+  get genesis(): LedgerRecord {
+    return this.#init.genesis;
+  }
+
+  /** Members that this node is connected to. */
+  get peers(): readonly NodeId[] {
+    return this.#mesh?.peers() ?? [];
   }
 
   get name(): string {
@@ -418,6 +435,7 @@ export class Cluster implements AsyncDisposable {
   #changed(records: readonly LedgerRecord[]): void {
     for (const record of records) {
       this.#touch(record.kind);
+      if (record.kind === 'member') this.#feedMember(record.author);
       const verdict = bodyOf('verdict', record);
       if (verdict !== undefined) this.membership.verdict(record.author, verdict);
     }
@@ -443,11 +461,20 @@ export class Cluster implements AsyncDisposable {
 
   /** Verdicts that were on disk: membership begins where it left off. */
   #feedMembership(): void {
-    this.membership.members(this.#view.members);
+    this.membership.members(this.#view.members.values());
     for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict')) {
       const verdict = record && bodyOf('verdict', record);
       if (record && verdict) this.membership.verdict(record.author, verdict);
     }
+  }
+
+  /** One member's record changed: membership learns of it at once, and of nobody else. */
+  #feedMember(id: NodeId): void {
+    const { ledger, authority } = this.ledger.machine;
+    const record = ledger.get('member', recordKey.member(id));
+    const body = record && authority.counts(record) ? bodyOf('member', record) : undefined;
+    if (body === undefined || !authority.roles(id).has('member')) this.membership.removed(id);
+    else this.membership.member(id, body.incarnation);
   }
 
   /** One refresh for all changes of a turn. */
@@ -466,10 +493,9 @@ export class Cluster implements AsyncDisposable {
     this.#dirty.clear();
     const before = this.#view;
     this.#view = this.#derive(before, dirty);
-    if (this.#view.members !== before.members) {
-      this.membership.members(this.#view.members);
-      this.#linkPeers();
-    }
+    // Who is a member at all follows from grants; new incarnations were told as they came.
+    if (dirty.has('grant') || dirty.has('revoke')) this.membership.members(this.#view.members.values());
+    if (this.#view.members !== before.members) this.#linkPeers();
     this.#scheduler?.view(this.#view);
   }
 
