@@ -40,14 +40,17 @@ export function found(init: {
   operator: Signer;
   /** Operators besides, the most senior first: recovery keys. They stand before the one that signs. */
   seniors?: readonly KeyId[];
+  /** Operators that it takes to appoint or revoke one. Default 1. */
+  threshold?: number;
   node: NodeId;
   crypto: Crypto;
   now: number;
 }): Founding {
-  const { name, operator, seniors = [], node, crypto, now } = init;
+  const { name, operator, seniors = [], threshold = 1, node, crypto, now } = init;
   const body: GenesisBody = {
     name,
     operators: [...seniors, operator.id],
+    ...(threshold === 1 ? {} : { threshold }),
     range: CLUSTER_RANGE,
     nonce: toHex(new Uint8Array(randomBytes(16))),
   };
