@@ -435,6 +435,7 @@ export class Cluster implements AsyncDisposable {
   #changed(records: readonly LedgerRecord[]): void {
     for (const record of records) {
       this.#touch(record.kind);
+      if (record.kind === 'member') this.#feedMember(record.author);
       const verdict = bodyOf('verdict', record);
       if (verdict !== undefined) this.membership.verdict(record.author, verdict);
     }
@@ -460,11 +461,20 @@ export class Cluster implements AsyncDisposable {
 
   /** Verdicts that were on disk: membership begins where it left off. */
   #feedMembership(): void {
-    this.membership.members(this.#view.members);
+    this.membership.members(this.#view.members.values());
     for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict')) {
       const verdict = record && bodyOf('verdict', record);
       if (record && verdict) this.membership.verdict(record.author, verdict);
     }
+  }
+
+  /** One member's record changed: membership learns of it at once, and of nobody else. */
+  #feedMember(id: NodeId): void {
+    const { ledger, authority } = this.ledger.machine;
+    const record = ledger.get('member', recordKey.member(id));
+    const body = record && authority.counts(record) ? bodyOf('member', record) : undefined;
+    if (body === undefined || !authority.roles(id).has('member')) this.membership.removed(id);
+    else this.membership.member(id, body.incarnation);
   }
 
   /** One refresh for all changes of a turn. */
@@ -483,10 +493,9 @@ export class Cluster implements AsyncDisposable {
     this.#dirty.clear();
     const before = this.#view;
     this.#view = this.#derive(before, dirty);
-    if (this.#view.members !== before.members) {
-      this.membership.members(this.#view.members);
-      this.#linkPeers();
-    }
+    // Who is a member at all follows from grants; new incarnations were told as they came.
+    if (dirty.has('grant') || dirty.has('revoke')) this.membership.members(this.#view.members.values());
+    if (this.#view.members !== before.members) this.#linkPeers();
     this.#scheduler?.view(this.#view);
   }
 

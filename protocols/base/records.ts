@@ -209,6 +209,6 @@ export const recordKey = {
   alloc: (node: NodeId, slot: SlotName) => `${node}/${slot}`,
   image: (node: NodeId, digest: Digest) => `${node}/${digest}`,
   grant: (subject: KeyId, issuer: KeyId) => `${subject}/${issuer}`,
-  revoke: (subject: KeyId, author: KeyId) => `${subject}/${author}`,
   ack: (node: NodeId) => node,
+  revoke: (subject: KeyId, author: KeyId) => `${subject}/${author}`,
 };

@@ -10,33 +10,16 @@ import {
   SUMMARY_LENGTH_MAX,
   workloadDifference,
 } from '../../../protocols/view/change.ts';
-import { memberGrant, NOW, testSigner } from '../ledger/fixtures.ts';
+import { memberGrant, NOW, testSigner, unsigned } from '../ledger/fixtures.ts';
 
 const [a, b] = [testSigner(1).id, testSigner(2).id];
 let last = 0;
 
 function record(kind: string, key: string, body: unknown, changes: Partial<LedgerRecord> = {}): LedgerRecord {
   last += 1;
-  return {
-    cluster: '00',
-    author: a,
-    epoch: 0,
-    seq: last,
-    hlc: { ms: NOW + last, n: 0 },
-    kind,
-    key,
-    generation: 1,
-    context: [],
-    digest: last.toString(16).padStart(64, '0'),
-    body,
-    isTombstone: body === null,
-    bytes: new Uint8Array(),
-    words: [0, 0, 0, 0],
-    placeHigh: 0,
-    placeLow: 0,
-    authorHash: 0,
-    ...changes,
-  };
+  const header = { cluster: '00', author: a, epoch: 0, seq: last, hlc: { ms: NOW + last, n: 0 }, kind, key };
+  const digest = last.toString(16).padStart(64, '0');
+  return { ...unsigned({ ...header, generation: 1, context: [] }, body, digest), ...changes };
 }
 
 const spec = (changes: Partial<WorkloadSpec> = {}): WorkloadSpec =>
