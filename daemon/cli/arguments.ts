@@ -34,7 +34,8 @@ export function parseDuration(text: string, field: string): number {
 
 /** A time in the past: so long ago (`90s`, `2h`, `7d`), or ISO 8601 as in `2026-01-31T12:00Z`. @returns milliseconds */
 export function parseSince(text: string, field: string, now: number): number {
-  if (/^\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)?$/.test(text))
+  // A bare number might be a year: so long ago is told with its unit.
+  if (/^\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)$/.test(text))
     return Math.max(0, now - parseDuration(text, field));
   const at = /^\d{4}-\d\d-\d\d(?:[T ]|$)/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at) || at < 0)
