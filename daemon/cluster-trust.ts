@@ -148,6 +148,11 @@ export class ClusterTrust {
     return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
 
+  /** Writes a grant with a key of its own, or that of this node. @throws E_NOT_ALLOWED */
+  async grant(signer: Signer | NodeId, body: GrantBody): Promise<LedgerRecord> {
+    return await this.#write(signer, 'grant', body);
+  }
+
   /** What a newcomer must know of grants and revocations to begin with. */
   records(newcomer: NodeId, others: Iterable<NodeId>): LedgerRecord[] {
     const { ledger } = this.#init.ledger.machine;

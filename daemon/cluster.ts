@@ -25,12 +25,14 @@ import { ClusterTrust } from './cluster-trust.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { History } from './history/history.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
+import { knownNames } from './trust/key-names.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
@@ -86,6 +88,7 @@ export class Cluster implements AsyncDisposable {
   readonly remote: RemoteInstances;
   readonly trust: ClusterTrust;
   readonly network: Network;
+  readonly history: History;
   readonly #components: ClusterComponents;
   readonly #init: ClusterInit;
   readonly #dirty = new Set<string>();
@@ -180,6 +183,11 @@ export class Cluster implements AsyncDisposable {
       images: components.images,
       mayExec: (node) => this.ledger.machine.authority.mayDeploy(node, clock.now()),
     });
+    this.history = new History({
+      store,
+      clock,
+      names: () => knownNames(this.#view, machine, clock.now()),
+    });
     this.#view = this.#derive(undefined, new Set());
   }
 
@@ -189,6 +197,15 @@ export class Cluster implements AsyncDisposable {
 
   get id(): string {
     return this.ledger.machine.cluster;
+  }
+
+  get genesis(): LedgerRecord {
+    return this.#init.genesis;
+  }
+
+  /** Members that this node is connected to. */
+  get peers(): readonly NodeId[] {
+    return this.#mesh?.peers() ?? [];
   }
 
   get name(): string {

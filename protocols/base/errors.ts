@@ -90,6 +90,11 @@ export const ERRORS = {
     502,
     'Check that a member runs at one of the addresses, and the firewall.',
   ),
+  E_STILL_ALIVE: kind(
+    EXIT.state,
+    409,
+    'Stop its daemon first, or give --force; `shoal node revoke` shuts out one that lives.',
+  ),
   // workloads
   E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),
   E_UNSATISFIABLE: kind(EXIT.capacity, 409, 'Ask for less, or add a host that has it; nothing was changed.'),

@@ -95,7 +95,9 @@ function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
       siblings: others.map((other) => ({
         author: other.author,
         generation: other.generation,
-        spec: bodyOf('workload', other)?.spec ?? null,
+        revision: other.digest,
+        written_ms: other.hlc.ms,
+        body: bodyOf('workload', other) ?? null,
       })),
     });
   }
@@ -106,7 +108,8 @@ function deriveAllocations(source: ViewSource): AllocationBody[] {
   const allocations: AllocationBody[] = [];
   for (const [key, record] of winners(source, 'alloc')) {
     const body = bodyOf('alloc', record);
-    if (body?.node !== record.author) continue;
+    // What a host that is no member any more ran up to then would count: but it is gone, and so is what it ran.
+    if (body?.node !== record.author || !source.authority.isMember(record.author)) continue;
     if (key === recordKey.alloc(record.author, slotName(body.namespace, body.workload, body.index)))
       allocations.push(body);
   }

@@ -11,6 +11,7 @@ import {
   type revokeBody,
 } from '../../../protocols/trust/acts.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
+import { unsigned } from '../ledger/fixtures.ts';
 
 export const NOW = 1_800_000_000_000;
 export const GENESIS = 'f'.repeat(64);
@@ -38,26 +39,14 @@ export function fact(
     author: key(author),
     kind,
     key: recordKeyText,
-    body,
     epoch: place.epoch ?? 0,
     seq: place.seq,
     hlc: { ms: place.at_ms ?? NOW, n: 0 },
   };
-  const digest = createHash('sha256').update(JSON.stringify(header)).digest('hex');
-  return {
-    ...header,
-    digest,
-    cluster: GENESIS,
-    generation: 1,
-    context: [],
-    bytes: new Uint8Array(),
-    // The authority does not ask where a record is in the ledger.
-    isTombstone: body === null,
-    words: [0, 0, 0, 0],
-    placeHigh: 0,
-    placeLow: 0,
-    authorHash: 0,
-  };
+  const digest = createHash('sha256')
+    .update(JSON.stringify([header, body]))
+    .digest('hex');
+  return unsigned({ ...header, cluster: GENESIS, generation: 1, context: [] }, body, digest);
 }
 
 export function grant(

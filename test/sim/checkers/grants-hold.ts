@@ -54,7 +54,7 @@ function flawsOf(node: ShoalNode, operators: readonly KeyId[], now: number): str
     if (hlc.ms > now + HLC_AHEAD_MS_MAX) flaws.push(`${what} is of the future`);
   }
   const { ledger, authority } = node.ledger;
-  const source = { ledger, authority, self: '', now, status: () => 'alive' as const };
+  const source = { ledger, authority, self: '', status: () => 'alive' as const, now };
   const view = deriveView(source, undefined, new Set());
   for (const { kind, body } of records) {
     if (kind !== 'revoke') continue;
