@@ -43,7 +43,8 @@ async function measureReal(nodes_count: number, rounds_count: number): Promise<F
   const hosts = await ShoalHostsOf.create(nodes_count);
   try {
     const numbers = hosts.all.map(({ number }) => number);
-    await hosts.startDaemons(numbers, ['--driver', 'process', '--no-mdns']);
+    // One after another: a machine with few cores would take longer for all of them at once.
+    for (const number of numbers) await hosts.startDaemons([number], ['--driver', 'process', '--no-mdns']);
     await hosts.form();
     await sleep(SETTLE_MS);
     const idle_bytes_s = await restingBytes(hosts);
@@ -196,7 +197,13 @@ async function main(): Promise<number> {
   }
   for (const nodes_count of chosen.sizes) {
     const simulated = measureSimulated(nodes_count);
-    const real = await measureReal(nodes_count, chosen.rounds_count);
+    let real: Figures;
+    try {
+      real = await measureReal(nodes_count, chosen.rounds_count);
+    } catch (error) {
+      console.error(`calibrate: ${nodes_count} daemons could not be measured: ${(error as Error).message}`);
+      return 1;
+    }
     for (const row of rowsOf(nodes_count, real, simulated)) {
       if (chosen.isJson) console.log(JSON.stringify(row));
       else {
