@@ -707,17 +707,14 @@ export class LedgerMachine {
     return [...effects, ...this.#write(this.#self, [write], env)];
   }
 
-  /** Members that have been here, and since when they may be. */
+  /** Also those of whom nothing but their grant has come: they may hold what was deleted here. */
   #members(): Members {
     const members = new Map<NodeId, number>();
-    for (const [member] of this.ledger.ofKind('member')) {
-      if (this.authority.isMember(member)) members.set(member, Number.POSITIVE_INFINITY);
-    }
-    for (const [key, [grant]] of this.ledger.ofKind('grant')) {
+    for (const [key, grants] of this.ledger.ofKind('grant')) {
       const subject = key.slice(0, key.indexOf('/'));
-      const since_ms = members.get(subject);
-      if (since_ms !== undefined && grant !== undefined)
-        members.set(subject, Math.min(since_ms, grant.hlc.ms));
+      if (!this.authority.isMember(subject)) continue;
+      for (const { hlc } of grants)
+        members.set(subject, Math.min(members.get(subject) ?? Number.POSITIVE_INFINITY, hlc.ms));
     }
     return members;
   }
