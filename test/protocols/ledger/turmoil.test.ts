@@ -211,7 +211,7 @@ const step = fc.oneof(
   },
 );
 
-const RUNS = Number(process.env['TURMOIL_RUNS'] ?? 60);
+const RUNS = 60;
 t.test(
   'after any turmoil all nodes hold one ledger, on disk too, and no number was given twice',
   { timeout: 600_000 },
