@@ -4,9 +4,10 @@
  * horizon: the tombstones are collected, and a record from before the horizon that a node does not hold is stale.
  *
  * Nobody claims another's state: the horizon follows from signed records alone. A member that is away holds collection
- * up until it is back or removed; one that was granted after T need not have acknowledged it. A node whose own memory
- * may be older than the horizon (a new one, an old disk, each start) doubts what it has from before the horizon, until
- * it has compared itself with a peer that has collected as far: what that peer lacks is dropped, not given.
+ * up until it is back or removed; one that was granted after T need not have acknowledged it. A node whose disk is found
+ * to be old (its own future comes from others), to have lost records, or to have missed a round doubts what it has from
+ * before the horizon, through restarts, until it equals a peer that has collected as far and is in no doubt: what that
+ * peer lacks is dropped, not given. While in doubt it vouches for nothing. Nothing that a peer says begins a doubt.
  * Source: causal stability, Baquero et al., "Making Operation-Based CRDTs Operation-Based" (2014).
  */
 import { fromHex, type KeyId, type NodeId, toHex } from '../base/ids.ts';

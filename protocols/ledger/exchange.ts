@@ -133,6 +133,11 @@ export class Exchange {
     return this.#repair?.peer === peer ? this.#end(env) : [];
   }
 
+  /** As the peer last told; 0 when it has not, or is in doubt. */
+  horizonOf(peer: NodeId): number {
+    return this.#peers.get(peer)?.horizon_ms ?? 0;
+  }
+
   /** A record that will be refused whoever gives it. */
   refuse(record: LedgerRecord, now: number): void {
     this.#unwanted.set(shortDigest(record), now + UNWANTED_MS);

@@ -13,7 +13,7 @@
  *
  * Not here: signatures, who may write (machine.ts asks protocols/trust) and anti-entropy (sync.ts).
  */
-import { hlcCompare } from '../base/clock.ts';
+import { type Hlc, hlcCompare } from '../base/clock.ts';
 import { mix32 } from '../base/hash.ts';
 import type { KeyId } from '../base/ids.ts';
 import { authorHash, type ContextEntry, kindPrefix, type LedgerRecord, placeOf } from './record.ts';
@@ -47,6 +47,12 @@ export class Ledger {
   #byKey = new RecordTrie(BY_KEY);
   #byNumber = new RecordTrie(BY_NUMBER);
   #tombstones_count = 0;
+  #latest: Hlc = { ms: 0, n: 0 };
+
+  /** The latest stamp of all that was ever live here. */
+  get latest(): Hlc {
+    return this.#latest;
+  }
 
   get tombstones_count(): number {
     return this.#tombstones_count;
@@ -58,6 +64,7 @@ export class Ledger {
     fork.#byKey = this.#byKey.fork();
     fork.#byNumber = this.#byNumber.fork();
     fork.#tombstones_count = this.#tombstones_count;
+    fork.#latest = this.#latest;
     return fork;
   }
 
@@ -91,6 +98,7 @@ export class Ledger {
     this.#byKey.add(record);
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
+    if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
     return { added: true, removed, equivocation };
   }
 
@@ -163,9 +171,19 @@ export class Ledger {
       if (record.author === author) yield record;
   }
 
-  /** How many live records the author of this one has, and their bytes. */
+  /** How many live records the author of this one has, and their bytes; a few authors may be counted as one. */
   filledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
     return this.#byNumber.summary(authorPrefix(record.authorHash));
+  }
+
+  /** The same without others whose key has an equal hash: one could be searched for. O(its records). */
+  exactlyFilledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
+    let [count, bytes] = [0, 0];
+    for (const { payload_bytes } of this.recordsOf(record.author)) {
+      count += 1;
+      bytes += payload_bytes;
+    }
+    return { count, bytes };
   }
 
   /** The live record with the latest stamp of this one's author. O(its records). */

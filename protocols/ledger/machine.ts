@@ -176,6 +176,14 @@ interface Own {
   seq: number;
 }
 
+/** Where records come from, and how far it says that it has collected. */
+interface Source {
+  readonly from: NodeId | null;
+  readonly horizon_ms: number;
+}
+
+const NOBODY: Source = { from: null, horizon_ms: 0 };
+
 /** What taking records in has come to so far. */
 interface Taken {
   readonly added: LedgerRecord[];
@@ -232,9 +240,9 @@ export class LedgerMachine {
       for (const record of [init.genesis, ...(init.stored?.records ?? [])]) {
         this.ledger.merge(record);
         this.authority.add(record);
-        this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
       }
     }
+    this.#clock = this.ledger.latest;
     this.#acked = ackOf(this.ledger, this.#self);
     for (const signer of init.signers) this.addSigner(signer);
     this.#exchange = new Exchange(this.#config, {
@@ -293,7 +301,7 @@ export class LedgerMachine {
       case 'writes':
         return this.#write(event.author, event.writes, env);
       case 'introduce':
-        return this.#ingest(event.envelopes, null, env, true);
+        return this.#ingest(event.envelopes, NOBODY, env, true);
       case 'gossip':
         return this.#onGossip(event.from, event.body, env);
       case 'message':
@@ -386,7 +394,7 @@ export class LedgerMachine {
       const name = `${record.kind}/${record.key}`;
       const earlier = latest.get(name) ?? this.#ownEarlier(record);
       latest.set(name, record);
-      const more_bytes = record.bytes.byteLength - (earlier?.bytes.byteLength ?? 0);
+      const more_bytes = record.payload_bytes - (earlier?.payload_bytes ?? 0);
       if (earlier === undefined) count += 1;
       bytes += more_bytes;
       const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
@@ -405,7 +413,7 @@ export class LedgerMachine {
 
   #onGossip(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
     try {
-      return this.#ingest(decodeGossip(body), from, env, false);
+      return this.#ingest(decodeGossip(body), { from, horizon_ms: 0 }, env, false);
     } catch (error) {
       return rejectMalformed(error, from);
     }
@@ -424,20 +432,22 @@ export class LedgerMachine {
       case 'compare':
         return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
       case 'records': {
-        const effects = this.#ingest(message.envelopes, from, env, false);
+        const source = { from, horizon_ms: this.#exchange.horizonOf(from) };
+        const effects = this.#ingest(message.envelopes, source, env, false);
         const changed = effects.some((effect) => effect.kind === 'changed');
         return [...effects, ...this.#exchange.onRecords(from, message, changed, env)];
       }
     }
   }
 
-  #ingest(envelopes: readonly Uint8Array[], from: NodeId | null, env: Env, relay: boolean): LedgerEffect[] {
+  #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
+    const { from } = source;
     const taken: Taken = { added: [], removed: [], evicted: [], reports: [] };
     const queue = envelopes.map((bytes) => this.#open(bytes));
     // The queue grows while it is walked: a grant brings back what waited for it.
     for (const record of queue) {
       const added = taken.added.length;
-      const reason = record === undefined ? 'malformed' : this.#take(record, env, taken);
+      const reason = record === undefined ? 'malformed' : this.#take(record, source, env, taken);
       if (reason !== undefined) {
         taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
         if (record !== undefined && LASTING.has(reason)) this.#exchange.refuse(record, env.now);
@@ -461,12 +471,12 @@ export class LedgerMachine {
     ];
   }
 
-  #take(record: LedgerRecord, env: Env, taken: Taken): Rejection | undefined {
+  #take(record: LedgerRecord, from: Source, env: Env, taken: Taken): Rejection | undefined {
     if (record.cluster !== this.cluster && record.digest !== this.cluster) return 'other-cluster';
     const isSettled = this.ledger.has(record) || this.ledger.isReplaced(record);
     const twin = this.ledger.twin(record);
     if (isSettled && twin === undefined) return undefined;
-    if (!isSettled && this.#isStale(record)) return 'stale';
+    if (!isSettled && this.#isStale(record, from)) return 'stale';
     const admission = this.authority.admission(record);
     if (admission === 'unknown-author') {
       this.#await(record);
@@ -511,9 +521,16 @@ export class LedgerMachine {
     return isProof(record, this.cluster, this.#crypto, this.#seals);
   }
 
-  /** Records from before the horizon were seen by all, or were deleted and collected. */
-  #isStale(record: LedgerRecord): boolean {
-    return !this.#isInDoubt && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
+  /**
+   * Records from before the horizon were seen by all, or were deleted and collected. Or they were under way for very
+   * long: an honest peer that has collected as far, and holds one, knows that it was not deleted. Who could write the
+   * like anew is believed so, for it gains nothing by a lie.
+   */
+  #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
+    if (this.#isInDoubt || record.hlc.ms > this.#horizon_ms || !isCollectable(record)) return false;
+    if (from === null || horizon_ms < this.#horizon_ms || this.authority.roles(from).size === 0) return true;
+    const { kind, key } = record;
+    return this.authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
   }
 
   #await(record: LedgerRecord): void {
@@ -571,7 +588,7 @@ export class LedgerMachine {
   #isFull(record: LedgerRecord): boolean {
     const { count, bytes } = this.ledger.filledBy(record);
     const { author_records_max, author_bytes_max } = this.#config;
-    return count >= author_records_max || bytes + record.bytes.byteLength > author_bytes_max;
+    return count >= author_records_max || bytes + record.payload_bytes > author_bytes_max;
   }
 
   /** The cheap refusal of a flood, before any signature is checked. What it may replace is looked at later. */
@@ -591,9 +608,11 @@ export class LedgerMachine {
    */
   #limit(record: LedgerRecord, taken: Taken): boolean {
     const { author_records_max, author_bytes_max } = this.#config;
+    const isWithin = ({ count, bytes }: { readonly count: number; readonly bytes: number }) =>
+      count <= author_records_max && bytes <= author_bytes_max;
     for (;;) {
-      const { count, bytes } = this.ledger.filledBy(record);
-      if (count <= author_records_max && bytes <= author_bytes_max) return !this.ledger.has(record);
+      if (isWithin(this.ledger.filledBy(record)) || isWithin(this.ledger.exactlyFilledBy(record)))
+        return !this.ledger.has(record);
       const latest = this.ledger.latestOf(record);
       if (latest === undefined) return false;
       this.#expel(latest, taken);
@@ -699,17 +718,14 @@ export class LedgerMachine {
     return [...effects, ...this.#write(this.#self, [write], env)];
   }
 
-  /** Members that have been here, and since when they may be. */
+  /** Also those of whom nothing but their grant has come: they may hold what was deleted here. */
   #members(): Members {
     const members = new Map<NodeId, number>();
-    for (const [member] of this.ledger.ofKind('member')) {
-      if (this.authority.isMember(member)) members.set(member, Number.POSITIVE_INFINITY);
-    }
-    for (const [key, [grant]] of this.ledger.ofKind('grant')) {
+    for (const [key, grants] of this.ledger.ofKind('grant')) {
       const subject = key.slice(0, key.indexOf('/'));
-      const since_ms = members.get(subject);
-      if (since_ms !== undefined && grant !== undefined)
-        members.set(subject, Math.min(since_ms, grant.hlc.ms));
+      if (!this.authority.isMember(subject)) continue;
+      for (const { hlc } of grants)
+        members.set(subject, Math.min(members.get(subject) ?? Number.POSITIVE_INFINITY, hlc.ms));
     }
     return members;
   }

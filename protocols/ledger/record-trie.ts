@@ -99,7 +99,7 @@ export class RecordTrie {
     for (const record of this.range(prefix)) {
       const { words } = record;
       count += 1;
-      bytes += record.bytes.byteLength;
+      bytes += record.payload_bytes;
       a ^= words[0];
       b ^= words[1];
       c ^= words[2];
@@ -246,7 +246,7 @@ export class RecordTrie {
 function count(node: TrieNode, record: LedgerRecord, sign: 1 | -1): void {
   const { words } = record;
   node.count += sign;
-  node.bytes += sign * record.bytes.byteLength;
+  node.bytes += sign * record.payload_bytes;
   node.a ^= words[0];
   node.b ^= words[1];
   node.c ^= words[2];

@@ -65,6 +65,8 @@ export interface LedgerRecord extends RecordHeader {
   readonly isTombstone: boolean;
   /** The envelope as received or made. */
   readonly bytes: Uint8Array;
+  /** Of the payload: unlike the envelope's, it follows from the digest, and so is the same on every node. */
+  readonly payload_bytes: number;
   /** The first half of the digest, as signed 32-bit integers. */
   readonly words: Words;
   /** Where its kind and key are in the ledger, as unsigned halves: the first byte is of the kind. */
@@ -160,6 +162,7 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
       context: context.length === 0 ? NO_CONTEXT : context.map(openContextEntry),
     },
     bytes,
+    payload.byteLength,
     crypto.sha256(payload),
     body == null,
   );
@@ -190,13 +193,20 @@ class OpenedRecord implements LedgerRecord {
   readonly digest: string;
   readonly isTombstone: boolean;
   readonly bytes: Uint8Array;
+  readonly payload_bytes: number;
   readonly words: Words;
   readonly placeHigh: number;
   readonly placeLow: number;
   readonly authorHash: number;
   #body: unknown;
 
-  constructor(header: RecordHeader, bytes: Uint8Array, digest: Uint8Array, isTombstone: boolean) {
+  constructor(
+    header: RecordHeader,
+    bytes: Uint8Array,
+    payload_bytes: number,
+    digest: Uint8Array,
+    isTombstone: boolean,
+  ) {
     this.cluster = header.cluster;
     this.author = header.author;
     this.epoch = header.epoch;
@@ -209,6 +219,7 @@ class OpenedRecord implements LedgerRecord {
     this.digest = toHex(digest);
     this.isTombstone = isTombstone;
     this.bytes = bytes;
+    this.payload_bytes = payload_bytes;
     this.words = [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
     [this.placeHigh, this.placeLow] = placeOf(header.kind, header.key);
     this.authorHash = authorHash(header.author);

@@ -58,7 +58,7 @@ function largeLedger(count: number): Ledger {
       context: [],
       hlc: { ms: NOW, n: 0 },
       bytes: new Uint8Array(1),
-      size: 1,
+      payload_bytes: 1,
       words: [at, at, at, at],
       placeHigh: spread(at),
       placeLow: at,

@@ -11,7 +11,7 @@ const record = fc
   .record({ placeHigh: half, placeLow: half, word: fc.integer(), size: fc.nat(500) })
   .map(({ placeHigh, placeLow, word, size }) => {
     const words = [word, ~word, word ^ 0x5a5a5a5a, size];
-    return { placeHigh, placeLow, words, bytes: { byteLength: size } } as unknown as LedgerRecord;
+    return { placeHigh, placeLow, words, payload_bytes: size } as unknown as LedgerRecord;
   });
 
 const PLACE = { high: (r: LedgerRecord) => r.placeHigh, low: (r: LedgerRecord) => r.placeLow };
@@ -29,7 +29,11 @@ function placeText({ placeHigh, placeLow }: LedgerRecord): string {
 function naiveSummary(records: readonly LedgerRecord[], prefix: string) {
   const inside = records.filter((each) => placeText(each).startsWith(prefix));
   const words = [0, 1, 2, 3].map((at) => inside.reduce((sum, each) => sum ^ each.words[at]!, 0));
-  return { count: inside.length, bytes: inside.reduce((sum, { bytes }) => sum + bytes.byteLength, 0), words };
+  return {
+    count: inside.length,
+    bytes: inside.reduce((sum, { payload_bytes }) => sum + payload_bytes, 0),
+    words,
+  };
 }
 
 /** Prefixes of what is there, and some of what is not. */

@@ -1,0 +1,97 @@
+/** What is written before the horizon and heard of after it: it is not lost, and nobody may use that to bring back more. */
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { GenesisBody } from '../../../protocols/base/records.ts';
+import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { sealRecord } from '../../../protocols/ledger/record.ts';
+import { encodeSync } from '../../../protocols/ledger/sync.ts';
+import { Authority } from '../../../protocols/trust/authority.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  genesis,
+  introduce,
+  NOW,
+  rejections,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
+
+function everybody(nodes: readonly TestNode[], now: number): void {
+  for (let round = 0; round < 2; round += 1)
+    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
+}
+
+/** All have collected; `a` wrote `late` before that, and only its acknowledgement went to the others. */
+function lateWrite() {
+  const nodes = cluster(3) as [TestNode, TestNode, TestNode];
+  const [a, b, c] = nodes;
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  const gone = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG);
+  everybody(nodes, NOW);
+  write(b.machine, b.signer.id, 'tag', 'gone:1', null, NOW + 1);
+  everybody(nodes, NOW + 1);
+  const late = write(a.machine, a.signer.id, 'tag', 'late:1', TAG, NOW + 2);
+  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  const acks = nodes.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
+  for (const { machine } of nodes) {
+    introduce(machine, acks, LATER);
+    machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  }
+  for (const { machine } of nodes) t.ok(machine.horizon_ms > NOW + 2);
+  return { nodes, a, b, c, gone, late };
+}
+
+t.test('a write that others hear of only after the horizon is taken from whoever may write it', async (t) => {
+  const { nodes, late } = lateWrite();
+  everybody(nodes, LATER);
+  for (const { machine } of nodes) t.ok(machine.ledger.has(late));
+  t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('what was deleted is not taken from one who could not write it', async (t) => {
+  const { b, gone } = lateWrite();
+  const worker = testSigner(30);
+  b.machine.handle({ kind: 'connected', peer: worker.id }, env(LATER));
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    b.machine.handle({ kind: 'message', from: worker.id, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: LATER });
+  const effects = tell({ kind: 'records', envelopes: [gone.bytes], last: true, more: false });
+  t.same(rejections(effects), ['stale']);
+  t.same(rejections(introduce(b.machine, [gone], LATER)), ['stale']);
+});
+
+t.test('a node that begins with a prepared ledger stamps after all that is in it', async (t) => {
+  const [a] = cluster(1) as [TestNode];
+  write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 30_000);
+  const ledger = a.machine.ledger.fork();
+  const authority = new Authority(genesis.digest, genesis.body as GenesisBody);
+  for (const record of ledger.records()) authority.add(record);
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [a.signer],
+    prepared: { ledger, authority },
+  });
+  write(machine, a.signer.id, 'tag', 'app:1', null);
+  t.equal(machine.ledger.get('tag', 'app:1'), undefined);
+});
+
+t.test('how an envelope is written changes nothing of what its author may have', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const writes = ['1', '2', '3'].map((tag) => ({ recordKind: 'tag', key: `app:${tag}`, body: TAG }));
+  const effects = a.machine.handle({ kind: 'writes', author: a.signer.id, writes }, env());
+  const batched = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+  const alone = batched.map((record) => sealRecord(record, record.body, a.signer, nodeCrypto));
+  introduce(b.machine, alone);
+  t.same(
+    b.machine.ledger.filledBy(alone[0]!),
+    a.machine.ledger.filledBy(batched[0]!),
+    'signed alone or in a batch',
+  );
+});

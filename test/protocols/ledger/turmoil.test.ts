@@ -1,0 +1,275 @@
+/** Lost, doubled and late messages, crashes, old clocks and quotas: whatever happened, calm brings all to one ledger. */
+import fc from 'fast-check';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { NodeId } from '../../../protocols/base/ids.ts';
+import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
+import { cluster, genesis, NOW } from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+const HOUR_MS = 3_600_000;
+const CONFIG = { author_records_max: 40, give_bytes_max: 1500, tombstone_ms: HOUR_MS };
+
+interface Disk {
+  readonly records: Map<string, Uint8Array>;
+  readonly streams: Map<StreamId, number>;
+  epoch: number;
+  horizon_ms: number;
+}
+
+interface Timer {
+  readonly token: string;
+  readonly at_ms: number;
+}
+
+/** One node on a disk that does what effects say; timers and messages are lists that the test looks through. */
+class Node {
+  readonly signer: Signer;
+  disk: Disk = { records: new Map(), streams: new Map(), epoch: 0, horizon_ms: 0 };
+  machine!: LedgerMachine;
+  timers: Timer[] = [];
+  /** By which this clock is ahead of the true time. */
+  skew_ms = 0;
+  readonly world: World;
+
+  constructor(world: World, signer: Signer, records: Iterable<LedgerRecord>) {
+    this.world = world;
+    this.signer = signer;
+    for (const { digest, bytes } of records) this.disk.records.set(digest, bytes);
+    this.start();
+  }
+
+  start(): void {
+    const { records, streams, epoch, horizon_ms } = this.disk;
+    this.timers = [];
+    this.machine = new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [this.signer],
+      config: CONFIG,
+      epochs: new Map([[this.signer.id, epoch]]),
+      horizon_ms,
+      stored: { records: [...records.values()].map((bytes) => openRecord(bytes, nodeCrypto)), streams },
+    });
+    this.feed({ kind: 'start' });
+  }
+
+  feed(event: LedgerEvent): readonly LedgerEffect[] {
+    const env = { now: this.world.now + this.skew_ms, random: this.world.random };
+    const effects = this.machine.handle(event, env);
+    for (const effect of effects) this.#carryOut(effect);
+    return effects;
+  }
+
+  #carryOut(effect: LedgerEffect): void {
+    const { records, streams } = this.disk;
+    if (effect.kind === 'persist') {
+      for (const { digest } of effect.remove) records.delete(digest);
+      for (const { digest, bytes } of effect.put) records.set(digest, bytes);
+      for (const [stream, high] of effect.streams) streams.set(stream, high);
+    }
+    if (effect.kind === 'epoch') this.disk.epoch = effect.epoch;
+    if (effect.kind === 'horizon') this.disk.horizon_ms = effect.horizon_ms;
+    if (effect.kind === 'schedule') {
+      this.timers = this.timers.filter(({ token }) => token !== effect.token);
+      this.timers.push({ token: effect.token, at_ms: effect.at_ms - this.skew_ms });
+    }
+    if (effect.kind === 'publish')
+      for (const to of this.world.nodes) if (to !== this) this.world.post(this, to, 'gossip', effect.body);
+    if (effect.kind === 'send') {
+      const to = this.world.nodes.find(({ signer }) => signer.id === effect.to);
+      if (to !== undefined) this.world.post(this, to, 'message', effect.body);
+    }
+  }
+}
+
+interface Letter {
+  readonly from: Node;
+  readonly to: Node;
+  readonly kind: 'gossip' | 'message';
+  readonly body: Uint8Array;
+}
+
+class World {
+  now = NOW + 10;
+  nodes: Node[] = [];
+  letters: Letter[] = [];
+  readonly random: () => number;
+  /** Pairs that hear one another, as `<from> <to>`. */
+  readonly links = new Set<string>();
+  loss = 0;
+
+  constructor(count: number, seed: number) {
+    let state = seed | 1;
+    this.random = () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+      return state / 0x80000000;
+    };
+    const founders = cluster(count);
+    const grants = [...founders[0]!.machine.ledger.records()];
+    this.nodes = founders.map(({ signer }) => new Node(this, signer, grants));
+    for (const one of this.nodes)
+      one.feed({
+        kind: 'write',
+        author: one.signer.id,
+        recordKind: 'member',
+        key: one.signer.id,
+        body: { name: 'x' },
+      });
+    for (const one of this.nodes) for (const other of this.nodes) if (one !== other) this.link(one, other);
+  }
+
+  post(from: Node, to: Node, kind: Letter['kind'], body: Uint8Array): void {
+    if (!this.links.has(`${from.signer.id} ${to.signer.id}`)) return;
+    if (this.letters.length < 5000 && this.random() >= this.loss) this.letters.push({ from, to, kind, body });
+  }
+
+  link(one: Node, other: Node): void {
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      if (this.links.has(`${from.signer.id} ${to.signer.id}`)) continue;
+      this.links.add(`${from.signer.id} ${to.signer.id}`);
+      from.feed({ kind: 'connected', peer: to.signer.id as NodeId });
+    }
+  }
+
+  cut(one: Node, other: Node): void {
+    for (const [from, to] of [
+      [one, other],
+      [other, one],
+    ] as const) {
+      if (!this.links.delete(`${from.signer.id} ${to.signer.id}`)) continue;
+      from.feed({ kind: 'disconnected', peer: to.signer.id as NodeId });
+    }
+    this.letters = this.letters.filter(
+      ({ from, to }) => !(from === one && to === other) && !(from === other && to === one),
+    );
+  }
+
+  deliver(count: number, isShuffled: boolean): void {
+    for (let turn = 0; turn < count && this.letters.length > 0; turn += 1) {
+      const at = isShuffled ? Math.floor(this.random() * this.letters.length) : 0;
+      const [letter] = this.letters.splice(at, 1);
+      const { from, to, kind, body } = letter!;
+      to.feed({ kind, from: from.signer.id as NodeId, body });
+      if (isShuffled && this.random() < 0.1) this.letters.push(letter!);
+    }
+  }
+
+  /** Time goes on in steps, and whatever is due fires. */
+  pass(ms: number, step_ms: number): void {
+    for (const end = this.now + ms; this.now < end; ) {
+      this.now += step_ms;
+      for (const node of this.nodes) {
+        const due = node.timers.filter(({ at_ms }) => at_ms <= this.now);
+        node.timers = node.timers.filter(({ at_ms }) => at_ms > this.now);
+        for (const { token } of due) node.feed({ kind: 'timer', token });
+      }
+      this.deliver(3000, false);
+    }
+  }
+}
+
+const at = fc.nat(2);
+const step = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      op: fc.constant('write' as const),
+      node: at,
+      key: fc.nat(5),
+      isDeletion: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('cut' as const), node: at, other: at }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('link' as const), node: at, other: at }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('deliver' as const), count: fc.nat(20) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant('wait' as const), ms: fc.constantFrom(5, 500, 5_000, 60_000) }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ op: fc.constant('sleep' as const), hours: fc.integer({ min: 1, max: 3 }) }),
+  },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('restart' as const), node: at }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('skew' as const),
+      node: at,
+      ms: fc.integer({ min: -29_000, max: 29_000 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ op: fc.constant('loss' as const), part: fc.constantFrom(0, 0.3, 0.7) }),
+  },
+);
+
+const RUNS = 60;
+t.test(
+  'after any turmoil all nodes hold one ledger, on disk too, and no number was given twice',
+  { timeout: 600_000 },
+  async (t) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.nat(), (steps, seed) => {
+        const world = new World(3, seed);
+        const { nodes } = world;
+        const numbers = new Set<string>();
+        for (const each of steps) {
+          world.now += 1;
+          if (each.op === 'write') {
+            const node = nodes[each.node]!;
+            const body = each.isDeletion ? null : TAG;
+            const event = {
+              kind: 'write',
+              author: node.signer.id,
+              recordKind: 'tag',
+              key: `app:${each.key}`,
+              body,
+            } as const;
+            for (const effect of node.feed(event)) {
+              if (effect.kind !== 'written') continue;
+              const { author, epoch, seq } = effect.record;
+              if (numbers.has(`${author}/${epoch}/${seq}`)) throw new Error('a number was given twice');
+              numbers.add(`${author}/${epoch}/${seq}`);
+              if (!node.machine.ledger.has(effect.record))
+                throw new Error('an acknowledged write is not live');
+            }
+          }
+          if (each.op === 'cut' && each.node !== each.other) world.cut(nodes[each.node]!, nodes[each.other]!);
+          if (each.op === 'link' && each.node !== each.other)
+            world.link(nodes[each.node]!, nodes[each.other]!);
+          if (each.op === 'deliver') world.deliver(each.count, true);
+          if (each.op === 'wait') world.pass(each.ms, Math.max(5, each.ms / 10));
+          if (each.op === 'sleep') world.pass(each.hours * HOUR_MS, 60_000);
+          if (each.op === 'skew') nodes[each.node]!.skew_ms = each.ms;
+          if (each.op === 'loss') world.loss = each.part;
+          if (each.op === 'restart') {
+            const node = nodes[each.node]!;
+            const { hash } = node.machine.ledger;
+            for (const other of nodes) if (other !== node) world.cut(node, other);
+            node.start();
+            if (node.machine.ledger.hash !== hash) throw new Error('the disk is not what was live');
+            for (const other of nodes) if (other !== node) world.link(node, other);
+          }
+        }
+        world.loss = 0;
+        for (const one of nodes) for (const other of nodes) if (one !== other) world.link(one, other);
+        world.pass(180_000, 500);
+        const hashes = new Set(nodes.map(({ machine }) => machine.ledger.hash));
+        if (hashes.size !== 1) throw new Error('not equal in the end');
+        for (const { disk, machine } of nodes)
+          if (disk.records.size !== machine.ledger.size) throw new Error('the disk is not what is live');
+        return true;
+      }),
+      { numRuns: RUNS },
+    );
+    t.pass();
+  },
+);
