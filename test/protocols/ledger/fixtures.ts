@@ -143,6 +143,7 @@ export function unsigned(header: RecordHeader, body: unknown, digest: string): L
     digest,
     isTombstone: body === null,
     bytes: new Uint8Array(),
+    payload_bytes: 0,
     words: [0, 0, 0, 0],
     placeHigh,
     placeLow,

@@ -191,8 +191,8 @@ t.test('each refusal has its reason and changes nothing', async (t) => {
       forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }),
     ],
     [
-      'a grant by one who may be an operator for all that is known here',
-      'unknown-author',
+      'a grant in its own right by one who is no operator',
+      'not-allowed',
       forged(record, {
         kind: 'grant',
         key: `${stranger.id}/${a!.signer.id}`,
