@@ -14,6 +14,7 @@ import { type Resources, type SlotName, slotName, workloadName } from '../protoc
 import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { LAN } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { deriveView } from '../protocols/view/derive.ts';
@@ -24,6 +25,7 @@ import { type Clock, pause } from './clock.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { StandingDriver } from './drivers/standing-driver.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
@@ -78,6 +80,7 @@ export class Cluster implements AsyncDisposable {
   readonly self: NodeId;
   readonly ledger: LedgerDriver;
   readonly membership: MembershipDriver;
+  readonly standing: StandingDriver;
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
   readonly network: Network;
@@ -120,17 +123,20 @@ export class Cluster implements AsyncDisposable {
       log('warn', 'damaged records were left out; peers have them', { digests: stored.damaged });
       store.forget(stored.damaged, [[`epoch/${this.self}`, String(epoch)]]);
     }
+    this.standing = new StandingDriver({ self: this.self, clock, log });
     this.ledger = new LedgerDriver({
       machine,
       store,
       clock,
       log,
+      standing: this.standing,
       onChanged: (records) => this.#changed(records),
     });
     this.membership = new MembershipDriver({
       self: this.self,
       clock,
       log,
+      standing: this.standing,
       addressesOf: (member) => this.#addressesOf(member),
       writeVerdict: (body) =>
         this.#whenAnnounced(() =>
@@ -198,8 +204,11 @@ export class Cluster implements AsyncDisposable {
       listen,
       mdns,
       log,
-      isMember: (peer) => authority.isMember(peer),
+      isMember: (peer) => authority.isMember(peer) && !this.standing.isBanned(peer),
+      guard: this.standing,
+      isFullMesh: () => this.#view.members.size <= LAN.meshMembers_max,
     });
+    this.standing.start(this.#mesh);
     this.#door = await createDoor({
       seed,
       listen: doorListen,

@@ -4,13 +4,14 @@
  */
 import { setImmediate } from 'node:timers';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
-import type { KeyId } from '../../protocols/base/ids.ts';
+import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import type { LedgerEffect, LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
-import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { Mesh, Verdict } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
+import type { StandingDriver } from './standing-driver.ts';
 
 export const LEDGER_CHANNEL = 'ledger';
 /** Effects waiting for the disk; beyond it events from peers are dropped, and anti-entropy brings them again. */
@@ -23,6 +24,8 @@ export interface LedgerDriverInit {
   readonly store: StateStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told what each peer's messages turned out to hold. */
+  readonly standing: Pick<StandingDriver, 'charge' | 'judge'>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
 }
 
@@ -51,9 +54,13 @@ export class LedgerDriver implements AsyncDisposable {
     this.#mesh = mesh;
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
-    mesh.on('published', (from, body) => this.#fromPeer({ kind: 'gossip', from, body }));
+    mesh.handlePublished((from, body) => {
+      const verdict = gossipVerdict(this.#fromPeer({ kind: 'gossip', from, body }));
+      if (verdict === 'ignore') this.#init.standing.charge(from, 'repeats', 1);
+      return verdict;
+    });
     mesh.on('message', (from, channel, body) => {
-      if (channel === LEDGER_CHANNEL) this.#fromPeer({ kind: 'message', from, body });
+      if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);
     });
     this.#dispatch({ kind: 'start' });
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
@@ -97,16 +104,32 @@ export class LedgerDriver implements AsyncDisposable {
     this.#writes.clear();
   }
 
-  /** What a peer sends must not end the daemon, not even by a defect of the core. */
-  #fromPeer(event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>): void {
-    if (this.#effects.length >= EFFECTS_MAX) return;
+  #onMessage(from: NodeId, body: Uint8Array): void {
+    const effects = this.#fromPeer({ kind: 'message', from, body });
+    let answer_bytes = 0;
+    for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
+    if (answer_bytes > 0) this.#init.standing.charge(from, 'answers', answer_bytes);
+    // It asked for nothing and told nothing new: the end of an exchange, or one that has no end.
+    else if (!effects.some(isNews)) this.#init.standing.charge(from, 'repeats', 1);
+  }
+
+  /**
+   * What a peer sends must not end the daemon, not even by a defect of the core.
+   * @returns what came of it, which is on its way already.
+   */
+  #fromPeer(event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>): readonly LedgerEffect[] {
+    if (this.#stopped || this.#effects.length >= EFFECTS_MAX) return [];
     try {
-      this.#dispatch(event);
+      const effects = this.#handle(event);
+      this.#enqueue(effects);
+      this.#init.standing.judge(event.from, effects);
+      return effects;
     } catch (error) {
       this.#init.log('warn', 'a message of a peer could not be handled and was dropped: a defect', {
         from: event.from,
         error: error instanceof Error ? error.stack : String(error),
       });
+      return [];
     }
   }
 
@@ -221,6 +244,25 @@ export class LedgerDriver implements AsyncDisposable {
     this.#timers.get(token)?.();
     this.#timers.set(token, this.#init.clock.after(delay_ms, action));
   }
+}
+
+/** What of a peer's message is to blame on whoever relays it. An author or grant that is not known yet is not. */
+const TO_BLAME: ReadonlySet<string> = new Set([
+  'malformed',
+  'bad-signature',
+  'other-cluster',
+  'not-allowed',
+  'from-the-future',
+]);
+
+/** Whether to relay: never when any of it is to blame on its sender, else when any of it was news here. */
+function gossipVerdict(effects: readonly LedgerEffect[]): Verdict {
+  if (effects.some((effect) => effect.kind === 'rejected' && TO_BLAME.has(effect.reason))) return 'reject';
+  return effects.some(isNews) ? 'accept' : 'ignore';
+}
+
+function isNews(effect: LedgerEffect): boolean {
+  return effect.kind === 'persist' && effect.put.length > 0;
 }
 
 /** Writes that may fail without harm to anybody but their own next try. */

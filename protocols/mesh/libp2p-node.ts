@@ -2,7 +2,6 @@
  * The libp2p node of a mesh: which parts it has and how each is set. Not here: what travels (libp2p-mesh.ts) and
  * the door's much smaller node (door.ts).
  */
-import { createHash } from 'node:crypto';
 import { gossipsub } from '@chainsafe/libp2p-gossipsub';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
@@ -15,8 +14,9 @@ import { tls } from '@libp2p/tls';
 import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
+import { gossipOptions, gossipTopic } from './gossip-options.ts';
 import type { MeshInit, MeshLimits } from './mesh.ts';
-import { meshMuxer } from './muxer.ts';
+import { KEEP_ALIVE_MS, meshMuxer } from './muxer.ts';
 
 /**
  * Above 4 MB, which is what a paused stream may hold, yamux kills the stream. One window is also what a sender may
@@ -28,11 +28,9 @@ const CONNECTIONS_MAX = 2048;
 /** New connections per second from one address, and handshakes at a time: a whole cluster may restart at once. */
 const INBOUND_PER_SECOND_MAX = 200;
 const INBOUND_PENDING_MAX = 256;
-/** An answer to IWANT carries many messages in one frame. */
-const GOSSIP_FRAME_BYTES_MAX = 16 << 20;
-/** What may wait for a slow peer; its gossip stream is reset beyond it, and anti-entropy repairs the loss. */
-const GOSSIP_OUTBOUND_BYTES_MAX = 32 << 20;
-const DHT_SELF_QUERY_INTERVAL_MS = 3_600_000;
+/** A socket on which nothing came through for this long, keep-alives included, leads nowhere. */
+const SOCKET_SILENCE_MS = 2.5 * KEEP_ALIVE_MS;
+const DHT_REFRESH_INTERVAL_MS = 3_600_000;
 const MDNS_INTERVAL_MS = 60_000;
 
 export interface NodeHooks {
@@ -54,10 +52,6 @@ export function listenError(listen: readonly string[], cause: unknown): ShoalErr
     : new ShoalError('E_BAD_INPUT', `cannot listen on ${where}`, { cause });
 }
 
-export function gossipTopic(cluster: string): string {
-  return `/shoal/${cluster}/gossip/1`;
-}
-
 /** @returns a node that is not started yet. */
 export async function createNode(init: MeshInit, limits: MeshLimits, hooks: NodeHooks) {
   const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
@@ -66,7 +60,12 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     privateKey: await keyFromSeed(init.seed),
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
-    transports: [tcp()],
+    transports: [
+      tcp({
+        inboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+        outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+      }),
+    ],
     connectionEncrypters: [tls()],
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {
@@ -97,25 +96,9 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
         clientMode: false,
         peerInfoMapper: passthroughMapper,
         allowQueryWithZeroPeers: true,
-        querySelfInterval: DHT_SELF_QUERY_INTERVAL_MS,
+        querySelfInterval: DHT_REFRESH_INTERVAL_MS,
       }),
-      pubsub: gossipsub({
-        // Records are signed by their authors; signing each hop's message again would cost three times the CPU.
-        globalSignaturePolicy: 'StrictNoSign',
-        msgIdFn: (message) => createHash('sha256').update(message.data).digest(),
-        allowedTopics: [gossipTopic(init.cluster)],
-        fallbackToFloodsub: false,
-        floodPublish: true,
-        emitSelf: false,
-        doPX: false,
-        tagMeshPeers: false,
-        allowPublishToZeroTopicPeers: true,
-        ignoreDuplicatePublishError: true,
-        maxInboundDataLength: GOSSIP_FRAME_BYTES_MAX,
-        maxOutboundBufferSize: GOSSIP_OUTBOUND_BYTES_MAX,
-        // Members are known by their keys; many of them may share one address.
-        scoreParams: { IPColocationFactorWeight: 0 },
-      }),
+      pubsub: gossipsub(gossipOptions(gossipTopic(init.cluster))),
     },
   });
 }

@@ -6,12 +6,22 @@
 import { type YamuxMuxerInit, yamux } from '@chainsafe/libp2p-yamux';
 import type { StreamMuxerFactory } from '@libp2p/interface';
 
-export function meshMuxer(init: YamuxMuxerInit): () => StreamMuxerFactory {
-  const create = yamux(init);
+/**
+ * Membership probes a few peers only, so most connections are idle for hours; a NAT or a firewall in between forgets
+ * them after some minutes. One side's ping is enough for both, and the sockets' own timeout (libp2p-node.ts) is twice
+ * as long, so that a host that has vanished is let go, with all that was queued for it, even when nobody watches it.
+ */
+export const KEEP_ALIVE_MS = 60_000;
+
+export function meshMuxer(
+  init: Omit<YamuxMuxerInit, 'enableKeepAlive' | 'keepAliveInterval'>,
+): () => StreamMuxerFactory {
+  const dialled = yamux({ ...init, enableKeepAlive: true, keepAliveInterval: KEEP_ALIVE_MS });
+  const accepted = yamux({ ...init, enableKeepAlive: false });
   return () => {
-    const factory = create();
+    const [ours, theirs] = [dialled(), accepted()];
     return {
-      protocol: factory.protocol,
+      protocol: ours.protocol,
       createStreamMuxer: (connection) => {
         const send = connection.send.bind(connection);
         connection.send = (data) => {
@@ -22,7 +32,7 @@ export function meshMuxer(init: YamuxMuxerInit): () => StreamMuxerFactory {
             return false;
           }
         };
-        return factory.createStreamMuxer(connection);
+        return (connection.direction === 'outbound' ? ours : theirs).createStreamMuxer(connection);
       },
     };
   };

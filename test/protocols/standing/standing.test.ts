@@ -164,6 +164,6 @@ t.test('settings that contradict one another are refused', async (t) => {
     { peers_max: 0 },
   ];
   for (const change of wrong) {
-    t.throws(() => assertStanding({ ...STANDING_DEFAULTS, ...change }), RangeError, Object.keys(change)[0]);
+    t.throws(() => assertStanding({ ...STANDING_DEFAULTS, ...change }), RangeError);
   }
 });
