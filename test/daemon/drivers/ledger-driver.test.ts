@@ -171,9 +171,9 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const other = newNode(testSigner(2));
   const key = recordKey.grant(other.signer.id, operator.id);
   const grant = memberGrant(other.signer.id);
-  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)]);
+  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)], Date.now());
   const gossip = ({ machine, signer }: TestNode, body: unknown): Uint8Array =>
-    encodeGossip([write(machine, signer.id, 'intent', signer.id, body).bytes]);
+    encodeGossip([write(machine, signer.id, 'intent', signer.id, body, Date.now()).bytes]);
   const record = gossip(other, intent);
   t.equal(publish('p', record), 'accept');
   t.equal(publish('p', record), 'ignore');
