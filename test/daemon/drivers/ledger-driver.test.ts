@@ -16,6 +16,7 @@ import {
   genesis,
   introduce,
   memberGrant,
+  NOW,
   newNode,
   operator,
   type TestNode,
@@ -162,6 +163,7 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const charged: string[] = [];
   const judged: string[] = [];
   const { driver } = await driverOf(t, {
+    clock: { ...systemClock, now: () => NOW },
     standing: {
       charge: (_peer, resource) => charged.push(resource),
       judge: (_peer, effects) => judged.push(...effects.map(({ kind }) => kind)),
@@ -171,9 +173,9 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const other = newNode(testSigner(2));
   const key = recordKey.grant(other.signer.id, operator.id);
   const grant = memberGrant(other.signer.id);
-  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)], Date.now());
+  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)]);
   const gossip = ({ machine, signer }: TestNode, body: unknown): Uint8Array =>
-    encodeGossip([write(machine, signer.id, 'intent', signer.id, body, Date.now()).bytes]);
+    encodeGossip([write(machine, signer.id, 'intent', signer.id, body).bytes]);
   const record = gossip(other, intent);
   t.equal(publish('p', record), 'accept');
   t.equal(publish('p', record), 'ignore');
