@@ -50,11 +50,11 @@ export function gossipOptions(topic: string): Partial<GossipsubOpts> {
     Dhi: 5,
     Dscore: 2,
     Dout: 1,
-    // IHAVE mends what the neighbours missed within two seconds; what it misses, anti-entropy finds.
+    // IHAVE mends what the neighbours missed within a second or two; what it misses, anti-entropy finds.
     Dlazy: 2,
     gossipFactor: 0.1,
-    mcacheGossip: 2,
-    mcacheLength: 4,
+    mcacheGossip: 1,
+    mcacheLength: 3,
     // Even a small message is larger than what says that it is not needed.
     idontwantMinDataSize: 0,
     scoreThresholds: { gossipThreshold: -10, publishThreshold: -20, graylistThreshold: -40 },

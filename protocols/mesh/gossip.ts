@@ -21,7 +21,7 @@ import type { MeshGuard, MeshInit, PublishedHandler, Verdict } from './mesh.ts';
  * (IDONTWANT). Who waits this long before it relays has heard it from nearly all: with it a node receives about one
  * copy of a message instead of four. It costs only those that the author could not reach itself this much.
  */
-export const RELAY_PAUSE_MS = 25;
+export const RELAY_PAUSE_MS = 40;
 /** Messages that wait to be relayed; one more is relayed at once. */
 export const PAUSED_MESSAGES_MAX = 256;
 

@@ -149,7 +149,8 @@ class Libp2pMesh implements Mesh {
   ): Promise<void> {
     if (this.#peers.get(peer)?.up === true) return;
     if (this.#closing !== undefined) throw new ShoalError('E_UNREACHABLE', 'the mesh is closed');
-    if (!this.#init.isMember(peer)) throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
+    if (!this.#init.isMember(peer))
+      throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
     const targets = addressesOf(peer, addresses);
     this.#parted.delete(peer);
     const timeout = AbortSignal.timeout(this.#limits.dial_timeout_ms * Math.max(1, targets.length));

@@ -137,7 +137,8 @@ class MemoryMesh implements Mesh {
   ): Promise<void> {
     if (this.#links.has(peer)) return;
     if (this.#closed) throw new ShoalError('E_UNREACHABLE', 'the mesh is closed');
-    if (!this.init.isMember(peer)) throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
+    if (!this.init.isMember(peer))
+      throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
     if (options.signal?.aborted) throw new ShoalError('E_CANCELLED', 'given up by the caller');
     const named = addresses.map((address) =>
       address.includes('/p2p/') ? address : `${address}/p2p/${peer}`,
