@@ -90,6 +90,7 @@ class Libp2pMesh implements Mesh {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
+      peers_count: () => this.peers().length,
     });
     this.#node = node;
     this.#hints = new ProviderHints(node, this.#init);

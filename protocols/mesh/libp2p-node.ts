@@ -5,9 +5,7 @@
 import { gossipsub } from '@chainsafe/libp2p-gossipsub';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
-import type { PeerDiscovery, PeerInfo } from '@libp2p/interface';
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
-import { mdns } from '@libp2p/mdns';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
@@ -15,6 +13,7 @@ import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
 import { gossipOptions, gossipTopic } from './gossip-options.ts';
+import { type LanDiscoveryHooks, lanDiscovery } from './lan-discovery.ts';
 import type { MeshInit, MeshLimits } from './mesh.ts';
 import { KEEP_ALIVE_MS, meshMuxer } from './muxer.ts';
 
@@ -31,12 +30,10 @@ const INBOUND_PENDING_MAX = 256;
 /** A socket on which nothing came through for this long, keep-alives included, leads nowhere. */
 const SOCKET_SILENCE_MS = 2.5 * KEEP_ALIVE_MS;
 const DHT_REFRESH_INTERVAL_MS = 3_600_000;
-const MDNS_INTERVAL_MS = 60_000;
 
-export interface NodeHooks {
+export interface NodeHooks extends LanDiscoveryHooks {
   /** May this node dial that member now? */
   readonly mayDial: (peer: NodeId) => boolean;
-  readonly onDiscovered: (peer: NodeId, addresses: readonly string[]) => void;
 }
 
 /** @param seed 32 bytes (RFC 8032). */
@@ -87,7 +84,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     },
     // It would ping every connection every ten seconds. Membership probes its peers itself.
     connectionMonitor: { enabled: false },
-    ...(init.mdns ? { peerDiscovery: [discovery(init.cluster, hooks)] } : {}),
+    ...(init.mdns ? { peerDiscovery: [lanDiscovery(init.cluster, hooks)] } : {}),
     services: {
       identify: identify({ protocolPrefix: 'shoal' }),
       ping: ping({ protocolPrefix: 'shoal' }),
@@ -104,23 +101,3 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
 }
 
 export type MeshNode = Awaited<ReturnType<typeof createNode>>;
-
-/** mDNS, heard by us alone: libp2p would mix what it finds with what the DHT finds. */
-function discovery(
-  cluster: string,
-  hooks: NodeHooks,
-): (components: Parameters<ReturnType<typeof mdns>>[0]) => PeerDiscovery {
-  return (components) => {
-    const service = mdns({
-      serviceTag: `_shoal-${cluster.slice(0, 8)}._udp.local`,
-      interval: MDNS_INTERVAL_MS,
-    })(components);
-    service.addEventListener('peer', (event: CustomEvent<PeerInfo>) => {
-      hooks.onDiscovered(
-        event.detail.id.toString(),
-        event.detail.multiaddrs.map((address) => address.toString()),
-      );
-    });
-    return service;
-  };
-}
