@@ -59,6 +59,8 @@ import {
 /** Shortest time between two lines of a watch. */
 const WATCH_INTERVAL_MS = 150;
 const DEFAULT_CLUSTER_NAME = 'shoal';
+/** Before there is a cluster nobody is let in. */
+const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
 /** The node that it speaks for; `ShoalNode` is one. */
 export interface BackendNode {
@@ -110,8 +112,21 @@ export class NodeBackend implements Backend {
       pid: process.pid,
       started_ms: node.started_ms,
       members,
+      standing: this.#standing(cluster),
       traffic: { received: transfers(received), sent: transfers(sent) },
     };
+  }
+
+  #standing(cluster: Cluster | undefined): Status['standing'] {
+    const { offences, refused, bans } = cluster?.standing.counters ?? NO_COUNTERS;
+    const peers = (cluster?.standing.reports() ?? []).map((report) => ({
+      node: report.peer,
+      nodeName: this.#nameOf(report.peer),
+      standing: report.standing,
+      bans: report.bans,
+      until_ms: report.until_ms,
+    }));
+    return { peers, offences, refused, bans };
   }
 
   async init({ name }: InitRequest): Promise<ClusterInfo> {

@@ -63,6 +63,8 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
         outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
       }),
     ],
+    // Measured with @chainsafe/libp2p-noise 17.0.0 in its place: TLS, done in C, moves a burst of gossip at four to
+    // seven times the rate, and bulk bytes no slower. Noise dials some milliseconds faster; connections last for days.
     connectionEncrypters: [tls()],
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {

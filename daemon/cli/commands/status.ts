@@ -13,6 +13,7 @@ export function statusCommand(terminal: Terminal): Command {
       const sum = (list: readonly { bytes: number }[]) =>
         sizeText(list.reduce((total, one) => total + one.bytes, 0));
       const { alive, suspect, failed } = status.members;
+      const kept = status.standing.peers.filter(({ standing }) => standing !== 'good');
       const lines = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
@@ -21,6 +22,7 @@ export function statusCommand(terminal: Terminal): Command {
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
         ['dns', status.dns.join(' ') || '-'],
         ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
+        ...kept.map(({ nodeName, standing }) => [standing, nodeName] as const),
         ['version', status.version],
       ] as const;
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
