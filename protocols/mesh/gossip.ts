@@ -25,6 +25,12 @@ export const RELAY_PAUSE_MS = 40;
 /** Messages that wait to be relayed; one more is relayed at once. */
 export const PAUSED_MESSAGES_MAX = 256;
 
+/**
+ * Heartbeats, of a second each, that the first stream to a peer may take: gossipsub opens them one after another, and
+ * each peer that is silent holds up the rest for some seconds.
+ */
+const MISSING_BEATS_MAX = 60;
+
 /** Errors of it-length-prefixed by name: a frame over the limit, and a length that is none. */
 const OVERSIZE_ERROR = 'InvalidDataLengthError';
 const NO_LENGTH_ERRORS = ['InvalidDataLengthLengthError', 'InvalidMessageLengthError'];
@@ -56,8 +62,9 @@ export class Gossip {
   readonly #pubsub: MeshNode['services']['pubsub'];
   readonly #inside: Inside;
   readonly #init: GossipInit;
-  /** Peers that had a stream of ours at the last heartbeat. */
+  /** Peers that had a stream of ours at the last heartbeat, and those that did not: for how many heartbeats. */
   #streamed = new Set<NodeId>();
+  #missing = new Map<NodeId, number>();
   #handler: PublishedHandler | undefined;
   /** The frame that could not be decoded last. */
   #undecodable: Uint8Array | undefined;
@@ -152,9 +159,17 @@ export class Gossip {
   }
 
   #mend(): void {
-    const streamed = new Set(this.#inside.streamsOutbound.keys());
-    for (const peer of this.#streamed) if (!streamed.has(peer)) this.#init.onBroken(peer);
-    this.#streamed = streamed;
+    const { streamsOutbound } = this.#inside;
+    const missing = new Map<NodeId, number>();
+    for (const peer of this.#pubsub.getPeers()) {
+      const id = peer.toString();
+      if (streamsOutbound.has(id)) continue;
+      const beats = (this.#missing.get(id) ?? 0) + 1;
+      if (beats === MISSING_BEATS_MAX || this.#streamed.has(id)) this.#init.onBroken(id);
+      else missing.set(id, beats);
+    }
+    this.#missing = missing;
+    this.#streamed = new Set(streamsOutbound.keys());
   }
 }
 

@@ -79,6 +79,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
       maxIncomingPendingConnections: INBOUND_PENDING_MAX,
       addressDialTimeout: limits.dial_timeout_ms,
       dialTimeout: limits.dial_timeout_ms,
+      outboundStreamProtocolNegotiationTimeout: limits.dial_timeout_ms,
       addressSorter: () => 0,
       resolvers: {},
       // The DHT asks for one redial of its neighbours; `mayDial` refuses it. Membership redials, not libp2p.
