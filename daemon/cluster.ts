@@ -116,6 +116,7 @@ export class Cluster implements AsyncDisposable {
       signers: [init.signer],
       stored,
       epochs: new Map([[this.self, epoch]]),
+      horizon_ms: Number(store.value('horizon') ?? 0),
     });
     if (stored.damaged.length > 0) {
       if (!machine.authority.isMember(this.self))

@@ -1,5 +1,5 @@
 /** Ed25519 and SHA-256 for the cores, over node:crypto. */
-import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPrivateKey, createPublicKey, hash, type KeyObject, sign, verify } from 'node:crypto';
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { type KeyId, keyIdFromPublicKey, publicKeyFromKeyId } from '../protocols/base/ids.ts';
 
@@ -12,7 +12,7 @@ const KEYS_MAX = 16_384;
 const keys = new Map<KeyId, KeyObject>();
 
 export const nodeCrypto: Crypto = {
-  sha256: (bytes) => new Uint8Array(createHash('sha256').update(bytes).digest()),
+  sha256: (bytes) => hash('sha256', bytes, 'buffer'),
   verify(key, message, signature) {
     try {
       return verify(null, message, publicKey(key), signature);

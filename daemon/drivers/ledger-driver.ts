@@ -5,9 +5,16 @@
 import { setImmediate } from 'node:timers';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
-import type { LedgerEffect, LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
+import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
+import {
+  gossipVerdict,
+  type LedgerEffect,
+  type LedgerEvent,
+  type LedgerMachine,
+  type Write,
+} from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
-import type { Mesh, Verdict } from '../../protocols/mesh/mesh.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
@@ -29,9 +36,14 @@ export interface LedgerDriverInit {
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
 }
 
-interface Write {
+interface Answer {
   resolve(record: LedgerRecord): void;
   reject(error: unknown): void;
+}
+
+interface QueuedWrite extends Answer {
+  readonly author: KeyId;
+  readonly write: Write;
 }
 
 export class LedgerDriver implements AsyncDisposable {
@@ -39,7 +51,8 @@ export class LedgerDriver implements AsyncDisposable {
   readonly #init: LedgerDriverInit;
   #mesh: Mesh | undefined;
   #effects: LedgerEffect[] = [];
-  readonly #writes = new Map<LedgerRecord, Write>();
+  readonly #writes = new Map<LedgerRecord, Answer>();
+  #queue: QueuedWrite[] = [];
   readonly #timers = new Map<string, () => void>();
   #draining = false;
   #stopped = false;
@@ -74,11 +87,47 @@ export class LedgerDriver implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       if (this.#stopped)
         return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
-      const effects = this.#handle({ kind: 'write', author, recordKind, key, body });
-      const written = effects.find((effect) => effect.kind === 'written');
-      if (written !== undefined) this.#writes.set(written.record, { resolve, reject });
-      this.#enqueue(effects);
+      this.#queue.push({ author, write: { recordKind, key, body }, resolve, reject });
+      this.#wake();
     });
+  }
+
+  /** Writes of one turn share a signature, which all who take them in check once. */
+  #seal(): void {
+    const queue = this.#queue;
+    this.#queue = [];
+    let batch: QueuedWrite[] = [];
+    const keys = new Set<string>();
+    for (const each of queue) {
+      const key = `${each.write.recordKind}/${each.write.key}`;
+      // Two writes of one key are two generations: the second must see the first.
+      const fits = batch.length < BATCH_RECORDS_MAX && batch[0]?.author === each.author && !keys.has(key);
+      if (!fits && batch.length > 0) {
+        this.#sealBatch(batch);
+        batch = [];
+        keys.clear();
+      }
+      batch.push(each);
+      keys.add(key);
+    }
+    if (batch.length > 0) this.#sealBatch(batch);
+  }
+
+  #sealBatch(batch: readonly QueuedWrite[]): void {
+    try {
+      const effects = this.#handle({
+        kind: 'writes',
+        author: batch[0]!.author,
+        writes: batch.map(({ write }) => write),
+      });
+      const written = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+      for (const [at, record] of written.entries()) this.#writes.set(record, batch[at]!);
+      this.#effects.push(...effects);
+    } catch (error) {
+      // One that is refused must not take the others with it.
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const write of batch) this.#sealBatch([write]);
+    }
   }
 
   /**
@@ -99,9 +148,10 @@ export class LedgerDriver implements AsyncDisposable {
     this.#stopped = true;
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();
-    for (const write of this.#writes.values())
+    for (const write of [...this.#writes.values(), ...this.#queue])
       write.reject(new ShoalError('E_CANCELLED', 'the daemon stopped'));
     this.#writes.clear();
+    this.#queue = [];
   }
 
   #onMessage(from: NodeId, body: Uint8Array): void {
@@ -144,7 +194,11 @@ export class LedgerDriver implements AsyncDisposable {
 
   #enqueue(effects: readonly LedgerEffect[]): void {
     for (const effect of effects) this.#effects.push(effect);
-    if (this.#draining || this.#effects.length === 0) return;
+    if (this.#effects.length > 0) this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#draining) return;
     this.#draining = true;
     setImmediate(() => this.#drain());
   }
@@ -152,6 +206,7 @@ export class LedgerDriver implements AsyncDisposable {
   #drain(): void {
     this.#draining = false;
     if (this.#stopped) return;
+    this.#seal();
     const effects = this.#effects;
     if (!this.#persist(effects)) return;
     this.#effects = [];
@@ -181,6 +236,8 @@ export class LedgerDriver implements AsyncDisposable {
         for (const [stream, high] of effect.streams) streams.set(stream, high);
       } else if (effect.kind === 'epoch') {
         values.push([`epoch/${effect.author}`, String(effect.epoch)]);
+      } else if (effect.kind === 'horizon') {
+        values.push(['horizon', String(effect.horizon_ms)]);
       }
     }
     if (put.length + remove.length + streams.size + values.length === 0) return true;
@@ -234,6 +291,7 @@ export class LedgerDriver implements AsyncDisposable {
           epoch: effect.epoch,
         });
         break;
+      case 'horizon':
       case 'persist':
       case 'changed':
         break;
@@ -246,23 +304,8 @@ export class LedgerDriver implements AsyncDisposable {
   }
 }
 
-/** What of a peer's message is to blame on whoever relays it. An author or grant that is not known yet is not. */
-const TO_BLAME: ReadonlySet<string> = new Set([
-  'malformed',
-  'bad-signature',
-  'other-cluster',
-  'not-allowed',
-  'from-the-future',
-]);
-
-/** Whether to relay: never when any of it is to blame on its sender, else when any of it was news here. */
-function gossipVerdict(effects: readonly LedgerEffect[]): Verdict {
-  if (effects.some((effect) => effect.kind === 'rejected' && TO_BLAME.has(effect.reason))) return 'reject';
-  return effects.some(isNews) ? 'accept' : 'ignore';
-}
-
 function isNews(effect: LedgerEffect): boolean {
-  return effect.kind === 'persist' && effect.put.length > 0;
+  return effect.kind === 'changed';
 }
 
 /** Writes that may fail without harm to anybody but their own next try. */

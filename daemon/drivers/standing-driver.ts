@@ -32,9 +32,14 @@ export interface StandingDriverInit {
 
 const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = { message: 'messages', stream: 'streams' };
 
+/** Beyond it all are forgotten, and may count once more. */
+const ACCUSED_MAX = 1024;
+
 export class StandingDriver implements MeshGuard {
   readonly #init: StandingDriverInit;
   readonly #core: Standing;
+  /** Pairs of records that have counted already, by their digests. */
+  readonly #accused = new Set<string>();
   #mesh: Mesh | undefined;
 
   constructor(init: StandingDriverInit) {
@@ -77,12 +82,23 @@ export class StandingDriver implements MeshGuard {
         const offence = OFFENCES.find((name) => name === effect.reason);
         if (offence !== undefined) offences.set(offence, (offences.get(offence) ?? 0) + 1);
       } else if (effect.kind === 'equivocation' && effect.author !== this.#init.self) {
-        // Proved by both signatures: it is the author's doing, whoever brought it.
-        this.#feed({ kind: 'offence', peer: effect.author, offence: 'equivocation', count: 1 });
+        this.#accuse(effect);
       }
     }
     if (records_count > 0) this.charge(peer, 'records', records_count);
     for (const [offence, count] of offences) this.#feed({ kind: 'offence', peer, offence, count });
+  }
+
+  /** Proved by both signatures: it is the author's doing, whoever brought it, and once, however often it is brought. */
+  #accuse({ author, records }: Extract<LedgerEffect, { kind: 'equivocation' }>): void {
+    const pair = records
+      .map(({ digest }) => digest)
+      .sort()
+      .join(' ');
+    if (this.#accused.has(pair)) return;
+    if (this.#accused.size >= ACCUSED_MAX) this.#accused.clear();
+    this.#accused.add(pair);
+    this.#feed({ kind: 'offence', peer: author, offence: 'equivocation', count: 1 });
   }
 
   reports(): PeerReport[] {

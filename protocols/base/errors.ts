@@ -69,6 +69,7 @@ export const ERRORS = {
     'Make the directory writable for this user, or choose another --data.',
   ),
   // ledger and trust
+  E_QUOTA: kind(EXIT.capacity, 507, 'Remove what is no longer needed, then try again.'),
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
   E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),
   E_TOKEN_MALFORMED: kind(EXIT.refused, 400, 'Copy the whole token again, or create a new one.'),

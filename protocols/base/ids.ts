@@ -20,9 +20,24 @@ export type Digest = `sha256:${string}`;
 const ED25519_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 const PUBLIC_KEY_BYTES = 32;
 
+/** Ids by the latin1 text of their keys: base58 costs more than all else of reading a record. The oldest goes first. */
+const known = new Map<string, KeyId>();
+const KNOWN_MAX = 65_536;
+
 /** @param publicKey 32 bytes, raw Ed25519. @throws RangeError on any other length (a programmer's error). */
 export function keyIdFromPublicKey(publicKey: Uint8Array): KeyId {
   if (publicKey.byteLength !== PUBLIC_KEY_BYTES) throw new RangeError('an Ed25519 public key has 32 bytes');
+  const text = toLatin1(publicKey);
+  let id = known.get(text);
+  if (id === undefined) {
+    id = encodeKeyId(publicKey);
+    known.set(text, id);
+    if (known.size > KNOWN_MAX) known.delete(known.keys().next().value!);
+  }
+  return id;
+}
+
+function encodeKeyId(publicKey: Uint8Array): KeyId {
   const bytes = new Uint8Array(ED25519_PREFIX.length + PUBLIC_KEY_BYTES);
   bytes.set(ED25519_PREFIX);
   bytes.set(publicKey, ED25519_PREFIX.length);
@@ -53,6 +68,11 @@ export function isDigest(text: string): text is Digest {
 
 export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+}
+
+/** Bytes as text of the same length: a key for tables. */
+export function toLatin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 export function fromHex(text: string): Uint8Array {

@@ -137,6 +137,15 @@ export const IntentSchema = Type.Object({
   intent: Type.Union([Type.Literal('active'), Type.Literal('cordoned'), Type.Literal('draining')]),
 });
 
+/** `ack/<node>`: all tombstones up to that stamp that the node holds have this hash. */
+export const AckSchema = Type.Object({ upTo_ms: Count, hash: Hex(16) });
+
+/** `evidence/<accuser>/<accused>`: two envelopes with one number of one author. */
+export const EvidenceSchema = Type.Object({
+  first: Type.Unsafe<Uint8Array>({}),
+  second: Type.Unsafe<Uint8Array>({}),
+});
+
 /** Kind to body schema. A kind that is not here is kept and forwarded, and seen by nobody. */
 export const RECORD_SCHEMAS = {
   genesis: GenesisSchema,
@@ -149,6 +158,8 @@ export const RECORD_SCHEMAS = {
   tag: TagSchema,
   workload: WorkloadSchema,
   intent: IntentSchema,
+  ack: AckSchema,
+  evidence: EvidenceSchema,
 } as const;
 
 export type RecordKind = keyof typeof RECORD_SCHEMAS;
@@ -162,6 +173,8 @@ export type AllocationBody = BodyOf<'alloc'>;
 export type Blob = Static<typeof BlobSchema>;
 export type ImageBody = BodyOf<'image'>;
 export type WorkloadBody = BodyOf<'workload'>;
+export type AckBody = BodyOf<'ack'>;
+export type EvidenceBody = BodyOf<'evidence'>;
 export type Intent = BodyOf<'intent'>['intent'];
 
 /** The key of each kind, without the kind itself. */
@@ -171,4 +184,5 @@ export const recordKey = {
   alloc: (node: NodeId, slot: SlotName) => `${node}/${slot}`,
   image: (node: NodeId, digest: Digest) => `${node}/${digest}`,
   grant: (subject: KeyId, issuer: KeyId) => `${subject}/${issuer}`,
+  ack: (node: NodeId) => node,
 };

@@ -14,8 +14,10 @@
  * Not here: signatures, who may write (machine.ts asks protocols/trust) and anti-entropy (sync.ts).
  */
 import { hlcCompare } from '../base/clock.ts';
-import { type ContextEntry, type LedgerRecord, type StreamId, streamId } from './record.ts';
-import { VersionVector } from './streams.ts';
+import { mix32 } from '../base/hash.ts';
+import type { KeyId } from '../base/ids.ts';
+import { authorHash, type ContextEntry, kindPrefix, type LedgerRecord, placeOf } from './record.ts';
+import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
 
 export interface Merge {
   /** True when the record is live now. */
@@ -26,100 +28,162 @@ export interface Merge {
   readonly equivocation: LedgerRecord | undefined;
 }
 
-const HASH_WORDS = 8;
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
 const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
+const NONE: readonly LedgerRecord[] = [];
+
+/** By kind and key: what is read, replaced and compared. */
+const BY_KEY: Place = {
+  high: (record) => record.placeHigh,
+  low: (record) => record.placeLow,
+};
+/** By author, epoch and sequence: what proves a copied key, and what an author may fill. */
+const BY_NUMBER: Place = {
+  high: (record) => record.authorHash,
+  low: (record) => numberHash(record.epoch, record.seq),
+};
 
 export class Ledger {
-  readonly seen = new VersionVector();
-  /** Live records by kind and key, the winner first. */
-  readonly #kinds = new Map<string, Map<string, LedgerRecord[]>>();
-  readonly #live = new Map<string, LedgerRecord>();
-  /** Live records by stream and number; more than one of a number is proof of a copied key. */
-  readonly #byStream = new Map<StreamId, Map<number, readonly LedgerRecord[]>>();
-  readonly #hash = new Uint32Array(HASH_WORDS);
+  #byKey = new RecordTrie(BY_KEY);
+  #byNumber = new RecordTrie(BY_NUMBER);
+  #tombstones_count = 0;
+
+  get tombstones_count(): number {
+    return this.#tombstones_count;
+  }
+
+  /** An equal ledger; from now on neither sees what the other changes. Costs nothing until one of them changes. */
+  fork(): Ledger {
+    const fork = new Ledger();
+    fork.#byKey = this.#byKey.fork();
+    fork.#byNumber = this.#byNumber.fork();
+    fork.#tombstones_count = this.#tombstones_count;
+    return fork;
+  }
 
   /** Number of live records, tombstones included. */
   get size(): number {
-    return this.#live.size;
+    return this.#byKey.count;
   }
 
   /**
-   * XOR of the digests of all live records, hex. Equal sets have equal hashes. It compares honest replicas;
-   * it is no commitment: every record is signed.
+   * 16 bytes in hex: XOR of half of the digest of each live record. Equal sets have equal hashes. It compares honest
+   * replicas; it is no commitment: every record is signed.
    */
   get hash(): string {
-    return Array.from(this.#hash, (word) => word.toString(16).padStart(8, '0')).join('');
+    const { words } = this.#byKey.summary('');
+    return words.map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
   }
 
-  /** Merges a record that may enter. The version vector is the caller's to update after this. */
+  /** Merges a record that may enter. */
   merge(record: LedgerRecord): Merge {
-    if (this.#live.has(record.digest)) return { added: false, removed: [], equivocation: undefined };
-    const twin = this.twin(record);
-    if (this.isReplaced(record)) return { added: false, removed: [], equivocation: twin };
-    const keys = this.#keys(record.kind);
-    const before = keys.get(record.key) ?? [];
-    const removed = before.filter((sibling) => replaces(record, sibling));
-    for (const sibling of removed) this.#unlist(sibling);
-    const siblings = before.filter((sibling) => !removed.includes(sibling));
-    siblings.push(record);
-    keys.set(record.key, siblings.sort(byPrecedence));
-    this.#list(record);
-    return { added: true, removed, equivocation: twin };
+    let removed = NONE;
+    let isReplaced = false;
+    for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow)) {
+      if (!isSameKey(sibling, record)) continue;
+      if (sibling.digest === record.digest) return { added: false, removed: NONE, equivocation: undefined };
+      if (replaces(sibling, record)) isReplaced = true;
+      else if (replaces(record, sibling)) removed = [...removed, sibling];
+    }
+    const equivocation = this.twin(record);
+    if (isReplaced) return { added: false, removed: NONE, equivocation };
+    for (const sibling of removed) this.remove(sibling);
+    this.#byKey.add(record);
+    this.#byNumber.add(record);
+    if (record.isTombstone) this.#tombstones_count += 1;
+    return { added: true, removed, equivocation };
+  }
+
+  /** Takes a live record away: one that was collected, or that is one too many of its author. */
+  remove(record: LedgerRecord): void {
+    this.#byKey.remove(record);
+    this.#byNumber.remove(record);
+    if (record.isTombstone) this.#tombstones_count -= 1;
   }
 
   /** A live record that bears the number of this one, and is another. */
   twin(record: LedgerRecord): LedgerRecord | undefined {
-    const numbered = this.#byStream.get(streamId(record.author, record.epoch))?.get(record.seq);
-    return numbered?.find(({ digest }) => digest !== record.digest);
+    const { author, epoch, seq, digest } = record;
+    for (const other of this.#byNumber.near(record.authorHash, numberHash(epoch, seq))) {
+      if (other.seq === seq && other.epoch === epoch && other.author === author && other.digest !== digest)
+        return other;
+    }
+    return undefined;
+  }
+
+  /** Is this very record live? */
+  has(record: LedgerRecord): boolean {
+    for (const other of this.#byKey.near(record.placeHigh, record.placeLow))
+      if (other.digest === record.digest) return true;
+    return false;
   }
 
   /** Does a live record stand in the place of this one? */
   isReplaced(record: LedgerRecord): boolean {
-    return this.siblings(record.kind, record.key).some((sibling) => replaces(sibling, record));
+    for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow))
+      if (isSameKey(sibling, record) && replaces(sibling, record)) return true;
+    return false;
   }
 
   /** Live siblings of a key, the winner first; a tombstone may be among them. */
   siblings(kind: string, key: string): readonly LedgerRecord[] {
-    return this.#kinds.get(kind)?.get(key) ?? [];
+    const siblings: LedgerRecord[] = [];
+    for (const record of this.#byKey.near(...placeOf(kind, key)))
+      if (record.key === key && record.kind === kind) siblings.push(record);
+    return siblings.length > 1 ? siblings.sort(byPrecedence) : siblings;
   }
 
   /** Winner of a key; undefined when nothing was written or the winner is a tombstone. */
   get(kind: string, key: string): LedgerRecord | undefined {
     const winner = this.siblings(kind, key)[0];
-    return winner?.body === null ? undefined : winner;
+    return winner === undefined || winner.isTombstone ? undefined : winner;
   }
 
   /** All keys of a kind with their siblings, in no order. */
   *ofKind(kind: string): IterableIterator<[string, readonly LedgerRecord[]]> {
-    yield* this.#kinds.get(kind) ?? [];
-  }
-
-  /** Live records of one stream with sequences in (from, to], ascending. */
-  range(stream: StreamId, from: number, to: number): LedgerRecord[] {
-    const records = this.#byStream.get(stream);
-    if (records === undefined) return [];
-    return [...records]
-      .filter(([seq]) => seq > from && seq <= to)
-      .sort(([a], [b]) => a - b)
-      .flatMap(([, numbered]) => numbered);
-  }
-
-  byDigest(digest: string): LedgerRecord | undefined {
-    return this.#live.get(digest);
-  }
-
-  digests(): IterableIterator<string> {
-    return this.#live.keys();
+    for (const leaf of this.#byKey.leaves(kindPrefix(kind))) {
+      const keys = new Map<string, LedgerRecord[]>();
+      for (const record of leaf) {
+        if (record.kind !== kind) continue;
+        const siblings = keys.get(record.key);
+        if (siblings === undefined) keys.set(record.key, [record]);
+        else siblings.push(record);
+      }
+      for (const [key, siblings] of keys) yield [key, siblings.sort(byPrecedence)];
+    }
   }
 
   records(): IterableIterator<LedgerRecord> {
-    return this.#live.values();
+    return this.#byKey.range('');
+  }
+
+  /** Live records of an author, in no order. */
+  *recordsOf(author: KeyId): IterableIterator<LedgerRecord> {
+    for (const record of this.#byNumber.range(authorPrefix(authorHash(author))))
+      if (record.author === author) yield record;
+  }
+
+  /** How many live records the author of this one has, and their bytes. */
+  filledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
+    return this.#byNumber.summary(authorPrefix(record.authorHash));
+  }
+
+  /** The live record with the latest stamp of this one's author. O(its records). */
+  latestOf(record: LedgerRecord): LedgerRecord | undefined {
+    let latest: LedgerRecord | undefined;
+    for (const other of this.recordsOf(record.author))
+      if (latest === undefined || isStampedLater(other, latest)) latest = other;
+    return latest;
+  }
+
+  /** Records by the place of their kind and key, for comparing with another node's (reconcile.ts). */
+  get places(): Pick<RecordTrie, 'summary' | 'range' | 'divide' | 'isIn'> {
+    return this.#byKey;
   }
 
   /** What a new record of this key must carry: everything that is live here, and all that it has replaced. */
   context(kind: string, key: string): ContextEntry[] {
-    const context = new Map<string, ContextEntry>();
+    const context = new Map<KeyId, ContextEntry>();
     for (const { author, epoch, seq, context: seen } of this.siblings(kind, key)) {
       for (const entry of [...seen, { author, epoch, seq }]) {
         const known = context.get(entry.author);
@@ -128,38 +192,27 @@ export class Ledger {
     }
     return [...context.values()];
   }
+}
 
-  #list(record: LedgerRecord): void {
-    this.#live.set(record.digest, record);
-    const stream = streamId(record.author, record.epoch);
-    const records = this.#byStream.get(stream) ?? new Map<number, readonly LedgerRecord[]>();
-    this.#byStream.set(stream, records.set(record.seq, [...(records.get(record.seq) ?? []), record]));
-    this.#toggle(record.digest);
-  }
+export function isGrowOnly(kind: string): boolean {
+  return GROW_ONLY.has(kind);
+}
 
-  #unlist(record: LedgerRecord): void {
-    this.#live.delete(record.digest);
-    const records = this.#byStream.get(streamId(record.author, record.epoch))!;
-    const others = records.get(record.seq)!.filter((other) => other !== record);
-    if (others.length > 0) records.set(record.seq, others);
-    else records.delete(record.seq);
-    this.#toggle(record.digest);
-  }
+/** By stamp, and by digest when stamps are equal: a total order. */
+export function isStampedLater(a: LedgerRecord, b: LedgerRecord): boolean {
+  return (hlcCompare(a.hlc, b.hlc) || compareText(a.digest, b.digest)) > 0;
+}
 
-  #keys(kind: string): Map<string, LedgerRecord[]> {
-    let keys = this.#kinds.get(kind);
-    if (keys === undefined) {
-      keys = new Map();
-      this.#kinds.set(kind, keys);
-    }
-    return keys;
-  }
+function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {
+  return a.placeLow === b.placeLow && a.key === b.key && a.kind === b.kind;
+}
 
-  #toggle(digest: string): void {
-    for (let word = 0; word < HASH_WORDS; word += 1) {
-      this.#hash[word]! ^= Number.parseInt(digest.slice(word * 8, word * 8 + 8), 16);
-    }
-  }
+function authorPrefix(hash: number): Prefix {
+  return hash.toString(16).padStart(8, '0');
+}
+
+function numberHash(epoch: number, seq: number): number {
+  return mix32(seq ^ Math.imul(epoch, 0x9e3779b1) ^ Math.imul(Math.floor(seq / 2 ** 32), 0x85ebca6b));
 }
 
 /** Order among siblings: (generation, HLC, author, digest), the highest first. DESIGN section 2. */

@@ -8,62 +8,79 @@ import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import type { GenesisBody } from '../base/records.ts';
+import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
-import { Ledger } from './ledger.ts';
+import {
+  agreed,
+  COLLECTION_DEFAULTS,
+  type CollectionConfig,
+  dueAck,
+  isRoundOpen,
+  type Members,
+  missing,
+  roundEnd_ms,
+  roundOf,
+  tombstones,
+} from './collection.ts';
+import { BATCH_RECORDS_MAX, SealChecker } from './envelope.ts';
+import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, isProof, type Pair } from './evidence.ts';
+import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
+import { isGrowOnly, isStampedLater, Ledger } from './ledger.ts';
 import {
   CONTEXT_ENTRIES_MAX,
+  type Draft,
   type LedgerRecord,
   NO_CLUSTER,
   openRecord,
+  type RecordHeader,
   type StreamId,
   sealRecord,
+  sealRecords,
   streamId,
-  streamParts,
   verifyRecord,
 } from './record.ts';
-import {
-  CHUNK_BYTES,
-  DIGESTS_MAX,
-  decodeGossip,
-  decodeSync,
-  encodeGossip,
-  encodeSync,
-  type Range,
-  type SyncMessage,
-  VECTOR_ENTRIES_MAX,
-} from './sync.ts';
+import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
+/** Authors of whom evidence is to be written; more at once are told in the log only. */
+const ACCUSED_MAX = 64;
+/** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
+const EVIDENCE_MS = 5_000;
 
-export interface LedgerConfig {
+export interface LedgerConfig extends ExchangeConfig, CollectionConfig {
   /** Own writes wait this long for company before they are gossiped. Well under the round trip of a LAN's p99. */
   readonly batch_ms: number;
-  /** Anti-entropy with one random peer this often, jittered by half. Bounds how long a lost gossip stays lost. */
-  readonly exchange_ms: number;
   /** Records of authors whose grant has not arrived; the oldest go first beyond it, anti-entropy brings them again. */
   readonly pending_records_max: number;
   /** The same, in bytes of envelopes. */
   readonly pending_bytes_max: number;
+  /** Live records of one author, and bytes of their envelopes. Beyond either those with the latest stamps go. */
+  readonly author_records_max: number;
+  readonly author_bytes_max: number;
 }
 
 export const LEDGER_DEFAULTS: LedgerConfig = {
+  ...EXCHANGE_DEFAULTS,
+  ...COLLECTION_DEFAULTS,
   batch_ms: 3,
-  exchange_ms: 5_000,
   pending_records_max: 2_048,
   pending_bytes_max: 8 << 20,
+  author_records_max: 65_536,
+  author_bytes_max: 64 << 20,
 };
+
+export interface Write {
+  readonly recordKind: string;
+  readonly key: string;
+  /** null deletes. */
+  readonly body: unknown;
+}
 
 export type LedgerEvent =
   | { readonly kind: 'start' }
-  | {
-      readonly kind: 'write';
-      readonly author: KeyId;
-      readonly recordKind: string;
-      readonly key: string;
-      /** null deletes. */
-      readonly body: unknown;
-    }
+  | ({ readonly kind: 'write'; readonly author: KeyId } & Write)
+  /** All or none, under one signature. At most BATCH_RECORDS_MAX. */
+  | { readonly kind: 'writes'; readonly author: KeyId; readonly writes: readonly Write[] }
   /** Records handed in by other ways than the mesh's own, such as a knock at the door; they are gossiped on. */
   | { readonly kind: 'introduce'; readonly envelopes: readonly Uint8Array[] }
   | { readonly kind: 'gossip'; readonly from: NodeId; readonly body: Uint8Array }
@@ -80,20 +97,39 @@ export const REJECTIONS = [
   'not-allowed',
   'from-the-future',
   'bad-signature',
+  'stale',
+  'over-quota',
 ] as const;
 export type Rejection = (typeof REJECTIONS)[number];
+
+/** Refusals that no honest peer can bring upon itself by passing on what it has checked. */
+const DISHONEST: ReadonlySet<Rejection> = new Set([
+  'malformed',
+  'other-cluster',
+  'not-allowed',
+  'bad-signature',
+]);
+/** Refusals that time does not mend: not asked for again. */
+const LASTING: ReadonlySet<Rejection> = new Set([
+  'other-cluster',
+  'not-allowed',
+  'bad-signature',
+  'stale',
+  'over-quota',
+]);
 
 export type LedgerEffect =
   | {
       readonly kind: 'persist';
       readonly put: readonly LedgerRecord[];
       readonly remove: readonly LedgerRecord[];
+      /** The last number that was given, of this node's own streams: it must never be given twice. */
       readonly streams: readonly (readonly [StreamId, number])[];
     }
   | { readonly kind: 'publish'; readonly body: Uint8Array }
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number }
-  /** The live set changed. */
+  /** The live set changed: what came, and what went without another in its place. */
   | { readonly kind: 'changed'; readonly records: readonly LedgerRecord[] }
   /** Answers a write; follows its `persist`. */
   | { readonly kind: 'written'; readonly record: LedgerRecord }
@@ -109,7 +145,9 @@ export type LedgerEffect =
       readonly records: readonly [LedgerRecord, LedgerRecord];
     }
   /** Our own records came from elsewhere: this disk is older than the ledger. Later writes use the new epoch. */
-  | { readonly kind: 'epoch'; readonly author: KeyId; readonly epoch: number };
+  | { readonly kind: 'epoch'; readonly author: KeyId; readonly epoch: number }
+  /** All members have acknowledged the tombstones up to here; durable like a persist. */
+  | { readonly kind: 'horizon'; readonly horizon_ms: number };
 
 export interface LedgerInit {
   readonly genesis: LedgerRecord;
@@ -119,43 +157,88 @@ export interface LedgerInit {
   readonly config?: Partial<LedgerConfig>;
   /** As last told by an `epoch` effect; 0 for a new disk. */
   readonly epochs?: ReadonlyMap<KeyId, number>;
+  /** As last told by a `horizon` effect; 0 for a new disk. */
+  readonly horizon_ms?: number;
   /** What the disk holds, as `persist` effects left it. */
   readonly stored?: {
     readonly records: Iterable<LedgerRecord>;
     readonly streams: Iterable<readonly [StreamId, number]>;
   };
+  /** Instead of merging `stored.records` one by one: a ledger and an authority that hold them, and genesis, already. */
+  readonly prepared?: { readonly ledger: Ledger; readonly authority: Authority };
+}
+
+interface Own {
+  readonly signer: Signer;
+  epoch: number;
+  /** The last number that was given in this epoch. */
+  seq: number;
+}
+
+/** What taking records in has come to so far. */
+interface Taken {
+  readonly added: LedgerRecord[];
+  readonly removed: LedgerRecord[];
+  /** Of those that went: one too many of their author. */
+  readonly evicted: LedgerRecord[];
+  readonly reports: LedgerEffect[];
 }
 
 export class LedgerMachine {
   readonly cluster: string;
-  readonly ledger = new Ledger();
+  readonly ledger: Ledger;
   readonly authority: Authority;
   readonly #config: LedgerConfig;
   readonly #crypto: Crypto;
+  readonly #seals: SealChecker;
   readonly #self: NodeId;
-  readonly #signers = new Map<KeyId, Signer>();
-  readonly #epochs: Map<KeyId, number>;
-  readonly #peers = new Set<NodeId>();
+  readonly #own = new Map<KeyId, Own>();
+  readonly #epochs: ReadonlyMap<KeyId, number>;
+  /** Of own streams, as the disk had them. */
+  readonly #numbers: ReadonlyMap<StreamId, number>;
+  readonly #exchange: Exchange;
   readonly #pending = new Map<string, LedgerRecord>();
   #pending_bytes = 0;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
+  #horizon_ms: number;
+  /** What is held here from before that stamp may have been collected elsewhere; 0 when nothing is in doubt. */
+  #doubted_ms: number;
+  readonly #accused = new Map<KeyId, Pair>();
+  /** For authors at their quota, the latest record that they may have. */
+  readonly #full = new Map<KeyId, LedgerRecord>();
 
   constructor(init: LedgerInit) {
     this.cluster = init.genesis.digest;
     this.#config = { ...LEDGER_DEFAULTS, ...init.config };
     this.#crypto = init.crypto;
+    this.#seals = new SealChecker(init.crypto);
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
-    this.authority = new Authority(this.cluster, init.genesis.body as GenesisBody);
-    for (const signer of init.signers) this.addSigner(signer);
-    for (const record of [init.genesis, ...(init.stored?.records ?? [])]) {
-      this.ledger.merge(record);
-      this.ledger.seen.add(streamId(record.author, record.epoch), record.seq);
-      this.authority.add(record);
-      this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
+    this.#numbers = new Map(init.stored?.streams);
+    this.#horizon_ms = init.horizon_ms ?? 0;
+    this.#doubted_ms = this.#horizon_ms;
+    this.ledger = init.prepared?.ledger ?? new Ledger();
+    this.authority =
+      init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
+    if (init.prepared === undefined) {
+      for (const record of [init.genesis, ...(init.stored?.records ?? [])]) {
+        this.ledger.merge(record);
+        this.authority.add(record);
+        this.#clock = hlcSeen(this.#clock, record.hlc, record.hlc.ms);
+      }
     }
-    for (const [stream, high] of init.stored?.streams ?? []) this.ledger.seen.adopt(stream, 0, high);
+    for (const signer of init.signers) this.addSigner(signer);
+    this.#exchange = new Exchange(this.#config, {
+      self: this.#self,
+      ledger: this.ledger,
+      depth: (record) => this.authority.depth(record.author),
+      horizon_ms: () => this.#horizon_ms,
+      mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
+      onEqual: (theirs_ms) => {
+        if (theirs_ms >= this.#doubted_ms) this.#doubted_ms = 0;
+      },
+    });
   }
 
   /** What waits for a grant of its author. */
@@ -163,260 +246,197 @@ export class LedgerMachine {
     return { records: this.#pending.size, bytes: this.#pending_bytes };
   }
 
-  addSigner(signer: Signer): void {
-    this.#signers.set(signer.id, signer);
-    if (!this.#epochs.has(signer.id)) this.#epochs.set(signer.id, 0);
+  get horizon_ms(): number {
+    return this.#horizon_ms;
   }
 
-  /** @throws ShoalError on a write that is refused (E_NOT_ALLOWED, E_TOO_LARGE, E_MALFORMED): nothing was changed. Else never. */
+  /** Members that have not acknowledged the tombstones that are to go next. */
+  unacknowledged(now: number): NodeId[] {
+    return missing(this.ledger, this.#members(), roundEnd_ms(this.#config, now));
+  }
+
+  /** Authors that signed two records with one number, and who says so. */
+  flagged(): ReadonlyMap<KeyId, readonly NodeId[]> {
+    return flagged(this.ledger);
+  }
+
+  addSigner(signer: Signer): void {
+    if (this.#own.has(signer.id)) return;
+    let epoch = this.#epochs.get(signer.id) ?? 0;
+    const live = [...this.ledger.recordsOf(signer.id)];
+    for (const record of live) epoch = Math.max(epoch, record.epoch);
+    let seq = this.#numbers.get(streamId(signer.id, epoch)) ?? 0;
+    for (const record of live) if (record.epoch === epoch) seq = Math.max(seq, record.seq);
+    this.#own.set(signer.id, { signer, epoch, seq });
+  }
+
+  /**
+   * @throws ShoalError on a write that is refused (E_NOT_ALLOWED, E_TOO_LARGE, E_MALFORMED, E_QUOTA): nothing was
+   * changed. Else never.
+   */
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
     switch (event.kind) {
       case 'start':
-        return [this.#scheduleExchange(env)];
+        return [...this.#exchange.start(env), this.#scheduleCollect(env)];
       case 'write':
-        return this.#write(event, env);
+        return this.#write(event.author, [event], env);
+      case 'writes':
+        return this.#write(event.author, event.writes, env);
       case 'introduce':
-        return this.#ingest(this.#openAll(event.envelopes), null, env, true);
+        return this.#ingest(event.envelopes, null, env, true);
       case 'gossip':
-        return this.#gossip(event, env);
+        return this.#onGossip(event.from, event.body, env);
       case 'message':
-        return this.#message(event, env);
+        return this.#onMessage(event.from, event.body, env);
       case 'connected':
-        this.#peers.add(event.peer);
-        // One of the two begins: from both sides at once everything would be sent twice.
-        return this.#self < event.peer ? [this.#hello(event.peer)] : [];
+        return this.#exchange.connected(event.peer, env);
       case 'disconnected':
-        this.#peers.delete(event.peer);
-        return [];
+        return this.#exchange.disconnected(event.peer, env);
       case 'timer':
-        return event.token === 'flush' ? this.#flush() : this.#exchange(env);
+        return this.#onTimer(event.token, env);
     }
   }
 
-  #write(event: Extract<LedgerEvent, { kind: 'write' }>, env: Env): LedgerEffect[] {
-    const { author, recordKind, key, body } = event;
-    const signer = this.#signers.get(author);
-    if (signer === undefined) throw new Error(`no signer for ${author}`);
-    const epoch = this.#epochs.get(author) ?? 0;
-    const stream = streamId(author, epoch);
-    const context = this.ledger.context(recordKind, key).filter((entry) => entry.author !== author);
-    if (context.length > CONTEXT_ENTRIES_MAX) {
-      throw new ShoalError('E_TOO_LARGE', `${recordKind}/${key} has too many authors; nothing was changed`);
-    }
-    const clock = hlcNext(this.#clock, env.now);
-    // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
-    const generation = this.ledger
-      .siblings(recordKind, key)
-      .reduce((highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)), 1);
-    const sealed = sealRecord(
-      {
-        cluster: this.cluster,
-        author,
-        epoch,
-        seq: this.ledger.seen.high(stream) + 1,
-        hlc: clock,
-        kind: recordKind,
-        key,
-        generation,
-        context,
-      },
-      body,
-      signer,
-      this.#crypto,
-    );
-    // Read back: what is kept here is what others and the next start will read, or it is not written at all.
-    const record = openRecord(sealed.bytes, this.#crypto);
-    const admission = this.authority.admission(record);
-    if (admission !== 'yes' || this.authority.roles(author).size === 0) {
+  // Writing
+
+  #write(author: KeyId, writes: readonly Write[], env: Env): LedgerEffect[] {
+    const own = this.#own.get(author);
+    if (own === undefined) throw new Error(`no signer for ${author}`);
+    if (writes.length === 0) return [];
+    if (writes.length > BATCH_RECORDS_MAX)
       throw new ShoalError(
-        'E_NOT_ALLOWED',
-        `the key of this node may not write ${recordKind}/${key}; nothing was changed`,
+        'E_TOO_LARGE',
+        `more than ${BATCH_RECORDS_MAX} writes at once; nothing was changed`,
       );
-    }
+    let clock = this.#clock;
+    const drafts = writes.map(({ recordKind, key, body }, at): Draft => {
+      clock = hlcNext(clock, env.now);
+      const seq = own.seq + 1 + at;
+      return { header: this.#header(author, own.epoch, seq, clock, recordKind, key), body };
+    });
+    const records = sealRecords(drafts, own.signer, this.#crypto);
+    for (const record of records) this.#assertWritable(record);
     this.#clock = clock;
-    const merge = this.ledger.merge(record);
-    this.#see(record);
+    own.seq += records.length;
+    const removed: LedgerRecord[] = [];
+    for (const record of records) {
+      removed.push(...this.ledger.merge(record).removed);
+      this.authority.add(record);
+    }
+    const live = records.filter((record) => this.ledger.has(record));
+    const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
-      {
-        kind: 'persist',
-        put: [record],
-        remove: merge.removed,
-        streams: [[stream, this.ledger.seen.high(stream)]],
-      },
-      { kind: 'written', record },
-      { kind: 'changed', records: [record] },
-      ...this.#enqueue([record.bytes], env),
+      { kind: 'persist', put: live, remove: removed, streams },
+      ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
+      { kind: 'changed', records: live },
+      ...this.#exchange.changed(env),
+      ...this.#enqueue(
+        records.map((record) => record.bytes),
+        env,
+      ),
     ];
   }
 
-  #gossip(event: Extract<LedgerEvent, { kind: 'gossip' }>, env: Env): LedgerEffect[] {
+  #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
+    // Authors that nobody vouches for are left out: a peer could fill a context with inventions.
+    const context = this.ledger
+      .context(kind, key)
+      .filter(
+        (entry) => entry.author !== author && this.authority.depth(entry.author) < Number.POSITIVE_INFINITY,
+      );
+    if (context.length > CONTEXT_ENTRIES_MAX) {
+      throw new ShoalError('E_TOO_LARGE', `${kind}/${key} has too many authors; nothing was changed`);
+    }
+    // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
+    const generation = this.ledger
+      .siblings(kind, key)
+      .reduce((highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)), 1);
+    return { cluster: this.cluster, author, epoch, seq, hlc, kind, key, generation, context };
+  }
+
+  #assertWritable(record: LedgerRecord): void {
+    const what = `${record.kind}/${record.key}`;
+    if (record.body === undefined)
+      throw new ShoalError('E_MALFORMED', `${what} is no plain data; nothing was changed`);
+    const isAdmitted = this.authority.admission(record) === 'yes';
+    if (!isAdmitted || this.authority.roles(record.author).size === 0)
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key of this node may not write ${what}; nothing was changed`,
+      );
+    const isNew = !this.ledger
+      .siblings(record.kind, record.key)
+      .some(({ author }) => author === record.author);
+    if (isNew && this.#isFull(record))
+      throw new ShoalError('E_QUOTA', `this node has written all that one node may; nothing was changed`);
+  }
+
+  // Taking in
+
+  #onGossip(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
     try {
-      return this.#ingest(this.#openAll(decodeGossip(event.body)), event.from, env, false);
+      return this.#ingest(decodeGossip(body), from, env, false);
     } catch (error) {
-      return rejectMalformed(error, event.from);
+      return rejectMalformed(error, from);
     }
   }
 
-  #message(event: Extract<LedgerEvent, { kind: 'message' }>, env: Env): LedgerEffect[] {
+  #onMessage(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
     let message: SyncMessage;
     try {
-      message = decodeSync(event.body);
+      message = decodeSync(body);
     } catch (error) {
-      return rejectMalformed(error, event.from);
+      return rejectMalformed(error, from);
     }
     switch (message.kind) {
       case 'hello':
-        return message.hash === this.ledger.hash ? [] : [this.#vector(event.from, true)];
-      case 'vector':
-        return this.#answerVector(event.from, message);
-      case 'digests':
-        return this.#answerDigests(event.from, message.digests);
+        return this.#exchange.onHello(from, message, env);
+      case 'compare':
+        return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
       case 'records': {
-        const records = this.#openAll(message.envelopes);
-        return [...this.#ingest(records, event.from, env, false), ...this.#adopt(message.ranges, records)];
+        const effects = this.#ingest(message.envelopes, from, env, false);
+        const changed = effects.some((effect) => effect.kind === 'changed');
+        return [...effects, ...this.#exchange.onRecords(from, message, changed, env)];
       }
     }
   }
 
-  #answerVector(from: NodeId, message: Extract<SyncMessage, { kind: 'vector' }>): LedgerEffect[] {
-    const theirs = new Map(message.entries.map(({ author, epoch, high }) => [streamId(author, epoch), high]));
-    const effects: LedgerEffect[] = this.#missing(from, theirs);
-    const theyAreAhead = [...theirs].some(([stream, high]) => high > this.ledger.seen.high(stream));
-    if (message.back) effects.push(this.#vector(from, false));
-    else if (effects.length === 0 && !theyAreAhead && message.hash !== this.ledger.hash) {
-      const digests = [...this.ledger.digests()].slice(0, DIGESTS_MAX);
-      effects.push({ kind: 'send', to: from, body: encodeSync({ kind: 'digests', digests }) });
-    }
-    return effects;
-  }
-
-  /** Streams what the peer lacks, authors nearest to genesis first so that no record comes before its grant. */
-  #missing(to: NodeId, theirs: ReadonlyMap<StreamId, number>): LedgerEffect[] {
-    const behind = [...this.ledger.seen.entries()]
-      .map(([stream, high]) => {
-        const { author, epoch } = streamParts(stream);
-        const from = theirs.get(stream) ?? 0;
-        return { stream, author, epoch, from, to: high, depth: this.authority.depth(author) };
-      })
-      .filter(({ from, to: high }) => high > from)
-      .sort((a, b) => a.depth - b.depth || (a.stream < b.stream ? -1 : 1));
-    const effects: LedgerEffect[] = [];
-    let ranges: Range[] = [];
-    let envelopes: Uint8Array[] = [];
-    let bytes = 0;
-    const send = () => {
-      if (ranges.length + envelopes.length === 0) return;
-      effects.push({ kind: 'send', to, body: encodeSync({ kind: 'records', ranges, envelopes }) });
-      [ranges, envelopes, bytes] = [[], [], 0];
-    };
-    for (const { stream, author, epoch, from, to: high } of behind) {
-      let start = from;
-      for (const record of this.ledger.range(stream, from, high)) {
-        if (bytes + record.bytes.byteLength > CHUNK_BYTES) {
-          if (record.seq - 1 > start) ranges.push({ author, epoch, from: start, to: record.seq - 1 });
-          start = Math.max(start, record.seq - 1);
-          send();
-        }
-        envelopes.push(record.bytes);
-        bytes += record.bytes.byteLength;
-      }
-      ranges.push({ author, epoch, from: start, to: high });
-      if (ranges.length >= VECTOR_ENTRIES_MAX) send();
-    }
-    send();
-    return effects;
-  }
-
-  /** Equal vectors, unequal sets: one of us took a record that the other never will have seen by number. */
-  #answerDigests(from: NodeId, digests: readonly string[]): LedgerEffect[] {
-    const theirs = new Set(digests);
-    const envelopes: Uint8Array[] = [];
-    let bytes = 0;
-    for (const record of this.ledger.records()) {
-      if (theirs.has(record.digest)) continue;
-      bytes += record.bytes.byteLength;
-      if (bytes > CHUNK_BYTES) break;
-      envelopes.push(record.bytes);
-    }
-    if (envelopes.length === 0) return [];
-    return [{ kind: 'send', to: from, body: encodeSync({ kind: 'records', ranges: [], envelopes }) }];
-  }
-
-  /** @param records what came with the ranges, after it was ingested. */
-  #adopt(ranges: readonly Range[], records: readonly (LedgerRecord | undefined)[]): LedgerEffect[] {
-    const refused = new Set<StreamId>();
-    for (const record of records) {
-      if (record !== undefined && !this.#isSettled(record)) {
-        refused.add(streamId(record.author, record.epoch));
-      }
-    }
-    const effects: LedgerEffect[] = [];
-    const streams: [StreamId, number][] = [];
-    for (const { author, epoch, from, to } of ranges) {
-      const stream = streamId(author, epoch);
-      if (refused.has(stream) || this.authority.depth(author) === Number.POSITIVE_INFINITY) continue;
-      const before = this.ledger.seen.high(stream);
-      if (to <= before) continue;
-      // Nobody signed a range: it may cost us one epoch, and never more than that.
-      if (epoch === this.#epochs.get(author)) effects.push(...this.#newEpoch(author, epoch));
-      if (this.ledger.seen.adopt(stream, from, to)) streams.push([stream, this.ledger.seen.high(stream)]);
-    }
-    if (streams.length > 0) effects.unshift({ kind: 'persist', put: [], remove: [], streams });
-    return effects;
-  }
-
-  /** @param records undefined stands for an envelope that could not be opened. */
-  #ingest(
-    records: readonly (LedgerRecord | undefined)[],
-    from: NodeId | null,
-    env: Env,
-    relay: boolean,
-  ): LedgerEffect[] {
-    const taken: LedgerRecord[] = [];
-    const removed: LedgerRecord[] = [];
-    const added: LedgerRecord[] = [];
-    const reports: LedgerEffect[] = [];
-    const queue = [...records];
+  #ingest(envelopes: readonly Uint8Array[], from: NodeId | null, env: Env, relay: boolean): LedgerEffect[] {
+    const taken: Taken = { added: [], removed: [], evicted: [], reports: [] };
+    const queue = envelopes.map((bytes) => this.#open(bytes));
     // The queue grows while it is walked: a grant brings back what waited for it.
     for (const record of queue) {
-      const before = added.length;
-      const rejection =
-        record === undefined ? 'malformed' : this.#take(record, env, { taken, removed, added, reports });
-      if (rejection !== undefined) {
-        reports.push({ kind: 'rejected', from, reason: rejection, author: record?.author ?? null });
-      } else if (record?.kind === 'grant' && added.length > before) {
+      const added = taken.added.length;
+      const reason = record === undefined ? 'malformed' : this.#take(record, env, taken);
+      if (reason !== undefined) {
+        taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
+        if (record !== undefined && LASTING.has(reason)) this.#exchange.refuse(record, env.now);
+      } else if (record?.kind === 'grant' && taken.added.length > added) {
         queue.push(...this.#ready());
       }
     }
-    if (taken.length === 0) return reports;
-    const live = added.filter((record) => this.ledger.byDigest(record.digest) !== undefined);
-    const streams = new Map(
-      taken.map(({ author, epoch }) => {
-        const stream = streamId(author, epoch);
-        return [stream, this.ledger.seen.high(stream)] as const;
-      }),
-    );
-    const effects: LedgerEffect[] = [{ kind: 'persist', put: live, remove: removed, streams: [...streams] }];
-    if (live.length > 0 || removed.length > 0) effects.push({ kind: 'changed', records: live });
-    if (relay)
-      effects.push(
-        ...this.#enqueue(
-          live.map((record) => record.bytes),
-          env,
-        ),
-      );
-    return [...effects, ...reports];
+    if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
+    const live = taken.added.filter((record) => this.ledger.has(record));
+    return [
+      { kind: 'persist', put: live, remove: [...taken.removed, ...taken.evicted], streams: [] },
+      { kind: 'changed', records: [...live, ...taken.evicted] },
+      ...(relay
+        ? this.#enqueue(
+            live.map((record) => record.bytes),
+            env,
+          )
+        : []),
+      ...this.#exchange.changed(env),
+      ...taken.reports,
+    ];
   }
 
-  #take(
-    record: LedgerRecord,
-    env: Env,
-    out: { taken: LedgerRecord[]; removed: LedgerRecord[]; added: LedgerRecord[]; reports: LedgerEffect[] },
-  ): Rejection | undefined {
+  #take(record: LedgerRecord, env: Env, taken: Taken): Rejection | undefined {
     if (record.cluster !== this.cluster && record.digest !== this.cluster) return 'other-cluster';
-    const known = this.ledger.seen.has(streamId(record.author, record.epoch), record.seq);
-    // A number that was seen says nothing by itself: another record may bear it, and vectors are not signed.
-    if (known && this.#isSettled(record) && this.ledger.twin(record) === undefined) return undefined;
+    const isSettled = this.ledger.has(record) || this.ledger.isReplaced(record);
+    const twin = this.ledger.twin(record);
+    if (isSettled && twin === undefined) return undefined;
+    if (!isSettled && this.#isStale(record)) return 'stale';
     const admission = this.authority.admission(record);
     if (admission === 'unknown-author') {
       this.#await(record);
@@ -424,33 +444,28 @@ export class LedgerMachine {
     }
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
-    if (!verifyRecord(record, this.#crypto)) return 'bad-signature';
+    if (!isSettled && this.#isBeyondQuota(record)) return 'over-quota';
+    if (!verifyRecord(record, this.#crypto, this.#seals)) return 'bad-signature';
+    if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
+    if (twin !== undefined) taken.reports.push(...this.#accuse(twin, record, env));
+    if (isSettled) return undefined;
     // Ours, and not from us: an older life of this disk wrote it, or a copy of our key.
-    if (this.#signers.has(record.author)) out.reports.push(...this.#newEpoch(record.author, record.epoch));
+    taken.reports.push(...this.#newEpoch(record));
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
     const merge = this.ledger.merge(record);
-    this.#see(record);
-    out.taken.push(record);
-    out.removed.push(...merge.removed);
-    if (merge.added) out.added.push(record);
-    if (merge.equivocation !== undefined) {
-      out.reports.push({
-        kind: 'equivocation',
-        author: record.author,
-        records: [merge.equivocation, record],
-      });
-    }
-    return undefined;
-  }
-
-  /** It is here, or something that stands in its place. */
-  #isSettled(record: LedgerRecord): boolean {
-    return this.ledger.byDigest(record.digest) !== undefined || this.ledger.isReplaced(record);
-  }
-
-  #see(record: LedgerRecord): void {
-    this.ledger.seen.add(streamId(record.author, record.epoch), record.seq);
     this.authority.add(record);
+    taken.removed.push(...merge.removed);
+    taken.added.push(record);
+    return this.#limit(record, taken) ? 'over-quota' : undefined;
+  }
+
+  #isProof(record: LedgerRecord): boolean {
+    return isProof(record, this.cluster, this.#crypto, this.#seals);
+  }
+
+  /** Records from before the horizon were seen by all, or were deleted and collected. */
+  #isStale(record: LedgerRecord): boolean {
+    return this.#doubted_ms === 0 && record.hlc.ms <= this.#horizon_ms && isCollectable(record);
   }
 
   #await(record: LedgerRecord): void {
@@ -477,15 +492,12 @@ export class LedgerMachine {
     return ready;
   }
 
-  #newEpoch(author: KeyId, seenEpoch: number): LedgerEffect[] {
-    const epoch = this.#epochs.get(author) ?? 0;
-    if (seenEpoch < epoch) return [];
-    this.#epochs.set(author, seenEpoch + 1);
-    return [{ kind: 'epoch', author, epoch: seenEpoch + 1 }];
-  }
-
-  #openAll(envelopes: readonly Uint8Array[]): (LedgerRecord | undefined)[] {
-    return envelopes.map((bytes) => this.#open(bytes));
+  #newEpoch(record: LedgerRecord): LedgerEffect[] {
+    const own = this.#own.get(record.author);
+    if (own === undefined || record.epoch < own.epoch) return [];
+    own.epoch = record.epoch + 1;
+    own.seq = 0;
+    return [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {
@@ -494,6 +506,95 @@ export class LedgerMachine {
     } catch (error) {
       if (isShoalError(error)) return undefined;
       throw error;
+    }
+  }
+
+  // Quotas
+
+  #isFull(record: LedgerRecord): boolean {
+    const { count, bytes } = this.ledger.filledBy(record);
+    const { author_records_max, author_bytes_max } = this.#config;
+    return count >= author_records_max || bytes + record.bytes.byteLength > author_bytes_max;
+  }
+
+  /** The cheap refusal of a flood, before any signature is checked. What it may replace is looked at later. */
+  #isBeyondQuota(record: LedgerRecord): boolean {
+    const latest = this.#full.get(record.author);
+    if (latest === undefined) return false;
+    if (!this.#isFull(record)) {
+      this.#full.delete(record.author);
+      return false;
+    }
+    const isNew = !this.ledger
+      .siblings(record.kind, record.key)
+      .some(({ author }) => author === record.author);
+    return isNew && isStampedLater(record, latest);
+  }
+
+  /**
+   * Of an author with more than its quota those with the latest stamps go, whatever came first: so all nodes keep the
+   * same ones. @returns whether `record` itself went.
+   */
+  #limit(record: LedgerRecord, taken: Taken): boolean {
+    const { author_records_max, author_bytes_max } = this.#config;
+    let gone = false;
+    for (;;) {
+      const { count, bytes } = this.ledger.filledBy(record);
+      if (count <= author_records_max && bytes <= author_bytes_max) return gone;
+      const latest = this.ledger.latestOf(record);
+      if (latest === undefined) return gone;
+      this.ledger.remove(latest);
+      if (latest === record) {
+        gone = true;
+        taken.added.splice(taken.added.indexOf(record), 1);
+      } else {
+        taken.evicted.push(latest);
+      }
+      this.#full.set(record.author, latest);
+    }
+  }
+
+  // Equivocation
+
+  #accuse(first: LedgerRecord, second: LedgerRecord, env: Env): LedgerEffect[] {
+    const { author } = first;
+    const effects: LedgerEffect[] = [{ kind: 'equivocation', author, records: [first, second] }];
+    const fits = first.bytes.byteLength + second.bytes.byteLength <= EVIDENCE_BYTES_MAX;
+    if (!fits || this.#accused.size >= ACCUSED_MAX || this.#accused.has(author)) return effects;
+    if (this.flagged().has(author)) return effects;
+    const [one, other] = first.digest < second.digest ? [first, second] : [second, first];
+    this.#accused.set(author, { first: one, second: other });
+    effects.push({ kind: 'schedule', token: 'evidence', at_ms: env.now + env.random() * EVIDENCE_MS });
+    return effects;
+  }
+
+  #testify(env: Env): LedgerEffect[] {
+    const known = this.flagged();
+    const writes = [...this.#accused]
+      .filter(([author]) => !known.has(author))
+      .map(([author, pair]): Write => {
+        return { recordKind: 'evidence', key: evidenceKey(this.#self, author), body: evidenceBody(pair) };
+      });
+    this.#accused.clear();
+    return this.#mayWrite() ? this.#write(this.#self, writes, env) : [];
+  }
+
+  #mayWrite(): boolean {
+    return this.authority.isMember(this.#self);
+  }
+
+  // Timers, gossip
+
+  #onTimer(token: string, env: Env): LedgerEffect[] {
+    switch (token) {
+      case 'flush':
+        return this.#flush();
+      case 'collect':
+        return [this.#scheduleCollect(env), ...this.#collect(env)];
+      case 'evidence':
+        return this.#testify(env);
+      default:
+        return this.#exchange.onTimer(token, env) ?? [];
     }
   }
 
@@ -506,45 +607,97 @@ export class LedgerMachine {
   }
 
   #flush(): LedgerEffect[] {
-    const effects: LedgerEffect[] = [];
-    let batch: Uint8Array[] = [];
-    let bytes = 0;
-    const publish = () => {
-      if (batch.length > 0) effects.push({ kind: 'publish', body: encodeGossip(batch) });
-      [batch, bytes] = [[], 0];
-    };
-    for (const envelope of this.#outbox) {
-      if (bytes + envelope.byteLength > CHUNK_BYTES) publish();
-      batch.push(envelope);
-      bytes += envelope.byteLength;
-    }
-    publish();
+    const envelopes = this.#outbox;
     this.#outbox = [];
-    return effects;
+    return inChunks(envelopes).map((chunk) => ({ kind: 'publish', body: encodeGossip(chunk) }));
   }
 
-  #exchange(env: Env): LedgerEffect[] {
-    const peers = [...this.#peers];
-    const peer = peers[Math.floor(env.random() * peers.length)];
-    return [this.#scheduleExchange(env), ...(peer === undefined ? [] : [this.#hello(peer)])];
-  }
+  // Collection
 
-  #scheduleExchange(env: Env): LedgerEffect {
+  #scheduleCollect(env: Env): LedgerEffect {
     const jitter = 0.75 + env.random() / 2;
-    return { kind: 'schedule', token: 'exchange', at_ms: env.now + this.#config.exchange_ms * jitter };
+    return { kind: 'schedule', token: 'collect', at_ms: env.now + this.#config.collect_ms * jitter };
   }
 
-  #hello(to: NodeId): LedgerEffect {
-    const message: SyncMessage = { kind: 'hello', hash: this.ledger.hash, records: this.ledger.size };
-    return { kind: 'send', to, body: encodeSync(message) };
-  }
-
-  #vector(to: NodeId, back: boolean): LedgerEffect {
-    const entries = [...this.ledger.seen.entries()].slice(0, VECTOR_ENTRIES_MAX).map(([stream, high]) => {
-      return { ...streamParts(stream), high };
+  #collect(env: Env): LedgerEffect[] {
+    if (!isRoundOpen(this.ledger, this.#horizon_ms)) return [];
+    const members = this.#members();
+    const effects: LedgerEffect[] = [];
+    const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
+    if (round !== undefined && round.upTo_ms > this.#horizon_ms) {
+      // What is held here is not what all have agreed on: it is older, or came too late to be counted.
+      if (roundOf(this.ledger, round.upTo_ms).hash !== round.hash) this.#doubted_ms = round.upTo_ms;
+      const gone = tombstones(this.ledger, round.upTo_ms);
+      for (const record of gone) this.ledger.remove(record);
+      this.#horizon_ms = round.upTo_ms;
+      effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
+      effects.push({ kind: 'persist', put: [], remove: gone, streams: [] });
+    }
+    const due = dueAck(this.ledger, {
+      self: this.#self,
+      members,
+      horizon_ms: this.#horizon_ms,
+      now: env.now,
+      config: this.#config,
     });
-    return { kind: 'send', to, body: encodeSync({ kind: 'vector', hash: this.ledger.hash, entries, back }) };
+    if (due === undefined || !this.#mayWrite()) return effects;
+    const body: AckBody = { upTo_ms: due.upTo_ms, hash: due.hash };
+    const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
+    return [...effects, ...this.#write(this.#self, [write], env)];
   }
+
+  /** Members that have been here, and since when they may be. */
+  #members(): Members {
+    const members = new Map<NodeId, number>();
+    for (const [member] of this.ledger.ofKind('member')) {
+      if (this.authority.isMember(member)) members.set(member, Number.POSITIVE_INFINITY);
+    }
+    for (const [key, [grant]] of this.ledger.ofKind('grant')) {
+      const subject = key.slice(0, key.indexOf('/'));
+      const since_ms = members.get(subject);
+      if (since_ms !== undefined && grant !== undefined)
+        members.set(subject, Math.min(since_ms, grant.hlc.ms));
+    }
+    return members;
+  }
+
+  readonly #toDrop = new Set<LedgerRecord>();
+
+  /** A peer that has collected as far lacks it, and what is held here may be older than that. */
+  #isDoubted(record: LedgerRecord, theirs_ms: number): boolean {
+    const isDoubted =
+      this.#doubted_ms > 0 &&
+      theirs_ms >= this.#doubted_ms &&
+      record.hlc.ms <= this.#doubted_ms &&
+      isCollectable(record);
+    if (isDoubted) this.#toDrop.add(record);
+    return isDoubted;
+  }
+
+  #dropped(): LedgerEffect[] {
+    if (this.#toDrop.size === 0) return [];
+    const remove = [...this.#toDrop];
+    this.#toDrop.clear();
+    for (const record of remove) this.ledger.remove(record);
+    return [
+      { kind: 'persist', put: [], remove, streams: [] },
+      { kind: 'changed', records: remove },
+    ];
+  }
+}
+
+/** What a mesh shall do with a gossip message that had these effects: pass it on, keep it, or hold it against its sender. */
+export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ignore' | 'reject' {
+  let isNews = false;
+  for (const effect of effects) {
+    if (effect.kind === 'rejected' && DISHONEST.has(effect.reason)) return 'reject';
+    if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
+  }
+  return isNews ? 'accept' : 'ignore';
+}
+
+function isCollectable(record: LedgerRecord): boolean {
+  return !isGrowOnly(record.kind) && record.kind !== 'genesis' && record.kind !== 'ack';
 }
 
 /** The record that begins a cluster: operator-signed, its digest is the cluster's id. */

@@ -1,18 +1,18 @@
 /**
  * One signed record: its wire form, how it is made and how it is read. See docs in DESIGN section 2.
  *
- * envelope  = msgpack [payload bytes, signature 64 bytes]
  * payload   = msgpack [version, cluster 32 bytes, author 32 bytes, epoch, seq, hlc ms, hlc n, kind, key,
  *             generation, context, body]
  *
- * The signature covers the payload bytes as they are; they are kept and relayed verbatim. Not here: who may write
- * what (protocols/trust) and merging (ledger.ts).
+ * Not here: the envelope around it (envelope.ts), who may write what (protocols/trust) and merging (ledger.ts).
  */
 import type { Hlc } from '../base/clock.ts';
-import { decode, encode } from '../base/codec.ts';
+import { decode, decodeInPlace, encode } from '../base/codec.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { ShoalError } from '../base/errors.ts';
+import { hash32 } from '../base/hash.ts';
 import { fromHex, type KeyId, keyIdFromPublicKey, publicKeyFromKeyId, toHex } from '../base/ids.ts';
+import { type Envelope, openEnvelope, SealChecker, sealEnvelopes } from './envelope.ts';
 
 export const RECORD_VERSION = 1;
 /** An envelope; the largest body is a workload spec. */
@@ -21,7 +21,6 @@ export const RECORD_BYTES_MAX = 128 * 1024;
 export const CONTEXT_ENTRIES_MAX = 256;
 const KIND_LENGTH_MAX = 32;
 const KEY_LENGTH_MAX = 512;
-const SIGNATURE_BYTES = 64;
 const HASH_BYTES = 32;
 /** One more than the highest epoch. */
 export const EPOCH_END = 2 ** 32;
@@ -31,12 +30,6 @@ export type StreamId = `${KeyId}/${number}`;
 
 export function streamId(author: KeyId, epoch: number): StreamId {
   return `${author}/${epoch}`;
-}
-
-/** The parts of what `streamId` made. */
-export function streamParts(stream: StreamId): { readonly author: KeyId; readonly epoch: number } {
-  const slash = stream.lastIndexOf('/');
-  return { author: stream.slice(0, slash), epoch: Number(stream.slice(slash + 1)) };
 }
 
 /** "Everything that `author` wrote to this key up to (epoch, seq) is known to, and replaced by, this record." */
@@ -61,17 +54,48 @@ export interface RecordHeader {
   readonly context: readonly ContextEntry[];
 }
 
+export type Words = readonly [number, number, number, number];
+
 /** Immutable, and shared freely. */
 export interface LedgerRecord extends RecordHeader {
   /** Hex SHA-256 of the payload: the record's name. */
   readonly digest: string;
-  /** null is a tombstone. */
+  /** null is a tombstone, undefined what cannot be read. Decoded when it is first asked for. */
   readonly body: unknown;
+  readonly isTombstone: boolean;
   /** The envelope as received or made. */
   readonly bytes: Uint8Array;
+  /** The first half of the digest, as signed 32-bit integers. */
+  readonly words: Words;
+  /** Where its kind and key are in the ledger, as unsigned halves: the first byte is of the kind. */
+  readonly placeHigh: number;
+  readonly placeLow: number;
+  /** Of its author, unsigned. */
+  readonly authorHash: number;
 }
 
 export const NO_CLUSTER = '0'.repeat(HASH_BYTES * 2);
+
+export interface Draft {
+  readonly header: RecordHeader;
+  /** Plain data; null deletes. */
+  readonly body: unknown;
+}
+
+/** @throws ShoalError E_TOO_LARGE: none of them was made. */
+export function sealRecords(drafts: readonly Draft[], signer: Signer, crypto: Crypto): LedgerRecord[] {
+  const payloads = drafts.map(({ header, body }) => encodePayload(header, body));
+  return sealEnvelopes(payloads, signer, crypto).map((bytes) => {
+    if (bytes.byteLength > RECORD_BYTES_MAX) {
+      throw new ShoalError(
+        'E_TOO_LARGE',
+        `a record of ${bytes.byteLength} bytes is over ${RECORD_BYTES_MAX}`,
+      );
+    }
+    // Read back: what is kept here is what others and the next start will read, or it is not written at all.
+    return openRecord(bytes, crypto);
+  });
+}
 
 export function sealRecord(
   header: RecordHeader,
@@ -79,25 +103,21 @@ export function sealRecord(
   signer: Signer,
   crypto: Crypto,
 ): LedgerRecord {
-  const payload = encode([
-    RECORD_VERSION,
-    fromHex(header.cluster),
-    publicKeyFromKeyId(header.author),
-    header.epoch,
-    header.seq,
-    header.hlc.ms,
-    header.hlc.n,
-    header.kind,
-    header.key,
-    header.generation,
-    header.context.map((entry) => [publicKeyFromKeyId(entry.author), entry.epoch, entry.seq]),
-    body,
-  ]);
-  const bytes = encode([payload, signer.sign(payload)]);
-  if (bytes.byteLength > RECORD_BYTES_MAX) {
-    throw new ShoalError('E_TOO_LARGE', `a record of ${bytes.byteLength} bytes is over ${RECORD_BYTES_MAX}`);
-  }
-  return { ...header, body, bytes, digest: toHex(crypto.sha256(payload)) };
+  return sealRecords([{ header, body }], signer, crypto)[0]!;
+}
+
+/** Where the records of a kind are: the first two digits of their places. */
+export function kindPrefix(kind: string): string {
+  return kindByte(kind).toString(16).padStart(2, '0');
+}
+
+export function authorHash(author: KeyId): number {
+  return hash32(author, 3);
+}
+
+/** The place of a kind and key, as two unsigned halves. */
+export function placeOf(kind: string, key: string): readonly [high: number, low: number] {
+  return [((kindByte(kind) << 24) | (hash32(key, 1) & 0xffffff)) >>> 0, hash32(key, 2)];
 }
 
 /**
@@ -105,8 +125,10 @@ export function sealRecord(
  * @throws ShoalError E_TOO_LARGE or E_MALFORMED.
  */
 export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
-  const [payload] = envelopeParts(bytes);
-  const fields = decode(payload, RECORD_BYTES_MAX);
+  if (bytes.byteLength > RECORD_BYTES_MAX)
+    throw new ShoalError('E_TOO_LARGE', `a record of ${bytes.byteLength} bytes is over ${RECORD_BYTES_MAX}`);
+  const { payload } = envelopeOf(bytes);
+  const fields = decodeInPlace(payload, RECORD_BYTES_MAX);
   if (!Array.isArray(fields) || fields.length < 12 || fields[0] !== RECORD_VERSION) {
     throw malformed('unknown record version or shape');
   }
@@ -125,34 +147,126 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
   }
   if (!isText(kind, KIND_LENGTH_MAX) || !isText(key, KEY_LENGTH_MAX)) throw malformed('bad kind or key');
   if (!Array.isArray(context) || context.length > CONTEXT_ENTRIES_MAX) throw malformed('bad context');
-  return {
-    cluster: toHex(cluster),
-    author: keyIdFromPublicKey(author),
-    epoch,
-    seq,
-    hlc: { ms, n },
-    kind,
-    key,
-    generation,
-    context: context.map(openContextEntry),
-    body: body ?? null,
+  return new OpenedRecord(
+    {
+      cluster: toHex(cluster),
+      author: keyIdFromPublicKey(author),
+      epoch,
+      seq,
+      hlc: { ms, n },
+      kind,
+      key,
+      generation,
+      context: context.length === 0 ? NO_CONTEXT : context.map(openContextEntry),
+    },
     bytes,
-    digest: toHex(crypto.sha256(payload)),
-  };
+    crypto.sha256(payload),
+    body == null,
+  );
 }
 
-export function verifyRecord(record: LedgerRecord, crypto: Crypto): boolean {
-  const [payload, signature] = envelopeParts(record.bytes);
-  return crypto.verify(record.author, payload, signature);
+/** @param seals remembers batches whose signature held; whoever checks many records keeps one. */
+export function verifyRecord(
+  record: LedgerRecord,
+  crypto: Crypto,
+  seals: SealChecker = new SealChecker(crypto),
+): boolean {
+  return seals.holds(record.author, envelopeOf(record.bytes), record.digest);
 }
 
-function envelopeParts(bytes: Uint8Array): [payload: Uint8Array, signature: Uint8Array] {
-  const envelope = decode(bytes, RECORD_BYTES_MAX);
-  if (!Array.isArray(envelope) || envelope.length !== 2) throw malformed('not an envelope');
-  const [payload, signature] = envelope as unknown[];
-  if (!(payload instanceof Uint8Array) || !isBytes(signature, SIGNATURE_BYTES))
-    throw malformed('not an envelope');
-  return [payload, signature];
+const NO_CONTEXT: readonly ContextEntry[] = [];
+const UNREAD = Symbol('unread');
+
+class OpenedRecord implements LedgerRecord {
+  readonly cluster: string;
+  readonly author: KeyId;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly hlc: Hlc;
+  readonly kind: string;
+  readonly key: string;
+  readonly generation: number;
+  readonly context: readonly ContextEntry[];
+  readonly digest: string;
+  readonly isTombstone: boolean;
+  readonly bytes: Uint8Array;
+  readonly words: Words;
+  readonly placeHigh: number;
+  readonly placeLow: number;
+  readonly authorHash: number;
+  #body: unknown;
+
+  constructor(header: RecordHeader, bytes: Uint8Array, digest: Uint8Array, isTombstone: boolean) {
+    this.cluster = header.cluster;
+    this.author = header.author;
+    this.epoch = header.epoch;
+    this.seq = header.seq;
+    this.hlc = header.hlc;
+    this.kind = header.kind;
+    this.key = header.key;
+    this.generation = header.generation;
+    this.context = header.context;
+    this.digest = toHex(digest);
+    this.isTombstone = isTombstone;
+    this.bytes = bytes;
+    this.words = [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
+    [this.placeHigh, this.placeLow] = placeOf(header.kind, header.key);
+    this.authorHash = authorHash(header.author);
+    this.#body = isTombstone ? null : UNREAD;
+  }
+
+  get body(): unknown {
+    if (this.#body === UNREAD) this.#body = bodyIn(this.bytes);
+    return this.#body;
+  }
+}
+
+function bodyIn(bytes: Uint8Array): unknown {
+  try {
+    return (decode(envelopeOf(bytes).payload, RECORD_BYTES_MAX) as unknown[])[11];
+  } catch {
+    return undefined;
+  }
+}
+
+function encodePayload(header: RecordHeader, body: unknown): Uint8Array {
+  return encode([
+    RECORD_VERSION,
+    fromHex(header.cluster),
+    publicKeyFromKeyId(header.author),
+    header.epoch,
+    header.seq,
+    header.hlc.ms,
+    header.hlc.n,
+    header.kind,
+    header.key,
+    header.generation,
+    header.context.map((entry) => [publicKeyFromKeyId(entry.author), entry.epoch, entry.seq]),
+    body,
+  ]);
+}
+
+/** Kinds are few, names that peers invent are not. */
+const kindBytes = new Map<string, number>();
+const KIND_BYTES_MAX = 1024;
+
+function kindByte(kind: string): number {
+  let byte = kindBytes.get(kind);
+  if (byte === undefined) {
+    byte = hash32(kind, 0) & 0xff;
+    if (kindBytes.size < KIND_BYTES_MAX) kindBytes.set(kind, byte);
+  }
+  return byte;
+}
+
+function word(bytes: Uint8Array, at: number): number {
+  return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+}
+
+function envelopeOf(bytes: Uint8Array): Envelope {
+  const envelope = openEnvelope(bytes, RECORD_BYTES_MAX);
+  if (envelope === undefined) throw malformed('not an envelope');
+  return envelope;
 }
 
 function openContextEntry(entry: unknown): ContextEntry {

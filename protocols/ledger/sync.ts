@@ -1,68 +1,112 @@
 /**
- * Messages of anti-entropy between two nodes, and their wire form: msgpack arrays with a version first.
+ * Messages of the ledger between two nodes, and their wire form: msgpack arrays with a version first.
  *
- *   hello   [1, 'h', hash, records]                  "this is what I have"; answered only when the hash differs
- *   vector  [1, 'v', hash, [[author, epoch, high]…], back]
- *                                                     "I have seen this"; `back`: answer with yours as well
- *   records [1, 'r', [[author, epoch, from, to]…], [envelope…]]
- *           all live records of each stream with sequences in (from, to]: what is not there was replaced
- *   digests [1, 'd', [digest…]]                       sent when vectors are equal and hashes are not
+ *   hello   [2, 'h', hash 16, records, horizon ms]     "this is what I have"; answered when the hash differs
+ *   compare [2, 'c', splits, listings, wants, horizon ms]   each list may be empty:
+ *             split   [prefix, [[prefix, words 16, count]…]]   "my range is made of these, and of nothing else"
+ *             listing [prefix, items 20 bytes each]            "my range holds these records"
+ *             want    [prefix, digests 8 bytes each]           "give me these of that range"
+ *   records [2, 'r', [envelope…], last, more]          `last` of this turn; `more`: there would have been more
+ *   gossip  [2, 'g', [envelope…]]                      new records, published to all
  *
- * Pure. Which message follows which is machine.ts.
+ * A range is the records whose place begins with `prefix`, hex digits. An item is 8 bytes of digest, 4 of the low half
+ * of the place, and the stamp: 6 bytes of milliseconds and 2 of the counter.
+ * Source: Meyer, "Range-Based Set Reconciliation" (2023). Pure. Which message follows which is reconcile.ts.
  */
 import { decode, encode } from '../base/codec.ts';
 import { ShoalError } from '../base/errors.ts';
-import { fromHex, type KeyId, keyIdFromPublicKey, publicKeyFromKeyId, toHex } from '../base/ids.ts';
-import { EPOCH_END, RECORD_BYTES_MAX } from './record.ts';
+import { fromHex, toHex } from '../base/ids.ts';
+import { type LedgerRecord, RECORD_BYTES_MAX, type Words } from './record.ts';
+import { PREFIX_LENGTH_MAX, type Prefix } from './record-trie.ts';
 
-export const SYNC_VERSION = 1;
+export const SYNC_VERSION = 2;
 /** One message; a longer repair is several. */
 export const SYNC_BYTES_MAX = 1 << 20;
 /** Envelopes are put into a message until it would pass this. */
 export const CHUNK_BYTES = 256 * 1024;
-/** Streams in one vector message. */
-export const VECTOR_ENTRIES_MAX = 12_000;
-export const DIGESTS_MAX = 24_000;
+/** Of each kind in one message. */
+export const COMPARISONS_MAX = 1024;
+/** In one split. */
+export const PARTS_MAX = 64;
+/** Records in one listing or want. */
+export const LISTED_MAX = 4096;
+const ENVELOPES_MAX = 16_384;
+const ITEM_BYTES = 20;
+const SHORT_DIGEST_BYTES = 8;
 
-export interface Range {
-  readonly author: KeyId;
-  readonly epoch: number;
-  readonly from: number;
-  readonly to: number;
+/** The first half of a digest's hex text. */
+export type ShortDigest = string;
+
+export interface Part {
+  readonly prefix: Prefix;
+  readonly words: Words;
+  readonly count: number;
+}
+
+export interface Split {
+  readonly prefix: Prefix;
+  readonly parts: readonly Part[];
+}
+
+export interface Item {
+  readonly digest: ShortDigest;
+  readonly placeLow: number;
+  readonly ms: number;
+  readonly n: number;
+}
+
+export interface Listing {
+  readonly prefix: Prefix;
+  readonly items: readonly Item[];
+}
+
+export interface Want {
+  readonly prefix: Prefix;
+  readonly digests: readonly ShortDigest[];
+}
+
+export interface Compare {
+  readonly kind: 'compare';
+  readonly splits: readonly Split[];
+  readonly listings: readonly Listing[];
+  readonly wants: readonly Want[];
+  readonly horizon_ms: number;
 }
 
 export type SyncMessage =
-  | { readonly kind: 'hello'; readonly hash: string; readonly records: number }
   | {
-      readonly kind: 'vector';
+      readonly kind: 'hello';
       readonly hash: string;
-      readonly entries: readonly { readonly author: KeyId; readonly epoch: number; readonly high: number }[];
-      readonly back: boolean;
+      readonly records: number;
+      /** The sender has collected tombstones up to this stamp. */
+      readonly horizon_ms: number;
     }
-  | { readonly kind: 'records'; readonly ranges: readonly Range[]; readonly envelopes: readonly Uint8Array[] }
-  | { readonly kind: 'digests'; readonly digests: readonly string[] };
+  | Compare
+  | {
+      readonly kind: 'records';
+      readonly envelopes: readonly Uint8Array[];
+      readonly last: boolean;
+      readonly more: boolean;
+    };
 
 export function encodeSync(message: SyncMessage): Uint8Array {
   switch (message.kind) {
     case 'hello':
-      return encode([SYNC_VERSION, 'h', fromHex(message.hash), message.records]);
-    case 'vector':
+      return encode([SYNC_VERSION, 'h', fromHex(message.hash), message.records, message.horizon_ms]);
+    case 'compare':
       return encode([
         SYNC_VERSION,
-        'v',
-        fromHex(message.hash),
-        message.entries.map(({ author, epoch, high }) => [publicKeyFromKeyId(author), epoch, high]),
-        message.back,
+        'c',
+        message.splits.map(({ prefix, parts }) => [
+          prefix,
+          parts.map((part) => [part.prefix, encodeWords(part.words), part.count]),
+        ]),
+        message.listings.map(({ prefix, items }) => [prefix, encodeItems(items)]),
+        message.wants.map(({ prefix, digests }) => [prefix, fromHex(digests.join(''))]),
+        message.horizon_ms,
       ]);
     case 'records':
-      return encode([
-        SYNC_VERSION,
-        'r',
-        message.ranges.map(({ author, epoch, from, to }) => [publicKeyFromKeyId(author), epoch, from, to]),
-        message.envelopes,
-      ]);
-    case 'digests':
-      return encode([SYNC_VERSION, 'd', message.digests.map(fromHex)]);
+      return encode([SYNC_VERSION, 'r', message.envelopes, message.last, message.more]);
   }
 }
 
@@ -70,40 +114,40 @@ export function encodeSync(message: SyncMessage): Uint8Array {
 export function decodeSync(bytes: Uint8Array): SyncMessage {
   const fields = decode(bytes, SYNC_BYTES_MAX);
   if (!Array.isArray(fields) || fields[0] !== SYNC_VERSION) throw malformed();
-  const [, kind, a, b, c] = fields as unknown[];
+  const [, kind, a, b, c, d] = fields as unknown[];
   switch (kind) {
     case 'h':
-      return { kind: 'hello', hash: hex(a), records: count(b) };
-    case 'v':
+      return { kind: 'hello', hash: toHex(bin(a, 16)), records: count(b), horizon_ms: count(c) };
+    case 'c':
       return {
-        kind: 'vector',
-        hash: hex(a),
-        entries: list(b, VECTOR_ENTRIES_MAX).map((entry) => {
-          const [author, epoch, high] = list(entry, 3);
-          return { author: keyId(author), epoch: epochOf(epoch), high: count(high) };
+        kind: 'compare',
+        splits: list(a, COMPARISONS_MAX).map((split) => {
+          const [prefix, parts] = list(split, 2);
+          return { prefix: prefixOf(prefix), parts: list(parts, PARTS_MAX).map(decodePart) };
         }),
-        back: c === true,
+        listings: list(b, COMPARISONS_MAX).map((listing) => {
+          const [prefix, items] = list(listing, 2);
+          return { prefix: prefixOf(prefix), items: decodeItems(items) };
+        }),
+        wants: list(c, COMPARISONS_MAX).map((want) => {
+          const [prefix, digests] = list(want, 2);
+          const text = toHex(bins(digests, SHORT_DIGEST_BYTES));
+          return { prefix: prefixOf(prefix), digests: text.match(/.{16}/g) ?? [] };
+        }),
+        horizon_ms: count(d),
       };
     case 'r':
       return {
         kind: 'records',
-        ranges: list(a, VECTOR_ENTRIES_MAX).map((entry) => {
-          const [author, epoch, from, to] = list(entry, 4);
-          return { author: keyId(author), epoch: epochOf(epoch), from: count(from), to: count(to) };
-        }),
-        envelopes: list(b, VECTOR_ENTRIES_MAX).map((envelope) => {
-          if (!(envelope instanceof Uint8Array) || envelope.byteLength > RECORD_BYTES_MAX) throw malformed();
-          return envelope;
-        }),
+        envelopes: list(a, ENVELOPES_MAX).map(envelope),
+        last: b === true,
+        more: c === true,
       };
-    case 'd':
-      return { kind: 'digests', digests: list(a, DIGESTS_MAX).map(hex) };
     default:
       throw malformed();
   }
 }
 
-/** Gossip: new envelopes, [1, 'g', [envelope…]]. */
 export function encodeGossip(envelopes: readonly Uint8Array[]): Uint8Array {
   return encode([SYNC_VERSION, 'g', envelopes]);
 }
@@ -112,10 +156,63 @@ export function encodeGossip(envelopes: readonly Uint8Array[]): Uint8Array {
 export function decodeGossip(bytes: Uint8Array): readonly Uint8Array[] {
   const fields = decode(bytes, SYNC_BYTES_MAX);
   if (!Array.isArray(fields) || fields[0] !== SYNC_VERSION || fields[1] !== 'g') throw malformed();
-  return list(fields[2], VECTOR_ENTRIES_MAX).map((envelope) => {
-    if (!(envelope instanceof Uint8Array) || envelope.byteLength > RECORD_BYTES_MAX) throw malformed();
-    return envelope;
-  });
+  return list(fields[2], ENVELOPES_MAX).map(envelope);
+}
+
+export function shortDigest(record: LedgerRecord): ShortDigest {
+  return record.digest.slice(0, 2 * SHORT_DIGEST_BYTES);
+}
+
+export function itemOf(record: LedgerRecord): Item {
+  return { digest: shortDigest(record), placeLow: record.placeLow, ms: record.hlc.ms, n: record.hlc.n };
+}
+
+function encodeWords(words: Words): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < 4; at += 1) view.setInt32(at * 4, words[at]!);
+  return bytes;
+}
+
+function encodeItems(items: readonly Item[]): Uint8Array {
+  const bytes = new Uint8Array(items.length * ITEM_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [at, { digest, placeLow, ms, n }] of items.entries()) {
+    const start = at * ITEM_BYTES;
+    view.setUint32(start, Number.parseInt(digest.slice(0, 8), 16));
+    view.setUint32(start + 4, Number.parseInt(digest.slice(8), 16));
+    view.setUint32(start + 8, placeLow);
+    view.setUint32(start + 12, Math.floor(ms / 2 ** 16));
+    view.setUint16(start + 16, ms % 2 ** 16);
+    view.setUint16(start + 18, Math.min(n, 0xffff));
+  }
+  return bytes;
+}
+
+function decodeItems(value: unknown): Item[] {
+  const bytes = bins(value, ITEM_BYTES);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const items: Item[] = [];
+  for (let start = 0; start < bytes.byteLength; start += ITEM_BYTES) {
+    items.push({
+      digest: toHex(bytes.subarray(start, start + SHORT_DIGEST_BYTES)),
+      placeLow: view.getUint32(start + 8),
+      ms: view.getUint32(start + 12) * 2 ** 16 + view.getUint16(start + 16),
+      n: view.getUint16(start + 18),
+    });
+  }
+  return items;
+}
+
+function decodePart(value: unknown): Part {
+  const [prefix, words, records] = list(value, 3);
+  const bytes = bin(words, 16);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    prefix: prefixOf(prefix),
+    words: [view.getInt32(0), view.getInt32(4), view.getInt32(8), view.getInt32(12)],
+    count: count(records),
+  };
 }
 
 function list(value: unknown, length_max: number): unknown[] {
@@ -128,23 +225,27 @@ function count(value: unknown): number {
   return value;
 }
 
-function epochOf(value: unknown): number {
-  const epoch = count(value);
-  if (epoch >= EPOCH_END) throw malformed();
-  return epoch;
-}
-
-function hash(value: unknown): Uint8Array {
-  if (!(value instanceof Uint8Array) || value.byteLength !== 32) throw malformed();
+function prefixOf(value: unknown): Prefix {
+  if (typeof value !== 'string' || value.length > PREFIX_LENGTH_MAX || !/^[0-9a-f]*$/.test(value))
+    throw malformed();
   return value;
 }
 
-function hex(value: unknown): string {
-  return toHex(hash(value));
+function bin(value: unknown, length: number): Uint8Array {
+  if (!(value instanceof Uint8Array) || value.byteLength !== length) throw malformed();
+  return value;
 }
 
-function keyId(value: unknown): KeyId {
-  return keyIdFromPublicKey(hash(value));
+/** Many of one length, one after another. */
+function bins(value: unknown, length: number): Uint8Array {
+  if (!(value instanceof Uint8Array) || value.byteLength % length !== 0) throw malformed();
+  if (value.byteLength > length * LISTED_MAX) throw malformed();
+  return value;
+}
+
+function envelope(value: unknown): Uint8Array {
+  if (!(value instanceof Uint8Array) || value.byteLength > RECORD_BYTES_MAX) throw malformed();
+  return value;
 }
 
 function malformed(): ShoalError {

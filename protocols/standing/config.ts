@@ -27,6 +27,7 @@ export const OFFENCES = [
   'from-the-future',
   'unknown-author',
   'stale',
+  'over-quota',
   'flood',
 ] as const;
 export type Offence = (typeof OFFENCES)[number];
@@ -91,6 +92,7 @@ export const STANDING_DEFAULTS: StandingConfig = {
     'from-the-future': { points: 1, each: false },
     'unknown-author': { points: 0.25, each: false },
     stale: { points: 0.25, each: false },
+    'over-quota': { points: 0.25, each: false },
     flood: { points: 0.25, each: true },
   },
   floodsPerSecond: 8,

@@ -22,6 +22,8 @@ interface Grant {
 const RULES = new Map<string, { readonly roles: readonly Role[]; readonly owner: boolean }>([
   ['member', { roles: ['member'], owner: true }],
   ['verdict', { roles: ['member'], owner: true }],
+  ['ack', { roles: ['member'], owner: true }],
+  ['evidence', { roles: ['member'], owner: true }],
   ['alloc', { roles: ['worker'], owner: true }],
   ['image', { roles: ['deployer', 'operator'], owner: true }],
   ['tag', { roles: ['deployer', 'operator'], owner: false }],

@@ -69,7 +69,9 @@ for (const { what, header, body, digest, hex } of GOLDEN) {
 
   t.test(`${what} is read, and its signature holds`, async (t) => {
     const record = openRecord(fromHex(hex), nodeCrypto);
-    t.same(record, { ...header, body, digest, bytes: fromHex(hex) });
+    t.match(record, { ...header, digest });
+    t.same(record.body, body);
+    t.equal(toHex(record.bytes), hex);
     t.ok(verifyRecord(record, nodeCrypto));
   });
 }

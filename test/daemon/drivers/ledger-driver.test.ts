@@ -8,7 +8,9 @@ import { type Log, silentLog } from '../../../daemon/log.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
+import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { PublishedHandler } from '../../../protocols/mesh/mesh.ts';
@@ -197,3 +199,31 @@ t.test('a stopped driver has written what it had, and takes no more', async (t) 
   t.ok(stored(store).includes((await last).digest));
   await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_CANCELLED' });
 });
+
+t.test(
+  'writes of one turn share a signature, one that is refused fails alone, and one key has its order',
+  async (t) => {
+    const { driver } = await driverOf(t);
+    const write = (key: string, kind = 'intent') => driver.write(self.id, kind, key, intent);
+    const [one, two, refused, again] = await Promise.allSettled([
+      write('a'),
+      write('b'),
+      write('somebody else', 'member'),
+      write('a'),
+    ]);
+    t.equal(refused.status, 'rejected');
+    t.match(refused, { reason: { code: 'E_NOT_ALLOWED' } });
+    const records = [one, two, again].map((result) => (result as PromiseFulfilledResult<LedgerRecord>).value);
+    t.same(
+      records.map(({ seq, generation }) => [seq, generation]),
+      [
+        [1, 1],
+        [2, 1],
+        [3, 2],
+      ],
+    );
+    const batch = await Promise.all([write('c'), write('d')]);
+    const signatures = batch.map(({ bytes }) => openEnvelope(bytes, bytes.byteLength)!.signature);
+    t.same(Uint8Array.from(signatures[0]!), Uint8Array.from(signatures[1]!));
+  },
+);

@@ -53,11 +53,14 @@ t.test('records count by what they turned out to be, and equivocation counts for
   t.notOk(standing.isBanned('relay'));
   standing.judge('liar', [rejected('bad-signature'), rejected('bad-signature'), rejected('bad-signature')]);
   t.ok(standing.isBanned('liar'));
-  const equivocation = { kind: 'equivocation', author: 'twin', records: [] as never } as const;
-  for (let n = 0; n < 3; n++) standing.judge('messenger', [equivocation]);
-  t.notOk(standing.isBanned('messenger'));
+  const equivocation = (author: string, n: number) =>
+    ({ kind: 'equivocation', author, records: [{ digest: 'a' }, { digest: `${n}` }] as never }) as const;
+  for (let n = 0; n < 9; n++) standing.judge('messenger', [equivocation('copy', 0)]);
+  t.notOk(standing.isBanned('copy'), 'one proof counts once, however often it is brought');
+  for (let n = 1; n < 4; n++) standing.judge('messenger', [equivocation('twin', n)]);
   t.ok(standing.isBanned('twin'));
-  for (let n = 0; n < 3; n++) standing.judge('messenger', [{ ...equivocation, author: 'self' }]);
+  t.notOk(standing.isBanned('messenger'));
+  for (let n = 4; n < 9; n++) standing.judge('messenger', [equivocation('self', n)]);
   t.notOk(standing.isBanned('self'));
-  t.match(standing.counters.offences, { 'not-allowed': 2, 'bad-signature': 3, equivocation: 3 });
+  t.match(standing.counters.offences, { 'not-allowed': 2, 'bad-signature': 3, equivocation: 4 });
 });

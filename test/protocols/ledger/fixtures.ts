@@ -98,14 +98,14 @@ export function rejections(effects: readonly LedgerEffect[]): string[] {
 }
 
 /** Runs anti-entropy between two nodes until neither has more to say. @returns bytes and messages that it took. */
-export function exchange(a: TestNode, b: TestNode): { bytes: number; messages: number } {
+export function exchange(a: TestNode, b: TestNode, now = NOW): { bytes: number; messages: number } {
   const queue: { from: TestNode; to: TestNode; body: Uint8Array }[] = [];
   const collect = (from: TestNode, effects: readonly LedgerEffect[]) => {
     const to = from === a ? b : a;
     for (const effect of effects) if (effect.kind === 'send') queue.push({ from, to, body: effect.body });
   };
-  collect(a, a.machine.handle({ kind: 'connected', peer: b.signer.id }, env()));
-  collect(b, b.machine.handle({ kind: 'connected', peer: a.signer.id }, env()));
+  collect(a, a.machine.handle({ kind: 'connected', peer: b.signer.id }, env(now)));
+  collect(b, b.machine.handle({ kind: 'connected', peer: a.signer.id }, env(now)));
   const spent = { bytes: 0, messages: 0 };
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     if (spent.messages > 1000) throw new Error('anti-entropy does not end');
@@ -113,8 +113,10 @@ export function exchange(a: TestNode, b: TestNode): { bytes: number; messages: n
     spent.messages += 1;
     collect(
       next.to,
-      next.to.machine.handle({ kind: 'message', from: next.from.signer.id, body: next.body }, env()),
+      next.to.machine.handle({ kind: 'message', from: next.from.signer.id, body: next.body }, env(now)),
     );
   }
+  a.machine.handle({ kind: 'disconnected', peer: b.signer.id }, env(now));
+  b.machine.handle({ kind: 'disconnected', peer: a.signer.id }, env(now));
   return spent;
 }

@@ -4,12 +4,18 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { encode } from '../../../protocols/base/codec.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { LEDGER_DEFAULTS, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import {
+  gossipVerdict,
+  LEDGER_DEFAULTS,
+  type LedgerEffect,
+  LedgerMachine,
+  sealGenesis,
+} from '../../../protocols/ledger/machine.ts';
 import {
   type LedgerRecord,
   RECORD_BYTES_MAX,
+  type StreamId,
   sealRecord,
-  streamId,
 } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import {
@@ -59,27 +65,88 @@ t.test('an idle exchange between equal ledgers is one message', async (t) => {
   t.ok(bytes < 128);
 });
 
-t.test('repair costs about the size of the difference', async (t) => {
+t.test('repair costs about the size of the difference, and little more when that is nothing', async (t) => {
+  for (const count of [1, 20, 500]) {
+    const [a, b] = cluster(2);
+    for (let number = 0; number < 2000; number += 1)
+      write(a!.machine, a!.signer.id, 'tag', `app:${number}`, TAG);
+    exchange(a!, b!);
+    const difference = Array.from({ length: count }, (_, number) =>
+      write(a!.machine, a!.signer.id, 'tag', `new:${number}`, TAG),
+    );
+    const size = difference.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+    const { bytes } = exchange(a!, b!);
+    t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+    t.ok(bytes < size * 2 + 16_384, `${bytes} bytes for a difference of ${size}`);
+  }
+});
+
+t.test('what both sides wrote while they were apart costs about its size', async (t) => {
   const [a, b] = cluster(2);
   for (let number = 0; number < 500; number += 1)
     write(a!.machine, a!.signer.id, 'tag', `app:${number}`, TAG);
   exchange(a!, b!);
-  const difference = Array.from({ length: 20 }, (_, number) =>
-    write(a!.machine, a!.signer.id, 'tag', `new:${number}`, TAG),
-  );
-  const size = difference.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+  let size = 0;
+  for (let number = 0; number < 1000; number += 1) {
+    const { machine, signer } = number % 2 === 0 ? a! : b!;
+    size += write(machine, signer.id, 'tag', `app:${number}`, TAG, NOW + number).bytes.byteLength;
+  }
   const { bytes } = exchange(a!, b!);
   t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
   t.ok(bytes < size * 2, `${bytes} bytes for a difference of ${size}`);
 });
 
-t.test('replaced records are not sent, and their numbers are accounted for', async (t) => {
+t.test('replaced records are not sent', async (t) => {
   const [a, b] = cluster(2);
   for (let number = 0; number < 100; number += 1)
     write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG, NOW + number);
-  exchange(a!, b!);
-  t.equal(b!.machine.ledger.seen.high(streamId(a!.signer.id, 0)), 100);
+  const { bytes } = exchange(a!, b!);
+  t.ok(bytes < 2000, `${bytes} bytes`);
   t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+});
+
+t.test('of two versions of a key only the later one travels', async (t) => {
+  const [a, b] = cluster(2);
+  const large = { text: 'x'.repeat(20_000) };
+  write(a!.machine, a!.signer.id, 'unheard-of', 'key', large);
+  exchange(a!, b!);
+  for (const [newer, older] of [
+    [a!, b!],
+    [b!, a!],
+  ] as const) {
+    write(newer.machine, newer.signer.id, 'unheard-of', 'key', large, NOW + 5);
+    const { bytes } = exchange(newer, older);
+    t.ok(bytes < 25_000, `${bytes} bytes`);
+    t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+  }
+});
+
+t.test('many records under one signature are each taken alone, in any order', async (t) => {
+  const [a, b] = cluster(2);
+  for (const count of [1, 2, 3, 5, 8, 13, 100]) {
+    const writes = Array.from({ length: count }, (_, number) => {
+      return { recordKind: 'tag', key: `app:${count}-${number}`, body: TAG };
+    });
+    const effects = a!.machine.handle({ kind: 'writes', author: a!.signer.id, writes }, env());
+    const records = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+    t.equal(records.length, count);
+    for (const record of records.toReversed()) t.same(rejections(introduce(b!.machine, [record])), []);
+  }
+  t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+});
+
+t.test('a batch in which one write is refused changes nothing', async (t) => {
+  const [a] = cluster(1);
+  const before = a!.machine.ledger.hash;
+  const writes = [
+    { recordKind: 'tag', key: 'app:1', body: TAG },
+    { recordKind: 'member', key: 'somebody else', body: TAG },
+  ];
+  t.throws(() => a!.machine.handle({ kind: 'writes', author: a!.signer.id, writes }, env()), {
+    code: 'E_NOT_ALLOWED',
+  });
+  t.equal(a!.machine.ledger.hash, before);
+  t.equal(write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG).seq, 1, 'no number is lost');
 });
 
 t.test('a large repair goes in bounded messages', async (t) => {
@@ -188,7 +255,7 @@ t.test('a ledger restored from what was persisted is the same, and numbers go on
   const disk = new Map<string, LedgerRecord>(
     [...a!.machine.ledger.records()].map((record) => [record.digest, record]),
   );
-  const streams = new Map([...a!.machine.ledger.seen.entries()]);
+  const streams = new Map<StreamId, number>();
   for (const key of ['app:1', 'app:1', 'app:2']) {
     const effects = a!.machine.handle(
       { kind: 'write', author: a!.signer.id, recordKind: 'tag', key, body: TAG },
@@ -244,7 +311,57 @@ t.test('gossip and anti-entropy carry the same records', async (t) => {
   const [a, b] = cluster(2);
   const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
   b!.machine.handle({ kind: 'gossip', from: a!.signer.id, body: encodeGossip([record.bytes]) }, env());
-  t.equal(b!.machine.ledger.byDigest(record.digest)?.digest, record.digest);
+  t.ok(b!.machine.ledger.has(record));
   exchange(a!, b!);
   t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
 });
+
+t.test(
+  'gossip is passed on when it is news, kept when it is not, and held against its sender when it lies',
+  async (t) => {
+    const [a, b] = cluster(2);
+    const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+    const gossip = (bytes: Uint8Array) =>
+      gossipVerdict(
+        b!.machine.handle({ kind: 'gossip', from: a!.signer.id, body: encodeGossip([bytes]) }, env()),
+      );
+    const { node } = newcomer(a!, 8);
+    t.equal(gossip(record.bytes), 'accept');
+    t.equal(gossip(record.bytes), 'ignore');
+    t.equal(
+      gossip(write(node.machine, node.signer.id, 'tag', 'app:2', TAG).bytes),
+      'ignore',
+      'its grant is under way',
+    );
+    t.equal(gossip(forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }).bytes), 'reject');
+    t.equal(gossip(Uint8Array.of(1)), 'reject');
+  },
+);
+
+t.test(
+  'exchanges grow rare while nothing is found, a change makes them frequent again, and old timers are void',
+  async (t) => {
+    const [a, b] = cluster(2);
+    exchange(a!, b!);
+    const timerOf = (effects: readonly LedgerEffect[]) => {
+      const timers = effects.flatMap((effect) => (effect.kind === 'schedule' ? [effect] : []));
+      return timers.find(({ token }) => token.startsWith('exchange'))!;
+    };
+    const delays: number[] = [];
+    let timer = timerOf(a!.machine.handle({ kind: 'start' }, env()));
+    const first = timer.token;
+    for (let turn = 0; turn < 5; turn += 1) {
+      timer = timerOf(a!.machine.handle({ kind: 'timer', token: timer.token }, env()));
+      delays.push(timer.at_ms - NOW);
+    }
+    t.same(
+      delays.toSorted((one, other) => one - other),
+      delays,
+    );
+    t.equal(delays.at(-1), LEDGER_DEFAULTS.exchangeIdle_ms);
+    const record = write(b!.machine, b!.signer.id, 'tag', 'app:1', TAG);
+    const sooner = timerOf(introduce(a!.machine, [record]));
+    t.equal(sooner.at_ms - NOW, LEDGER_DEFAULTS.exchange_ms);
+    t.same(a!.machine.handle({ kind: 'timer', token: first }, env()), []);
+  },
+);

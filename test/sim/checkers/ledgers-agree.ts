@@ -1,5 +1,6 @@
 /** At the end all living nodes hold equal sets of records, and equal sets have equal hashes and unequal ones do not. */
 import { shortId } from '../../../protocols/base/ids.ts';
+import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { Checker } from './checker.ts';
 
 export const ledgersAgree: Checker = ({ living }) => {
@@ -7,11 +8,10 @@ export const ledgersAgree: Checker = ({ living }) => {
   const [first] = living;
   if (first === undefined) return ['nobody is left'];
   const [firstId, { ledger: reference }] = first;
-  const digests = new Set(reference.ledger.digests());
+  const digests = digestsOf(reference);
   for (const [id, { ledger }] of living) {
     const isEqual =
-      ledger.ledger.size === digests.size &&
-      [...ledger.ledger.digests()].every((digest) => digests.has(digest));
+      ledger.ledger.size === digests.size && [...digestsOf(ledger)].every((digest) => digests.has(digest));
     const hasEqualHash = ledger.ledger.hash === reference.ledger.hash;
     const pair = `${shortId(firstId)} and ${shortId(id)}`;
     if (!isEqual)
@@ -20,3 +20,7 @@ export const ledgersAgree: Checker = ({ living }) => {
   }
   return violations;
 };
+
+function digestsOf({ ledger }: LedgerMachine): Set<string> {
+  return new Set(Array.from(ledger.records(), ({ digest }) => digest));
+}

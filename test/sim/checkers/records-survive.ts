@@ -4,10 +4,13 @@ import type { Checker } from './checker.ts';
 
 export const recordsSurvive: Checker = ({ world, living }) => {
   const violations: string[] = [];
+  const held = [...living].map(([id, { ledger }]) => {
+    return { id, digests: new Set(Array.from(ledger.ledger.records(), ({ digest }) => digest)) };
+  });
   for (const { node: writer, fact } of world.facts) {
     if (fact.kind !== 'acknowledged') continue;
-    for (const [id, node] of living) {
-      if (node.ledger.ledger.byDigest(fact.digest) === undefined) {
+    for (const { id, digests } of held) {
+      if (!digests.has(fact.digest)) {
         violations.push(`${shortId(id)} lacks a record that ${shortId(writer)} acknowledged`);
       }
     }

@@ -1,0 +1,324 @@
+/**
+ * Anti-entropy: with whom this node compares ledgers, when, and how much it gives. One repair at a time, so that what
+ * one peer gives is not asked of three; whoever comes meanwhile waits, and what a repair brought is offered to others
+ * at once. An exchange that finds nothing is one hash, and the rarer the longer nothing is found.
+ * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
+ */
+import type { Env } from '../base/clock.ts';
+import type { NodeId } from '../base/ids.ts';
+import type { Ledger } from './ledger.ts';
+import { answerCompare, type Comparison, splitAll } from './reconcile.ts';
+import type { LedgerRecord } from './record.ts';
+import {
+  CHUNK_BYTES,
+  type Compare,
+  encodeSync,
+  type ShortDigest,
+  type SyncMessage,
+  shortDigest,
+} from './sync.ts';
+
+export interface ExchangeConfig {
+  /** With one random peer this often, jittered by a quarter. Bounds how long a lost gossip stays lost. */
+  readonly exchange_ms: number;
+  /** The same after exchanges that found nothing; it doubles up to this. Any change brings it back. */
+  readonly exchangeIdle_ms: number;
+  /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
+  readonly repairSilence_ms: number;
+  /** No repair takes longer: others wait. */
+  readonly repair_ms_max: number;
+  /** Records given in answer to one message; the other side asks on. */
+  readonly give_bytes_max: number;
+  /** What one peer may be given at once, and per second after that. */
+  readonly giveBurst_bytes: number;
+  readonly give_bytes_per_s: number;
+  /** To how many others a finished repair is offered at once. */
+  readonly spread_count: number;
+}
+
+export const EXCHANGE_DEFAULTS: ExchangeConfig = {
+  exchange_ms: 5_000,
+  exchangeIdle_ms: 30_000,
+  repairSilence_ms: 1_500,
+  repair_ms_max: 30_000,
+  give_bytes_max: 2 << 20,
+  giveBurst_bytes: 16 << 20,
+  give_bytes_per_s: 8 << 20,
+  spread_count: 2,
+};
+
+/** Records that were refused for good, so that they are not asked for again; the oldest goes first. */
+const UNWANTED_MAX = 4096;
+const UNWANTED_MS = 600_000;
+
+const EXCHANGE = 'exchange/';
+
+export type ExchangeEffect =
+  | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
+  | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number };
+
+interface Peer {
+  give_bytes: number;
+  at_ms: number;
+  /** When it was last sent a hello. */
+  greeted_ms: number;
+  /** As it last told. */
+  horizon_ms: number;
+}
+
+interface Repair {
+  readonly peer: NodeId;
+  readonly since_ms: number;
+  heard_ms: number;
+  changed: boolean;
+}
+
+export interface ExchangeParts {
+  readonly self: NodeId;
+  readonly ledger: Ledger;
+  /** Steps of an author from genesis: what comes first must be given first. */
+  readonly depth: (record: LedgerRecord) => number;
+  readonly horizon_ms: () => number;
+  /** Of what a peer lacks, the part that it shall be given; the rest is doubted here (collection.ts). */
+  readonly mayGive: (records: readonly LedgerRecord[], horizon_ms: number) => readonly LedgerRecord[];
+  readonly onEqual: (horizon_ms: number) => void;
+}
+
+export class Exchange {
+  readonly #config: ExchangeConfig;
+  readonly #parts: ExchangeParts;
+  readonly #peers = new Map<NodeId, Peer>();
+  readonly #waiting = new Set<NodeId>();
+  readonly #unwanted = new Map<ShortDigest, number>();
+  #repair: Repair | undefined;
+  #interval_ms: number;
+  /** Of the timer that counts; an older one that still fires is ignored. */
+  #exchange_number = 0;
+
+  constructor(config: ExchangeConfig, parts: ExchangeParts) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#interval_ms = config.exchange_ms;
+  }
+
+  start(env: Env): ExchangeEffect[] {
+    return [this.#scheduleExchange(env)];
+  }
+
+  /** Records changed here: whoever missed them shall not wait for long. */
+  changed(env: Env): ExchangeEffect[] {
+    if (this.#interval_ms === this.#config.exchange_ms) return [];
+    this.#interval_ms = this.#config.exchange_ms;
+    return [this.#scheduleExchange(env)];
+  }
+
+  connected(peer: NodeId, env: Env): ExchangeEffect[] {
+    this.#peers.set(peer, {
+      give_bytes: this.#config.giveBurst_bytes,
+      at_ms: env.now,
+      greeted_ms: Number.NEGATIVE_INFINITY,
+      horizon_ms: 0,
+    });
+    // One of the two begins: from both sides at once everything would be sent twice.
+    return this.#parts.self < peer ? this.#greet(peer, env) : [];
+  }
+
+  disconnected(peer: NodeId, env: Env): ExchangeEffect[] {
+    this.#peers.delete(peer);
+    this.#waiting.delete(peer);
+    return this.#repair?.peer === peer ? this.#end(env) : [];
+  }
+
+  /** A record that will be refused whoever gives it. */
+  refuse(record: LedgerRecord, now: number): void {
+    this.#unwanted.set(shortDigest(record), now + UNWANTED_MS);
+    if (this.#unwanted.size > UNWANTED_MAX) this.#unwanted.delete(this.#unwanted.keys().next().value!);
+  }
+
+  /** @returns undefined for a token that is none of its own. */
+  onTimer(token: string, env: Env): ExchangeEffect[] | undefined {
+    if (token === 'repair') {
+      const repair = this.#repair;
+      if (repair === undefined) return [];
+      return this.#isOver(repair, env.now) ? this.#end(env) : [this.#scheduleRepair(repair)];
+    }
+    if (!token.startsWith(EXCHANGE)) return undefined;
+    if (token !== `${EXCHANGE}${this.#exchange_number}`) return [];
+    this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
+    const effects: ExchangeEffect[] = [this.#scheduleExchange(env)];
+    if (this.#repair !== undefined) return effects;
+    const [peer] = this.#some(1, env);
+    if (peer !== undefined) effects.push(...this.#greet(peer, env));
+    return effects;
+  }
+
+  onHello(from: NodeId, hello: Extract<SyncMessage, { kind: 'hello' }>, env: Env): ExchangeEffect[] {
+    const peer = this.#peers.get(from);
+    if (peer === undefined) return [];
+    peer.horizon_ms = hello.horizon_ms;
+    const isOurs = this.#repair?.peer === from;
+    if (hello.hash === this.#parts.ledger.hash) {
+      this.#parts.onEqual(hello.horizon_ms);
+      if (!isOurs) return [];
+      return [...this.#greet(from, env), ...this.#end(env)];
+    }
+    this.#interval_ms = this.#config.exchange_ms;
+    if (!this.#mayRepair(from, env.now)) return [];
+    // Our own hello has crossed theirs, and they will answer it.
+    const crossed = env.now - peer.greeted_ms < this.#config.repairSilence_ms;
+    if (crossed && this.#parts.self > from) return [];
+    return [...this.#begin(from, env), this.#compare(from, splitAll(this.#parts.ledger))];
+  }
+
+  onCompare(from: NodeId, message: Compare, env: Env): ExchangeEffect[] {
+    const peer = this.#peers.get(from);
+    if (peer === undefined || !this.#mayRepair(from, env.now)) return [];
+    peer.horizon_ms = message.horizon_ms;
+    const effects = this.#begin(from, env);
+    const answer = answerCompare(this.#parts.ledger, message, (digest) => this.#isUnwanted(digest, env.now));
+    const give = this.#parts.mayGive(answer.give, peer.horizon_ms);
+    if (answer.compare !== undefined) effects.push(this.#compare(from, answer.compare));
+    if (give.length > 0) effects.push(...this.#give(from, peer, give, env));
+    else if (answer.compare === undefined) effects.push(...this.#end(env));
+    return effects;
+  }
+
+  /** After the records were taken in. @param changed whether any was news. */
+  onRecords(
+    from: NodeId,
+    { last, more }: { readonly last: boolean; readonly more: boolean },
+    changed: boolean,
+    env: Env,
+  ): ExchangeEffect[] {
+    const repair = this.#repair;
+    if (repair?.peer !== from) return [];
+    repair.heard_ms = env.now;
+    repair.changed ||= changed;
+    if (!last) return [];
+    return changed || more ? this.#greet(from, env) : this.#end(env);
+  }
+
+  #mayRepair(peer: NodeId, now: number): boolean {
+    const repair = this.#repair;
+    if (repair === undefined || repair.peer === peer || this.#isOver(repair, now)) return true;
+    this.#waiting.add(peer);
+    return false;
+  }
+
+  #isOver(repair: Repair, now: number): boolean {
+    const { repairSilence_ms, repair_ms_max } = this.#config;
+    return now >= repair.heard_ms + repairSilence_ms || now >= repair.since_ms + repair_ms_max;
+  }
+
+  #begin(peer: NodeId, env: Env): ExchangeEffect[] {
+    if (this.#repair?.peer === peer) {
+      this.#repair.heard_ms = env.now;
+      return [];
+    }
+    this.#repair = { peer, since_ms: env.now, heard_ms: env.now, changed: false };
+    return [this.#scheduleRepair(this.#repair)];
+  }
+
+  /** What came is offered to others, and those who waited have their turn. */
+  #end(env: Env): ExchangeEffect[] {
+    const { changed } = this.#repair!;
+    this.#repair = undefined;
+    const next = new Set<NodeId>();
+    for (const peer of this.#waiting) {
+      next.add(peer);
+      this.#waiting.delete(peer);
+      break;
+    }
+    if (changed) for (const peer of this.#some(this.#config.spread_count, env)) next.add(peer);
+    return [...next].flatMap((peer) => this.#greet(peer, env));
+  }
+
+  #greet(to: NodeId, env: Env): ExchangeEffect[] {
+    const peer = this.#peers.get(to);
+    if (peer === undefined) return [];
+    peer.greeted_ms = env.now;
+    const { hash, size } = this.#parts.ledger;
+    return [this.#send(to, { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() })];
+  }
+
+  #give(to: NodeId, peer: Peer, records: readonly LedgerRecord[], env: Env): ExchangeEffect[] {
+    const { giveBurst_bytes, give_bytes_per_s, give_bytes_max } = this.#config;
+    const refill = (Math.max(0, env.now - peer.at_ms) / 1000) * give_bytes_per_s;
+    peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
+    peer.at_ms = env.now;
+    const chosen: Uint8Array[] = [];
+    let bytes = 0;
+    for (const record of this.#inOrder(records)) {
+      if (bytes + record.bytes.byteLength > Math.min(give_bytes_max, peer.give_bytes)) break;
+      chosen.push(record.bytes);
+      bytes += record.bytes.byteLength;
+    }
+    peer.give_bytes -= bytes;
+    const chunks = inChunks(chosen);
+    const more = chosen.length < records.length;
+    return chunks.map((envelopes, at) =>
+      this.#send(to, { kind: 'records', envelopes, last: at === chunks.length - 1, more }),
+    );
+  }
+
+  /** Grants first, those nearest to genesis first of all: no record shall come before its author's grant. */
+  #inOrder(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    const isGrant = (record: LedgerRecord) => (record.kind === 'grant' ? 0 : 1);
+    const { depth } = this.#parts;
+    return [...records].sort((a, b) => isGrant(a) - isGrant(b) || depth(a) - depth(b));
+  }
+
+  /** `count` of the peers by lot. */
+  #some(count: number, env: Env): NodeId[] {
+    const peers = [...this.#peers.keys()];
+    const some: NodeId[] = [];
+    while (some.length < count && peers.length > 0) {
+      const at = Math.floor(env.random() * peers.length);
+      some.push(...peers.splice(at, 1));
+    }
+    return some;
+  }
+
+  #isUnwanted(digest: ShortDigest, now: number): boolean {
+    const until = this.#unwanted.get(digest);
+    if (until === undefined) return false;
+    if (until > now) return true;
+    this.#unwanted.delete(digest);
+    return false;
+  }
+
+  #scheduleExchange(env: Env): ExchangeEffect {
+    const jitter = 0.75 + env.random() / 2;
+    this.#exchange_number += 1;
+    const token = `${EXCHANGE}${this.#exchange_number}`;
+    return { kind: 'schedule', token, at_ms: env.now + this.#interval_ms * jitter };
+  }
+
+  #scheduleRepair(repair: Repair): ExchangeEffect {
+    const { repairSilence_ms, repair_ms_max } = this.#config;
+    const at_ms = Math.min(repair.heard_ms + repairSilence_ms, repair.since_ms + repair_ms_max);
+    return { kind: 'schedule', token: 'repair', at_ms };
+  }
+
+  #compare(to: NodeId, comparison: Comparison): ExchangeEffect {
+    return this.#send(to, { kind: 'compare', ...comparison, horizon_ms: this.#parts.horizon_ms() });
+  }
+
+  #send(to: NodeId, message: SyncMessage): ExchangeEffect {
+    return { kind: 'send', to, body: encodeSync(message) };
+  }
+}
+
+export function inChunks(envelopes: readonly Uint8Array[]): Uint8Array[][] {
+  const chunks: Uint8Array[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const envelope of envelopes) {
+    if (bytes + envelope.byteLength > CHUNK_BYTES) {
+      chunks.push([]);
+      bytes = 0;
+    }
+    chunks.at(-1)!.push(envelope);
+    bytes += envelope.byteLength;
+  }
+  return chunks;
+}

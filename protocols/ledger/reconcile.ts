@@ -1,0 +1,147 @@
+/**
+ * What two ledgers lack of one another, found by comparing ranges: equal ones cost one fingerprint, and what differs is
+ * divided until it is small enough to be listed. A repair costs about the size of the difference, whatever came
+ * before, and believes no claim: at worst a liar wastes what its own quota allows.
+ *
+ * Of two versions of a key only the later one travels: the other side pulls it, and whatever of its own outlives the
+ * merge is found by the next comparison.
+ * Pure functions of a ledger. Not here: with whom, when and how often (exchange.ts).
+ */
+import type { Ledger } from './ledger.ts';
+import type { LedgerRecord } from './record.ts';
+import { PREFIX_LENGTH_MAX, type Prefix } from './record-trie.ts';
+import {
+  COMPARISONS_MAX,
+  type Compare,
+  type Item,
+  itemOf,
+  LISTED_MAX,
+  type Listing,
+  PARTS_MAX,
+  type Part,
+  type ShortDigest,
+  type Split,
+  shortDigest,
+  type Want,
+} from './sync.ts';
+
+/** A range of at most so many records is listed, not divided: as many items weigh about as much as the parts. */
+const LISTED_BEST = 48;
+
+export type Comparison = Omit<Compare, 'kind' | 'horizon_ms'>;
+
+export interface Answer {
+  /** Undefined when there is nothing to ask. */
+  readonly compare: Comparison | undefined;
+  /** What the other side lacks. */
+  readonly give: LedgerRecord[];
+}
+
+/** How a repair begins. */
+export function splitAll(ledger: Ledger): Comparison {
+  return { splits: [split(ledger, '')], listings: [], wants: [] };
+}
+
+/** @param isUnwanted says of a record that we lack whether we would refuse it again. */
+export function answerCompare(
+  ledger: Ledger,
+  message: Compare,
+  isUnwanted: (digest: ShortDigest) => boolean,
+): Answer {
+  const splits: Split[] = [];
+  const listings: Listing[] = [];
+  const wants: Want[] = [];
+  const give = new Set<LedgerRecord>();
+  for (const { prefix, parts } of message.splits) {
+    for (const record of outside(ledger, prefix, parts)) give.add(record);
+    for (const part of parts) {
+      const own = ledger.places.summary(part.prefix);
+      if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) continue;
+      if (own.count <= LISTED_BEST || part.prefix.length >= PREFIX_LENGTH_MAX) {
+        if (own.count === 0) splits.push({ prefix: part.prefix, parts: [] });
+        else listings.push(listing(ledger, part.prefix));
+      } else splits.push(split(ledger, part.prefix));
+    }
+  }
+  for (const theirs of message.listings) {
+    const difference = compareListing(ledger, theirs, isUnwanted);
+    for (const record of difference.give) give.add(record);
+    if (difference.want.length > 0) wants.push({ prefix: theirs.prefix, digests: difference.want });
+  }
+  for (const { prefix, digests } of message.wants) {
+    const wanted = new Set(digests);
+    for (const record of ledger.places.range(prefix)) if (wanted.has(shortDigest(record))) give.add(record);
+  }
+  const isEmpty = splits.length + listings.length + wants.length === 0;
+  const compare: Comparison = {
+    splits: splits.slice(0, COMPARISONS_MAX),
+    listings: listings.slice(0, COMPARISONS_MAX),
+    wants: wants.slice(0, COMPARISONS_MAX),
+  };
+  return { compare: isEmpty ? undefined : compare, give: [...give] };
+}
+
+function split(ledger: Ledger, prefix: Prefix): Split {
+  const parts = ledger.places.divide(prefix, PARTS_MAX).map((part): Part => {
+    const { words, count } = ledger.places.summary(part);
+    return { prefix: part, words, count };
+  });
+  return { prefix, parts: parts.filter(({ count }) => count > 0) };
+}
+
+function listing(ledger: Ledger, prefix: Prefix): Listing {
+  const items: Item[] = [];
+  for (const record of ledger.places.range(prefix)) {
+    if (items.length >= LISTED_MAX) break;
+    items.push(itemOf(record));
+  }
+  return { prefix, items };
+}
+
+/** Own records of a range that are in none of the other side's parts. */
+function* outside(ledger: Ledger, prefix: Prefix, parts: readonly Part[]): IterableIterator<LedgerRecord> {
+  const inside = parts.reduce((sum, part) => sum + ledger.places.summary(part.prefix).count, 0);
+  if (inside === ledger.places.summary(prefix).count) return;
+  for (const record of ledger.places.range(prefix)) {
+    if (!parts.some((part) => ledger.places.isIn(record, part.prefix))) yield record;
+  }
+}
+
+function compareListing(
+  ledger: Ledger,
+  { prefix, items }: Listing,
+  isUnwanted: (digest: ShortDigest) => boolean,
+): { give: LedgerRecord[]; want: ShortDigest[] } {
+  const own = [...ledger.places.range(prefix)];
+  const held = new Set(own.map(shortDigest));
+  const theirs = new Set<ShortDigest>();
+  const coming = new Map<number, Item>();
+  const want: ShortDigest[] = [];
+  for (const item of items) {
+    theirs.add(item.digest);
+    if (held.has(item.digest) || isUnwanted(item.digest)) continue;
+    const other = coming.get(item.placeLow);
+    if (other === undefined || isLater(item, other)) coming.set(item.placeLow, item);
+    want.push(item.digest);
+  }
+  const newest = new Map<number, LedgerRecord>();
+  const give: LedgerRecord[] = [];
+  for (const record of own) {
+    if (theirs.has(shortDigest(record))) continue;
+    const later = coming.get(record.placeLow);
+    if (later !== undefined && isLater(later, { ms: record.hlc.ms, n: record.hlc.n })) continue;
+    give.push(record);
+    newest.set(record.placeLow, record);
+  }
+  // What ours will replace over there need not come here first.
+  const wanted = want.filter((digest) => {
+    const item = items.find((candidate) => candidate.digest === digest)!;
+    const ours = newest.get(item.placeLow);
+    return ours === undefined || isLater(item, { ms: ours.hlc.ms, n: ours.hlc.n });
+  });
+  return { give, want: wanted };
+}
+
+function isLater(a: Pick<Item, 'ms' | 'n'>, b: Pick<Item, 'ms' | 'n'>): boolean {
+  return a.ms > b.ms || (a.ms === b.ms && a.n > b.n);
+}

@@ -1,0 +1,196 @@
+/** Tombstones go when all have acknowledged them, and what was deleted never comes back. */
+import fc from 'fast-check';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  genesis,
+  introduce,
+  NOW,
+  rejections,
+  type TestNode,
+  write,
+} from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+const HOUR_MS = 3_600_000;
+const { tombstone_ms } = LEDGER_DEFAULTS;
+
+/** Members that have been here: each wrote its member record. */
+function settled(count: number): TestNode[] {
+  const nodes = cluster(count);
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  everybody(nodes);
+  return nodes;
+}
+
+function everybody(nodes: readonly TestNode[], now = NOW): void {
+  for (let round = 0; round < 2; round += 1)
+    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
+}
+
+function collect(node: TestNode, now: number): LedgerEffect[] {
+  return node.machine.handle({ kind: 'timer', token: 'collect' }, env(now));
+}
+
+/** All look at their acknowledgements, and tell one another. */
+function round(nodes: readonly TestNode[], now: number): void {
+  for (const node of nodes) collect(node, now);
+  everybody(nodes, now);
+}
+
+t.test('a tombstone is collected once all members hold it, and not before', async (t) => {
+  const nodes = settled(3);
+  const [a, b, c] = nodes;
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  everybody(nodes);
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', null, NOW + 1);
+  exchange(a!, b!);
+  const later = NOW + 2 * tombstone_ms;
+  for (const node of [a!, b!]) collect(node, later);
+  exchange(a!, b!, later);
+  for (const node of [a!, b!]) collect(node, later);
+  t.equal(a!.machine.ledger.tombstones_count, 1, 'one member has not been heard');
+  t.same(a!.machine.unacknowledged(later), [c!.signer.id]);
+  everybody(nodes, later);
+  round(nodes, later);
+  round(nodes, later);
+  for (const { machine } of nodes) t.equal(machine.ledger.tombstones_count, 0);
+  everybody(nodes, later);
+  t.equal(a!.machine.ledger.hash, c!.machine.ledger.hash);
+  t.ok(a!.machine.horizon_ms > NOW);
+});
+
+t.test('a young tombstone stays', async (t) => {
+  const nodes = settled(2);
+  write(nodes[0]!.machine, nodes[0]!.signer.id, 'tag', 'app:1', null);
+  everybody(nodes);
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, NOW + tombstone_ms / 2);
+  t.equal(nodes[0]!.machine.ledger.tombstones_count, 1);
+});
+
+t.test('when nothing was deleted nothing is acknowledged', async (t) => {
+  const nodes = settled(2);
+  const effects = collect(nodes[0]!, NOW + 10 * tombstone_ms);
+  t.same(
+    effects.map(({ kind }) => kind),
+    ['schedule'],
+  );
+});
+
+t.test('a record from before the horizon that nobody holds is stale, and a new one is not', async (t) => {
+  const nodes = settled(2);
+  const [a, b] = nodes;
+  const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  everybody(nodes);
+  write(b!.machine, b!.signer.id, 'tag', 'app:1', null, NOW + 1);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
+  t.equal(a!.machine.ledger.siblings('tag', 'app:1').length, 0);
+  t.same(rejections(introduce(a!.machine, [record], later)), ['stale']);
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG, later);
+  everybody(nodes, later);
+  t.same(b!.machine.ledger.get('tag', 'app:1')?.body, TAG);
+});
+
+t.test('a disk from before the horizon brings nothing back, and is made whole', async (t) => {
+  const nodes = settled(2);
+  const [a, b] = nodes;
+  write(a!.machine, a!.signer.id, 'tag', 'gone:1', TAG);
+  write(a!.machine, a!.signer.id, 'tag', 'kept:1', TAG);
+  everybody(nodes);
+  const snapshot = [...b!.machine.ledger.records()];
+  const streams: [StreamId, number][] = [[`${b!.signer.id}/0`, 1]];
+  write(a!.machine, a!.signer.id, 'tag', 'gone:1', null, NOW + 1);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [b!.signer],
+    stored: { records: snapshot, streams },
+  });
+  const restored: TestNode = { signer: b!.signer, machine };
+  t.equal(restored.machine.ledger.siblings('tag', 'gone:1').length, 1, 'the old disk still has it');
+  for (let turn = 0; turn < 3; turn += 1) round([a!, restored], later + turn * HOUR_MS);
+  t.equal(a!.machine.ledger.siblings('tag', 'gone:1').length, 0, 'nothing came back');
+  t.equal(restored.machine.ledger.siblings('tag', 'gone:1').length, 0, 'and the old disk let it go');
+  t.same(restored.machine.ledger.get('tag', 'kept:1')?.body, TAG);
+  t.equal(a!.machine.ledger.hash, restored.machine.ledger.hash);
+});
+
+t.test('a lost disk is filled again, from before the horizon too', async (t) => {
+  const nodes = settled(2);
+  const [a, b] = nodes;
+  write(a!.machine, a!.signer.id, 'tag', 'kept:1', TAG);
+  write(a!.machine, a!.signer.id, 'tag', 'gone:1', null);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [b!.signer],
+    horizon_ms: b!.machine.horizon_ms,
+  });
+  const empty: TestNode = { signer: b!.signer, machine };
+  everybody([a!, empty], later);
+  t.same(machine.ledger.get('tag', 'kept:1')?.body, TAG);
+  t.equal(machine.ledger.hash, a!.machine.ledger.hash);
+});
+
+/** What a node does next; deletions, collections and late copies in any order. */
+const step = fc.oneof(
+  fc.record({ op: fc.constant('write' as const), node: fc.nat(2), key: fc.nat(2), isDeletion: fc.boolean() }),
+  fc.record({ op: fc.constant('meet' as const), node: fc.nat(2), other: fc.nat(2) }),
+  fc.record({ op: fc.constant('collect' as const), node: fc.nat(2) }),
+  fc.record({ op: fc.constant('wait' as const), hours: fc.integer({ min: 1, max: 3 }) }),
+  fc.record({ op: fc.constant('replay' as const), node: fc.nat(2), record: fc.nat(20) }),
+);
+
+t.test('collection never resurrects, and all end alike', async (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+      const nodes = settled(3);
+      const written: LedgerRecord[] = [];
+      let now = NOW;
+      for (const each of steps) {
+        now += 1;
+        if (each.op === 'wait') now += each.hours * HOUR_MS;
+        if (each.op === 'collect') collect(nodes[each.node]!, now);
+        if (each.op === 'meet' && each.node !== each.other)
+          exchange(nodes[each.node]!, nodes[each.other]!, now);
+        if (each.op === 'replay' && written[each.record] !== undefined)
+          introduce(nodes[each.node]!.machine, [written[each.record]!], now);
+        if (each.op === 'write') {
+          const { machine, signer } = nodes[each.node]!;
+          const body = each.isDeletion ? null : TAG;
+          written.push(write(machine, signer.id, 'tag', `app:${each.key}`, body, now));
+        }
+      }
+      everybody(nodes, now);
+      const [first] = nodes;
+      // What the last word on each key was, as all of them hold it.
+      const before = [0, 1, 2].map((key) => first!.machine.ledger.get('tag', `app:${key}`)?.digest);
+      for (let turn = 0; turn < 4; turn += 1) {
+        now += 2 * HOUR_MS;
+        round(nodes, now);
+        for (const { machine } of nodes) introduce(machine, written, now);
+      }
+      everybody(nodes, now);
+      return nodes.every(
+        ({ machine }) =>
+          machine.ledger.hash === first!.machine.ledger.hash &&
+          before.every((digest, key) => machine.ledger.get('tag', `app:${key}`)?.digest === digest),
+      );
+    }),
+    { numRuns: 80 },
+  );
+  t.pass();
+});

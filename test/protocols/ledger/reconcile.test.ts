@@ -1,0 +1,46 @@
+/** Comparing ranges makes any two ledgers equal to the full exchange of their states, at about the cost of the difference. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { cluster, exchange, introduce, NOW, type TestNode, write } from './fixtures.ts';
+
+const step = fc.record({
+  node: fc.nat(1),
+  key: fc.nat(40),
+  isDeletion: fc.boolean(),
+  /** Whether the other hears of it at once. */
+  isHeard: fc.boolean(),
+});
+
+t.test('deltas equal full state: a repair ends where handing over every record would', async (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+      const [a, b, full] = cluster(3) as [TestNode, TestNode, TestNode];
+      const written: LedgerRecord[] = [];
+      for (const [at, { node, key, isDeletion, isHeard }] of steps.entries()) {
+        const [writer, other] = node === 0 ? [a, b] : [b, a];
+        const body = isDeletion ? null : { digest: `sha256:${'1'.repeat(64)}` };
+        const record = write(writer.machine, writer.signer.id, 'tag', `app:${key}`, body, NOW + at);
+        written.push(record);
+        if (isHeard) introduce(other.machine, [record], NOW + at);
+      }
+      introduce(full.machine, written, NOW + steps.length);
+      exchange(a, b, NOW + steps.length);
+      return (
+        a.machine.ledger.hash === full.machine.ledger.hash &&
+        b.machine.ledger.hash === full.machine.ledger.hash
+      );
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});
+
+t.test('an empty ledger is filled through as many rounds as its size needs', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  for (let number = 0; number < 120; number += 1)
+    write(a.machine, a.signer.id, 'unheard-of', `key:${number}`, { text: 'x'.repeat(60_000) });
+  const { bytes } = exchange(a, b);
+  t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  t.ok(bytes < 120 * 60_000 * 1.05, `${bytes} bytes`);
+});

@@ -1,0 +1,120 @@
+/** The trie against a plain list: what is in it, what a range sums up to, and that forks do not see one another. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { RecordTrie } from '../../../protocols/ledger/record-trie.ts';
+
+/** Places that share long beginnings, so that leaves lie deep. */
+const half = fc.oneof(fc.constantFrom(0, 1, 0xffffffff, 0xabcdef01, 0xabcdef02), fc.nat(0xffffffff));
+
+const record = fc
+  .record({ placeHigh: half, placeLow: half, word: fc.integer(), size: fc.nat(500) })
+  .map(({ placeHigh, placeLow, word, size }) => {
+    const words = [word, ~word, word ^ 0x5a5a5a5a, size];
+    return { placeHigh, placeLow, words, bytes: { byteLength: size } } as unknown as LedgerRecord;
+  });
+
+const PLACE = { high: (r: LedgerRecord) => r.placeHigh, low: (r: LedgerRecord) => r.placeLow };
+
+function trieOf(records: readonly LedgerRecord[]): RecordTrie {
+  const trie = new RecordTrie(PLACE);
+  for (const each of records) trie.add(each);
+  return trie;
+}
+
+function placeText({ placeHigh, placeLow }: LedgerRecord): string {
+  return [placeHigh, placeLow].map((part) => part.toString(16).padStart(8, '0')).join('');
+}
+
+function naiveSummary(records: readonly LedgerRecord[], prefix: string) {
+  const inside = records.filter((each) => placeText(each).startsWith(prefix));
+  const words = [0, 1, 2, 3].map((at) => inside.reduce((sum, each) => sum ^ each.words[at]!, 0));
+  return { count: inside.length, bytes: inside.reduce((sum, { bytes }) => sum + bytes.byteLength, 0), words };
+}
+
+/** Prefixes of what is there, and some of what is not. */
+function prefixesOf(records: readonly LedgerRecord[]): string[] {
+  return [
+    '',
+    'f',
+    '0000',
+    ...records.flatMap((each) => [1, 2, 5, 9, 16].map((n) => placeText(each).slice(0, n))),
+  ];
+}
+
+t.test('every range sums up to what is in it, whatever was added and removed', async (t) => {
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 80 }), fc.infiniteStream(fc.boolean()), (records, lot) => {
+      const trie = trieOf(records);
+      const kept = records.filter((each) => {
+        if (lot.next().value) return true;
+        trie.remove(each);
+        return false;
+      });
+      return prefixesOf(records).every((prefix) => {
+        const expected = JSON.stringify(naiveSummary(kept, prefix));
+        const inRange = [...trie.range(prefix)].map(placeText).sort();
+        const naive = kept.map(placeText).filter((text) => text.startsWith(prefix));
+        return (
+          JSON.stringify(trie.summary(prefix)) === expected &&
+          JSON.stringify(inRange) === JSON.stringify(naive.sort())
+        );
+      });
+    }),
+  );
+  t.pass();
+});
+
+t.test('a divided range holds all of its records once, in no more parts than asked for', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(record, { minLength: 1, maxLength: 200 }),
+      fc.integer({ min: 16, max: 64 }),
+      (records, max) => {
+        const trie = trieOf(records);
+        const parts = trie.divide('', max);
+        const held = parts.flatMap((part) => [...trie.range(part)]);
+        return parts.length <= max && held.length === records.length && new Set(held).size === records.length;
+      },
+    ),
+  );
+  t.pass();
+});
+
+t.test('what is near a place is all of that place', async (t) => {
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 80 }), (records) => {
+      const trie = trieOf(records);
+      return records.every(({ placeHigh, placeLow }) => {
+        const near = new Set(trie.near(placeHigh, placeLow));
+        return records.every(
+          (other) => other.placeHigh !== placeHigh || other.placeLow !== placeLow || near.has(other),
+        );
+      });
+    }),
+  );
+  t.pass();
+});
+
+t.test('a fork and its origin change apart', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.array(record, { maxLength: 60 }),
+      fc.array(record, { maxLength: 30 }),
+      fc.array(record, { maxLength: 30 }),
+      (shared, ours, theirs) => {
+        const origin = trieOf(shared);
+        const fork = origin.fork();
+        for (const each of ours) origin.add(each);
+        for (const each of theirs) fork.add(each);
+        for (const each of shared.slice(0, shared.length / 2)) fork.remove(each);
+        const left = [...shared.slice(shared.length / 2), ...theirs];
+        return (
+          JSON.stringify(origin.summary('')) === JSON.stringify(naiveSummary([...shared, ...ours], '')) &&
+          JSON.stringify(fork.summary('')) === JSON.stringify(naiveSummary(left, ''))
+        );
+      },
+    ),
+  );
+  t.pass();
+});

@@ -1,0 +1,116 @@
+/** What is persisted is what is live, and a restart changes nothing: no record, no number, no order of stamps. */
+import fc from 'fast-check';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
+import { cluster, env, genesis, introduce, NOW, rejections, type TestNode, write } from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+
+/** A disk that does what `persist` effects say. */
+class Disk {
+  readonly records = new Map<string, LedgerRecord>();
+  readonly streams = new Map<StreamId, number>();
+
+  constructor({ machine }: TestNode) {
+    for (const record of machine.ledger.records()) this.records.set(record.digest, record);
+  }
+
+  carryOut(effects: readonly LedgerEffect[]): readonly LedgerEffect[] {
+    for (const effect of effects) {
+      if (effect.kind !== 'persist') continue;
+      for (const record of effect.put) this.records.set(record.digest, record);
+      for (const record of effect.remove) this.records.delete(record.digest);
+      for (const [stream, high] of effect.streams) this.streams.set(stream, high);
+    }
+    return effects;
+  }
+
+  /** As after kill -9. */
+  restart({ signer }: TestNode): TestNode {
+    const records = Array.from(this.records.values(), ({ bytes }) => openRecord(bytes, nodeCrypto));
+    const stored = { records, streams: this.streams };
+    return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], stored }) };
+  }
+}
+
+const step = fc.record({
+  isOwn: fc.boolean(),
+  key: fc.nat(3),
+  isDeletion: fc.boolean(),
+  isRestart: fc.boolean(),
+});
+
+t.test(
+  'the disk holds what is live, whoever wrote or deleted it, and numbers are never given twice',
+  async (t) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const [a, b] = cluster(2) as [TestNode, TestNode];
+        const disk = new Disk(a);
+        let node = a;
+        const numbers = new Set<string>();
+        for (const [at, { isOwn, key, isDeletion, isRestart }] of steps.entries()) {
+          const body = isDeletion ? null : TAG;
+          const now = NOW + at;
+          if (isOwn) {
+            const event = {
+              kind: 'write',
+              author: a.signer.id,
+              recordKind: 'tag',
+              key: `app:${key}`,
+              body,
+            } as const;
+            for (const effect of disk.carryOut(node.machine.handle(event, env(now)))) {
+              if (effect.kind !== 'written') continue;
+              const { epoch, seq } = effect.record;
+              if (numbers.has(`${epoch}/${seq}`)) return false;
+              numbers.add(`${epoch}/${seq}`);
+              introduce(b.machine, [effect.record], now);
+            }
+          } else {
+            disk.carryOut(
+              introduce(node.machine, [write(b.machine, b.signer.id, 'tag', `app:${key}`, body, now)], now),
+            );
+          }
+          if (isRestart) {
+            const { hash } = node.machine.ledger;
+            node = disk.restart(a);
+            if (node.machine.ledger.hash !== hash) return false;
+          }
+        }
+        return true;
+      }),
+      { numRuns: 80 },
+    );
+    t.pass();
+  },
+);
+
+t.test('a write is stamped after all that its author had seen, also when its clock is behind', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const seen = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 30_000);
+  introduce(b.machine, [seen]);
+  const written = write(b.machine, b.signer.id, 'tag', 'app:1', null);
+  t.ok(written.hlc.ms >= NOW + 30_000);
+  t.equal(b.machine.ledger.get('tag', 'app:1'), undefined, 'the deletion counts');
+});
+
+t.test('a record of a batch whose seal was tampered with is refused', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const writes = ['1', '2', '3'].map((tag) => ({ recordKind: 'tag', key: `app:${tag}`, body: TAG }));
+  const effects = a.machine.handle({ kind: 'writes', author: a.signer.id, writes }, env());
+  const records = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+  // Every byte of the last 150 is of the signature, the sides or the path.
+  for (const record of records) {
+    for (let from_end = 1; from_end <= 150; from_end += 7) {
+      const bytes = record.bytes.slice();
+      bytes[bytes.length - from_end]! ^= 1;
+      const [reason] = rejections(introduce(b.machine, [{ ...record, bytes }]));
+      t.match(reason, /^(bad-signature|malformed)$/, `${from_end} from the end`);
+    }
+  }
+  t.equal(b.machine.ledger.siblings('tag', 'app:1').length, 0);
+  for (const record of records) t.same(rejections(introduce(b.machine, [record])), []);
+});
