@@ -6,8 +6,8 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { decode, encode } from '../protocols/base/codec.ts';
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type NodeId, toHex } from '../protocols/base/ids.ts';
-import type { GenesisBody, GrantBody, Role } from '../protocols/base/records.ts';
+import { type KeyId, type NodeId, toHex } from '../protocols/base/ids.ts';
+import type { GenesisBody, GrantBody, RevokeBody, Role } from '../protocols/base/records.ts';
 import { recordKey } from '../protocols/base/records.ts';
 import { sealGenesis } from '../protocols/ledger/machine.ts';
 import {
@@ -38,14 +38,16 @@ export interface Founding {
 export function found(init: {
   name: string;
   operator: Signer;
+  /** Operators besides, the most senior first: recovery keys. They stand before the one that signs. */
+  seniors?: readonly KeyId[];
   node: NodeId;
   crypto: Crypto;
   now: number;
 }): Founding {
-  const { name, operator, node, crypto, now } = init;
+  const { name, operator, seniors = [], node, crypto, now } = init;
   const body: GenesisBody = {
     name,
-    operators: [operator.id],
+    operators: [...seniors, operator.id],
     range: CLUSTER_RANGE,
     nonce: toHex(new Uint8Array(randomBytes(16))),
   };
@@ -71,6 +73,38 @@ export function found(init: {
   return { genesis, grant };
 }
 
+/**
+ * An act of a key that is not this node's: an operator's, which may be used on any host. Its epoch is the time in
+ * seconds, or one more than the last that is known of it: so no number is given twice, and what it does later comes
+ * after what it did, as a revocation's cut needs.
+ */
+export function sealAct(init: {
+  cluster: string;
+  signer: Signer;
+  kind: 'grant' | 'revoke';
+  body: GrantBody | RevokeBody;
+  /** Of the records that are known: to number after those of this key. */
+  known: Iterable<Pick<LedgerRecord, 'author' | 'epoch'>>;
+  crypto: Crypto;
+  now: number;
+}): LedgerRecord {
+  const { cluster, signer, kind, body, known, crypto, now } = init;
+  let epoch = Math.floor(now / 1000);
+  for (const record of known) if (record.author === signer.id) epoch = Math.max(epoch, record.epoch + 1);
+  const header = {
+    cluster,
+    author: signer.id,
+    epoch,
+    seq: 1,
+    hlc: { ms: now, n: 0 },
+    kind,
+    key: recordKey[kind](body.subject, signer.id),
+    generation: 1,
+    context: [],
+  };
+  return sealRecord(header, body, signer, crypto);
+}
+
 /** The joiner's own grant, signed with the token's key. Each joiner has an epoch of its own: no numbers collide. */
 export function sealNodeGrant(
   token: JoinToken,
@@ -84,7 +118,7 @@ export function sealNodeGrant(
     signer: tokenKey,
     epoch: randomInt(2 ** 32),
     seq: 1,
-    body: nodeGrant(node, token),
+    body: nodeGrant(node, token, now),
     crypto,
     now,
   });
@@ -114,54 +148,82 @@ function sealGrant(init: {
   return sealRecord(header, body, signer, crypto);
 }
 
+/** A knock of a stranger who brings its grant. */
 export function encodeKnock(grant: LedgerRecord): Uint8Array {
   return encode([KNOCK_VERSION, grant.bytes]);
+}
+
+/** A knock of a key that was let in before: it asks how it stands, and to be renewed if it may. */
+export function encodeAppeal(): Uint8Array {
+  return encode([KNOCK_VERSION, null]);
+}
+
+/** @returns undefined for an appeal. @throws E_MALFORMED, E_TOKEN_REFUSED */
+export function openKnock(body: Uint8Array, crypto: Crypto): LedgerRecord | undefined {
+  const fields = decode(body, KNOCK_BYTES_MAX);
+  if (Array.isArray(fields) && fields[0] === KNOCK_VERSION) {
+    if (fields[1] === null) return undefined;
+    if (fields[1] instanceof Uint8Array) return openRecord(fields[1], crypto);
+  }
+  throw new ShoalError('E_MALFORMED', 'the knock has an unknown shape');
 }
 
 /**
  * The door's side: may this stranger come in?
  * @returns its grant, to be introduced to the ledger, or undefined when it is a member already (a repeated knock).
- * @throws E_MALFORMED, E_TOKEN_REFUSED, E_TOKEN_EXPIRED, E_TOKEN_USED
+ * @throws E_TOKEN_REFUSED, E_TOKEN_EXPIRED, E_TOKEN_USED, E_REVOKED
  */
 export function admit(init: {
   from: NodeId;
-  body: Uint8Array;
+  record: LedgerRecord;
   cluster: string;
   authority: Authority;
   crypto: Crypto;
   now: number;
 }): LedgerRecord | undefined {
-  const { from, body, cluster, authority, crypto, now } = init;
-  const fields = decode(body, KNOCK_BYTES_MAX);
-  if (!Array.isArray(fields) || fields[0] !== KNOCK_VERSION || !(fields[1] instanceof Uint8Array)) {
-    throw new ShoalError('E_MALFORMED', 'the knock has an unknown shape');
-  }
-  const record = openRecord(fields[1], crypto);
+  const { from, record, cluster, authority, crypto, now } = init;
   const grant = bodyOf('grant', record);
   if (grant === undefined || grant.subject !== from || record.epoch === 0) {
     throw new ShoalError('E_TOKEN_REFUSED', 'the knock brings no grant for the key that knocks');
   }
   if (record.cluster !== cluster) throw new ShoalError('E_TOKEN_REFUSED', 'the token is for another cluster');
-  if (authority.isMember(from)) return undefined;
-  const token = grant.parent === null ? undefined : authority.grant(grant.parent);
-  if (token === undefined || grant.parent === null) {
-    throw new ShoalError('E_TOKEN_REFUSED', 'the token is not known to this member');
-  }
-  if (token.notAfter_ms !== null && now > token.notAfter_ms)
-    throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
-  const uses = authority.issuedBy(grant.parent).length;
-  if (token.uses !== null && uses >= token.uses) {
-    throw new ShoalError('E_TOKEN_USED', `the token has been used ${uses} of ${token.uses} times`);
-  }
+  if (authority.isRevoked(from)) throw new ShoalError('E_REVOKED', 'the key of this host was revoked');
+  if (authority.isMember(from, now)) return undefined;
+  if (grant.parent === null) throw new ShoalError('E_TOKEN_REFUSED', 'the grant comes from no token');
+  assertUsable(authority, grant.parent, now);
   if (authority.admission(record) !== 'yes' || !verifyRecord(record, crypto)) {
     throw new ShoalError('E_TOKEN_REFUSED', 'the token does not give what the host asks for');
   }
   return record;
 }
 
-/** What a member tells a host that it let in: all it needs to be one. */
+function assertUsable(authority: Authority, token: string, now: number): void {
+  switch (authority.stateOf(token, now)) {
+    case 'valid':
+      return;
+    case 'expired':
+      throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+    case 'used-up': {
+      const uses = authority.issuedBy(token).length;
+      throw new ShoalError(
+        'E_TOKEN_USED',
+        `the token has been used ${uses} of ${authority.grant(token)?.uses} times`,
+      );
+    }
+    case undefined:
+      throw new ShoalError('E_TOKEN_REFUSED', 'the token is not known to this member');
+    case 'revoked':
+    case 'void':
+    case 'over-used':
+    case 'awaiting':
+      throw new ShoalError('E_TOKEN_REFUSED', 'the token, or who made it, was revoked');
+  }
+}
+
+/** What a member tells a host that it let in: all it needs to be one. Or, to an appeal: how its key stands. */
 export interface Welcome {
   readonly genesis: LedgerRecord;
+  /** In answer to an appeal also revocations. */
   readonly grants: readonly LedgerRecord[];
   /** Some members and where to dial them. */
   readonly members: readonly { readonly id: NodeId; readonly addresses: readonly string[] }[];
@@ -180,28 +242,20 @@ export function encodeWelcome(welcome: Welcome): Uint8Array {
  * The joiner's side: the genesis must be that of the token, and the grants must make `node` a member.
  * @throws E_MALFORMED, E_BAD_SIGNATURE, E_TOKEN_REFUSED
  */
-export function openWelcome(body: Uint8Array, token: JoinToken, node: NodeId, crypto: Crypto): Welcome {
-  const fields = decode(body, WELCOME_BYTES_MAX);
-  if (!Array.isArray(fields) || fields[0] !== KNOCK_VERSION) throw unknownShape();
-  const [, genesisBytes, grantBytes, members] = fields as unknown[];
-  if (!(genesisBytes instanceof Uint8Array) || !Array.isArray(grantBytes) || !Array.isArray(members))
-    throw unknownShape();
-  const genesis = openRecord(genesisBytes, crypto);
-  const genesisBody = bodyOf('genesis', genesis);
-  if (genesisBody === undefined || genesis.digest !== token.cluster || genesis.cluster !== NO_CLUSTER) {
-    throw new ShoalError('E_TOKEN_REFUSED', 'the member that answered is of another cluster');
-  }
-  const grants = grantBytes.map((bytes) => {
-    if (!(bytes instanceof Uint8Array)) throw unknownShape();
-    return openRecord(bytes, crypto);
-  });
-  for (const record of [genesis, ...grants]) {
+export function openWelcome(
+  body: Uint8Array,
+  token: Pick<JoinToken, 'cluster'>,
+  node: NodeId,
+  crypto: Crypto,
+): Welcome {
+  const welcome = openAnswer(body, token.cluster, crypto);
+  for (const record of [welcome.genesis, ...welcome.grants]) {
     if (!verifyRecord(record, crypto))
       throw new ShoalError('E_BAD_SIGNATURE', 'the answer of the member is forged');
   }
-  const authority = new Authority(genesis.digest, genesisBody);
+  const authority = new Authority(welcome.genesis.digest, bodyOf('genesis', welcome.genesis)!);
   // Grants may come in any order: each round takes in those whose parent is there.
-  for (let rest = [...grants], before = -1; rest.length !== before; ) {
+  for (let rest = [...welcome.grants], before = -1; rest.length !== before; ) {
     before = rest.length;
     rest = rest.filter((grant) => {
       if (authority.admission(grant) !== 'yes') return true;
@@ -211,6 +265,31 @@ export function openWelcome(body: Uint8Array, token: JoinToken, node: NodeId, cr
   }
   if (!authority.isMember(node))
     throw new ShoalError('E_TOKEN_REFUSED', 'the member did not let this host in');
+  return welcome;
+}
+
+/**
+ * What a door answered, of the right cluster, and no signature but that of genesis looked at: the ledger does that.
+ * @throws E_MALFORMED, E_TOKEN_REFUSED
+ */
+export function openAnswer(body: Uint8Array, cluster: string, crypto: Crypto): Welcome {
+  const fields = decode(body, WELCOME_BYTES_MAX);
+  if (!Array.isArray(fields) || fields[0] !== KNOCK_VERSION) throw unknownShape();
+  const [, genesisBytes, grantBytes, members] = fields as unknown[];
+  if (!(genesisBytes instanceof Uint8Array) || !Array.isArray(grantBytes) || !Array.isArray(members))
+    throw unknownShape();
+  const genesis = openRecord(genesisBytes, crypto);
+  if (
+    bodyOf('genesis', genesis) === undefined ||
+    genesis.digest !== cluster ||
+    genesis.cluster !== NO_CLUSTER
+  ) {
+    throw new ShoalError('E_TOKEN_REFUSED', 'the member that answered is of another cluster');
+  }
+  const grants = grantBytes.map((bytes) => {
+    if (!(bytes instanceof Uint8Array)) throw unknownShape();
+    return openRecord(bytes, crypto);
+  });
   return { genesis, grants, members: members.map(openMember) };
 }
 

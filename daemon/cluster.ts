@@ -15,23 +15,26 @@ import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { LAN } from '../protocols/membership/config.ts';
-import type { Door, DoorInit, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
+import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { deriveView } from '../protocols/view/derive.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { isTerminalPhase } from '../scheduler/slots.ts';
-import { admit, encodeWelcome } from './admission.ts';
+import { admit, encodeWelcome, openKnock } from './admission.ts';
 import { type Clock, pause } from './clock.ts';
+import { ClusterTrust } from './cluster-trust.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
 import { StandingDriver } from './drivers/standing-driver.ts';
+import { History } from './history/history.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
+import { knownNames } from './trust/key-names.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
@@ -52,12 +55,15 @@ export interface ClusterComponents {
   readonly images: Images;
   readonly createMesh: (init: MeshInit) => Promise<Mesh>;
   readonly createDoor: (init: DoorInit) => Promise<Door>;
+  readonly knock: Knock;
   readonly createNetwork: (range: string) => Network;
 }
 
 export interface ClusterInit {
   readonly seed: Uint8Array;
   readonly signer: Signer;
+  /** An operator's key that is kept on this host; undefined: none. */
+  readonly operator: Signer | undefined;
   readonly genesis: LedgerRecord;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -83,7 +89,9 @@ export class Cluster implements AsyncDisposable {
   readonly standing: StandingDriver;
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
+  readonly trust: ClusterTrust;
   readonly network: Network;
+  readonly history: History;
   readonly #components: ClusterComponents;
   readonly #init: ClusterInit;
   readonly #dirty = new Set<string>();
@@ -146,6 +154,19 @@ export class Cluster implements AsyncDisposable {
       refute: (incarnation) => this.#tellMember(incarnation),
       onStatus: () => this.#touch('verdict'),
     });
+    this.trust = new ClusterTrust({
+      self: this.self,
+      genesis: init.genesis,
+      ledger: this.ledger,
+      crypto,
+      clock,
+      log,
+      operator: init.operator,
+      members: () => this.#view.members,
+      peers: () => this.#mesh?.peers() ?? [],
+      knock: (addresses, body) =>
+        components.knock({ seed: init.seed, addresses, signal: this.#stopping.signal }, body),
+    });
     this.network = components.createNetwork(bodyOf('genesis', init.genesis)!.range);
     this.instances = new InstanceManager({
       runtime: components.runtime,
@@ -166,7 +187,12 @@ export class Cluster implements AsyncDisposable {
       instances: this.instances,
       runtime: components.runtime,
       images: components.images,
-      mayExec: (node) => this.ledger.machine.authority.mayDeploy(node),
+      mayExec: (node) => this.ledger.machine.authority.mayDeploy(node, clock.now()),
+    });
+    this.history = new History({
+      store,
+      clock,
+      names: () => knownNames(this.#view, machine, clock.now()),
     });
     this.#view = this.#derive(undefined, new Set());
   }
@@ -177,6 +203,15 @@ export class Cluster implements AsyncDisposable {
 
   get id(): string {
     return this.ledger.machine.cluster;
+  }
+
+  get genesis(): LedgerRecord {
+    return this.#init.genesis;
+  }
+
+  /** Members that this node is connected to. */
+  get peers(): readonly NodeId[] {
+    return this.#mesh?.peers() ?? [];
   }
 
   get name(): string {
@@ -198,14 +233,13 @@ export class Cluster implements AsyncDisposable {
   async start(): Promise<void> {
     const { log, createMesh, createDoor, images, clock } = this.#components;
     const { seed, listen, doorListen, mdns } = this.#init;
-    const authority = this.ledger.machine.authority;
     this.#mesh = await createMesh({
       seed,
       cluster: this.id,
       listen,
       mdns,
       log,
-      isMember: (peer) => authority.isMember(peer) && !this.standing.isBanned(peer),
+      isMember: (peer) => this.#isMember(peer) && !this.standing.isBanned(peer),
       guard: this.standing,
       isFullMesh: () => this.#view.members.size <= LAN.meshMembers_max,
     });
@@ -229,7 +263,10 @@ export class Cluster implements AsyncDisposable {
     await this.#startNetwork(before?.subnet ?? null);
     // Before others take this node for alive again, its allocations must say what is left of them.
     await this.#adopt();
-    await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
+    this.trust.notice();
+    // A node that was sent away comes up all the same, so that its users are told why it does nothing.
+    if (['member', 'expired'].includes(this.trust.standing().state))
+      await this.ledger.write(this.self, 'member', recordKey.member(this.self), this.#memberBody());
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const write of early) write();
@@ -375,61 +412,78 @@ export class Cluster implements AsyncDisposable {
 
   #onDiscovered(peer: NodeId, addresses: readonly string[]): void {
     const mesh = this.#mesh!;
-    if (!this.ledger.machine.authority.isMember(peer) || mesh.peers().includes(peer)) return;
+    if (!this.#isMember(peer) || mesh.peers().includes(peer)) return;
     this.#contacts.set(peer, addresses);
     mesh.connect(peer, addresses).catch(() => {});
   }
 
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
     const { crypto, clock, log } = this.#components;
-    const { machine } = this.ledger;
-    const grant = admit({
-      from,
-      body,
-      cluster: this.id,
-      authority: machine.authority,
-      crypto,
-      now: clock.now(),
-    });
+    const { authority } = this.ledger.machine;
+    const record = openKnock(body, crypto);
+    if (record === undefined) return await this.trust.answerAppeal(from);
+    const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {
       const refused = await this.ledger.introduce([grant.bytes]);
       if (refused !== undefined)
         throw new ShoalError('E_TOKEN_REFUSED', `the grant was not taken: ${refused}`);
       log('info', 'let a host in', { node: from });
     }
-    const grants = [...machine.ledger.ofKind('grant')].flatMap(([, siblings]) =>
-      siblings.filter(({ body }) => body !== null),
-    );
     const members = [...this.#view.members.values()]
       .filter(({ status, id }) => status === 'alive' && id !== from)
       .map(({ id, addresses }) => ({ id, addresses }));
     // This member first: it knows the newcomer already.
     members.sort((a, b) => Number(b.id === this.self) - Number(a.id === this.self));
+    const grants = this.trust.records(
+      from,
+      members.map(({ id }) => id),
+    );
     return encodeWelcome({ genesis: this.#init.genesis, grants, members });
   }
 
   #changed(records: readonly LedgerRecord[]): void {
     for (const record of records) {
       this.#touch(record.kind);
+      if (record.kind === 'member') this.#feedMember(record.author);
       const verdict = bodyOf('verdict', record);
       if (verdict !== undefined) this.membership.verdict(record.author, verdict);
     }
-    if (records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) this.#disconnectStrangers();
+    if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
+    this.#disconnectStrangers();
+    this.trust.notice();
+  }
+
+  #isMember(key: KeyId): boolean {
+    return this.ledger.machine.authority.isMember(key, this.#components.clock.now());
   }
 
   #disconnectStrangers(): void {
-    const { authority } = this.ledger.machine;
     for (const peer of this.#mesh?.peers() ?? [])
-      if (!authority.isMember(peer)) void this.#mesh!.disconnect(peer);
+      if (!this.#isMember(peer)) void this.#mesh!.disconnect(peer);
+  }
+
+  /** Grants end by the clock: nobody tells of it. */
+  #expireMembers(): void {
+    this.#disconnectStrangers();
+    if ([...this.#view.members.keys()].some((id) => !this.#isMember(id))) this.#touch('grant');
   }
 
   /** Verdicts that were on disk: membership begins where it left off. */
   #feedMembership(): void {
-    this.membership.members(this.#view.members);
+    this.membership.members(this.#view.members.values());
     for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict')) {
       const verdict = record && bodyOf('verdict', record);
       if (record && verdict) this.membership.verdict(record.author, verdict);
     }
+  }
+
+  /** One member's record changed: membership learns of it at once, and of nobody else. */
+  #feedMember(id: NodeId): void {
+    const { ledger, authority } = this.ledger.machine;
+    const record = ledger.get('member', recordKey.member(id));
+    const body = record && authority.counts(record) ? bodyOf('member', record) : undefined;
+    if (body === undefined || !authority.roles(id).has('member')) this.membership.removed(id);
+    else this.membership.member(id, body.incarnation);
   }
 
   /** One refresh for all changes of a turn. */
@@ -448,17 +502,22 @@ export class Cluster implements AsyncDisposable {
     this.#dirty.clear();
     const before = this.#view;
     this.#view = this.#derive(before, dirty);
-    if (this.#view.members !== before.members) {
-      this.membership.members(this.#view.members);
-      this.#linkPeers();
-    }
+    // Who is a member at all follows from grants; new incarnations were told as they came.
+    if (dirty.has('grant') || dirty.has('revoke')) this.membership.members(this.#view.members.values());
+    if (this.#view.members !== before.members) this.#linkPeers();
     this.#scheduler?.view(this.#view);
   }
 
   #derive(before: ClusterView | undefined, dirty: ReadonlySet<string>): ClusterView {
     const { ledger, authority } = this.ledger.machine;
     return deriveView(
-      { ledger, authority, self: this.self, status: (id) => this.membership.status(id) },
+      {
+        ledger,
+        authority,
+        self: this.self,
+        status: (id) => this.membership.status(id),
+        now: this.#components.clock.now(),
+      },
       before,
       dirty,
     );
@@ -497,11 +556,13 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  /** Ended allocations of workloads that are gone: their records and logs go as well. */
+  /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */
   #housekeep(): void {
     const { clock, log } = this.#components;
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
+      this.#expireMembers();
+      void attempt(log, 'looking after grants', () => this.trust.tick());
       for (const allocation of this.#view.allocations) {
         const gone = !this.#view.workloads.has(workloadName(allocation.namespace, allocation.workload));
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;

@@ -1,19 +1,11 @@
 /** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
-import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type NodeId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, type NodeId, publicKeyFromKeyId, shortId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import {
-  DEFAULT_NODE_ROLES,
-  formatToken,
-  TOKEN_TTL_MS,
-  TOKEN_USES,
-  tokenGrant,
-} from '../protocols/trust/token.ts';
 import { REFUSALS } from '../scheduler/filter.ts';
 import { assertSatisfiable, needsNode, planCluster } from '../scheduler/plan.ts';
 import { indexHolders, isLivePhase, isPresent, isTerminalPhase } from '../scheduler/slots.ts';
@@ -23,7 +15,7 @@ import type {
   AllocationFilter,
   AllocationInfo,
   BuildRequest,
-  Cluster as ClusterInfo,
+  Cluster as ClusterId,
   ImageInfo,
   Imported,
   ImportRequest,
@@ -39,12 +31,28 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './api/schemas.ts';
+import type {
+  AppointRequest,
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeOperatorRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './api/trust-schemas.ts';
 import { type Clock, pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
-import { signerFromSeed } from './crypto.ts';
+import { clusterInfo } from './cluster-info.ts';
 import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import {
   allocationInfo,
@@ -53,6 +61,8 @@ import {
   findMember,
   findWorkload,
   nodeInfo,
+  nodeName,
+  tagConflicts,
   workloadInfo,
 } from './view-answers.ts';
 
@@ -73,7 +83,7 @@ export interface BackendNode {
   readonly dns: DnsServer;
   readonly networkKind: Network['kind'];
   readonly cluster: Cluster | undefined;
-  init(name: string): Promise<Cluster>;
+  init(name: string, recovery?: string): Promise<Cluster>;
   join(token: string): Promise<Cluster>;
 }
 
@@ -98,7 +108,7 @@ export class NodeBackend implements Backend {
       Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: this.#nameOf(id), bytes: count }));
     return {
       version: packageVersion(),
-      cluster: cluster === undefined ? null : this.#clusterInfo(cluster),
+      cluster: cluster === undefined ? null : this.#clusterId(cluster),
       node: node.id,
       nodeName: node.name,
       driver: node.runtime.driver,
@@ -109,15 +119,16 @@ export class NodeBackend implements Backend {
         .addresses()
         .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
       subnet: cluster?.subnet ?? null,
+      standing: cluster?.trust.standing() ?? null,
       pid: process.pid,
       started_ms: node.started_ms,
       members,
-      standing: this.#standing(cluster),
+      guard: this.#guard(cluster),
       traffic: { received: transfers(received), sent: transfers(sent) },
     };
   }
 
-  #standing(cluster: Cluster | undefined): Status['standing'] {
+  #guard(cluster: Cluster | undefined): Status['guard'] {
     const { offences, refused, bans } = cluster?.standing.counters ?? NO_COUNTERS;
     const peers = (cluster?.standing.reports() ?? []).map((report) => ({
       node: report.peer,
@@ -129,46 +140,66 @@ export class NodeBackend implements Backend {
     return { peers, offences, refused, bans };
   }
 
-  async init({ name }: InitRequest): Promise<ClusterInfo> {
-    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME));
+  async init({ name, recovery }: InitRequest): Promise<ClusterId> {
+    // Whatever is no key must not become an operator that nobody is.
+    if (recovery !== undefined) publicKeyFromKeyId(recovery);
+    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery));
   }
 
-  async join({ token }: JoinRequest): Promise<ClusterInfo> {
+  async join({ token }: JoinRequest): Promise<ClusterId> {
     return this.#entered(await this.#node.join(token));
   }
 
-  async createToken({
-    roles = [...DEFAULT_NODE_ROLES],
-    ttl_ms = TOKEN_TTL_MS,
-    uses = TOKEN_USES,
-  }: TokenRequest): Promise<Token> {
+  async createToken(request: TokenRequest): Promise<Token> {
+    return await this.#seen(this.#trust().createToken(request));
+  }
+
+  async clusterInfo(): Promise<ClusterInfo> {
     const cluster = this.#cluster();
-    const { clock, id } = this.#node;
-    const issuing = cluster.ledger.machine.authority.issuing(id, clock.now());
-    if (issuing === undefined) {
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        'this node may not admit others: create the token on a node with the role admitter',
-      );
-    }
-    const mayHandOn = issuing.body?.admits ?? roles;
-    const beyond = roles.filter((role) => !mayHandOn.includes(role));
-    if (beyond.length > 0)
-      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
-    const seed = new Uint8Array(randomBytes(32));
-    const subject = signerFromSeed(seed).id;
-    const notAfter_ms = clock.now() + ttl_ms;
-    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses });
-    const grant = await this.#write(cluster, 'grant', recordKey.grant(subject, id), body);
-    const others = [...cluster.view.members.values()].filter(
-      ({ id: other, status }) => other !== id && status === 'alive',
-    );
-    const doors = [...cluster.addresses.doors, ...others.flatMap((member) => member.doors.slice(0, 2))].slice(
-      0,
-      8,
-    );
-    const token = formatToken({ cluster: cluster.id, seed, grant: grant.digest, notAfter_ms, roles, doors });
-    return { token, expires_ms: notAfter_ms, uses };
+    const { genesis, ledger, view, peers } = cluster;
+    const { ledger: records, authority } = ledger.machine;
+    const nameOf = this.#trust().names;
+    return clusterInfo({ genesis, ledger: records, authority, view, peers: peers.length, nameOf });
+  }
+
+  async history(query: HistoryQuery): Promise<ChangeInfo[]> {
+    return this.#cluster().history.latest(query);
+  }
+
+  watchHistory(query: HistoryQuery, { signal }: { signal: AbortSignal }): AsyncIterable<ChangeInfo> {
+    return this.#cluster().history.follow(query, signal);
+  }
+
+  async grants(query: ListQuery): Promise<GrantInfo[]> {
+    return this.#trust().grants(query);
+  }
+
+  async tokens(query: ListQuery): Promise<TokenInfo[]> {
+    return this.#trust().tokens(query);
+  }
+
+  async revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo> {
+    return await this.#seen(this.#trust().revokeToken(token, request));
+  }
+
+  async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
+    return await this.#seen(this.#trust().revokeNode(node, request));
+  }
+
+  async removeNode(node: string, request: RemoveNodeRequest): Promise<RevocationInfo> {
+    return await this.#seen(this.#trust().removeNode(node, request));
+  }
+
+  async operators(): Promise<OperatorInfo[]> {
+    return this.#trust().operators();
+  }
+
+  async appoint(request: AppointRequest): Promise<OperatorInfo[]> {
+    return await this.#seen(this.#trust().appoint(request));
+  }
+
+  async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
+    return await this.#seen(this.#trust().revokeOperator(operator, request));
   }
 
   async nodes(): Promise<NodeInfo[]> {
@@ -287,7 +318,8 @@ export class NodeBackend implements Backend {
   }
 
   async images(): Promise<ImageInfo[]> {
-    const { view } = this.#cluster();
+    const { view, ledger } = this.#cluster();
+    const conflicts = tagConflicts(view, ledger.machine);
     const here = new Set(await this.#node.images.local());
     const names = new Map<Digest, string[]>();
     for (const [name, digest] of view.tags) names.set(digest, [...(names.get(digest) ?? []), name]);
@@ -300,6 +332,9 @@ export class NodeBackend implements Backend {
         layers: body.layers.map(({ digest: layer, size, infohash }) => ({ digest: layer, size, infohash })),
         author: body.author,
         here: here.has(digest),
+        conflicts: conflicts
+          .filter((conflict) => conflict.digest === digest)
+          .map(({ name, winner, siblings }) => ({ name, winner, siblings })),
       }))
       .sort((a, b) => compare(a.names[0] ?? a.digest, b.names[0] ?? b.digest));
   }
@@ -310,27 +345,37 @@ export class NodeBackend implements Backend {
     return cluster;
   }
 
+  #trust(): TrustDesk {
+    return new TrustDesk(this.#cluster(), this.#node.clock.now());
+  }
+
+  /** As of `#write`: what is asked next builds on it. */
+  async #seen<T>(change: Promise<T>): Promise<T> {
+    const done = await change;
+    await nextTurn();
+    return done;
+  }
+
   /**
    * Resolves when the record is durable and the view shows it, which is derived one turn after the write: what is
    * asked of this node next builds on it.
    */
-  async #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
-    const record = await cluster.ledger.write(this.#node.id, kind, key, body);
-    await nextTurn();
-    return record;
+  #write(cluster: Cluster, kind: string, key: string, body: unknown): Promise<LedgerRecord> {
+    return this.#seen(cluster.ledger.write(this.#node.id, kind, key, body));
   }
 
-  async #entered(cluster: Cluster): Promise<ClusterInfo> {
+  async #entered(cluster: Cluster): Promise<ClusterId> {
     await nextTurn();
-    return this.#clusterInfo(cluster);
+    return this.#clusterId(cluster);
   }
 
-  #clusterInfo(cluster: Cluster): ClusterInfo {
+  #clusterId(cluster: Cluster): ClusterId {
     return { id: cluster.id, name: cluster.name, node: this.#node.id, nodeName: this.#node.name };
   }
 
   #nameOf(id: NodeId): string {
-    return this.#node.cluster?.view.members.get(id)?.name ?? id.slice(-8);
+    const { cluster } = this.#node;
+    return cluster === undefined ? shortId(id) : nodeName(cluster.view, id);
   }
 
   /** The view may not show the write yet: the answer is made from the record itself. */

@@ -9,10 +9,12 @@ import type { Images } from '../images/images.ts';
 import { flattenLayers } from '../images/unpack/flatten-layers.ts';
 import type { Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
+import type { KeyId } from '../protocols/base/ids.ts';
 import { type LedgerRecord, openRecord, streamId, verifyRecord } from '../protocols/ledger/record.ts';
 import { createDoor, knock } from '../protocols/mesh/door.ts';
 import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
 import { parseToken } from '../protocols/trust/token.ts';
+import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { encodeKnock, found, openWelcome, sealNodeGrant, type Welcome } from './admission.ts';
 import { type ApiServer, createApiServer } from './api/server.ts';
@@ -114,11 +116,21 @@ export class ShoalNode implements AsyncDisposable {
     return this.#cluster;
   }
 
-  /** Begins a cluster with this node as its first. @throws E_ALREADY_CLUSTER, E_PORT_IN_USE; no half state is left. */
-  init(name: string): Promise<Cluster> {
+  /**
+   * Begins a cluster with this node as its first. @param recovery an operator's key senior to the one kept here; who
+   * has it keeps it elsewhere. @throws E_ALREADY_CLUSTER, E_PORT_IN_USE; no half state is left.
+   */
+  init(name: string, recovery?: KeyId): Promise<Cluster> {
     return this.#change(async () => {
       const operator = signerFromSeed(this.#data.operatorKey());
-      const founding = found({ name, operator, node: this.id, crypto: nodeCrypto, now: this.clock.now() });
+      const founding = found({
+        name,
+        operator,
+        seniors: recovery === undefined ? [] : [recovery],
+        node: this.id,
+        crypto: nodeCrypto,
+        now: this.clock.now(),
+      });
       this.#keep(founding.genesis, [founding.grant], [[streamId(operator.id, 0), 2]]);
       return { genesis: founding.genesis, grants: [founding.grant], members: [] };
     });
@@ -245,11 +257,13 @@ export class ShoalNode implements AsyncDisposable {
         images: this.#images,
         createMesh: this.#given.createMesh ?? createLibp2pMesh,
         createDoor: this.#given.createDoor ?? createDoor,
+        knock: this.#given.knock ?? knock,
         createNetwork: (range) => this.#createNetwork(range),
       },
       {
         seed: this.#data.seed,
         signer: this.#signer,
+        operator: this.#operator(welcome.genesis),
         genesis: welcome.genesis,
         name: this.name,
         labels: options.labels,
@@ -272,6 +286,13 @@ export class ShoalNode implements AsyncDisposable {
     }
     this.#cluster = cluster;
     return cluster;
+  }
+
+  /** The operator's key on this host, when it is one of this cluster: an older try may have left another. */
+  #operator(genesis: LedgerRecord): Signer | undefined {
+    const seed = this.#data.keptOperatorKey();
+    const signer = seed && signerFromSeed(seed);
+    return signer && bodyOf('genesis', genesis)?.operators.includes(signer.id) ? signer : undefined;
   }
 
   #createNetwork(range: string): Network {

@@ -1,12 +1,19 @@
 /** Answers about a view in the terms of the API, and the names that users give. Pure: reads a snapshot, changes nothing. */
 import { ShoalError } from '../protocols/base/errors.ts';
-import type { NodeId } from '../protocols/base/ids.ts';
+import { type Digest, type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { AllocationBody } from '../protocols/base/records.ts';
 import { type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import type { LedgerMachine } from '../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { bodyOf } from '../protocols/view/bodies.ts';
+import { workloadDifference } from '../protocols/view/change.ts';
 import type { ClusterView, MemberView, WorkloadView } from '../protocols/view/view.ts';
 import { isHealthy, isLivePhase, isPresent, isTerminalPhase, slotOf, slotsOf } from '../scheduler/slots.ts';
 import type { InstanceRef, WorkloadRef } from './api/backend.ts';
-import type { AllocationInfo, NodeInfo, WorkloadInfo } from './api/schemas.ts';
+import type { AllocationInfo, ImageInfo, NodeInfo, Sibling, WorkloadInfo } from './api/schemas.ts';
+
+/** Shortest end of an id that stands for it. */
+const ID_END_LENGTH_MIN = 8;
 
 export function nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
   const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
@@ -38,8 +45,13 @@ export function workloadInfo(view: ClusterView, workload: WorkloadView): Workloa
     stopped,
     spec,
     author,
+    authorName: nodeName(view, author),
     written_ms,
-    siblings: siblings.length,
+    siblings: siblings.map(({ body, ...sibling }) => ({
+      ...sibling,
+      authorName: nodeName(view, sibling.author),
+      difference: body === null ? 'deleted' : workloadDifference(body, workload) || 'the same',
+    })),
     desired: slotsOf(view, workload).length,
     running: own.filter(({ phase }) => phase === 'running').length,
     healthy: own.filter((body) => isHealthy(body)).length,
@@ -47,13 +59,46 @@ export function workloadInfo(view: ClusterView, workload: WorkloadView): Workloa
 }
 
 export function allocationInfo(view: ClusterView, body: AllocationBody): AllocationInfo {
-  const member = view.members.get(body.node);
   return {
     ...body,
     slot: slotOf(body),
-    nodeName: member?.name ?? body.node.slice(-8),
-    nodeStatus: member?.status ?? 'failed',
+    nodeName: nodeName(view, body.node),
+    nodeStatus: view.members.get(body.node)?.status ?? 'failed',
   };
+}
+
+/** A key that is no member, or is one no more, is told by the end of its id. */
+export function nodeName(view: ClusterView, id: KeyId): string {
+  return view.members.get(id)?.name ?? shortId(id);
+}
+
+/** Is `text` how a person would name this key: by id, by the end of it, or by name? */
+export function isCalled(text: string, key: KeyId, name: string): boolean {
+  return name === text || key === text || (text.length >= ID_END_LENGTH_MIN && key.endsWith(text));
+}
+
+export type TagConflict = ImageInfo['conflicts'][number] & { readonly digest: Digest };
+
+/** Names of images that were given to several at the same time: which has it, and which would have had it. */
+export function tagConflicts(
+  view: ClusterView,
+  { ledger, authority }: Pick<LedgerMachine, 'ledger' | 'authority'>,
+): TagConflict[] {
+  const told = (record: LedgerRecord): Sibling => ({
+    author: record.author,
+    authorName: nodeName(view, record.author),
+    generation: record.generation,
+    written_ms: record.hlc.ms,
+    revision: record.digest,
+    difference: bodyOf('tag', record)?.digest ?? 'deleted',
+  });
+  return [...ledger.ofKind('tag')].flatMap(([name, all]) => {
+    if (all.length < 2) return [];
+    const [winner, ...others] = all.filter((record) => authority.counts(record));
+    const digest = winner && bodyOf('tag', winner)?.digest;
+    if (digest === undefined || others.length === 0) return [];
+    return [{ name, digest, winner: told(winner!), siblings: others.map(told) }];
+  });
 }
 
 export function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef): WorkloadView {
@@ -67,9 +112,7 @@ export function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef
 export function findMember(view: ClusterView, text: string): MemberView {
   const exact = view.members.get(text);
   if (exact !== undefined) return exact;
-  const found = [...view.members.values()].filter(
-    ({ id, name }) => name === text || (text.length >= 8 && id.endsWith(text)),
-  );
+  const found = [...view.members.values()].filter(({ id, name }) => isCalled(text, id, name));
   if (found.length === 1) return found[0]!;
   const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
   throw new ShoalError('E_NOT_FOUND', `${why} ${text}`);

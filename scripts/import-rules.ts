@@ -38,6 +38,7 @@ const EXCEPTIONS: readonly { readonly from: string; readonly to: readonly string
       'daemon/api/client.ts',
       'daemon/api/backend.ts',
       'daemon/api/schemas.ts',
+      'daemon/api/trust-schemas.ts',
       'daemon/config/paths.ts',
       'daemon/config/options.ts',
       'daemon/version.ts',
@@ -49,6 +50,7 @@ const EXCEPTIONS: readonly { readonly from: string; readonly to: readonly string
 /** Of `daemon/api`, these are for types only in the CLI: at run time they would load a schema library. */
 const TYPES_ONLY: readonly { readonly from: string; readonly to: string }[] = [
   { from: 'daemon/cli/', to: 'daemon/api/schemas.ts' },
+  { from: 'daemon/cli/', to: 'daemon/api/trust-schemas.ts' },
   { from: 'daemon/cli/', to: 'daemon/api/backend.ts' },
 ];
 

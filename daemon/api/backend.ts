@@ -25,6 +25,21 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
+import type {
+  AppointRequest,
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeOperatorRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './trust-schemas.ts';
 
 /** Which workload. */
 export interface WorkloadRef {
@@ -67,9 +82,34 @@ export interface Backend {
   /** @throws E_NOT_ALLOWED */
   createToken(request: TokenRequest): Promise<Token>;
 
+  tokens(query: ListQuery): Promise<TokenInfo[]>;
+  /**
+   * Nobody joins with it any more. @param token its id, or the first eight or more characters of it.
+   * @throws E_NOT_FOUND, E_NOT_ALLOWED, E_TOO_LARGE (more hosts joined than can be named as staying)
+   */
+  revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo>;
+  grants(query: ListQuery): Promise<GrantInfo[]>;
+  /** All that ever were, the most senior first. */
+  operators(): Promise<OperatorInfo[]>;
+  /** One vote for a new operator. @throws E_BAD_KEY_ID, E_NOT_ALLOWED */
+  appoint(request: AppointRequest): Promise<OperatorInfo[]>;
+  /** One vote against an operator. @param operator id, or end of an id. @throws E_NOT_FOUND, E_NOT_ALLOWED */
+  revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo>;
+
+  clusterInfo(): Promise<ClusterInfo>;
+  /** The latest changes that this node has seen and still keeps, the oldest of them first. */
+  history(query: HistoryQuery): Promise<ChangeInfo[]>;
+  /** The same, then each change as it comes, until `signal` aborts. Throws at once, not in the iteration. */
+  watchHistory(query: HistoryQuery, options: { signal: AbortSignal }): AsyncIterable<ChangeInfo>;
+
   nodes(): Promise<NodeInfo[]>;
   /** @param node id, end of an id, or name. @throws E_NOT_FOUND, E_NOT_ALLOWED */
   setIntent(node: string, request: IntentRequest): Promise<NodeInfo>;
+
+  /** Its key is refused from now on. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT (this node itself) */
+  revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo>;
+  /** It is gone for good. @throws as revokeNode, and E_STILL_ALIVE unless forced */
+  removeNode(node: string, request: RemoveNodeRequest): Promise<RevocationInfo>;
 
   /**
    * Submits a new workload, or a new generation of an existing one.

@@ -29,6 +29,21 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from './schemas.ts';
+import type {
+  AppointRequest,
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  HistoryQuery,
+  ListQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeOperatorRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from './trust-schemas.ts';
 
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */
@@ -61,11 +76,48 @@ export class ApiClient {
   createToken(body: TokenRequest, options?: CallOptions): Promise<Token> {
     return this.#json('POST', '/v1/tokens', body, options);
   }
+  tokens(query: ListQuery = {}, options?: CallOptions): Promise<TokenInfo[]> {
+    return this.#json('GET', `/v1/tokens${queryText(query)}`, undefined, options);
+  }
+  revokeToken(token: string, body: RevokeTokenRequest = {}, options?: CallOptions): Promise<TokenInfo> {
+    return this.#json('POST', `/v1/tokens/${encodeURIComponent(token)}/revoke`, body, options);
+  }
+  grants(query: ListQuery = {}, options?: CallOptions): Promise<GrantInfo[]> {
+    return this.#json('GET', `/v1/grants${queryText(query)}`, undefined, options);
+  }
+  clusterInfo(options?: CallOptions): Promise<ClusterInfo> {
+    return this.#json('GET', '/v1/cluster', undefined, options);
+  }
+  history(query: HistoryQuery = {}, options?: CallOptions): Promise<ChangeInfo[]> {
+    return this.#json('GET', `/v1/cluster/history${queryText(query)}`, undefined, options);
+  }
+  watchHistory(query: HistoryQuery = {}, options?: CallOptions): AsyncIterable<ChangeInfo> {
+    return this.#lines<ChangeInfo>('GET', `/v1/cluster/history/watch${queryText(query)}`, undefined, options);
+  }
   nodes(options?: CallOptions): Promise<NodeInfo[]> {
     return this.#json('GET', '/v1/nodes', undefined, options);
   }
   setIntent(node: string, intent: Intent, options?: CallOptions): Promise<NodeInfo> {
     return this.#json('PUT', `/v1/nodes/${encodeURIComponent(node)}/intent`, { intent }, options);
+  }
+  revokeNode(node: string, body: RevokeNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/revoke`, body, options);
+  }
+  removeNode(node: string, body: RemoveNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/remove`, body, options);
+  }
+  operators(options?: CallOptions): Promise<OperatorInfo[]> {
+    return this.#json('GET', '/v1/operators', undefined, options);
+  }
+  appoint(body: AppointRequest, options?: CallOptions): Promise<OperatorInfo[]> {
+    return this.#json('POST', '/v1/operators', body, options);
+  }
+  revokeOperator(
+    operator: string,
+    body: RevokeOperatorRequest = {},
+    options?: CallOptions,
+  ): Promise<RevocationInfo> {
+    return this.#json('POST', `/v1/operators/${encodeURIComponent(operator)}/revoke`, body, options);
   }
   run(spec: unknown, options?: CallOptions): Promise<WorkloadInfo> {
     return this.#json('POST', '/v1/workloads', spec, options);

@@ -1,27 +1,17 @@
 /**
  * The data of the HTTP API: every request and response body as a TypeBox schema and its type.
  * Routes validate with these, OpenAPI is generated from them, the CLI takes the types only.
- * Not here: routes (routes/), the daemon's side (backend.ts). Names of fields end in their unit.
+ * Not here: routes (routes/), the daemon's side (backend.ts), trust and history (trust-schemas.ts). Names of fields end
+ * in their unit.
  */
-import Type, { type Static, type TSchema } from 'typebox';
+import Type, { type Static } from 'typebox';
 import {
   AllocationSchema as AllocationRecordSchema,
   MemberSchema,
   ROLES,
 } from '../../protocols/base/records.ts';
-import { LABEL_PATTERN, REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
-
-const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const Text = (length_max: number) => Type.String({ maxLength: length_max });
-const Given = (length_max: number) => Type.String({ minLength: 1, maxLength: length_max });
-const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const OneOf = <const T extends string[]>(values: readonly [...T]) => Type.Enum([...values]);
-/** Requests refuse fields that they do not know: a misspelt option must not be ignored in silence. */
-const closed = { additionalProperties: false };
-
-export const Label = Type.String({ pattern: LABEL_PATTERN, maxLength: 63 });
-/** A node by its id, by the last eight or more characters of it, or by its name. */
-const NodeText = Text(64);
+import { REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
+import { Count, closed, Given, Label, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
 /** RFC 9457 problem details, with the stable code and what to do next. */
 export const ProblemSchema = Type.Object({
@@ -73,11 +63,22 @@ export const StatusSchema = Type.Object({
   /** `address:port` of each DNS listener. */
   dns: Type.Array(Text(64)),
   subnet: OrNull(Text(18)),
+  /** What this node's own key may still do; null before a cluster. */
+  standing: OrNull(
+    Type.Object({
+      /** `expired`: its work goes on, members refuse it until it is renewed. `revoked`, `evicted`: for good. */
+      state: OneOf(['member', 'expired', 'revoked', 'evicted']),
+      /** When its grant ends or ended; null: never. */
+      until_ms: OrNull(Count),
+      /** Why it was revoked or evicted. */
+      reason: OrNull(Text(256)),
+    }),
+  ),
   pid: Count,
   started_ms: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
   /** How others stand with this node, and what it made of what they sent since it started. */
-  standing: Type.Object({
+  guard: Type.Object({
     /** Only those who are limited or banned, or were banned not long ago. */
     peers: Type.Array(
       Type.Object({
@@ -100,7 +101,14 @@ export const StatusSchema = Type.Object({
 });
 export type Status = Static<typeof StatusSchema>;
 
-export const InitRequestSchema = Type.Object({ name: Type.Optional(Label) }, closed);
+export const InitRequestSchema = Type.Object(
+  {
+    name: Type.Optional(Label),
+    /** Id of an operator's key that is kept elsewhere, senior to the one kept on this node. */
+    recovery: Type.Optional(Given(64)),
+  },
+  closed,
+);
 export type InitRequest = Static<typeof InitRequestSchema>;
 
 export const JoinRequestSchema = Type.Object({ token: Given(8192) }, closed);
@@ -114,6 +122,9 @@ export const TokenRequestSchema = Type.Object(
     ttl_ms: Type.Optional(Type.Integer({ minimum: 1000, maximum: 30 * 86_400_000 })),
     /** How many hosts may join with it; default 1. */
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    /** How long a host that joins is a member unless it is renewed; default: until it is revoked. */
+    nodeTtl_ms: Type.Optional(Type.Integer({ minimum: 10_000, maximum: 3650 * 86_400_000 })),
+    operatorKey: OperatorKey,
   },
   closed,
 );
@@ -122,6 +133,8 @@ export type TokenRequest = Static<typeof TokenRequestSchema>;
 export const TokenSchema = Type.Object({
   /** A secret: whoever has it may join. */
   token: Text(8192),
+  /** No secret: what it is listed and revoked by. */
+  id: Text(64),
   expires_ms: Count,
   uses: Count,
 });
@@ -156,6 +169,20 @@ export const SpecInputSchema = Type.Intersect([
   Type.Object({ name: Label, image: Given(512) }),
 ]);
 
+/** A version of a workload or tag that stands beside the one in force. */
+export const SiblingSchema = Type.Object({
+  author: Text(64),
+  /** The node that it was written at. */
+  authorName: Text(96),
+  generation: Count,
+  /** By its author's clock. */
+  written_ms: Count,
+  revision: Text(64),
+  /** How it differs from the one in force, such as `replicas 2 -> 3`, or `deleted`. */
+  difference: Text(512),
+});
+export type Sibling = Static<typeof SiblingSchema>;
+
 export const WorkloadInfoSchema = Type.Object({
   namespace: Label,
   name: Label,
@@ -164,9 +191,11 @@ export const WorkloadInfoSchema = Type.Object({
   stopped: Type.Boolean(),
   spec: WorkloadSpecSchema,
   author: Text(64),
+  /** The node that it was written at. */
+  authorName: Text(96),
   written_ms: Count,
-  /** Concurrent writes that lost and are still shown. */
-  siblings: Count,
+  /** Versions that were written without knowledge of this one, and lost. Kept until somebody writes again. */
+  siblings: Type.Array(SiblingSchema),
   /** Instances: asked for, in phase `running`, and healthy among these, on members that are not failed. */
   desired: Count,
   running: Count,
@@ -324,5 +353,9 @@ export const ImageInfoSchema = Type.Object({
   author: Text(64),
   /** All its blobs are on the node that answers. */
   here: Type.Boolean(),
+  /** Its names that were given to other images, or taken away, at the same time: by whom, and by whom to this one. */
+  conflicts: Type.Array(
+    Type.Object({ name: Text(512), winner: SiblingSchema, siblings: Type.Array(SiblingSchema) }),
+  ),
 });
 export type ImageInfo = Static<typeof ImageInfoSchema>;

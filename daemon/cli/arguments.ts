@@ -32,6 +32,16 @@ export function parseDuration(text: string, field: string): number {
   return Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
 }
 
+/** A time in the past: so long ago (`90s`, `2h`, `7d`), or ISO 8601 as in `2026-01-31T12:00Z`. @returns milliseconds */
+export function parseSince(text: string, field: string, now: number): number {
+  if (/^\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)?$/.test(text))
+    return Math.max(0, now - parseDuration(text, field));
+  const at = /^\d{4}-\d\d-\d\d(?:[T ]|$)/.test(text) ? Date.parse(text) : Number.NaN;
+  if (Number.isNaN(at) || at < 0)
+    throw usage(`${field} "${text}" is no time: write 2h, 7d or 2026-01-31T12:00Z`);
+  return at;
+}
+
 export function parseCount(text: string, field: string): number {
   if (!/^\d{1,9}$/.test(text)) throw usage(`${field} "${text}" is not a whole number`);
   return Number(text);

@@ -2,13 +2,16 @@
 import { Command, CommanderError } from 'commander';
 import { EXIT, ShoalError } from '../../protocols/base/errors.ts';
 import { removeCommand, scaleCommand, stopCommand } from './commands/change.ts';
+import { clusterCommand } from './commands/cluster.ts';
 import { daemonCommand } from './commands/daemon.ts';
 import { execCommand } from './commands/exec.ts';
+import { grantCommand } from './commands/grant.ts';
 import { imageCommand } from './commands/image.ts';
 import { initCommand } from './commands/init.ts';
 import { joinCommand } from './commands/join.ts';
 import { logsCommand } from './commands/logs.ts';
 import { nodeCommand } from './commands/node.ts';
+import { operatorCommand } from './commands/operator.ts';
 import { psCommand } from './commands/ps.ts';
 import { runCommand } from './commands/run.ts';
 import { statusCommand } from './commands/status.ts';
@@ -32,6 +35,9 @@ const COMMANDS = [
   removeCommand,
   imageCommand,
   nodeCommand,
+  grantCommand,
+  operatorCommand,
+  clusterCommand,
   statusCommand,
   versionCommand,
 ] as const;

@@ -16,6 +16,7 @@ import {
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
+import { type HistoryEntry, historyEntries } from '../history/history-entry.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
 import type { StandingDriver } from './standing-driver.ts';
@@ -229,10 +230,13 @@ export class LedgerDriver implements AsyncDisposable {
     const remove: LedgerRecord[] = [];
     const streams = new Map<StreamId, number>();
     const values: [string, string][] = [];
+    const history: HistoryEntry[] = [];
     for (const effect of effects) {
       if (effect.kind === 'persist') {
         put.push(...effect.put);
         remove.push(...effect.remove);
+        const now = this.#init.clock.now();
+        history.push(...historyEntries(effect.put, effect.remove, this.machine.ledger, now));
         for (const [stream, high] of effect.streams) streams.set(stream, high);
       } else if (effect.kind === 'epoch') {
         values.push([`epoch/${effect.author}`, String(effect.epoch)]);
@@ -242,7 +246,7 @@ export class LedgerDriver implements AsyncDisposable {
     }
     if (put.length + remove.length + streams.size + values.length === 0) return true;
     try {
-      this.#init.store.write({ put, remove, streams, values });
+      this.#init.store.write({ put, remove, streams, values, history });
       return true;
     } catch (error) {
       this.#init.log('warn', 'the ledger cannot be written; it is tried again', { error: String(error) });

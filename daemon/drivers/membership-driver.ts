@@ -12,12 +12,15 @@ import {
 } from '../../protocols/membership/membership.ts';
 import { decodeMessage } from '../../protocols/membership/messages.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
-import type { ClusterView, MemberStatus } from '../../protocols/view/view.ts';
+import type { MemberStatus } from '../../protocols/view/view.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import type { StandingDriver } from './standing-driver.ts';
 
 export const MEMBERSHIP_CHANNEL = 'member';
+/** Most attempts to dial end after this; every so many one has the whole time that the mesh gives it. */
+const BRIEF_DIAL_MS = 2_000;
+const PATIENT_EVERY = 3;
 
 export interface MembershipDriverInit {
   readonly self: NodeId;
@@ -35,10 +38,11 @@ export class MembershipDriver implements Disposable {
   readonly #init: MembershipDriverInit;
   readonly #state: MembershipState;
   readonly #timers = new Set<() => void>();
+  /** Attempts under way, and how many there were since the last that succeeded. */
   readonly #dialling = new Set<NodeId>();
+  readonly #attempts = new Map<NodeId, number>();
   readonly #stopping = new AbortController();
   #mesh: Mesh | undefined;
-  #members: ClusterView['members'] | undefined;
 
   constructor(init: MembershipDriverInit) {
     this.#init = init;
@@ -50,19 +54,28 @@ export class MembershipDriver implements Disposable {
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.on('message', (from, channel, body) => {
-      if (channel !== MEMBERSHIP_CHANNEL) return;
+      if (channel !== MEMBERSHIP_CHANNEL) this.#dispatch({ kind: 'heard', peer: from });
       // A newer version may say what this one cannot read: a little of that is no offence.
-      if (decodeMessage(body) === null) this.#init.standing.charge(from, 'repeats', 1);
+      else if (decodeMessage(body) === null) this.#init.standing.charge(from, 'repeats', 1);
       else this.#dispatch({ kind: 'message', from, body });
     });
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
     this.#dispatch({ kind: 'start' });
   }
 
-  members(members: ClusterView['members']): void {
-    if (members === this.#members) return;
-    this.#members = members;
-    this.#dispatch({ kind: 'members', members });
+  /** The whole list: at the start, and when grants have changed who is in it. */
+  members(members: Iterable<{ readonly id: NodeId; readonly incarnation: number }>): void {
+    const entries = Array.from(members, ({ id, incarnation }) => [id, incarnation] as const);
+    this.#dispatch({ kind: 'members', members: entries });
+  }
+
+  /** One member that is new or has a new incarnation. */
+  member(id: NodeId, incarnation: number): void {
+    this.#dispatch({ kind: 'member', id, incarnation });
+  }
+
+  removed(id: NodeId): void {
+    this.#dispatch({ kind: 'removed', id });
   }
 
   verdict(watcher: NodeId, { subject, incarnation, verdict }: VerdictBody): void {
@@ -141,8 +154,16 @@ export class MembershipDriver implements Disposable {
     const addresses = this.#init.addressesOf(peer);
     if (this.#dialling.has(peer) || addresses.length === 0) return;
     this.#dialling.add(peer);
+    // The kernel sends its request to connect anew ever more slowly. When the link is back only a fresh one is quick,
+    // and when it is slow only a patient one succeeds: by turns.
+    const attempts_count = (this.#attempts.get(peer) ?? 0) + 1;
+    this.#attempts.set(peer, attempts_count);
+    const brief = AbortSignal.timeout(BRIEF_DIAL_MS);
+    const signals = attempts_count % PATIENT_EVERY === 0 ? [] : [brief];
     try {
-      await this.#mesh?.connect(peer, addresses, { signal: this.#stopping.signal });
+      const signal = AbortSignal.any([this.#stopping.signal, ...signals]);
+      await this.#mesh?.connect(peer, addresses, { signal });
+      this.#attempts.delete(peer);
     } catch (error) {
       this.#init.log('debug', 'a member could not be dialled', { member: peer, error: String(error) });
     } finally {

@@ -43,6 +43,11 @@ export class DataDirectory {
     return this.#key('operator.key') ?? this.#createKey('operator.key');
   }
 
+  /** The operator's key, where there is one. @throws E_DATA_CORRUPT */
+  keptOperatorKey(): Uint8Array | undefined {
+    return this.#key('operator.key');
+  }
+
   /** A new random key, mode 0600. It fails when the file exists: a key is never overwritten. */
   #createKey(name: 'node.key' | 'operator.key'): Uint8Array {
     const seed = new Uint8Array(randomBytes(SEED_BYTES));

@@ -1,5 +1,5 @@
 /**
- * The durable state of a node: the ledger's records and a few values, in SQLite. The one importer of node:sqlite.
+ * The durable state of a node: the ledger's records, what it has seen change and a few values, in SQLite. The one importer of node:sqlite.
  *
  * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The exclusive
  * lock on the file is also the lock on the data directory. Each record is checked against its digest when it is read.
@@ -9,6 +9,7 @@ import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../protocols/ledger/record.ts';
+import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 
 /** Raised when the tables change in a way that older versions cannot read. */
 export const STORE_FORMAT = 1;
@@ -18,6 +19,19 @@ export interface StoreBatch {
   readonly remove: readonly LedgerRecord[];
   readonly streams: Iterable<readonly [StreamId, number]>;
   readonly values?: Iterable<readonly [string, string]>;
+  /** One record is told once, however often it is put. */
+  readonly history?: readonly HistoryEntry[];
+}
+
+/** Which lines of the history, and in which order: the latest stamp first, or as they were taken in. */
+export type HistoryQuery =
+  | { readonly latestFirst: true; readonly since_ms: number }
+  | { readonly latestFirst: false; readonly after: number };
+
+/** A line with its number, which grows as lines are taken in. */
+export interface StoredHistory {
+  readonly number: number;
+  readonly entry: HistoryEntry;
 }
 
 export class StateStore {
@@ -83,13 +97,37 @@ export class StateStore {
       for (const record of batch.remove) remove.run(fromHex(record.digest));
       for (const [id, high] of batch.streams) stream.run(id, high);
       this.#putValues(batch.values ?? []);
+      this.#putHistory(batch.history ?? []);
     });
+  }
+
+  /** Lines are read as they are asked for: stop when there are enough. */
+  *history(query: HistoryQuery): IterableIterator<StoredHistory> {
+    try {
+      const rows = query.latestFirst
+        ? this.#database
+            .prepare('SELECT id, entry FROM history WHERE stamp_ms >= ? ORDER BY stamp_ms DESC, id DESC')
+            .iterate(query.since_ms)
+        : this.#database
+            .prepare('SELECT id, entry FROM history WHERE id > ? ORDER BY id')
+            .iterate(query.after);
+      for (const row of rows)
+        yield { number: row['id'] as number, entry: JSON.parse(row['entry'] as string) as HistoryEntry };
+    } catch (error) {
+      throw translated(error);
+    }
+  }
+
+  /** The number of the last line; 0 when there is none. */
+  historyEnd(): number {
+    const row = this.#database.prepare('SELECT max(id) AS last FROM history').get();
+    return (row?.['last'] as number | null) ?? 0;
   }
 
   /** Forgets everything: for a change into a cluster that failed halfway. */
   clear(): void {
     this.#transaction(() =>
-      this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams'),
+      this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
   }
 
@@ -111,6 +149,17 @@ export class StateStore {
   #putValues(values: Iterable<readonly [string, string]>): void {
     const put = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
     for (const [name, text] of values) put.run(name, text);
+  }
+
+  #putHistory(entries: readonly HistoryEntry[]): void {
+    if (entries.length === 0) return;
+    const put = this.#database.prepare(
+      'INSERT OR IGNORE INTO history (digest, stamp_ms, entry) VALUES (?, ?, ?)',
+    );
+    for (const entry of entries) put.run(fromHex(entry.digest), entry.stamp.ms, JSON.stringify(entry));
+    this.#database
+      .prepare('DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?')
+      .run(HISTORY_ENTRIES_MAX);
   }
 
   #read(envelope: Uint8Array): LedgerRecord | undefined {
@@ -141,6 +190,8 @@ function opened(file: string): DatabaseSync {
       CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
       CREATE TABLE IF NOT EXISTS streams (stream TEXT PRIMARY KEY, high INTEGER NOT NULL) WITHOUT ROWID;
+      CREATE TABLE IF NOT EXISTS history (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, stamp_ms INTEGER NOT NULL, entry TEXT NOT NULL);
       PRAGMA user_version = ${STORE_FORMAT};`);
     return database;
   } catch (error) {

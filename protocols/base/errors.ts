@@ -80,10 +80,20 @@ export const ERRORS = {
     403,
     'Create a new one with `shoal token create` on a member of that cluster.',
   ),
+  E_REVOKED: kind(
+    EXIT.refused,
+    403,
+    'A revoked key never comes back: join again with a fresh --data and a new token.',
+  ),
   E_UNREACHABLE: kind(
     EXIT.unavailable,
     502,
     'Check that a member runs at one of the addresses, and the firewall.',
+  ),
+  E_STILL_ALIVE: kind(
+    EXIT.state,
+    409,
+    'Stop its daemon first, or give --force; `shoal node revoke` shuts out one that lives.',
   ),
   // workloads
   E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),

@@ -13,10 +13,18 @@ const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 const Text = (length_max: number) => Type.String({ maxLength: length_max });
 const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
+/** Operators that genesis may name. */
+export const OPERATORS_MAX = 5;
+/** Grants that a revocation may name as staying. */
+export const KEEPS_MAX = 256;
+
 /** `genesis/`: the first record. Its payload hash is the cluster's id. */
 export const GenesisSchema = Type.Object({
   name: Text(63),
-  operators: Type.Array(Key, { minItems: 1, maxItems: 5 }),
+  /** The most senior first: where operators revoke one another, the earlier in this list prevails. */
+  operators: Type.Array(Key, { minItems: 1, maxItems: OPERATORS_MAX }),
+  /** How many operators it takes to appoint or revoke an operator; absent: 1. */
+  threshold: Type.Optional(Type.Integer({ minimum: 1, maximum: OPERATORS_MAX })),
   /** The cluster's range for container subnets, such as 10.210.0.0/16; every node takes a /24 of it. */
   range: Text(43),
   nonce: Hex(16),
@@ -38,10 +46,26 @@ export const GrantSchema = Type.Object({
   notAfter_ms: OrNull(Count),
   /** How many grants the subject may issue; null: no limit. */
   uses: OrNull(Count),
+  /** The longest life of a grant that the subject issues; absent: they may be for ever. Of join tokens. */
+  life_ms: Type.Optional(Count),
+  /** Digest of an older grant of the same subject that this one only prolongs; absent: it stands by itself. */
+  renews: Type.Optional(Hex(32)),
 });
 
-/** `revoke/<subject>`: nothing that the subject wrote after its sequence `last` of `epoch` counts. */
-export const RevokeSchema = Type.Object({ subject: Key, epoch: Count, last: Count, reason: Text(256) });
+/**
+ * `revoke/<subject>/<author>`: the subject may do nothing any more, and nothing that it wrote after its sequence
+ * `last` of `epoch` counts.
+ */
+export const RevokeSchema = Type.Object({
+  subject: Key,
+  epoch: Count,
+  last: Count,
+  reason: Text(256),
+  /** True: all grants that it issued go too, wherever they stand; absent: those up to `last` stay. */
+  descendants: Type.Optional(Type.Boolean()),
+  /** Digests of grants that it issued and that stay whatever the rest says. */
+  keeps: Type.Optional(Type.Array(Hex(32), { maxItems: KEEPS_MAX })),
+});
 
 /** `member/<node>` */
 export const MemberSchema = Type.Object({
@@ -167,6 +191,7 @@ export type BodyOf<K extends RecordKind> = Static<(typeof RECORD_SCHEMAS)[K]>;
 
 export type GenesisBody = BodyOf<'genesis'>;
 export type GrantBody = BodyOf<'grant'>;
+export type RevokeBody = BodyOf<'revoke'>;
 export type MemberBody = BodyOf<'member'>;
 export type VerdictBody = BodyOf<'verdict'>;
 export type AllocationBody = BodyOf<'alloc'>;
@@ -185,4 +210,5 @@ export const recordKey = {
   image: (node: NodeId, digest: Digest) => `${node}/${digest}`,
   grant: (subject: KeyId, issuer: KeyId) => `${subject}/${issuer}`,
   ack: (node: NodeId) => node,
+  revoke: (subject: KeyId, author: KeyId) => `${subject}/${author}`,
 };

@@ -8,7 +8,7 @@ import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
+import { type AckBody, type GenesisBody, type GrantBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
   agreed,
@@ -452,11 +452,29 @@ export class LedgerMachine {
     // Ours, and not from us: an older life of this disk wrote it, or a copy of our key.
     taken.reports.push(...this.#newEpoch(record));
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
+    const surplus = this.authority.surplus(record);
+    if (surplus.includes(record)) return 'over-quota';
+    for (const grant of surplus) this.#expel(grant, taken);
     const merge = this.ledger.merge(record);
     this.authority.add(record);
     taken.removed.push(...merge.removed);
     taken.added.push(record);
     return this.#limit(record, taken) ? 'over-quota' : undefined;
+  }
+
+  /** Takes away what is one too many; with a grant go the records that only it let in. */
+  #expel(record: LedgerRecord, taken: Taken): void {
+    if (!this.ledger.has(record)) return;
+    this.ledger.remove(record);
+    const at = taken.added.indexOf(record);
+    if (at >= 0) taken.added.splice(at, 1);
+    else taken.evicted.push(record);
+    if (!isGrowOnly(record.kind)) return;
+    this.authority.remove(record);
+    const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;
+    if (subject === undefined) return;
+    for (const dependent of [...this.ledger.recordsOf(subject)])
+      if (this.authority.admission(dependent) !== 'yes') this.#expel(dependent, taken);
   }
 
   #isProof(record: LedgerRecord): boolean {
@@ -537,19 +555,12 @@ export class LedgerMachine {
    */
   #limit(record: LedgerRecord, taken: Taken): boolean {
     const { author_records_max, author_bytes_max } = this.#config;
-    let gone = false;
     for (;;) {
       const { count, bytes } = this.ledger.filledBy(record);
-      if (count <= author_records_max && bytes <= author_bytes_max) return gone;
+      if (count <= author_records_max && bytes <= author_bytes_max) return !this.ledger.has(record);
       const latest = this.ledger.latestOf(record);
-      if (latest === undefined) return gone;
-      this.ledger.remove(latest);
-      if (latest === record) {
-        gone = true;
-        taken.added.splice(taken.added.indexOf(record), 1);
-      } else {
-        taken.evicted.push(latest);
-      }
+      if (latest === undefined) return false;
+      this.#expel(latest, taken);
       this.#full.set(record.author, latest);
     }
   }

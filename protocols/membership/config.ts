@@ -1,16 +1,24 @@
 /**
  * Every setting and limit of membership, and how they relate. One object; a preset changes only what differs.
  * Not here: the mesh's own timeouts (protocols/mesh) and the ledger's.
- * Sources: Das et al., "SWIM" (2002); Dadgar et al., "Lifeguard" (2018).
+ * Sources: Das et al., "SWIM" (2002); Dadgar et al., "Lifeguard" (2018); Suresh et al., "Rapid" (2018).
+ *
+ * How long a silent host stays unnoticed at most, on a network that loses nothing, follows from six of them:
+ * beat_interval_ms + late_ms + probe_timeout_ms + suspicionConfirmed_ms, a round trip and the gossip of a record.
  */
 
 export interface MembershipConfig {
-  /** K: how many members watch each member. More: surer verdicts, more idle traffic (K probes a second and node). */
+  /** K: how many members watch each member, and whose agreement fails it. */
   readonly watchers_count: number;
-  /** Each target is probed once in this time, when this node is well. */
-  readonly probe_interval_ms: number;
+  /**
+   * A member tells one of its watchers that it lives once in this time, and the next one the next time. So the
+   * traffic is the same for any K, and the first watcher misses it after at most one interval.
+   */
+  readonly beat_interval_ms: number;
   /** Intervals and backoffs vary by this fraction, either way, so that nodes do not march in step. */
   readonly jitter: number;
+  /** A beat that comes later than promised by more than this has its sender asked. Over the p99 of delays and jitter. */
+  readonly late_ms: number;
   /** Without an answer for this long the next step is taken: first relays, then suspicion. Over the p99 of a round trip. */
   readonly probe_timeout_ms: number;
   /** How many others are asked to probe a member that did not answer. */
@@ -22,8 +30,17 @@ export interface MembershipConfig {
   /** The same when `confirmations_count` other watchers have confirmed. */
   readonly suspicionConfirmed_ms: number;
   readonly confirmations_count: number;
-  /** Lifeguard's local health: 0 is well; probe times are multiplied by (health + 1), up to this. */
+  /**
+   * The same when so many watchers as must agree have seen their connections to it close: its process ended. Long
+   * enough to dial a process that lives, since it would be connected again by then.
+   */
+  readonly suspicionClosed_ms: number;
+  /** Lifeguard's local health: 0 is well. It rises with stalls, accusations and needless questions. */
   readonly health_max: number;
+  /** What an answer in time, or a beat in time, mends of it. */
+  readonly beatMends: number;
+  /** Timeouts of questions and of confirmed suspicions are multiplied by (health + 1), up to this. */
+  readonly patience_max: number;
   /** A node whose health is worse (higher) than this gives no verdict that nobody confirms. */
   readonly healthAlone_max: number;
   /** How often such a verdict is put off before it is given anyway, when no other watcher can be heard. */
@@ -32,45 +49,61 @@ export interface MembershipConfig {
   readonly stall_ms: number;
   /** A member that was never connected yet is not doubted for this long: hosts that boot together do so unevenly. */
   readonly meet_ms: number;
-  /** Second attempt to dial after this, doubling up to the cap, for ever. */
+  /** The second attempt to dial comes after this. Later ones wait for a part of the time that the member was lost. */
   readonly redialFirst_ms: number;
+  readonly redialPart: number;
   readonly redialCap_ms: number;
-  /** Up to this many members every pair keeps a connection; in larger clusters watchers and targets do. */
+  /**
+   * Up to this many members every pair keeps a connection. In larger clusters a member keeps one to each of its K
+   * watchers, to the K that it watches, and to the others that watch those: K + K + K (K - 1) at most.
+   */
   readonly meshMembers_max: number;
+  /** Connections beyond it that serve none of this are closed in larger clusters when nothing is heard on them. */
+  readonly links_max: number;
+  readonly linkIdle_ms: number;
   /** Members that vanish within this time vanish "at once": more than half of them, and it is we who are cut off. */
   readonly isolationWindow_ms: number;
 }
 
-/** Hosts on one LAN, or links up to some 100 ms. */
+/** Hosts on one LAN, or links up to some 50 ms. */
 export const LAN: MembershipConfig = {
   watchers_count: 4,
-  probe_interval_ms: 1000,
-  jitter: 0.1,
-  probe_timeout_ms: 500,
+  beat_interval_ms: 600,
+  jitter: 0.05,
+  late_ms: 200,
+  probe_timeout_ms: 200,
   relays_count: 3,
-  reprobe_interval_ms: 200,
+  reprobe_interval_ms: 100,
   suspicion_ms: 1200,
-  suspicionConfirmed_ms: 600,
+  suspicionConfirmed_ms: 350,
   confirmations_count: 2,
+  suspicionClosed_ms: 250,
   health_max: 8,
+  beatMends: 0.25,
+  patience_max: 3,
   healthAlone_max: 2,
   postponements_max: 2,
-  stall_ms: 250,
+  stall_ms: 150,
   meet_ms: 5000,
   redialFirst_ms: 250,
+  redialPart: 1 / 16,
   redialCap_ms: 30_000,
   meshMembers_max: 32,
+  links_max: 48,
+  linkIdle_ms: 60_000,
   isolationWindow_ms: 30_000,
 };
 
 /** Satellite and mobile links: round trips over a second. */
 export const WAN: MembershipConfig = {
   ...LAN,
-  probe_interval_ms: 5000,
+  beat_interval_ms: 2000,
+  late_ms: 1500,
   probe_timeout_ms: 2500,
-  reprobe_interval_ms: 1000,
+  reprobe_interval_ms: 600,
   suspicion_ms: 6000,
-  suspicionConfirmed_ms: 3000,
+  suspicionConfirmed_ms: 2000,
+  suspicionClosed_ms: 2000,
   stall_ms: 1000,
   meet_ms: 20_000,
   redialFirst_ms: 1000,
@@ -85,10 +118,16 @@ export const MEMBERSHIP_LIMITS = {
   verdictsPending_max: 1024,
   /** Probes made for others at one time; beyond it a request is answered with a nack. */
   relays_max: 256,
-  /** Members being redialled at one time; targets first. */
+  /** Members being redialled at one time; those that shall be connected first. */
   redials_max: 64,
   /** Members probed beyond the targets in one round by a node that has lost most of its targets. */
   widened_max: 16,
+  /** Members looked at on one ring for a node's duties as a stand-in. */
+  standIns_max: 256,
+  /** Doubted members whose status is derived again in one round, whatever has changed. */
+  resettled_max: 64,
+  /** No promise of the next beat is taken for longer than so many intervals. */
+  promiseIntervals_max: 32,
   /** How far over its own incarnation a node follows an accuser when it refutes. */
   incarnationLeap_max: 1024,
   message_bytes_max: 256,
@@ -100,14 +139,23 @@ export function assertConfig(config: MembershipConfig): MembershipConfig {
   const rules: [boolean, string][] = [
     [config.watchers_count >= 1 && config.watchers_count <= 16, 'watchers_count is 1 to 16'],
     [config.jitter >= 0 && config.jitter < 0.5, 'jitter is at least 0 and under 0.5'],
-    [config.probe_timeout_ms * 2 <= config.probe_interval_ms, 'direct and relayed probe fit in one interval'],
+    [
+      config.beat_interval_ms * config.jitter * config.watchers_count < config.late_ms,
+      'jitter is not lateness',
+    ],
     [config.reprobe_interval_ms * 3 <= config.suspicionConfirmed_ms, 'a suspect is asked 3 times or more'],
-    [config.suspicionConfirmed_ms <= config.suspicion_ms, 'confirmation never slows a verdict'],
+    [config.patience_max * config.suspicionConfirmed_ms <= config.suspicion_ms, 'confirmation never slows'],
+    [config.suspicionClosed_ms <= config.suspicionConfirmed_ms, 'nor does a closed connection'],
     [config.healthAlone_max < config.health_max, 'healthAlone_max is under health_max'],
-    [config.stall_ms < config.suspicionConfirmed_ms, 'a stall is noticed before a suspicion can end in it'],
+    [config.patience_max >= 1, 'patience lengthens'],
+    [config.stall_ms < config.late_ms, 'a stall here is noticed before it makes others look late'],
+    [config.stall_ms < config.suspicionClosed_ms, 'and before a suspicion can end in it'],
     [config.redialFirst_ms > 0 && config.redialFirst_ms <= config.redialCap_ms, 'redials back off'],
     [config.meshMembers_max <= MEMBERSHIP_LIMITS.redials_max, 'a full mesh can be redialled at once'],
+    [config.meshMembers_max <= config.links_max, 'a full mesh is never pruned'],
+    [config.watchers_count ** 2 + config.watchers_count <= config.links_max, 'nor is what is wanted'],
     [config.watchers_count * 2 <= MEMBERSHIP_LIMITS.verdictsPerSubject_max, 'all watchers have room'],
+    [config.watchers_count < MEMBERSHIP_LIMITS.promiseIntervals_max, 'a promise can be made'],
   ];
   for (const [holds, rule] of rules) if (!holds) throw new RangeError(`membership config: ${rule}`);
   return config;

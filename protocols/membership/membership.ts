@@ -7,10 +7,12 @@
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
+import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
+import { onDeadline } from './deadline.ts';
+import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
-  endProbe,
   onAck,
   onNack,
   onProbeTimeout,
@@ -18,60 +20,78 @@ import {
   onRelayTimeout,
   onReprobe,
   onRequest,
-  onTick,
-  probeConnected,
   pushProbe,
-  refreshTargets,
   startProbe,
 } from './probing.ts';
-import { dial, endRedial, onRedial, redialAfterLoss } from './redial.ts';
-import { rankingAdd, rankingRemove } from './rendezvous.ts';
+import { Roster } from './roster.ts';
 import {
   createState,
   type Member,
   type MembershipEffect,
   type MembershipEvent,
   type MembershipState,
+  memberOf,
   send,
   startTimer,
+  stopTimer,
   type Timer,
   type Turn,
   worsenHealth,
 } from './state.ts';
-import {
-  confirm,
-  endSuspicion,
-  heard,
-  onDeadline,
-  pushSuspicion,
-  raiseIncarnation,
-  suspect,
-} from './suspicion.ts';
-import { keepVerdict, refreshDoubt, settle } from './votes.ts';
+import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
+import { isAccused, keepVerdict, onWatcherChanged, refreshDoubt, settle, settleIsolation } from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
 
-/** @throws RangeError when the settings contradict one another. */
-export function createMembership(config: MembershipConfig, self: NodeId, env: Env): MembershipState {
-  const state = createState(assertConfig(config), self, env.now);
-  rankingAdd(state.ranking, self);
-  return state;
+/**
+ * @param empty the roster that this node's descend from: one with a memo is shared by all nodes of a process.
+ * @throws RangeError when the settings contradict one another.
+ */
+export function createMembership(
+  config: MembershipConfig,
+  self: NodeId,
+  env: Env,
+  empty = Roster.empty(),
+): MembershipState {
+  return createState(assertConfig(config), self, env.now, empty.with(self, 0));
 }
 
 /** @returns what this node holds of `id`; undefined when it is not a member. This node itself is alive. */
 export function memberStatus(state: MembershipState, id: NodeId): MemberStatus | undefined {
-  return id === state.self ? 'alive' : state.members.get(id)?.status;
+  if (id === state.self) return 'alive';
+  return state.members.get(id)?.status ?? (state.roster.has(id) ? 'alive' : undefined);
 }
 
 /** Changes `state` and returns what the driver must do, in order. Never throws on what others send. */
 export function handle(state: MembershipState, event: MembershipEvent, env: Env): MembershipEffect[] {
   const turn: Turn = { state, now: env.now, random: env.random, effects: [] };
+  const { failed, wanted } = state;
+  const failedBefore_count = failed.size;
+  take(turn, event);
+  // Duties follow doubts, and verdicts that are due follow duties, and may raise new doubts.
+  while (state.dutiesDirty || state.unsettled.size > 0) {
+    if (state.dutiesDirty) refreshDuties(turn);
+    settle(turn);
+  }
+  const isChanged = turn.effects.some(({ kind }) => kind === 'status') || failed.size !== failedBefore_count;
+  if (isChanged || state.wanted !== wanted) settleIsolation(turn);
+  return turn.effects;
+}
+
+function take(turn: Turn, event: MembershipEvent): void {
   switch (event.kind) {
     case 'start':
       onStart(turn);
       break;
     case 'members':
       onMembers(turn, event.members);
+      break;
+    case 'member':
+      onMember(turn, event.id, event.incarnation);
+      replayPending(turn, event.id);
+      break;
+    case 'removed':
+      drop(turn, event.id);
       break;
     case 'connected':
       onConnected(turn, event.peer);
@@ -82,6 +102,9 @@ export function handle(state: MembershipState, event: MembershipEvent, env: Env)
     case 'message':
       onMessage(turn, event.from, event.body);
       break;
+    case 'heard':
+      onHeard(turn, event.peer);
+      break;
     case 'timer':
       onTimer(turn, event.token);
       break;
@@ -89,87 +112,133 @@ export function handle(state: MembershipState, event: MembershipEvent, env: Env)
       onVerdict(turn, event);
       break;
   }
-  // Duties follow doubts, and verdicts that are due follow duties.
-  if (state.targetsDirty) refreshTargets(turn);
-  if (state.dirty) settle(turn);
-  return turn.effects;
 }
 
 function onStart(turn: Turn): void {
   const { state } = turn;
   if (state.started) return;
   state.started = true;
-  startTimer(turn, { kind: 'tick' }, turn.random() * state.config.probe_interval_ms);
-  for (const member of state.members.values()) {
+  startTimer(turn, { kind: 'tick' }, turn.random() * state.config.beat_interval_ms);
+  for (const id of state.wanted) {
+    const member = memberOf(turn, id);
+    if (member === undefined) continue;
     member.meetBy_ms = turn.now + state.config.meet_ms;
-    dial(turn, member, state.self > member.id);
+    dial(turn, member, state.self > id);
+  }
+  for (const id of state.targets) {
+    const member = memberOf(turn, id);
+    if (member === undefined) continue;
+    member.heard_ms = turn.now;
+    expect(turn, member);
   }
 }
 
-function onMembers(turn: Turn, members: ReadonlyMap<NodeId, { readonly incarnation: number }>): void {
+function onMembers(turn: Turn, members: Iterable<readonly [NodeId, number]> | Roster): void {
   const { state } = turn;
-  for (const member of [...state.members.values()]) if (!members.has(member.id)) drop(turn, member);
-  for (const [id, { incarnation }] of members) {
-    if (id === state.self) {
-      state.incarnation = Math.max(state.incarnation, incarnation);
-      continue;
+  const before = state.roster;
+  const own = before.get(state.self) ?? 0;
+  const given = members instanceof Roster ? members : before.emptied().withAll(members);
+  const after = given.with(state.self, Math.max(own, given.get(state.self) ?? 0));
+  // At the start there is nobody to compare with: the list is taken as it is, and is shared.
+  const isFirst = before.size === 1 && after.size <= MEMBERSHIP_LIMITS.members_max;
+  if (isFirst) {
+    state.roster = after;
+    state.hearable = after;
+    state.dutiesDirty = true;
+    state.incarnation = Math.max(state.incarnation, after.get(state.self) ?? 0);
+  } else {
+    for (const [id, , incarnation] of after.changesSince(before)) {
+      if (incarnation === undefined) drop(turn, id);
+      else onMember(turn, id, incarnation);
     }
-    const member = state.members.get(id);
-    if (member === undefined) add(turn, id, incarnation);
-    // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
-    else if (raiseIncarnation(turn, member, incarnation)) dial(turn, member);
   }
   for (const record of state.pending.splice(0)) keepVerdict(turn, record);
 }
 
-function add(turn: Turn, id: NodeId, incarnation: number): void {
+function onMember(turn: Turn, id: NodeId, incarnation: number): void {
   const { state } = turn;
-  if (state.members.size >= MEMBERSHIP_LIMITS.members_max) {
+  const before = state.roster;
+  const known = before.get(id);
+  if (known !== undefined && known >= incarnation) return;
+  if (known === undefined && before.size >= MEMBERSHIP_LIMITS.members_max) {
     state.counters.membersRefused_count += 1;
     return;
   }
-  const member: Member = {
-    id,
-    incarnation,
-    status: 'alive',
-    meetBy_ms: turn.now + state.config.meet_ms,
-    probe: null,
-    suspicion: null,
-    redial: null,
-    verdicts: new Map(),
-  };
-  state.members.set(id, member);
-  rankingAdd(state.ranking, id);
-  state.targetsDirty = true;
-  // Both sides learn of one another at about the same time: the lesser id goes first.
-  dial(turn, member, state.self > id);
+  state.roster = before.with(id, incarnation);
+  const isMute = known !== undefined && !state.hearable.has(id);
+  if (state.hearable === before) state.hearable = state.roster;
+  else if (!isMute) state.hearable = state.hearable.with(id, incarnation);
+  if (id === state.self) {
+    state.incarnation = Math.max(state.incarnation, incarnation);
+    return;
+  }
+  if (known === undefined) {
+    onWatcherChanged(turn, id);
+    return;
+  }
+  const member = state.members.get(id);
+  // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
+  if (member !== undefined && raiseIncarnation(turn, member, incarnation)) dial(turn, member);
 }
 
-function drop(turn: Turn, member: Member): void {
-  const { state } = turn;
-  endProbe(turn, member);
-  endSuspicion(turn, member);
-  endRedial(turn, member);
-  state.members.delete(member.id);
-  state.doubted.delete(member.id);
-  state.failed.delete(member.id);
-  rankingRemove(state.ranking, member.id);
-  for (const other of state.members.values()) {
-    if (other.verdicts.delete(member.id)) refreshDoubt(turn, other);
+function replayPending(turn: Turn, id: NodeId): void {
+  const { pending } = turn.state;
+  if (pending.length === 0) return;
+  const waiting = pending.splice(0);
+  for (const record of waiting) {
+    if (record.watcher === id || record.subject === id) keepVerdict(turn, record);
+    else pending.push(record);
   }
-  state.targetsDirty = true;
-  state.dirty = true;
+}
+
+function drop(turn: Turn, id: NodeId): void {
+  const { state } = turn;
+  if (id === state.self || !state.roster.has(id)) return;
+  onWatcherChanged(turn, id);
+  const member = state.members.get(id);
+  if (member !== undefined) {
+    endProbe(turn, member);
+    endSuspicionOf(turn, member);
+    endRedial(turn, member);
+    stopTimer(turn, member.late);
+  }
+  const isShared = state.hearable === state.roster;
+  state.roster = state.roster.without(id);
+  state.hearable = isShared ? state.roster : state.hearable.without(id);
+  if (state.hearable.size === state.roster.size) state.hearable = state.roster;
+  state.members.delete(id);
+  state.doubted.delete(id);
+  state.unsettled.delete(id);
+  state.failed.delete(id);
+  state.wanted.delete(id);
+  state.targets.delete(id);
+  for (const other of state.members.values()) {
+    if (other.verdicts.delete(id)) refreshDoubt(turn, other);
+  }
+}
+
+function endSuspicionOf(turn: Turn, member: Member): void {
+  stopTimer(turn, member.suspicion?.deadline ?? null);
+  stopTimer(turn, member.suspicion?.reprobe ?? null);
+  member.suspicion = null;
 }
 
 function onConnected(turn: Turn, peer: NodeId): void {
   const { state } = turn;
   if (peer === state.self) return;
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
-  const member = state.members.get(peer);
+  const member = memberOf(turn, peer);
   if (member === undefined) return;
+  const wasFailed = member.status === 'failed';
   member.meetBy_ms = 0;
   endRedial(turn, member);
-  probeConnected(turn, member);
+  // The handshake is an answer that nobody else can give.
+  heard(turn, member);
+  stopTimer(turn, member.late);
+  member.late = null;
+  expect(turn, member);
+  if (wasFailed) hurryRedials(turn);
+  if (isAccused(member)) startProbe(turn, member);
 }
 
 function onDisconnected(turn: Turn, peer: NodeId): void {
@@ -179,8 +248,11 @@ function onDisconnected(turn: Turn, peer: NodeId): void {
   state.connected.delete(peer);
   const member = state.members.get(peer);
   if (member === undefined || !state.started) return;
+  const doubters = member.probe?.doubters;
   endProbe(turn, member);
-  suspect(turn, member);
+  // In a large cluster connections that nobody needs are closed by either side.
+  if (!state.wanted.has(peer) && !state.targets.has(peer)) return;
+  suspect(turn, member, true, doubters);
   redialAfterLoss(turn, member, connected_ms);
 }
 
@@ -192,11 +264,11 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
     return;
   }
   if (message.type === 'ack') onAck(turn, from, message);
-  // What was on its way when the connection closed proves nothing.
-  const sender = state.members.get(from);
-  if (sender !== undefined && state.connected.has(from)) heard(turn, sender);
+  if (message.type === 'beat') onBeat(turn, from, message);
+  onHeard(turn, from);
   switch (message.type) {
     case 'ack':
+    case 'beat':
       break;
     case 'ping':
       if (message.suspected !== null) refute(turn, message.suspected);
@@ -212,22 +284,42 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
       onNack(turn, message);
       break;
     case 'suspect':
-      onSuspect(turn, from, message.subject, message.incarnation);
+      onSuspect(turn, from, message.subject, message.incarnation, message.closed === true);
       break;
   }
 }
 
+/** What was on its way when the connection closed proves nothing. */
+function onHeard(turn: Turn, from: NodeId): void {
+  const member = turn.state.connected.has(from) ? turn.state.members.get(from) : undefined;
+  if (member === undefined) return;
+  heard(turn, member);
+  expect(turn, member);
+}
+
 /** Another watcher doubts `subject`: a confirmation, or a reason to ask it now. */
-function onSuspect(turn: Turn, from: NodeId, subject: NodeId, incarnation: number): void {
+function onSuspect(turn: Turn, from: NodeId, subject: NodeId, incarnation: number, isClosed: boolean): void {
   const { state } = turn;
   if (subject === state.self) {
-    refute(turn, incarnation);
+    // Only a verdict needs a record against it. A doubt needs an answer.
+    send(turn, from, { type: 'ack', seq: 0, incarnation: state.incarnation });
     return;
   }
   const member = state.members.get(subject);
   if (member === undefined || incarnation < member.incarnation) return;
-  if (member.suspicion !== null) confirm(turn, member, from);
-  else if (state.targets.includes(subject)) startProbe(turn, member);
+  if (member.suspicion !== null) {
+    confirm(turn, member, from, isClosed);
+    return;
+  }
+  if (!state.targets.has(subject)) return;
+  startProbe(turn, member);
+  const { probe } = member;
+  if (probe === null) return;
+  probe.doubters.set(from, isClosed || probe.doubters.get(from) === true);
+  // Its answer to our own question is overdue already.
+  if (!probe.isUnanswered) return;
+  endProbe(turn, member);
+  suspect(turn, member, false, probe.doubters);
 }
 
 function onVerdict(turn: Turn, event: MembershipEvent & { kind: 'verdict' }): void {
@@ -241,7 +333,7 @@ function onVerdict(turn: Turn, event: MembershipEvent & { kind: 'verdict' }): vo
   keepVerdict(turn, { watcher, subject, incarnation, verdict });
   const member = state.members.get(subject);
   if (member === undefined || verdict !== 'failed') return;
-  if (incarnation >= member.incarnation) confirm(turn, member, watcher);
+  if (incarnation >= member.incarnation) confirm(turn, member, watcher, false);
 }
 
 /** SWIM section 4.2: only the member itself raises its incarnation. To be accused is a sign of poor health. */
@@ -270,7 +362,8 @@ function onTimer(turn: Turn, token: number): void {
   else {
     const member = state.members.get(timer.id);
     if (member === undefined) return;
-    if (timer.kind === 'probe') onProbeTimeout(turn, member);
+    if (timer.kind === 'late') onLate(turn, member);
+    else if (timer.kind === 'probe') onProbeTimeout(turn, member);
     else if (timer.kind === 'deadline') onDeadline(turn, member);
     else if (timer.kind === 'reprobe') onReprobe(turn, member);
     else onRedial(turn, member);
@@ -292,7 +385,9 @@ function pushDeadlines(turn: Turn, stall_ms: number): void {
   const { state } = turn;
   worsenHealth(state);
   for (const member of state.members.values()) {
+    pushLate(turn, member);
     pushProbe(turn, member);
-    pushSuspicion(turn, member, stall_ms + state.config.probe_timeout_ms);
+    // What waited to be read shall have been read by then.
+    pushSuspicion(turn, member, stall_ms + state.config.suspicionConfirmed_ms);
   }
 }

@@ -28,9 +28,18 @@ export type Message =
     }
   /** I am here, `subject` did not answer me. Lifeguard: tells a slow prober from a dead subject. */
   | { readonly type: 'nack'; readonly seq: number; readonly subject: NodeId }
-  | { readonly type: 'suspect'; readonly subject: NodeId; readonly incarnation: number };
+  /** I doubt `subject`; `closed`: its connection to me closed. */
+  | {
+      readonly type: 'suspect';
+      readonly subject: NodeId;
+      readonly incarnation: number;
+      readonly closed?: true;
+    }
+  /** I live, and you hear so again within `next_ms`. To those who watch me. */
+  | { readonly type: 'beat'; readonly incarnation: number; readonly next_ms: number };
 
-const TYPES = ['ping', 'ack', 'request', 'relayed', 'nack', 'suspect'] as const;
+/** One that a node does not know is dropped: such as a beat before there were beats. It asks then, and is answered. */
+const TYPES = ['ping', 'ack', 'request', 'relayed', 'nack', 'suspect', 'beat'] as const;
 
 export function encodeMessage(message: Message): Uint8Array {
   const head = [MEMBER_WIRE_VERSION, TYPES.indexOf(message.type)];
@@ -46,7 +55,9 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'nack':
       return encode([...head, message.seq, message.subject]);
     case 'suspect':
-      return encode([...head, message.subject, message.incarnation]);
+      return encode([...head, message.subject, message.incarnation, ...(message.closed ? [true] : [])]);
+    case 'beat':
+      return encode([...head, message.incarnation, message.next_ms]);
   }
 }
 
@@ -81,7 +92,11 @@ export function decodeMessage(body: Uint8Array): Message | null {
     case 'nack':
       return isCount(a) && isNodeId(b) ? { type: 'nack', seq: a, subject: b } : null;
     case 'suspect':
-      return isNodeId(a) && isCount(b) ? { type: 'suspect', subject: a, incarnation: b } : null;
+      return isNodeId(a) && isCount(b)
+        ? { type: 'suspect', subject: a, incarnation: b, ...(c === true ? { closed: true } : {}) }
+        : null;
+    case 'beat':
+      return isCount(a) && isCount(b) ? { type: 'beat', incarnation: a, next_ms: b } : null;
     default:
       return null;
   }

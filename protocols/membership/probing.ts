@@ -4,14 +4,14 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
+import { isOnDuty, isWatcher } from './duties.ts';
 import type { Message } from './messages.ts';
-import { fillRedials } from './redial.ts';
-import { isRanked, rankedFor } from './rendezvous.ts';
 import {
   jittered,
   type Member,
-  type MembershipState,
   mendHealth,
+  type Probe,
+  patienceOf,
   send,
   startTimer,
   stopTimer,
@@ -19,59 +19,10 @@ import {
   worsenHealth,
 } from './state.ts';
 import { heard, raiseIncarnation, suspect } from './suspicion.ts';
-import { isOnDuty } from './votes.ts';
+import { isAccused } from './votes.ts';
 
 /** A relay answers for the subject, or says nack, within this part of the probe timeout. */
 const NACK_PART = 0.8;
-
-/** Derives the targets again; one that is accused already and new to us is asked at once. */
-export function refreshTargets(turn: Turn): void {
-  const { state } = turn;
-  state.targetsDirty = false;
-  const before = new Set(state.targets);
-  state.targets = [...state.members.keys()].filter((id) => isOnDuty(state, id));
-  state.fellows = new Set();
-  for (const id of state.targets) {
-    const watchers = rankedFor(state.ranking, id).slice(0, state.config.watchers_count);
-    for (const watcher of watchers) if (watcher.id !== state.self) state.fellows.add(watcher.id);
-    const member = state.members.get(id)!;
-    if (!before.has(id) && state.doubted.has(id) && state.started) startProbe(turn, member);
-  }
-}
-
-/** One target's turn. All targets have theirs within one interval, spread over it. */
-export function onTick(turn: Turn): void {
-  const { state } = turn;
-  const round_ms = state.config.probe_interval_ms * (state.health + 1);
-  startTimer(turn, { kind: 'tick' }, jittered(turn, round_ms / Math.max(1, state.targets.length)));
-  if (state.turn >= state.targets.length) {
-    state.turn = 0;
-    fillRedials(turn);
-    resumeQuestions(turn);
-    widen(turn);
-  }
-  const id = state.targets[state.turn];
-  state.turn += 1;
-  if (id !== undefined) startProbe(turn, state.members.get(id)!);
-}
-
-/** Others took back that a member is failed; our own doubt of it stays until it is asked again. */
-function resumeQuestions(turn: Turn): void {
-  for (const id of turn.state.doubted) {
-    const { suspicion, status } = turn.state.members.get(id)!;
-    if (suspicion === null || suspicion.reprobe !== null || status === 'failed') continue;
-    suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id }, 1);
-  }
-}
-
-/** Most targets are in doubt: perhaps all the world is. Others are asked too, so that we know soon. */
-function widen(turn: Turn): void {
-  const { state } = turn;
-  const doubted_count = state.targets.filter((id) => state.doubted.has(id)).length;
-  if (state.targets.length < 2 || doubted_count * 2 <= state.targets.length) return;
-  const others = [...state.members.values()].filter((member) => !state.doubted.has(member.id));
-  for (const member of pick(turn, others, MEMBERSHIP_LIMITS.widened_max)) startProbe(turn, member);
-}
 
 /** `count` of `items` by lot; `items` is reordered. */
 function pick<T>(turn: Turn, items: T[], count: number): T[] {
@@ -83,75 +34,88 @@ function pick<T>(turn: Turn, items: T[], count: number): T[] {
   return items.slice(0, taken_count);
 }
 
-function probeTimeout_ms(state: MembershipState): number {
-  return state.config.probe_timeout_ms * (state.health + 1);
+/**
+ * What the member should refute, if anything: what is on record. A mere doubt ends with the answer, and a record
+ * for each would flood a network that loses much.
+ */
+function accusation(member: Member): number | null {
+  return isAccused(member) ? member.incarnation : null;
 }
 
-/** What the member should refute, if anything. */
-function accusation(state: MembershipState, member: Member): number | null {
-  return state.doubted.has(member.id) ? member.incarnation : null;
+function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
+  const { state } = turn;
+  state.seq += 1;
+  const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
+  const timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
+  member.probe = {
+    seq: state.seq,
+    isUnanswered: false,
+    isLate,
+    timer,
+    relays_count: 0,
+    nacks_count: 0,
+    doubters: new Map(),
+  };
+  return member.probe;
 }
 
-/** A suspect has questions of its own; a failed member without a connection is dialled, not asked. */
-export function startProbe(turn: Turn, member: Member): void {
+/**
+ * A suspect has questions of its own; a failed member without a connection is dialled, not asked.
+ * @param isUrgent it is overdue: relays are asked along with it, for time is short.
+ */
+export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const { state } = turn;
   if (member.probe !== null || member.suspicion !== null) return;
-  const isConnected = state.connected.has(member.id);
-  if (!isConnected && (member.status === 'failed' || turn.now < member.meetBy_ms)) return;
-  state.seq += 1;
-  const timer = startTimer(turn, { kind: 'probe', id: member.id }, probeTimeout_ms(state));
-  member.probe = { seq: state.seq, phase: 'direct', timer, relays_count: 0, nacks_count: 0 };
-  send(turn, member.id, { type: 'ping', seq: state.seq, suspected: accusation(state, member) });
+  const isUnmet = turn.now < member.meetBy_ms && !state.doubted.has(member.id);
+  if (!state.connected.has(member.id) && (member.status === 'failed' || isUnmet)) return;
+  const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
+  send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
+  if (isUrgent) probe.relays_count = askRelays(turn, member, probe.seq);
 }
 
+/** No answer: what was asked alone is asked through relays, and what others doubt too is suspected. */
 export function onProbeTimeout(turn: Turn, member: Member): void {
   const { state } = turn;
   const { probe } = member;
   if (probe === null) return;
-  if (probe.phase === 'direct') {
-    probe.phase = 'relayed';
+  if (!probe.isUnanswered && probe.relays_count === 0 && probe.doubters.size === 0) {
+    probe.isUnanswered = true;
     probe.relays_count = askRelays(turn, member, probe.seq);
-    send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(state, member) });
-    probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, probeTimeout_ms(state));
+    send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
+    const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
+    probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
     return;
   }
   member.probe = null;
   // Relays that did not even say nack: perhaps it is us.
-  if (probe.nacks_count < Math.max(1, probe.relays_count)) worsenHealth(state);
-  suspect(turn, member);
+  const isAgreed = probe.doubters.size > 0 || probe.nacks_count >= Math.max(1, probe.relays_count);
+  if (!isAgreed) worsenHealth(state);
+  suspect(turn, member, false, probe.doubters);
 }
 
 /** The node was stalled: an answer may be waiting. The question gets its whole time again. */
 export function pushProbe(turn: Turn, member: Member): void {
+  const { state } = turn;
   if (member.probe === null) return;
   stopTimer(turn, member.probe.timer);
-  const timer = { kind: 'probe', id: member.id } as const;
-  member.probe.timer = startTimer(turn, timer, probeTimeout_ms(turn.state));
+  const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
+  member.probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
 }
 
-export function endProbe(turn: Turn, member: Member): void {
-  if (member.probe === null) return;
-  stopTimer(turn, member.probe.timer);
-  member.probe = null;
-}
-
-/** Those with a connection to the subject first. @returns how many were asked. */
+/** Those with a connection to the subject first: the other watchers are. @returns how many were asked. */
 function askRelays(turn: Turn, member: Member, seq: number): number {
   const { state } = turn;
-  const { relays_count, watchers_count, meshMembers_max } = state.config;
+  const { relays_count, meshMembers_max } = state.config;
+  const watchers: NodeId[] = [];
   const linked: NodeId[] = [];
-  const others: NodeId[] = [];
   for (const id of state.connected.keys()) {
-    if (id === member.id || !state.members.has(id) || state.doubted.has(id)) continue;
-    const isLinked =
-      state.members.size < meshMembers_max ||
-      isRanked(state.ranking, member.id, id, watchers_count) ||
-      isRanked(state.ranking, id, member.id, watchers_count);
-    (isLinked ? linked : others).push(id);
+    if (id === member.id || !state.roster.has(id) || state.doubted.has(id)) continue;
+    if (isWatcher(state, member.id, id)) watchers.push(id);
+    else if (state.roster.size <= meshMembers_max || isWatcher(state, id, member.id)) linked.push(id);
   }
-  const relays = pick(turn, linked, relays_count);
-  relays.push(...pick(turn, others, relays_count - relays.length));
-  const suspected = accusation(state, member);
+  const relays = pick(turn, watchers, relays_count);
+  relays.push(...pick(turn, linked, relays_count - relays.length));
+  const suspected = accusation(member);
   for (const relay of relays) send(turn, relay, { type: 'request', seq, subject: member.id, suspected });
   return relays.length;
 }
@@ -163,35 +127,15 @@ export function onReprobe(turn: Turn, member: Member): void {
   if (suspicion === null) return;
   suspicion.reprobe = null;
   state.seq += 1;
-  const isConnected = send(turn, member.id, {
-    type: 'ping',
-    seq: state.seq,
-    suspected: member.incarnation,
-  });
+  const ping = { type: 'ping', seq: state.seq, suspected: accusation(member) } as const;
+  const isConnected = send(turn, member.id, ping);
   const isOpen = member.status !== 'failed';
   if (isOpen) askRelays(turn, member, state.seq);
   if (!isConnected && !isOpen) return;
   const isUrgent = suspicion.deadline !== null && isOnDuty(state, member.id);
-  const { reprobe_interval_ms, probe_interval_ms } = state.config;
-  const after_ms = jittered(turn, isUrgent ? reprobe_interval_ms : probe_interval_ms);
+  const { reprobe_interval_ms, suspicion_ms } = state.config;
+  const after_ms = jittered(turn, isUrgent ? reprobe_interval_ms : suspicion_ms);
   suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id: member.id }, after_ms);
-}
-
-/** There is a new connection: whoever is in doubt is asked at once, targets too. */
-export function probeConnected(turn: Turn, member: Member): void {
-  const { state } = turn;
-  if (member.suspicion !== null) {
-    stopTimer(turn, member.suspicion.reprobe);
-    onReprobe(turn, member);
-  } else if (member.probe !== null) {
-    send(turn, member.id, {
-      type: 'ping',
-      seq: member.probe.seq,
-      suspected: accusation(state, member),
-    });
-  } else if (member.status !== 'alive' || state.targets.includes(member.id)) {
-    startProbe(turn, member);
-  }
 }
 
 export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack' }): void {
@@ -205,22 +149,17 @@ export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack'
   const member = state.members.get(from);
   if (member === undefined) return;
   raiseIncarnation(turn, member, message.incarnation);
-  if (member.probe !== null && message.seq >= member.probe.seq) {
-    endProbe(turn, member);
-    mendHealth(state);
-  }
+  if (member.probe?.isLate === false && message.seq >= member.probe.seq) mendHealth(state);
 }
 
 export function onRelayed(turn: Turn, message: Message & { type: 'relayed' }): void {
   const { state } = turn;
   const member = state.members.get(message.subject);
   if (member === undefined || message.seq > state.seq) return;
-  if (member.probe?.seq === message.seq) {
-    endProbe(turn, member);
-    mendHealth(state);
-  } else if (member.suspicion === null || message.seq < member.suspicion.seqFirst) {
-    return;
-  }
+  const isAnswer =
+    member.probe?.seq === message.seq ||
+    (member.suspicion !== null && message.seq >= member.suspicion.seqFirst);
+  if (!isAnswer) return;
   raiseIncarnation(turn, member, message.incarnation);
   heard(turn, member);
 }
@@ -230,7 +169,7 @@ export function onNack(turn: Turn, message: Message & { type: 'nack' }): void {
   if (probe?.seq === message.seq) probe.nacks_count = Math.min(probe.relays_count, probe.nacks_count + 1);
 }
 
-/** Asks `subject` for `from`. */
+/** Asks `subject` for `from`. Whoever watches it too has then asked for itself as well. */
 export function onRequest(turn: Turn, from: NodeId, message: Message & { type: 'request' }): void {
   const { state } = turn;
   const { subject, suspected } = message;
@@ -240,7 +179,12 @@ export function onRequest(turn: Turn, from: NodeId, message: Message & { type: '
     send(turn, from, { type: 'nack', seq: message.seq, subject });
     return;
   }
-  state.seq += 1;
+  const member = state.targets.has(subject) ? state.members.get(subject) : undefined;
+  if (member !== undefined && member.probe === null && member.suspicion === null) {
+    startQuestion(turn, member, false);
+  } else {
+    state.seq += 1;
+  }
   const { seq } = state;
   const timer = startTimer(turn, { kind: 'relay', seq }, state.config.probe_timeout_ms * NACK_PART);
   state.relays.set(seq, { origin: from, originSeq: message.seq, subject, timer });

@@ -1,21 +1,28 @@
 /**
  * The state of the membership machine, its events and effects, and timers as data. No rules live here.
+ * What concerns all members is in the roster, a value that nodes may share; a Member is kept only of those that
+ * this node has to do with, so that its state is small however large the cluster.
  */
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import type { MembershipConfig } from './config.ts';
 import { encodeMessage, type Message } from './messages.ts';
-import { createRanking, type Ranking } from './rendezvous.ts';
+import type { Roster } from './roster.ts';
 
 export type Verdict = 'alive' | 'failed';
 
 export type MembershipEvent =
   | { readonly kind: 'start' }
-  /** All members by the ledger; one that is missing has been removed. */
-  | { readonly kind: 'members'; readonly members: ReadonlyMap<NodeId, { readonly incarnation: number }> }
+  /** All members by the ledger; one that is missing has been removed. For the start, and when much has changed. */
+  | { readonly kind: 'members'; readonly members: Iterable<readonly [NodeId, number]> | Roster }
+  /** A member by the ledger, new or with a new incarnation. */
+  | { readonly kind: 'member'; readonly id: NodeId; readonly incarnation: number }
+  | { readonly kind: 'removed'; readonly id: NodeId }
   | { readonly kind: 'connected'; readonly peer: NodeId }
   | { readonly kind: 'disconnected'; readonly peer: NodeId }
   | { readonly kind: 'message'; readonly from: NodeId; readonly body: Uint8Array }
+  /** Something else came from it: it lives. */
+  | { readonly kind: 'heard'; readonly peer: NodeId }
   | { readonly kind: 'timer'; readonly token: number }
   /** A verdict record that is in the ledger now, own ones too. */
   | {
@@ -33,7 +40,7 @@ export type MembershipEffect =
   | { readonly kind: 'schedule'; readonly token: number; readonly at_ms: number }
   /** Dial, at all addresses that are known. Failure is silence: this machine asks again. */
   | { readonly kind: 'connect'; readonly peer: NodeId }
-  /** Abort the connection hard: it is silent. */
+  /** Abort the connection hard: it is silent, or nobody needs it. */
   | { readonly kind: 'disconnect'; readonly peer: NodeId }
   /** Write the ledger record verdict/<self>/<subject>. */
   | {
@@ -45,16 +52,21 @@ export type MembershipEffect =
   /** Write the own member record with this incarnation. */
   | { readonly kind: 'refute'; readonly incarnation: number }
   | { readonly kind: 'status'; readonly member: NodeId; readonly status: MemberStatus }
-  /** More than half of the members vanished at once (true), or are back (false). */
+  /** More than half of the members that this node has to do with vanished at once (true), or are back (false). */
   | { readonly kind: 'isolated'; readonly isolated: boolean };
 
-/** One question to a target, asked directly and then through relays. */
+/** One question to a member. */
 export interface Probe {
-  seq: number;
-  phase: 'direct' | 'relayed';
+  readonly seq: number;
+  /** Asked alone and without an answer, so that it is being asked through relays too. */
+  isUnanswered: boolean;
+  /** It was asked because a beat that was promised did not come. */
+  readonly isLate: boolean;
   timer: number;
   relays_count: number;
   nacks_count: number;
+  /** Other watchers that suspect it already, and whether their connections closed. */
+  readonly doubters: Map<NodeId, boolean>;
 }
 
 /** This node's own doubt of a member, from its first sign until the member is heard or takes a new incarnation. */
@@ -65,6 +77,8 @@ export interface Suspicion {
   /** How much of the time since then this node itself was stalled. */
   pushed_ms: number;
   readonly confirmedBy: Set<NodeId>;
+  /** Those whose connection to it closed, this node too. */
+  readonly closedBy: Set<NodeId>;
   /** The timer that ends it; null once it has run out. */
   deadline: number | null;
   /** The timer of the next question; null when there is no way to ask. */
@@ -79,16 +93,24 @@ export interface Member {
   status: MemberStatus;
   /** Until then it need not be connected; 0 once it was. */
   meetBy_ms: number;
+  /** The last sign of life. */
+  heard_ms: number;
+  /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
+  promise_ms: number | null;
+  /** The timer that looks whether it is late; targets have one. */
+  late: number | null;
   probe: Probe | null;
   suspicion: Suspicion | null;
-  redial: { attempts_count: number; timer: number } | null;
+  redial: { readonly since_ms: number; readonly attempts_count: number; readonly timer: number } | null;
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
+  /** Its watchers, then the stand-ins, in order, by the roster they were derived from. */
+  ranked: { readonly roster: Roster; readonly ids: readonly NodeId[] } | null;
 }
 
 export type Timer =
   | { readonly kind: 'tick'; readonly at_ms: number }
   | {
-      readonly kind: 'probe' | 'deadline' | 'reprobe' | 'redial';
+      readonly kind: 'late' | 'probe' | 'deadline' | 'reprobe' | 'redial';
       readonly at_ms: number;
       readonly id: NodeId;
     }
@@ -131,23 +153,32 @@ export interface MembershipState {
   seq: number;
   token: number;
   readonly timers: Map<number, Timer>;
-  /** All members but this node. */
+  /** All members by the ledger, this node too. */
+  roster: Roster;
+  /** Those of them that have a say in verdicts: not accused, and not silent for as long as a suspicion lasts. */
+  hearable: Roster;
+  /** Whom this node has to do with; never itself. */
   readonly members: Map<NodeId, Member>;
   /** Peers with an open connection, members or not yet, and since when. */
   readonly connected: Map<NodeId, number>;
-  readonly ranking: Ranking;
-  /** Whom this node probes, in an order of its own, and whose turn is next. */
-  targets: NodeId[];
-  turn: number;
-  /** The other watchers of those targets: they confirm, and relay. */
-  fellows: Set<NodeId>;
-  /** Members with a suspicion here or a failed verdict that holds: they have no say in verdicts. */
+  /** Whom this node watches. */
+  targets: Set<NodeId>;
+  /** Whom it would watch if others had no say, and those around them on the rings: `subjectsOf` itself. */
+  candidates: ReadonlySet<NodeId>;
+  /** Who watches this node, in the order in which they are told that it lives; and whose turn is next. */
+  audience: readonly NodeId[];
+  beat: number;
+  /** To whom a connection shall be kept. */
+  wanted: Set<NodeId>;
+  /** Ticks since the last round of upkeep. */
+  ticks_count: number;
+  /** Members with a suspicion here or a failed verdict that holds. */
   readonly doubted: Set<NodeId>;
   /** Members that are failed in this view, and since when. */
   readonly failed: Map<NodeId, number>;
-  /** Statuses, and targets, must be derived again before this event is done. */
-  dirty: boolean;
-  targetsDirty: boolean;
+  /** Doubted members whose status must be derived again before this event is done. */
+  readonly unsettled: Set<NodeId>;
+  dutiesDirty: boolean;
   readonly relays: Map<number, Relay>;
   readonly pending: PendingVerdict[];
   /** Members being redialled. */
@@ -165,7 +196,12 @@ export interface Turn {
   readonly effects: MembershipEffect[];
 }
 
-export function createState(config: MembershipConfig, self: NodeId, now: number): MembershipState {
+export function createState(
+  config: MembershipConfig,
+  self: NodeId,
+  now: number,
+  roster: Roster,
+): MembershipState {
   return {
     config,
     self,
@@ -176,17 +212,20 @@ export function createState(config: MembershipConfig, self: NodeId, now: number)
     seq: 0,
     token: 0,
     timers: new Map(),
+    roster,
+    hearable: roster,
     members: new Map(),
     connected: new Map(),
-    // As many stand-ins as watchers: they step in for watchers that are lost themselves.
-    ranking: createRanking(config.watchers_count * 2),
-    targets: [],
-    turn: 0,
-    fellows: new Set(),
+    targets: new Set(),
+    candidates: new Set(),
+    audience: [],
+    beat: 0,
+    wanted: new Set(),
+    ticks_count: 0,
     doubted: new Set(),
     failed: new Map(),
-    dirty: false,
-    targetsDirty: false,
+    unsettled: new Set(),
+    dutiesDirty: false,
     relays: new Map(),
     pending: [],
     redialling: new Set(),
@@ -201,6 +240,31 @@ export function createState(config: MembershipConfig, self: NodeId, now: number)
       refutations_count: 0,
     },
   };
+}
+
+/** What this node keeps of `id` from now on; undefined for itself and for those that are not members. */
+export function memberOf(turn: Turn, id: NodeId): Member | undefined {
+  const { state } = turn;
+  const known = state.members.get(id);
+  if (known !== undefined || id === state.self) return known;
+  const incarnation = state.roster.get(id);
+  if (incarnation === undefined) return undefined;
+  const member: Member = {
+    id,
+    incarnation,
+    status: 'alive',
+    meetBy_ms: state.connected.has(id) ? 0 : turn.now + state.config.meet_ms,
+    heard_ms: turn.now,
+    promise_ms: null,
+    late: null,
+    probe: null,
+    suspicion: null,
+    redial: null,
+    verdicts: new Map(),
+    ranked: null,
+  };
+  state.members.set(id, member);
+  return member;
 }
 
 type NewTimer = Timer extends infer T ? (T extends Timer ? Omit<T, 'at_ms'> : never) : never;
@@ -234,5 +298,15 @@ export function worsenHealth(state: MembershipState): void {
 }
 
 export function mendHealth(state: MembershipState): void {
-  state.health = Math.max(0, state.health - 1);
+  state.health = Math.max(0, state.health - state.config.beatMends);
+}
+
+/** How long after a sign of life the next one is due. */
+export function silence_ms({ config }: MembershipState, member: Member): number {
+  return member.promise_ms ?? config.beat_interval_ms * config.watchers_count;
+}
+
+/** By how much this node draws out its questions and suspicions. */
+export function patienceOf(state: MembershipState): number {
+  return Math.min(state.config.patience_max, 1 + state.health);
 }

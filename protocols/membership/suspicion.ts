@@ -3,96 +3,129 @@
  * Source: Lifeguard sections IV-A (local health), IV-B (dynamic suspicion timeouts) and IV-C (buddy system).
  */
 import type { NodeId } from '../base/ids.ts';
-import { isRanked } from './rendezvous.ts';
-import { type Member, type MembershipState, send, startTimer, stopTimer, type Turn } from './state.ts';
-import { giveVerdict, heldVerdict, isOnDuty, refreshDoubt, watchersOf } from './votes.ts';
+import { isOnDuty, rankedFor, watchersOf } from './duties.ts';
+import {
+  type Member,
+  type MembershipState,
+  patienceOf,
+  type Suspicion,
+  send,
+  startTimer,
+  stopTimer,
+  type Turn,
+  worsenHealth,
+} from './state.ts';
+import { agreement, giveVerdict, heldVerdict, refreshDoubt } from './votes.ts';
 
-/** From `suspicion_ms` down to `suspicionConfirmed_ms` as others confirm; longer in large clusters. */
-function timeout_ms(state: MembershipState, confirmations_count: number): number {
-  const { suspicion_ms, suspicionConfirmed_ms, confirmations_count: enough } = state.config;
-  const scale = Math.max(1, Math.log10(state.members.size + 1));
-  const confirmed = Math.log(Math.min(confirmations_count, enough) + 1) / Math.log(enough + 1);
-  return scale * (suspicion_ms - (suspicion_ms - suspicionConfirmed_ms) * confirmed);
+/** Of a member that no two watchers can tell about, the closing of one connection says too little. */
+const CLOSED_MIN = 2;
+
+/**
+ * From `suspicion_ms` (longer in large clusters) down to `suspicionConfirmed_ms` as others confirm, that being
+ * longer on a network that loses much. Connections that closed all around are no matter of loss.
+ */
+function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion): number {
+  const { config } = state;
+  const watchers_count = watchersOf(state, member.id).length;
+  const { confirmedBy, closedBy } = suspicion;
+  if (closedBy.has(state.self) && closedBy.size >= Math.max(CLOSED_MIN, agreement(watchers_count))) {
+    return config.suspicionClosed_ms;
+  }
+  const alone_ms = config.suspicion_ms * Math.max(1, Math.log10(state.roster.size));
+  const enough = Math.max(1, Math.min(config.confirmations_count, watchers_count - 1));
+  const confirmed = Math.log(Math.min(confirmedBy.size, enough) + 1) / Math.log(enough + 1);
+  return alone_ms - (alone_ms - patienceOf(state) * config.suspicionConfirmed_ms) * confirmed;
 }
 
-/** Begins to doubt, tells the other watchers, and asks the suspect at once. No effect on one that is doubted already. */
-export function suspect(turn: Turn, member: Member): void {
+/**
+ * Begins to doubt, tells the other watchers, and asks the suspect at once. One that is doubted already is doubted
+ * all the more when its connection closes.
+ * @param doubters other watchers that were heard to doubt it, and whether their connections closed.
+ */
+export function suspect(
+  turn: Turn,
+  member: Member,
+  isClosed: boolean,
+  doubters: ReadonlyMap<NodeId, boolean> = new Map(),
+): void {
   const { state } = turn;
-  if (member.suspicion !== null) return;
-  const confirmedBy = new Set<NodeId>();
-  for (const watcher of member.verdicts.keys()) {
-    if (isConfirmation(state, member, watcher) && heldVerdict(member, watcher) === 'failed')
-      confirmedBy.add(watcher);
+  const { suspicion } = member;
+  if (suspicion !== null) {
+    if (!isClosed || suspicion.deadline === null || suspicion.closedBy.has(state.self)) return;
+    suspicion.closedBy.add(state.self);
+    armDeadline(turn, member);
+    tellWatchers(turn, member, true);
+    return;
   }
-  const timer = { kind: 'deadline', id: member.id } as const;
-  member.suspicion = {
+  const confirmedBy = new Set<NodeId>();
+  for (const watcher of [...member.verdicts.keys(), ...doubters.keys()]) {
+    const isDoubter = doubters.has(watcher) || heldVerdict(member, watcher) === 'failed';
+    if (isDoubter && isConfirmation(state, member, watcher)) confirmedBy.add(watcher);
+  }
+  const closedBy = new Set([...confirmedBy].filter((id) => doubters.get(id) === true));
+  if (isClosed) closedBy.add(state.self);
+  const isDuty = isOnDuty(state, member.id);
+  // Who is not on duty leaves the asking to those who are, unless the doubt lasts.
+  const ask_ms = isDuty ? 1 : state.config.suspicion_ms;
+  const started: Suspicion = {
     seqFirst: state.seq + 1,
     since_ms: turn.now,
     pushed_ms: 0,
     confirmedBy,
-    deadline: startTimer(turn, timer, timeout_ms(state, confirmedBy.size)),
-    reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, 1),
+    closedBy,
+    deadline: null,
+    reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, ask_ms),
     postponements_count: 0,
   };
-  if (isOnDuty(state, member.id)) {
-    for (const watcher of watchersOf(state, member.id)) {
-      send(turn, watcher, { type: 'suspect', subject: member.id, incarnation: member.incarnation });
-    }
-  }
+  started.deadline = startTimer(
+    turn,
+    { kind: 'deadline', id: member.id },
+    timeout_ms(state, member, started),
+  );
+  member.suspicion = started;
+  if (isDuty) tellWatchers(turn, member, isClosed);
   refreshDoubt(turn, member);
 }
 
+function tellWatchers(turn: Turn, member: Member, isClosed: boolean): void {
+  const { id: subject, incarnation } = member;
+  const closed = isClosed ? { closed: true as const } : {};
+  for (const watcher of watchersOf(turn.state, subject)) {
+    send(turn, watcher, { type: 'suspect', subject, incarnation, ...closed });
+  }
+}
+
 function isConfirmation(state: MembershipState, member: Member, by: NodeId): boolean {
-  return (
-    by !== state.self && by !== member.id && isRanked(state.ranking, member.id, by, state.ranking.length)
-  );
+  if (by === state.self || by === member.id) return false;
+  return rankedFor(state, member.id).includes(by) || watchersOf(state, member.id).includes(by);
 }
 
 /** Another watcher doubts it too: the suspicion ends sooner. */
-export function confirm(turn: Turn, member: Member, by: NodeId): void {
+export function confirm(turn: Turn, member: Member, by: NodeId, isClosed: boolean): void {
   const { suspicion } = member;
-  if (suspicion?.deadline == null || suspicion.confirmedBy.has(by)) return;
-  if (!isConfirmation(turn.state, member, by)) return;
+  if (suspicion?.deadline == null || !isConfirmation(turn.state, member, by)) return;
+  const isNews = !suspicion.confirmedBy.has(by) || (isClosed && !suspicion.closedBy.has(by));
+  if (!isNews) return;
   suspicion.confirmedBy.add(by);
+  if (isClosed) suspicion.closedBy.add(by);
   armDeadline(turn, member);
 }
 
 function armDeadline(turn: Turn, member: Member): void {
-  const suspicion = member.suspicion!;
+  const { suspicion } = member;
+  if (suspicion === null) return;
   stopTimer(turn, suspicion.deadline);
-  const whole_ms = timeout_ms(turn.state, suspicion.confirmedBy.size);
-  const left_ms = suspicion.since_ms + suspicion.pushed_ms + whole_ms - turn.now;
-  // The bound matters when the clock was set back since the suspicion began.
-  const after_ms = Math.min(left_ms, whole_ms + turn.state.config.probe_timeout_ms);
-  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, after_ms);
+  // Never in the future, whatever the clock was set to.
+  const elapsed_ms = Math.max(0, turn.now - suspicion.since_ms) - suspicion.pushed_ms;
+  const left_ms = timeout_ms(turn.state, member, suspicion) - elapsed_ms;
+  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, left_ms);
 }
 
-/** This node was stalled for `stall_ms`: that time says nothing about others. */
+/** The node was stalled for `stall_ms`: that time says nothing about others. */
 export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): void {
   if (member.suspicion?.deadline == null) return;
   member.suspicion.pushed_ms += stall_ms;
   armDeadline(turn, member);
-}
-
-/** The time is up: the verdict is due, unless this node is not well and nobody agrees. */
-export function onDeadline(turn: Turn, member: Member): void {
-  const { state } = turn;
-  const suspicion = member.suspicion;
-  if (suspicion === null) return;
-  const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
-  if (isAlone && isOnDuty(state, member.id)) {
-    const others_count = watchersOf(state, member.id).filter((id) => id !== state.self).length;
-    if (others_count > 0 || suspicion.postponements_count < state.config.postponements_max) {
-      suspicion.postponements_count += 1;
-      const timer = { kind: 'deadline', id: member.id } as const;
-      suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
-      return;
-    }
-  }
-  suspicion.deadline = null;
-  // It is silent: a fresh connection is worth more than this one.
-  if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
-  state.dirty = true;
 }
 
 export function endSuspicion(turn: Turn, member: Member): void {
@@ -103,10 +136,21 @@ export function endSuspicion(turn: Turn, member: Member): void {
   refreshDoubt(turn, member);
 }
 
+export function endProbe(turn: Turn, member: Member): void {
+  if (member.probe === null) return;
+  stopTimer(turn, member.probe.timer);
+  member.probe = null;
+}
+
 /** It lives: this node's doubt ends, and its own failed verdict is taken back. */
 export function heard(turn: Turn, member: Member): void {
+  const { state } = turn;
+  member.heard_ms = turn.now;
+  // Asked for nothing: the network loses much, or this node is slow.
+  if (member.probe?.isLate === true) worsenHealth(state);
+  endProbe(turn, member);
   endSuspicion(turn, member);
-  if (heldVerdict(member, turn.state.self) === 'failed') giveVerdict(turn, member, 'alive');
+  if (heldVerdict(member, state.self) === 'failed') giveVerdict(turn, member, 'alive');
 }
 
 /** A higher incarnation ends every doubt of the ones before it. */

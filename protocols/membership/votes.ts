@@ -6,37 +6,15 @@
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isRanked, rankAmong, rankedFor } from './rendezvous.ts';
-import type { Member, MembershipState, PendingVerdict, Turn, Verdict } from './state.ts';
-
-/** Two watchers at least shall be heard for each member, stand-ins filling up. */
-const WATCHERS_HEARD_MIN = 2;
-
-/** A member that is doubted has no say: in a partition the other side's silence must not block ours. */
-function isHearable(state: MembershipState, id: NodeId): boolean {
-  return id === state.self || (state.members.has(id) && !state.doubted.has(id));
-}
-
-/**
- * The watchers of `subject` whom this node can hear: those of the first K; when fewer than two of them are left,
- * the next in the rendezvous order step in.
- */
-export function watchersOf(state: MembershipState, subject: NodeId): NodeId[] {
-  const watchers: NodeId[] = [];
-  const ranked = rankedFor(state.ranking, subject);
-  for (let at = 0; at < ranked.length; at += 1) {
-    if (at >= state.config.watchers_count && watchers.length >= WATCHERS_HEARD_MIN) break;
-    const id = ranked[at]!.id;
-    if (isHearable(state, id)) watchers.push(id);
-  }
-  if (watchers.length >= Math.min(WATCHERS_HEARD_MIN, state.members.size)) return watchers;
-  return rankAmong(state.ranking, subject, WATCHERS_HEARD_MIN, (id) => isHearable(state, id));
-}
-
-export function isOnDuty(state: MembershipState, subject: NodeId): boolean {
-  if (isRanked(state.ranking, subject, state.self, state.config.watchers_count)) return true;
-  return state.doubted.size > 0 && watchersOf(state, subject).includes(state.self);
-}
+import { concernsDuties, isOnDuty, rankedFor, subjectsOf, watchersOf } from './duties.ts';
+import {
+  type Member,
+  type MembershipState,
+  memberOf,
+  type PendingVerdict,
+  type Turn,
+  type Verdict,
+} from './state.ts';
 
 /** What a watcher holds of this incarnation. Verdicts of older ones are void, and are not kept. */
 export function heldVerdict(member: Member, watcher: NodeId): Verdict | null {
@@ -44,7 +22,7 @@ export function heldVerdict(member: Member, watcher: NodeId): Verdict | null {
 }
 
 /** At least two, and most of those who can be heard; all of them when they are one or two. */
-function agreement(watchers_count: number): number {
+export function agreement(watchers_count: number): number {
   return watchers_count <= 2 ? watchers_count : Math.floor(watchers_count / 2) + 1;
 }
 
@@ -57,7 +35,8 @@ function deriveStatus(state: MembershipState, member: Member): MemberStatus {
   return isKept ? 'failed' : 'suspect';
 }
 
-function isAccused(member: Member): boolean {
+/** Somebody holds it as failed at this incarnation. */
+export function isAccused(member: Member): boolean {
   for (const { verdict } of member.verdicts.values()) if (verdict === 'failed') return true;
   return false;
 }
@@ -65,14 +44,34 @@ function isAccused(member: Member): boolean {
 /** To be called after every change of a member's suspicion, verdicts or incarnation. */
 export function refreshDoubt(turn: Turn, member: Member): void {
   const { state } = turn;
-  const isDoubted = member.suspicion !== null || isAccused(member);
-  if (isDoubted !== state.doubted.has(member.id)) {
-    if (isDoubted) state.doubted.add(member.id);
-    else state.doubted.delete(member.id);
-    state.targetsDirty = true;
+  const accused = isAccused(member);
+  if (member.suspicion !== null || accused) {
+    state.doubted.add(member.id);
+    state.unsettled.add(member.id);
+  } else {
+    state.doubted.delete(member.id);
+    state.unsettled.delete(member.id);
+    setStatus(turn, member, 'alive');
   }
-  if (!isDoubted) setStatus(turn, member, 'alive');
-  state.dirty = true;
+  refreshHearing(turn, member.id, accused || member.suspicion?.deadline === null);
+}
+
+/** A suspect keeps its say while the suspicion runs: loss alone must not leave the verdict to a few. */
+function refreshHearing(turn: Turn, id: NodeId, isMute: boolean): void {
+  const { state } = turn;
+  const incarnation = state.roster.get(id);
+  if (incarnation === undefined || state.hearable.has(id) !== isMute) return;
+  const hearable = isMute ? state.hearable.without(id) : state.hearable.with(id, incarnation);
+  state.hearable = hearable.size === state.roster.size ? state.roster : hearable;
+  onWatcherChanged(turn, id);
+}
+
+/** A watcher came, went, or has or lost its say: duties follow, and whom it watches is judged again if in doubt. */
+export function onWatcherChanged(turn: Turn, watcher: NodeId): void {
+  const { state } = turn;
+  const subjects = subjectsOf(state, watcher);
+  if (concernsDuties(state, watcher, subjects)) state.dutiesDirty = true;
+  for (const subject of subjects) if (state.doubted.has(subject)) state.unsettled.add(subject);
 }
 
 function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
@@ -96,9 +95,8 @@ export function giveVerdict(turn: Turn, member: Member, verdict: Verdict): void 
 export function keepVerdict(turn: Turn, record: PendingVerdict): void {
   const { state } = turn;
   const { watcher, subject, incarnation, verdict } = record;
-  const member = state.members.get(subject);
-  if (member === undefined || (watcher !== state.self && !state.members.has(watcher))) {
-    if (subject === state.self) return;
+  const known_incarnation = state.roster.get(subject);
+  if (known_incarnation === undefined || !state.roster.has(watcher)) {
     state.pending.push(record);
     if (state.pending.length > MEMBERSHIP_LIMITS.verdictsPending_max) {
       state.pending.shift();
@@ -106,11 +104,20 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
     }
     return;
   }
+  // Its subject would not follow so far to refute it, and so it would stand for ever.
+  if (incarnation > known_incarnation + MEMBERSHIP_LIMITS.incarnationLeap_max) {
+    state.counters.verdictsDropped_count += 1;
+    return;
+  }
+  // Of a member that nobody doubts it is no news that it is alive, or was dead in another life.
+  const isNews = state.members.has(subject) || (verdict === 'failed' && incarnation >= known_incarnation);
+  const member = isNews ? memberOf(turn, subject) : undefined;
+  if (member === undefined) return;
   const held = member.verdicts.get(watcher);
   // Own records come back late; what this process has said since is newer.
   if (watcher === state.self && held !== undefined && held.incarnation >= incarnation) return;
   if (incarnation < member.incarnation) {
-    member.verdicts.delete(watcher);
+    if (!member.verdicts.delete(watcher)) return;
   } else if (held !== undefined || hasRoom(state, member, watcher)) {
     member.verdicts.set(watcher, { incarnation, verdict });
   } else {
@@ -122,10 +129,10 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
 /** A full list makes room for a ranked watcher by dropping one that is not. */
 function hasRoom(state: MembershipState, member: Member, watcher: NodeId): boolean {
   if (member.verdicts.size < MEMBERSHIP_LIMITS.verdictsPerSubject_max) return true;
-  const { length } = state.ranking;
-  if (!isRanked(state.ranking, member.id, watcher, length)) return false;
+  const ranked = rankedFor(state, member.id);
+  if (!ranked.includes(watcher)) return false;
   for (const id of member.verdicts.keys()) {
-    if (id === state.self || isRanked(state.ranking, member.id, id, length)) continue;
+    if (id === state.self || ranked.includes(id)) continue;
     member.verdicts.delete(id);
     state.counters.verdictsDropped_count += 1;
     return true;
@@ -133,36 +140,43 @@ function hasRoom(state: MembershipState, member: Member, watcher: NodeId): boole
   return false;
 }
 
-/** Derives what the event has changed: own verdicts that are due, statuses, and whether we are cut off. */
+/** Derives what the event has changed: own verdicts that are due, and statuses. */
 export function settle(turn: Turn): void {
   const { state } = turn;
-  state.dirty = false;
-  for (const id of [...state.doubted]) {
-    const member = state.members.get(id)!;
+  // A verdict may unsettle others, which then come up in this same loop.
+  for (const id of state.unsettled) {
+    state.unsettled.delete(id);
+    const member = state.members.get(id);
+    if (member === undefined || !state.doubted.has(id)) continue;
     const isDue = member.suspicion !== null && member.suspicion.deadline === null;
     if (isDue && heldVerdict(member, state.self) !== 'failed' && isOnDuty(state, id)) {
       giveVerdict(turn, member, 'failed');
     }
     setStatus(turn, member, deriveStatus(state, member));
   }
-  state.dirty = false;
-  settleIsolation(turn);
 }
 
-function settleIsolation(turn: Turn): void {
+/** Judged by those with whom this node keeps connections: in a large cluster they are a sample of it. */
+export function settleIsolation(turn: Turn): void {
   const { state } = turn;
   if (state.cutOff === null) {
     const since_ms = turn.now - state.config.isolationWindow_ms;
-    const vanished = [...state.failed].filter(([, at_ms]) => at_ms > since_ms).map(([id]) => id);
+    const vanished = new Set<NodeId>();
     // This node counts, members that were gone before do not.
-    const of_count = 1 + state.members.size - (state.failed.size - vanished.length);
-    if (vanished.length * 2 <= of_count) return;
-    state.cutOff = { vanished: new Set(vanished), of_count };
+    let of_count = 1;
+    for (const id of state.wanted) {
+      const at_ms = state.failed.get(id);
+      if (at_ms !== undefined && at_ms > since_ms) vanished.add(id);
+      if (at_ms === undefined || at_ms > since_ms) of_count += 1;
+    }
+    if (vanished.size * 2 <= of_count) return;
+    state.cutOff = { vanished, of_count };
     turn.effects.push({ kind: 'isolated', isolated: true });
     return;
   }
-  for (const id of state.cutOff.vanished) if (!state.failed.has(id)) state.cutOff.vanished.delete(id);
-  if (state.cutOff.vanished.size * 2 > state.cutOff.of_count) return;
+  const { vanished, of_count } = state.cutOff;
+  for (const id of vanished) if (!state.failed.has(id)) vanished.delete(id);
+  if (vanished.size * 2 > of_count) return;
   state.cutOff = null;
   turn.effects.push({ kind: 'isolated', isolated: false });
 }

@@ -2,223 +2,267 @@
  * Who may write what: chains of grants back to genesis (DESIGN section 3).
  *
  * Two questions are kept apart so that every node ends with the same set of records, in whatever order they came:
- * - may a record enter the ledger? Its author has, or had, a chain to genesis. This never changes from yes to no.
- * - does it count? Its author's grant is in force: not revoked, and within the uses of its token. This may change,
- *   and is asked when the view is derived.
+ * - may a record enter the ledger? Its author has, or had, a chain to genesis: gate.ts.
+ * - does it count? At its place in what its author wrote, the author's grant was in force: standing.ts. This may
+ *   change with what is learnt, and is asked when the view is derived.
+ *
+ * Revocation, by whom and of what; each answer follows from the set of records alone:
+ * - operators, by `threshold` operators: see operators.ts;
+ * - any other key, by one operator, or by itself: for good, wherever its grants come from;
+ * - grants below an admitter's own grant, by that admitter: what others granted to the same key stays.
+ * Records up to the cut count. Grants that the key issued up to the cut stay, unless the revocation takes the
+ * descendants too: hosts that an honest admitter let in must not fall with it. Of a key that was stolen revoke the
+ * descendants, and name in `keeps` those that are known to be good: a thief can sign under old numbers.
+ *
+ * Expiry ends what a key may do from then on, not what it did: a record counts by its own stamp. What hangs on a
+ * grant does not expire with it. A renewal prolongs one grant (its original) and shares its fate: whoever could
+ * revoke the original still can.
  */
-import Value from 'typebox/value';
 import type { KeyId } from '../base/ids.ts';
-import { type GenesisBody, type GrantBody, GrantSchema, RevokeSchema, type Role } from '../base/records.ts';
+import type { GenesisBody, GrantBody, Role } from '../base/records.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
+import {
+  type Grant,
+  isAppointment,
+  isIssuing,
+  lifeOf,
+  type Revocation,
+  readGrant,
+  readRevocation,
+} from './acts.ts';
+import { isAfter } from './cut.ts';
+import { type Admission, Gate, isPast } from './gate.ts';
+import { GrantBook } from './grant-book.ts';
+import {
+  type GrantInfo,
+  listGrants,
+  listOperators,
+  listRevocations,
+  type OperatorInfo,
+  type RevocationInfo,
+} from './listing.ts';
+import { OPERATOR_ROLES, rolesFor } from './rules.ts';
+import { type GrantState, Standing } from './standing.ts';
 
-export type Admission = 'yes' | 'unknown-author' | 'refused';
-
-interface Grant {
-  readonly record: LedgerRecord;
-  readonly body: GrantBody;
-}
-
-/** Kind to the roles of which the author needs one. Owner-written kinds have the author as the first key part. */
-const RULES = new Map<string, { readonly roles: readonly Role[]; readonly owner: boolean }>([
-  ['member', { roles: ['member'], owner: true }],
-  ['verdict', { roles: ['member'], owner: true }],
-  ['ack', { roles: ['member'], owner: true }],
-  ['evidence', { roles: ['member'], owner: true }],
-  ['alloc', { roles: ['worker'], owner: true }],
-  ['image', { roles: ['deployer', 'operator'], owner: true }],
-  ['tag', { roles: ['deployer', 'operator'], owner: false }],
-  ['workload', { roles: ['deployer', 'operator'], owner: false }],
-  ['intent', { roles: ['deployer', 'operator'], owner: false }],
-  ['revoke', { roles: ['operator'], owner: false }],
-]);
-const CHAIN_LENGTH_MAX = 8;
-
-/** The last record that counts. */
-interface Cut {
-  readonly epoch: number;
-  readonly last: number;
+/** A grant that can be prolonged. */
+export interface Renewable {
+  /** The original. */
+  readonly grant: Grant;
+  /** When it ends as things are, and for how long it was given at first. */
+  readonly until_ms: number;
+  readonly life_ms: number;
 }
 
 export class Authority {
-  readonly #operators: ReadonlySet<KeyId>;
+  /** How many operators it takes to appoint or revoke an operator. */
+  readonly threshold: number;
   readonly #genesis: string;
-  readonly #grants = new Map<string, Grant>();
-  readonly #bySubject = new Map<KeyId, Grant[]>();
-  readonly #byParent = new Map<string, Grant[]>();
-  readonly #revoked = new Map<KeyId, Cut>();
-  #rolesInForce = new Map<KeyId, ReadonlySet<Role>>();
+  readonly #founders: readonly KeyId[];
+  readonly #book: GrantBook;
+  readonly #gate: Gate;
+  readonly #standing: Standing;
 
-  /** @param genesis the digest of the genesis record, hex: the cluster's id. */
-  constructor(genesis: string, body: GenesisBody) {
+  /** @param genesis the digest of the genesis record, hex: the cluster's id. @param from what to begin with. */
+  constructor(
+    genesis: string,
+    { operators, threshold = 1 }: Pick<GenesisBody, 'operators' | 'threshold'>,
+    from?: Authority,
+  ) {
     this.#genesis = genesis;
-    this.#operators = new Set(body.operators);
+    this.#founders = [...new Set(operators)];
+    this.threshold = Math.min(threshold, this.#founders.length);
+    this.#book = new GrantBook(from === undefined ? undefined : from.#book);
+    const init = { genesis, founders: this.#founders, threshold: this.threshold, book: this.#book };
+    this.#gate = new Gate(from === undefined ? init : { ...init, operatorsEver: from.#gate.operatorsEver });
+    this.#standing = new Standing(
+      from === undefined ? init : { ...init, settlement: from.#standing.settlement },
+    );
+  }
+
+  /** An independent authority that shares what both know so far: cheap, for simulations of many nodes. */
+  fork(): Authority {
+    return new Authority(this.#genesis, { operators: [...this.#founders], threshold: this.threshold }, this);
   }
 
   /** May this record enter the ledger? Asked before its signature is checked. */
   admission(record: LedgerRecord): Admission {
-    if (record.kind === 'genesis') return record.digest === this.#genesis ? 'yes' : 'refused';
-    if (record.kind === 'grant') return this.#grantAdmission(record);
-    if (RULES.get(record.kind)?.owner && record.key.split('/', 1)[0] !== record.author) return 'refused';
-    // Revocations only grow: one cannot be taken back, and one that nobody can read would say nothing.
-    if (record.kind === 'revoke' && !isRevocation(record)) return 'refused';
-    const roles = this.#rolesEver(record.author);
-    if (roles.size === 0) return 'unknown-author';
-    return permits(roles, record.kind) ? 'yes' : 'refused';
+    return this.#gate.admission(record);
   }
 
   /** Tells the authority of a record that entered the ledger; records of other kinds change nothing. */
   add(record: LedgerRecord): void {
-    if (record.kind === 'grant' && Value.Check(GrantSchema, record.body)) {
-      if (this.#grants.has(record.digest)) return;
-      const grant = { record, body: record.body };
-      this.#grants.set(record.digest, grant);
-      push(this.#bySubject, grant.body.subject, grant);
-      if (grant.body.parent !== null) push(this.#byParent, grant.body.parent, grant);
-      this.#rolesInForce = new Map();
-    } else if (record.kind === 'revoke' && Value.Check(RevokeSchema, record.body)) {
-      const cut = record.body;
-      const known = this.#revoked.get(cut.subject);
-      if (known === undefined || isAfter(known, cut)) this.#revoked.set(cut.subject, cut);
-      this.#rolesInForce = new Map();
+    if (record.kind === 'grant') {
+      const grant = readGrant(record);
+      if (grant !== undefined && this.#book.addGrant(grant) && isAppointment(grant.body)) this.#reappoint();
+    } else if (record.kind === 'revoke') {
+      const revocation = readRevocation(record);
+      if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
     }
   }
 
-  /** Roles by grants that are in force. */
-  roles(key: KeyId): ReadonlySet<Role> {
-    let roles = this.#rolesInForce.get(key);
-    if (roles === undefined) {
-      roles = this.#collectRoles(key, (grant) => this.#inForce(grant));
-      this.#rolesInForce.set(key, roles);
+  /**
+   * Which grants must not be in the ledger once this one has come: it may be one of them. Asked before it is merged.
+   * Of grants under a token of n uses the n + 1 smallest digests are kept, of an issuer's renewals of one grant the
+   * one that lasts longest; and nothing stays that hangs on what goes. So the set that is kept is the same on every
+   * node. Whoever drops them calls `remove` for each, and must then drop, and `remove`, each record by the
+   * subjects of those grants that `admission` no longer answers with yes.
+   */
+  surplus(record: LedgerRecord): LedgerRecord[] {
+    const grant = record.kind === 'grant' ? readGrant(record) : undefined;
+    return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
+  }
+
+  /** Tells the authority of a record that left the ledger. */
+  remove(record: LedgerRecord): void {
+    const revocation = readRevocation(record);
+    if (revocation !== undefined) {
+      this.#book.removeRevocation(revocation);
+      this.#standing.unsettle();
+    }
+    const grant = this.#book.grant(record.digest);
+    if (grant === undefined) return;
+    this.#book.removeGrant(grant);
+    if (isAppointment(grant.body)) this.#reappoint();
+  }
+
+  /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
+  counts(record: LedgerRecord): boolean {
+    const { author } = record;
+    const standing = this.#standing;
+    if (record.kind === 'genesis') return true;
+    if (record.kind === 'grant' || record.kind === 'revoke') return this.#isInForce(record);
+    const roles = rolesFor(record);
+    if (roles === undefined || standing.isCutOff(author, record)) return false;
+    if (standing.operators.has(author) && roles.some((role) => OPERATOR_ROLES.has(role))) return true;
+    return this.#book
+      .ofSubject(author)
+      .some(
+        (grant) =>
+          grant.body.roles.some((role) => roles.includes(role)) &&
+          !isPast(grant.body.notAfter_ms, record.hlc) &&
+          !standing.cutBelow(grant).some(({ body }) => isAfter(record, body)) &&
+          standing.issueFault(grant) === undefined,
+      );
+  }
+
+  /** Roles by grants that are in force. @param now milliseconds; absent: expiry is not looked at. */
+  roles(key: KeyId, now?: number): ReadonlySet<Role> {
+    const roles = new Set<Role>();
+    if (this.#standing.judgements.has(key)) return roles;
+    if (this.#standing.operators.has(key)) for (const role of OPERATOR_ROLES) roles.add(role);
+    for (const grant of this.#book.ofSubject(key)) {
+      if (isAppointment(grant.body) || !this.#standing.stands(grant, now)) continue;
+      for (const role of grant.body.roles) roles.add(role);
     }
     return roles;
   }
 
-  isMember(key: KeyId): boolean {
-    return this.roles(key).has('member');
+  /** @param now as of `roles`. */
+  isMember(key: KeyId, now?: number): boolean {
+    if (this.#standing.judgements.has(key)) return false;
+    return this.#memberships(key).some((grant) => this.#standing.stands(grant, now));
   }
 
-  /** May it say what runs, and so do within what runs as it likes? */
-  mayDeploy(key: KeyId): boolean {
-    return permits(this.roles(key), 'workload');
+  /** May it say what runs, and so do within what runs as it likes? @param now as of `roles`. */
+  mayDeploy(key: KeyId, now?: number): boolean {
+    const roles = this.roles(key, now);
+    return roles.has('deployer') || roles.has('operator');
   }
 
-  /** Does the record count in the view? */
-  counts(record: LedgerRecord): boolean {
-    if (record.kind === 'genesis') return true;
-    const cut = this.#revoked.get(record.author);
-    if (cut !== undefined) return !isAfter({ epoch: record.epoch, last: record.seq }, cut);
-    return permits(this.roles(record.author), record.kind);
+  /** Was it a member, or more, and cut off for good? A grant that ended is another matter. */
+  isRevoked(key: KeyId): boolean {
+    if (this.#standing.judgements.has(key)) return true;
+    const grants = this.#book.ofSubject(key);
+    return grants.length > 0 && grants.every((grant) => this.#standing.cutBelow(grant).length > 0);
+  }
+
+  /** Would a revocation of this key by that one change anything, or count as a vote, if it was written now? */
+  mayRevoke(author: KeyId, subject: KeyId, now: number): boolean {
+    return this.#standing.mayRevoke(author, subject, now);
+  }
+
+  /** All that says how a key stands: its grants, those above them, who revoked any of them and by what right. */
+  about(key: KeyId): LedgerRecord[] {
+    return this.#book.about(key);
+  }
+
+  /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
+  memberUntil(key: KeyId): number | null | undefined {
+    if (this.#standing.judgements.has(key)) return undefined;
+    const ends = this.#memberships(key)
+      .filter((grant) => this.#standing.stands(grant, undefined))
+      .map(({ body }) => body.notAfter_ms);
+    if (ends.length === 0) return undefined;
+    return ends.includes(null) ? null : Math.max(...(ends as number[]));
+  }
+
+  /** What a renewal of this member would prolong; undefined when it is no member, was revoked, or is one for ever. */
+  renewable(key: KeyId): Renewable | undefined {
+    const until_ms = this.memberUntil(key);
+    if (until_ms === undefined || until_ms === null) return undefined;
+    const last = this.#memberships(key).find(
+      (grant) => grant.body.notAfter_ms === until_ms && this.#standing.stands(grant, undefined),
+    );
+    const grant = last?.body.renews === undefined ? last : this.#book.grant(last.body.renews);
+    return grant && { grant, until_ms, life_ms: lifeOf(grant) ?? 0 };
   }
 
   /** A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. */
   issuing(key: KeyId, now: number): { digest: string | null; body: GrantBody | null } | undefined {
-    if (this.#operators.has(key)) return { digest: null, body: null };
-    const grant = (this.#bySubject.get(key) ?? []).find(
-      ({ record, body }) =>
-        body.roles.some(issues) &&
-        this.#inForce({ record, body }) &&
-        (body.notAfter_ms === null || now <= body.notAfter_ms),
-    );
+    if (this.#standing.judgements.has(key)) return undefined;
+    if (this.#standing.operators.has(key)) return { digest: null, body: null };
+    const grant = this.#book
+      .ofSubject(key)
+      .find((held) => isIssuing(held.body) && this.#standing.mayIssue(held, now));
     return grant && { digest: grant.record.digest, body: grant.body };
   }
 
   /** Grants issued by authority of the grant with this digest, smallest digest first: its uses so far. */
   issuedBy(parent: string): readonly GrantBody[] {
-    return this.#siblings(parent).map((grant) => grant.body);
+    return this.#book.children(parent).map((grant) => grant.body);
   }
 
   grant(digest: string): GrantBody | undefined {
-    return this.#grants.get(digest)?.body;
+    return this.#book.grant(digest)?.body;
+  }
+
+  /** What has become of a grant; undefined when it is not known. */
+  stateOf(digest: string, now: number): GrantState | undefined {
+    const grant = this.#book.grant(digest);
+    return grant && this.#standing.state(grant, now);
   }
 
   /** Steps from genesis: records of lower depth must be sent first. Infinity for unknown keys. */
   depth(key: KeyId): number {
-    if (this.#operators.has(key)) return 0;
-    let least = Number.POSITIVE_INFINITY;
-    for (const grant of this.#bySubject.get(key) ?? []) least = Math.min(least, this.#chainLength(grant));
-    return least;
+    return this.#gate.depth(key);
   }
 
-  #rolesEver(key: KeyId): ReadonlySet<Role> {
-    return this.#collectRoles(key, () => true);
+  grants(now: number): IterableIterator<GrantInfo> {
+    return listGrants(this.#book, this.#standing, now);
   }
 
-  #collectRoles(key: KeyId, accepts: (grant: Grant) => boolean): ReadonlySet<Role> {
-    const roles = new Set<Role>(this.#operators.has(key) ? ['operator', 'deployer', 'admitter'] : []);
-    for (const grant of this.#bySubject.get(key) ?? []) {
-      if (accepts(grant)) for (const role of grant.body.roles) roles.add(role);
-    }
-    return roles;
+  revocations(): IterableIterator<RevocationInfo> {
+    return listRevocations(this.#book, this.#standing, this.threshold);
   }
 
-  /** The chain was checked link by link when each grant entered; only what may change since is checked here. */
-  #inForce(grant: Grant): boolean {
-    let link: Grant | undefined = grant;
-    for (let length = 0; link !== undefined && length <= CHAIN_LENGTH_MAX; length += 1) {
-      if (this.#revoked.has(link.body.subject)) return false;
-      if (link.body.parent === null) return true;
-      const parent: Grant | undefined = this.#grants.get(link.body.parent);
-      const uses = parent?.body.uses ?? null;
-      if (uses !== null && this.#siblings(link.body.parent).indexOf(link) >= uses) return false;
-      link = parent;
-    }
-    return false;
+  /** All that ever were in office, the most senior first. */
+  operators(): readonly OperatorInfo[] {
+    return listOperators(this.#standing);
   }
 
-  #siblings(parent: string): readonly Grant[] {
-    const siblings = this.#byParent.get(parent) ?? [];
-    return siblings.sort((a, b) => (a.record.digest < b.record.digest ? -1 : 1));
+  #reappoint(): void {
+    this.#gate.reappoint();
+    this.#standing.unsettle();
   }
 
-  #chainLength(grant: Grant): number {
-    let link: Grant | undefined = grant;
-    let length = 1;
-    while (link !== undefined && link.body.parent !== null && length <= CHAIN_LENGTH_MAX) {
-      link = this.#grants.get(link.body.parent);
-      length += 1;
-    }
-    return length;
+  #memberships(key: KeyId): readonly Grant[] {
+    return this.#book.ofSubject(key).filter(({ body }) => body.roles.includes('member'));
   }
 
-  #grantAdmission(record: LedgerRecord): Admission {
-    if (!Value.Check(GrantSchema, record.body)) return 'refused';
-    const { subject, roles, admits, parent } = record.body;
-    if (record.key !== `${subject}/${record.author}`) return 'refused';
-    if (this.#operators.has(record.author)) return parent === null ? 'yes' : 'refused';
-    if (parent === null) return 'refused';
-    const above = this.#grants.get(parent);
-    if (above === undefined) return 'unknown-author';
-    const allowed =
-      above.body.subject === record.author &&
-      above.body.roles.some(issues) &&
-      roles.every((role) => above.body.admits.includes(role)) &&
-      admits.every((role) => above.body.admits.includes(role)) &&
-      (above.body.notAfter_ms === null || record.hlc.ms <= above.body.notAfter_ms) &&
-      this.#chainLength(above) < CHAIN_LENGTH_MAX;
-    return allowed ? 'yes' : 'refused';
+  #isInForce(record: LedgerRecord): boolean {
+    const grant = this.#book.grant(record.digest);
+    if (grant !== undefined) return this.#standing.issueFault(grant) === undefined;
+    const revocation: Revocation | undefined = readRevocation(record);
+    return revocation !== undefined && this.#standing.isEffective(revocation);
   }
-}
-
-/** Of kinds that this version does not know, anybody with a role may write; grants have rules of their own. */
-function permits(roles: ReadonlySet<Role>, kind: string): boolean {
-  const rule = RULES.get(kind);
-  return rule === undefined ? roles.size > 0 : rule.roles.some((role) => roles.has(role));
-}
-
-function isRevocation(record: LedgerRecord): boolean {
-  return Value.Check(RevokeSchema, record.body) && record.key === record.body.subject;
-}
-
-function isAfter(a: Cut, b: Cut): boolean {
-  return a.epoch > b.epoch || (a.epoch === b.epoch && a.last > b.last);
-}
-
-function issues(role: Role): boolean {
-  return role === 'admit' || role === 'admitter';
-}
-
-function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
 }

@@ -1,7 +1,8 @@
 /**
  * Join tokens: what a new host needs to become a member, in one line of text (DESIGN section 3).
  *
- *   shoal1.<base64url of msgpack [cluster 32, seed 32, grant digest 32, not after ms, [role…], [door address…]]>
+ *   shoal1.<base64url of msgpack [cluster 32, seed 32, grant digest 32, not after ms, [role…], [door address…],
+ *           life ms, when hosts are let in for a time only]>
  *
  * The seed is the private key of an ephemeral identity that an admitter has granted `admit`. The joiner signs its own
  * node grant with it, so any one reachable member is enough. A token is a secret: never in argv, never in a log.
@@ -30,6 +31,8 @@ export interface JoinToken {
   readonly roles: readonly Role[];
   /** Multiaddrs of doors, with peer ids. */
   readonly doors: readonly string[];
+  /** How long a host that joins with it is a member, unless renewed; absent: until revoked. */
+  readonly life_ms?: number;
 }
 
 export function formatToken(token: JoinToken): string {
@@ -40,6 +43,7 @@ export function formatToken(token: JoinToken): string {
     token.notAfter_ms,
     token.roles,
     token.doors.slice(0, ADDRESSES_MAX),
+    ...(token.life_ms === undefined ? [] : [token.life_ms]),
   ]);
   return TOKEN_PREFIX + Buffer.from(bytes).toString('base64url');
 }
@@ -57,8 +61,8 @@ export function parseToken(text: string): JoinToken {
   } catch (cause) {
     throw malformed(cause);
   }
-  if (!Array.isArray(fields) || fields.length !== 6) throw malformed();
-  const [cluster, seed, grant, notAfter_ms, roles, doors] = fields as unknown[];
+  if (!Array.isArray(fields) || fields.length < 6 || fields.length > 7) throw malformed();
+  const [cluster, seed, grant, notAfter_ms, roles, doors, life_ms] = fields as unknown[];
   if (!isBytes32(cluster) || !isBytes32(seed) || !isBytes32(grant) || typeof notAfter_ms !== 'number')
     throw malformed();
   if (!Array.isArray(roles) || !roles.every((role) => ROLES.includes(role as Role))) throw malformed();
@@ -69,7 +73,10 @@ export function parseToken(text: string): JoinToken {
   ) {
     throw malformed();
   }
-  return { cluster: toHex(cluster), seed, grant: toHex(grant), notAfter_ms, roles, doors };
+  const token = { cluster: toHex(cluster), seed, grant: toHex(grant), notAfter_ms, roles, doors };
+  if (life_ms === undefined) return token;
+  if (typeof life_ms !== 'number' || !Number.isSafeInteger(life_ms) || life_ms < 0) throw malformed();
+  return { ...token, life_ms };
 }
 
 /** The grant that makes a token's key able to admit hosts. */
@@ -79,15 +86,32 @@ export function tokenGrant(init: {
   roles: readonly Role[];
   notAfter_ms: number;
   uses: number;
+  /** How long hosts are let in for; absent: until revoked. */
+  life_ms?: number | undefined;
 }): GrantBody {
-  const { subject, parent, roles, notAfter_ms, uses } = init;
-  return { subject, roles: ['admit'], admits: handedOn(roles), parent, notAfter_ms, uses };
+  const { subject, parent, roles, notAfter_ms, uses, life_ms } = init;
+  const body: GrantBody = { subject, roles: ['admit'], admits: handedOn(roles), parent, notAfter_ms, uses };
+  return life_ms === undefined ? body : { ...body, life_ms };
 }
 
-/** The grant that a token's key gives to a host. */
-export function nodeGrant(subject: KeyId, token: Pick<JoinToken, 'grant' | 'roles'>): GrantBody {
-  const admits = token.roles.includes('admitter') ? handedOn(token.roles) : [];
-  return { subject, roles: [...token.roles], admits, parent: token.grant, notAfter_ms: null, uses: null };
+/** The grant that a token's key gives to a host. @param now milliseconds, and the stamp that the record will have */
+export function nodeGrant(
+  subject: KeyId,
+  token: Pick<JoinToken, 'grant' | 'roles' | 'life_ms'>,
+  now: number,
+): GrantBody {
+  const isAdmitter = token.roles.includes('admitter');
+  const { life_ms } = token;
+  return {
+    subject,
+    roles: [...token.roles],
+    admits: isAdmitter ? handedOn(token.roles) : [],
+    parent: token.grant,
+    notAfter_ms: life_ms === undefined ? null : now + life_ms,
+    uses: null,
+    // Whom it lets in is let in for no longer than it was itself.
+    ...(isAdmitter && life_ms !== undefined ? { life_ms } : {}),
+  };
 }
 
 /** An admitter makes tokens, so `admit` goes with it. */

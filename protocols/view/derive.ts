@@ -20,6 +20,8 @@ export interface ViewSource {
   readonly self: NodeId;
   /** As membership holds it now. */
   readonly status: (member: NodeId) => MemberStatus;
+  /** Milliseconds: members whose grant has ended by then are left out. */
+  readonly now: number;
 }
 
 /** @param dirty kinds whose records changed since `before`; `member` also when a status changed. */
@@ -62,7 +64,7 @@ function deriveMembers(source: ViewSource): Map<NodeId, MemberView> {
   const members = new Map<NodeId, MemberView>();
   for (const [id, record] of winners(source, 'member')) {
     const body = bodyOf('member', record);
-    const roles = source.authority.roles(id);
+    const roles = source.authority.roles(id, source.now);
     if (body === undefined || !roles.has('member')) continue;
     members.set(id, {
       ...body,
@@ -93,7 +95,9 @@ function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
       siblings: others.map((other) => ({
         author: other.author,
         generation: other.generation,
-        spec: bodyOf('workload', other)?.spec ?? null,
+        revision: other.digest,
+        written_ms: other.hlc.ms,
+        body: bodyOf('workload', other) ?? null,
       })),
     });
   }
@@ -104,7 +108,8 @@ function deriveAllocations(source: ViewSource): AllocationBody[] {
   const allocations: AllocationBody[] = [];
   for (const [key, record] of winners(source, 'alloc')) {
     const body = bodyOf('alloc', record);
-    if (body?.node !== record.author) continue;
+    // What a host that is no member any more ran up to then would count: but it is gone, and so is what it ran.
+    if (body?.node !== record.author || !source.authority.isMember(record.author)) continue;
     if (key === recordKey.alloc(record.author, slotName(body.namespace, body.workload, body.index)))
       allocations.push(body);
   }

@@ -3,7 +3,7 @@
  * Deriving it from the ledger is `derive.ts` beside this file.
  */
 import type { Digest, KeyId, NodeId } from '../base/ids.ts';
-import type { AllocationBody, ImageBody, Intent, MemberBody } from '../base/records.ts';
+import type { AllocationBody, ImageBody, Intent, MemberBody, WorkloadBody } from '../base/records.ts';
 import type { WorkloadName, WorkloadSpec } from '../base/workload.ts';
 
 /**
@@ -34,7 +34,10 @@ export interface WorkloadView {
   readonly siblings: readonly {
     readonly author: KeyId;
     readonly generation: number;
-    readonly spec: WorkloadSpec | null;
+    readonly revision: string;
+    readonly written_ms: number;
+    /** Null when it deletes the workload. */
+    readonly body: WorkloadBody | null;
   }[];
 }
 

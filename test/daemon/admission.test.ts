@@ -5,6 +5,7 @@ import {
   encodeKnock,
   encodeWelcome,
   found,
+  openKnock,
   openWelcome,
   sealNodeGrant,
 } from '../../daemon/admission.ts';
@@ -46,7 +47,7 @@ function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
   const ask = (from: string, bytes: Uint8Array, now = NOW) =>
     admit({
       from,
-      body: bytes,
+      record: openKnock(bytes, nodeCrypto)!,
       cluster: genesis.digest,
       authority: machine.authority,
       crypto: nodeCrypto,

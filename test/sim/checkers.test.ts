@@ -1,67 +1,118 @@
 /** Checkers that never complain prove nothing: each is shown a run that was tampered with. */
 import t from 'tap';
+import { sealRecord } from '../../protocols/ledger/record.ts';
+import { CHECKERS } from './checkers/all.ts';
 import { boundsHold } from './checkers/bounds-hold.ts';
 import type { Run } from './checkers/checker.ts';
+import { convergesInTime } from './checkers/converges-in-time.ts';
 import { deathsAreNoticed } from './checkers/deaths-are-noticed.ts';
+import { grantsHold } from './checkers/grants-hold.ts';
+import { harmIsContained } from './checkers/harm-is-contained.ts';
 import { ledgersAgree } from './checkers/ledgers-agree.ts';
 import { noFalseVerdicts } from './checkers/no-false-verdicts.ts';
+import { numbersAreUnique } from './checkers/numbers-are-unique.ts';
 import { recordsSurvive } from './checkers/records-survive.ts';
 import { viewsConverge } from './checkers/views-converge.ts';
-import { play } from './simulate.ts';
+import { fastCrypto, fastSigner } from './fast-crypto.ts';
+import { play } from './play.ts';
+import { EPOCH_MS } from './simulator.ts';
 
-function fresh(): Run {
-  return play({ nodes_count: 4, seed: 1, scenario: 'calm' });
+function fresh(scenario = 'calm'): Run {
+  return play({ nodes_count: 4, seed: 1, scenario });
+}
+
+function names(run: Run): [string, string] {
+  return [...run.living.keys()] as [string, string];
 }
 
 t.test('a run that nobody touched passes', async (t) => {
   const run = fresh();
-  const checkers = [
-    viewsConverge,
-    noFalseVerdicts,
-    deathsAreNoticed,
-    recordsSurvive,
-    ledgersAgree,
-    boundsHold,
-  ];
-  for (const check of checkers) t.same(check(run), []);
+  for (const [name, check] of Object.entries(CHECKERS)) t.same(check(run), [], name);
 });
 
 t.test('a wrong view is found', async (t) => {
   const run = fresh();
-  const [node] = [...run.living.values()];
-  [...node!.membership.members.values()][0]!.status = 'suspect';
+  const [a, b] = names(run);
+  run.living.get(a)!.membership.members.get(b)!.status = 'suspect';
   t.equal(viewsConverge(run).length, 1);
+});
+
+t.test('a late agreement, and none, are found', async (t) => {
+  const run = fresh();
+  t.equal(convergesInTime({ ...run, converged_ms: null }).length, 1);
+  t.equal(convergesInTime({ ...run, converged_ms: run.story.converged_ms_max + 1 }).length, 1);
 });
 
 t.test('a false verdict is found, also when it was taken back', async (t) => {
   const run = fresh();
-  const [a, b] = [...run.living.keys()] as [string, string];
-  run.world.facts.push({ at_ms: 1, node: a, fact: { kind: 'status', member: b, status: 'failed' } });
-  run.world.facts.push({ at_ms: 2, node: a, fact: { kind: 'status', member: b, status: 'alive' } });
+  const [a, b] = names(run);
+  run.chronicle.status(1, a, b, 'failed');
+  run.chronicle.status(2, a, b, 'alive');
   t.equal(noFalseVerdicts(run).length, 1);
 });
 
 t.test('a death that somebody never learns of is found', async (t) => {
   const run = fresh();
-  const [a] = [...run.living.keys()] as [string];
-  const story = { ...run.story, dead: new Map([[a, 1000]]) };
-  t.equal(deathsAreNoticed({ ...run, story }).length, 1);
+  const [a, b] = names(run);
+  run.stage.dead.set(a, 1000);
+  run.chronicle.status(2000, b, a, 'failed');
+  t.equal(deathsAreNoticed(run).length, 1);
 });
 
 t.test('a lost record and unequal ledgers are found', async (t) => {
   const run = fresh();
-  const [a] = [...run.living.keys()] as [string];
-  run.world.facts.push({ at_ms: 1, node: a, fact: { kind: 'acknowledged', digest: 'f'.repeat(64) } });
+  const [a] = names(run);
+  run.chronicle.written('f'.repeat(64), 1, a);
   t.equal(recordsSurvive(run).length, run.living.size);
-  const node = run.living.get(a)!;
   const event = { kind: 'write', author: a, recordKind: 'tag', key: 'late', body: { digest: 'x' } } as const;
-  node.ledger.handle(event, { now: 1_900_000_000_000, random: () => 0 });
+  run.living.get(a)!.ledger.handle(event, { now: EPOCH_MS + run.world.now_ms, random: () => 0 });
   t.equal(ledgersAgree(run).length, run.living.size - 1);
+});
+
+t.test('records without a grant, of no signature and of the future are found', async (t) => {
+  const run = fresh();
+  const [a] = names(run);
+  const { ledger } = run.living.get(a)!.ledger;
+  const stranger = fastSigner('stranger');
+  const header = {
+    cluster: run.cluster.genesis.digest,
+    author: stranger.id,
+    epoch: 0,
+    seq: 1,
+    hlc: { ms: EPOCH_MS, n: 0 },
+    kind: 'tag',
+    key: 'any',
+    generation: 1,
+    context: [],
+  };
+  ledger.merge(sealRecord(header, { digest: 'x' }, stranger, fastCrypto));
+  t.match(grantsHold(run).join(), /without a grant/);
+  const own = { ...header, author: a, epoch: 9 };
+  ledger.merge(sealRecord({ ...own, key: 'other' }, null, stranger, fastCrypto));
+  t.match(grantsHold(run).join(), /not signed by its author/);
+  const late = { ...own, epoch: 10, key: 'late', hlc: { ms: EPOCH_MS * 2, n: 0 } };
+  ledger.merge(sealRecord(late, null, run.cluster.signers.get(a)!, fastCrypto));
+  t.match(grantsHold(run).join(), /of the future/);
+});
+
+t.test('an honest author that was flagged is found', async (t) => {
+  const run = fresh();
+  run.chronicle.equivocation(names(run)[0]);
+  t.equal(numbersAreUnique(run).length, 1);
+});
+
+t.test('harm that others notice is found, and so is harm that nobody notices', async (t) => {
+  const run = fresh('byzantine-forge');
+  t.same(harmIsContained(run), []);
+  run.chronicle.written('f'.repeat(64), 1, names(run)[0]);
+  t.equal(harmIsContained(run).length, 1);
+  run.chronicle.rejected.clear();
+  t.equal(harmIsContained(run).length, 2);
 });
 
 t.test('what grows over its cap is found', async (t) => {
   const run = fresh();
-  run.world.queue_max = 1_000_000;
+  run.world.queue_max = 10_000_000;
   const [node] = [...run.living.values()];
   for (let at = 0; at < 2000; at += 1) {
     node!.membership.timers.set(1e9 + at, { kind: 'tick', at_ms: 0 });

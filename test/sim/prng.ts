@@ -5,22 +5,27 @@
 import { createHash } from 'node:crypto';
 
 export class Prng {
-  readonly #state: Uint32Array;
+  #a: number;
+  #b: number;
+  #c: number;
+  #counter: number;
 
   constructor(seed: string) {
     const digest = createHash('sha256').update(seed).digest();
-    this.#state = Uint32Array.from([0, 4, 8, 12], (at) => digest.readUInt32LE(at));
+    this.#a = digest.readInt32LE(0);
+    this.#b = digest.readInt32LE(4);
+    this.#c = digest.readInt32LE(8);
+    this.#counter = digest.readInt32LE(12);
   }
 
   /** Uniform in [0, 1). */
   readonly next = (): number => {
-    const state = this.#state;
-    const sum = (state[0]! + state[1]! + state[3]!) >>> 0;
-    state[3] = state[3]! + 1;
-    state[0] = state[1]! ^ (state[1]! >>> 9);
-    state[1] = state[2]! + (state[2]! << 3);
-    state[2] = ((state[2]! << 21) | (state[2]! >>> 11)) + sum;
-    return sum / 2 ** 32;
+    const sum = (this.#a + this.#b + this.#counter) | 0;
+    this.#counter = (this.#counter + 1) | 0;
+    this.#a = this.#b ^ (this.#b >>> 9);
+    this.#b = (this.#c + (this.#c << 3)) | 0;
+    this.#c = (((this.#c << 21) | (this.#c >>> 11)) + sum) | 0;
+    return (sum >>> 0) / 2 ** 32;
   };
 
   chance(part: number): boolean {
@@ -32,13 +37,21 @@ export class Prng {
     return from + this.next() * (to - from);
   }
 
+  /** One of them. @throws RangeError when there is none. */
+  pick<T>(items: readonly T[]): T {
+    if (items.length === 0) throw new RangeError('nothing to pick from');
+    return items[Math.floor(this.next() * items.length)]!;
+  }
+
   /** `count` different items by lot, in order of the lot. */
   sample<T>(items: readonly T[], count: number): T[] {
     const left = [...items];
-    const taken: T[] = [];
-    while (taken.length < count && left.length > 0) {
-      taken.push(...left.splice(Math.floor(this.next() * left.length), 1));
+    const taken_count = Math.min(count, left.length);
+    for (let at = 0; at < taken_count; at += 1) {
+      const other = at + Math.floor(this.next() * (left.length - at));
+      [left[at], left[other]] = [left[other]!, left[at]!];
     }
-    return taken;
+    left.length = taken_count;
+    return left;
   }
 }

@@ -1,152 +1,335 @@
 /**
  * What happens to a cluster in a run: faults and writes at virtual times, all drawn from the seed.
- * Not here: what must hold (checkers/).
+ * Not here: what must hold (checkers/) and what each fault is (faults.ts).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
-import { GOOD, LOSSY } from './network.ts';
-import type { SimNode } from './sim-node.ts';
-import type { Simulator } from './simulator.ts';
+import { ATTACKS, type Attack } from './byzantine-node.ts';
+import { FAULTS, type Fault } from './faults.ts';
+import { ACCESS, type Access, GOOD } from './network.ts';
+import type { Stage } from './stage.ts';
 
 /** Time for first dials and probes before anything happens. */
-const WARM_UP_MS = 10_000;
-/** After the last fault: the longest redial backoff, and some. */
-const SETTLE_MS = 60_000;
+export const WARM_UP_MS = 10_000;
+/** How long faults go on when `--hours` does not say. */
+const FAULTS_MS = 60_000;
+/** After the last fault: all views are whole and all ledgers equal within this. */
+const CONVERGED_MS_MAX = 60_000;
+const HOUR_MS = 3_600_000;
 
 export interface Story {
-  readonly end_ms: number;
+  /** All faults are over. */
   readonly lastFault_ms: number;
-  /** Crashed, and not started again. */
-  readonly dead: ReadonlyMap<NodeId, number>;
-  /** Faults so mild that nobody may be called failed at any time, but the dead. */
+  /** From then until views are whole and ledgers equal, at most. */
+  readonly converged_ms_max: number;
+  /** Faults so mild that no healthy node may call a healthy one failed at any time. */
   readonly isMild: boolean;
 }
 
-export type World = Simulator<SimNode, unknown>;
-type Scenario = (world: World, nodes: readonly NodeId[]) => Story;
-
-/** `count` records, each by a lot of `writers`, spread over a time. */
-function write(
-  world: World,
-  writers: readonly NodeId[],
-  count: number,
-  from_ms: number,
-  to_ms: number,
-): void {
-  for (let number = 0; number < count; number += 1) {
-    const [writer] = world.prng.sample(writers, 1);
-    const at_ms = world.prng.between(from_ms, to_ms);
-    world.at(at_ms, () => world.command(writer!, `record-${from_ms}:${number}`));
-  }
+export interface Scenario {
+  /** One line, for `--help` and the docs. */
+  readonly what: string;
+  /** How the hosts reach one another; LAN when nothing is said. */
+  readonly access?: (at: number) => Access;
+  readonly newcomers_count?: (nodes_count: number) => number;
+  readonly attack?: Attack;
+  /** Puts everything that is to happen into the world's queue. */
+  readonly tell: (stage: Stage) => Story;
 }
 
-function story(lastFault_ms: number, isMild: boolean, dead: ReadonlyMap<NodeId, number> = new Map()): Story {
-  return { end_ms: lastFault_ms + SETTLE_MS, lastFault_ms, dead, isMild };
+function story(lastFault_ms: number, isMild: boolean, more: Partial<Story> = {}): Story {
+  return {
+    lastFault_ms,
+    isMild,
+    converged_ms_max: CONVERGED_MS_MAX,
+    ...more,
+  };
 }
 
-function calm(world: World, nodes: readonly NodeId[]): Story {
-  write(world, nodes, 50, WARM_UP_MS, 40_000);
-  return story(WARM_UP_MS, true);
+interface Trouble {
+  readonly faults: readonly Fault[];
+  /** Between two faults, by lot: from, to. */
+  readonly every_ms: readonly [number, number];
+  readonly isMild?: boolean;
+  readonly more?: Partial<Story>;
+  readonly faults_ms?: number;
+  readonly records_count?: number;
+  readonly kind?: string;
 }
 
-function loss(world: World, nodes: readonly NodeId[]): Story {
-  const last_ms = WARM_UP_MS + 60_000;
-  world.at(WARM_UP_MS, () => {
-    world.network.quality = LOSSY;
-  });
-  world.at(last_ms, () => {
-    world.network.quality = GOOD;
-  });
-  write(world, nodes, 50, WARM_UP_MS, last_ms);
+/** Some faults by lot, again and again, while records are written; then all is made good. */
+function troubled(stage: Stage, trouble: Trouble): Story {
+  const { faults, every_ms, isMild = false, more = {}, records_count = 50 } = trouble;
+  const last_ms = WARM_UP_MS + (stage.faults_ms ?? trouble.faults_ms ?? FAULTS_MS);
+  // Each sets up the next: a day's worth of faults need not wait in the queue.
+  const again = (at_ms: number): void => {
+    if (at_ms >= last_ms) return;
+    stage.world.at(at_ms, () => {
+      FAULTS[stage.prng.pick(faults)](stage);
+      again(at_ms + stage.prng.between(...every_ms));
+    });
+  };
+  again(WARM_UP_MS);
+  stage.world.at(last_ms, () => stage.calm());
+  stage.write(stage.nodes, records_count, WARM_UP_MS, last_ms, trouble.kind ?? 'tag');
+  return story(last_ms, isMild, more);
+}
+
+function calm(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + (stage.faults_ms ?? FAULTS_MS);
+  stage.write(stage.nodes, 50, WARM_UP_MS, last_ms);
   return story(last_ms, true);
 }
 
-function partitionHeal(world: World, nodes: readonly NodeId[]): Story {
+/** Two processes and a whole host die, and stay dead. */
+function kills(stage: Stage): Story {
+  const { prng, nodes, world } = stage;
+  const doomed = prng.sample(nodes, Math.min(3, Math.floor((nodes.length - 1) / 2)));
+  let last_ms = WARM_UP_MS;
+  for (const [at, id] of doomed.entries()) {
+    last_ms = WARM_UP_MS + at * 15_000 + prng.between(0, 5000);
+    world.at(last_ms, () => stage.kill(id, at === 2));
+  }
+  const writers = nodes.filter((id) => !doomed.includes(id));
+  stage.write(writers, 50, WARM_UP_MS, last_ms + 1);
+  return story(last_ms, true);
+}
+
+function partitionHeal(stage: Stage): Story {
   const last_ms = WARM_UP_MS + 45_000;
-  const shuffled = world.prng.sample(nodes, nodes.length);
-  const left_count = Math.floor(world.prng.between(1, nodes.length));
-  world.at(WARM_UP_MS, () =>
-    world.network.partition(shuffled.slice(0, left_count), shuffled.slice(left_count)),
-  );
-  world.at(last_ms, () => world.network.heal());
-  write(world, nodes, 60, WARM_UP_MS, last_ms);
+  stage.world.at(WARM_UP_MS, () => FAULTS.partition(stage));
+  stage.world.at(last_ms, () => stage.calm());
+  stage.write(stage.nodes, 60, WARM_UP_MS, last_ms);
   return story(last_ms, false);
 }
 
-function kills(world: World, nodes: readonly NodeId[]): Story {
-  const dead = new Map<NodeId, number>();
-  const doomed = world.prng.sample(nodes, Math.min(3, Math.floor((nodes.length - 1) / 2)));
-  for (const [at, id] of doomed.entries()) {
-    const at_ms = WARM_UP_MS + at * 15_000 + world.prng.between(0, 5000);
-    // Two processes and a whole host.
-    world.at(at_ms, () => world.crash(id, at === 2));
-    dead.set(id, at_ms);
-  }
-  const last_ms = Math.max(WARM_UP_MS, ...dead.values());
-  write(
-    world,
-    nodes.filter((id) => !dead.has(id)),
-    50,
-    WARM_UP_MS,
-    last_ms,
-  );
-  return story(last_ms, true, dead);
+/** Half and half for an hour, with writes on both sides all the time. */
+function partitionHour(stage: Stage): Story {
+  const lasts_ms = stage.faults_ms ?? HOUR_MS;
+  const last_ms = WARM_UP_MS + lasts_ms;
+  const { nodes, prng } = stage;
+  stage.world.at(WARM_UP_MS, () => stage.partition(prng.sample(nodes, Math.ceil(nodes.length / 2))));
+  stage.world.at(last_ms, () => stage.calm());
+  stage.write(nodes, Math.round((lasts_ms / HOUR_MS) * 2000), WARM_UP_MS, last_ms);
+  return story(last_ms, false);
 }
 
-function pauses(world: World, nodes: readonly NodeId[]): Story {
-  const last_ms = WARM_UP_MS + 60_000;
+/** The network is gone for 20 s, for all. */
+function silence(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + 20_000;
+  stage.world.at(WARM_UP_MS, () => stage.world.network.scatter());
+  stage.world.at(last_ms, () => stage.calm());
+  stage.write(stage.nodes, 20, WARM_UP_MS, last_ms);
+  return story(last_ms, false);
+}
+
+/** One host's link is down for 20 s. */
+function linkDown(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + 20_000;
+  stage.world.at(WARM_UP_MS, () => stage.partition([stage.any()]));
+  stage.world.at(last_ms, () => stage.calm());
+  stage.write(stage.nodes, 20, WARM_UP_MS, last_ms);
+  return story(last_ms, false);
+}
+
+/** Single records at rest, on a network of equal hops. */
+function propagation(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + (stage.faults_ms ?? 20_000);
+  stage.write(stage.nodes, 30, WARM_UP_MS, last_ms);
+  return story(last_ms, true);
+}
+
+function idle(stage: Stage): Story {
+  return story(WARM_UP_MS + (stage.faults_ms ?? 300_000), true);
+}
+
+/** A tenth of the members is paused at any time, for 0.5 to 5 s each, and a tenth of the packets is lost. */
+function soak(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + (stage.faults_ms ?? 120_000);
+  const { world, prng, nodes } = stage;
+  const share = 0.1;
+  const mean_ms = 2750;
   world.at(WARM_UP_MS, () => {
     world.network.quality = { ...GOOD, loss: 0.1 };
   });
-  world.at(last_ms, () => {
-    world.network.quality = GOOD;
-  });
-  for (let at_ms = WARM_UP_MS; at_ms < last_ms; at_ms += world.prng.between(50, 400)) {
-    const [id] = world.prng.sample(nodes, 1);
-    world.at(at_ms, () => world.pause(id!, world.prng.between(50, 200)));
-  }
-  write(world, nodes, 50, WARM_UP_MS, last_ms);
+  const again = (at_ms: number): void => {
+    if (at_ms >= last_ms) return;
+    world.at(at_ms, () => {
+      FAULTS.pause(stage);
+      // Exponential gaps keep the share of the paused about the same.
+      const gap_ms = mean_ms / (share * nodes.length);
+      again(at_ms - Math.log(1 - prng.next()) * gap_ms);
+    });
+  };
+  again(WARM_UP_MS);
+  world.at(last_ms, () => stage.calm());
+  stage.write(nodes, 60, WARM_UP_MS, last_ms);
   return story(last_ms, true);
 }
 
-/** Everything at once: loss, long pauses, one-way cuts, moving partitions, crashes of all kinds and restarts. */
-function mixed(world: World, nodes: readonly NodeId[]): Story {
-  const last_ms = WARM_UP_MS + 90_000;
-  world.at(WARM_UP_MS, () => {
-    world.network.quality = { ...LOSSY, loss: 0.1 };
+/** A member is revoked by an operator, and writes on. */
+function revocation(stage: Stage): Story {
+  const at_ms = WARM_UP_MS + 5000;
+  const [judge, ...others] = stage.nodes as [NodeId, ...NodeId[]];
+  const offender = stage.prng.pick(others);
+  stage.world.at(at_ms, () => {
+    stage.revoked.set(offender, stage.world.now_ms);
+    stage.world.command(judge, `revoke:${offender}`);
   });
-  for (let at_ms = WARM_UP_MS; at_ms < last_ms - 20_000; at_ms += world.prng.between(500, 4000)) {
-    const [a, b] = world.prng.sample(nodes, 2) as [NodeId, NodeId];
-    const lot = world.prng.next();
-    world.at(at_ms, () => {
-      if (lot < 0.3) world.pause(a, world.prng.between(100, 5000));
-      else if (lot < 0.5) world.network.cut(a, b);
-      else if (lot < 0.6) {
-        const side = world.prng.sample(nodes, Math.floor(nodes.length / 3));
-        world.network.partition(
-          side,
-          nodes.filter((id) => !side.includes(id)),
-        );
-      } else if (lot < 0.75) world.network.heal();
-      else {
-        world.crash(a, lot < 0.87);
-        world.at(world.now_ms + world.prng.between(100, 15_000), () => world.start(a));
-      }
-    });
-  }
-  world.at(last_ms, () => {
-    world.network.heal();
-    world.network.quality = GOOD;
-    for (const id of nodes) world.start(id);
-  });
-  write(world, nodes, 80, WARM_UP_MS, last_ms);
-  return story(last_ms, false);
+  stage.write(stage.nodes, 20, WARM_UP_MS, at_ms - 1000);
+  stage.write([offender], 20, at_ms + 1000, at_ms + 20_000);
+  stage.write(
+    others.filter((id) => id !== offender),
+    20,
+    at_ms,
+    at_ms + 20_000,
+  );
+  return story(at_ms + 20_000, true);
 }
 
+/** Members come that were never there, others leave for long and come back. */
+function churn(stage: Stage): Story {
+  for (const id of stage.newcomers) {
+    const at_ms = stage.prng.between(WARM_UP_MS, WARM_UP_MS + FAULTS_MS);
+    stage.world.at(at_ms, () => stage.world.start(id));
+  }
+  return troubled(stage, {
+    faults: ['away', 'processDeath', 'hostDeath'],
+    every_ms: [5000, 30_000],
+    faults_ms: 900_000,
+  });
+}
+
+function byzantine(attack: Attack): Scenario {
+  return {
+    what: `one member in ten, or one, does harm: ${attack}`,
+    attack,
+    tell: (stage) => {
+      const last_ms = WARM_UP_MS + (stage.faults_ms ?? 30_000);
+      stage.write(stage.nodes, 40, WARM_UP_MS, last_ms);
+      // They go on to the end: nothing is made good but the network.
+      return story(last_ms, true);
+    },
+  };
+}
+
+/** How the members of a real fleet reach one another. */
+function fleet(at: number): Access {
+  return [ACCESS.lan, ACCESS.lan, ACCESS.wan, ACCESS.mobile][at % 4]!;
+}
+
+const EVERYTHING = (Object.keys(FAULTS) as Fault[]).filter((name) => name !== 'clockLeap');
+
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  calm,
-  loss,
-  'partition-heal': partitionHeal,
-  kills,
-  pauses,
-  mixed,
+  calm: { what: 'writes, and no fault', tell: calm },
+  idle: { what: 'no writes, no fault: what rest costs', tell: idle },
+  wan: { what: 'hosts on LAN, WAN and mobile links, and no fault', access: fleet, tell: calm },
+  loss: {
+    what: 'up to 10 % of packets are lost',
+    tell: (stage) => troubled(stage, { faults: ['someLoss'], every_ms: [2000, 10_000], isMild: true }),
+  },
+  'heavy-loss': {
+    what: 'up to 30 % of packets are lost',
+    tell: (stage) => troubled(stage, { faults: ['loss'], every_ms: [2000, 10_000] }),
+  },
+  'mobile-loss': {
+    what: 'the same on LAN, WAN and mobile links',
+    access: fleet,
+    tell: (stage) => troubled(stage, { faults: ['loss', 'move'], every_ms: [2000, 10_000] }),
+  },
+  disorder: {
+    what: 'messages come twice, and overtake one another',
+    tell: (stage) =>
+      troubled(stage, { faults: ['duplication', 'reordering'], every_ms: [2000, 10_000], isMild: true }),
+  },
+  'one-way': {
+    what: 'single directions between two hosts are cut',
+    tell: (stage) =>
+      troubled(stage, { faults: ['oneWayCut', 'oneWayCut', 'heal'], every_ms: [2000, 15_000] }),
+  },
+  'partition-heal': { what: 'two sides for 45 s', tell: partitionHeal },
+  'partition-hour': { what: 'half and half for an hour, with writes on both sides', tell: partitionHour },
+  'moving-partitions': {
+    what: 'the sides change all the time',
+    tell: (stage) =>
+      troubled(stage, { faults: ['partition', 'partition', 'heal'], every_ms: [1000, 15_000] }),
+  },
+  silence: { what: 'the network is gone for 20 s, for all', tell: silence },
+  'link-down': { what: 'the link of one host is down for 20 s', tell: linkDown },
+  kills: { what: 'two processes and a host die for good', tell: kills },
+  churn: {
+    what: 'members come, leave for up to ten minutes, and come back',
+    newcomers_count: (nodes_count) => Math.floor(nodes_count / 4),
+    tell: churn,
+  },
+  'torn-disks': {
+    what: 'power fails amid writes, and some of the disk cannot be read after it',
+    tell: (stage) => troubled(stage, { faults: ['tornDisk', 'hostDeath'], every_ms: [2000, 15_000] }),
+  },
+  rollback: {
+    what: 'hosts come back with an old image of their disk',
+    tell: (stage) =>
+      troubled(stage, {
+        faults: ['photograph', 'photograph', 'rollback', 'rollback'],
+        every_ms: [500, 3000],
+      }),
+  },
+  'clock-jumps': {
+    what: 'clocks jump by up to ten minutes, either way',
+    // What is written with a clock that is ahead is not taken before its time.
+    tell: (stage) =>
+      troubled(stage, {
+        faults: ['clockLeap', 'clockJump'],
+        every_ms: [2000, 15_000],
+        more: { converged_ms_max: 1_200_000 },
+      }),
+  },
+  stalls: {
+    what: 'event loops stand still for up to 200 ms',
+    tell: (stage) => troubled(stage, { faults: ['stall'], every_ms: [10, 200], isMild: true }),
+  },
+  pauses: {
+    what: 'processes are paused for up to two minutes',
+    tell: (stage) =>
+      troubled(stage, {
+        faults: ['pause', 'pause', 'longPause'],
+        every_ms: [1000, 10_000],
+        more: { converged_ms_max: 180_000 },
+      }),
+  },
+  'mixed-versions': {
+    what: 'half of the nodes write kinds, fields and header fields that the others do not know',
+    tell: (stage) => {
+      const newer = stage.nodes.filter((_, at) => at % 2 === 0);
+      stage.write(newer, 20, WARM_UP_MS, WARM_UP_MS + FAULTS_MS, 'novel');
+      stage.write(newer, 20, WARM_UP_MS, WARM_UP_MS + FAULTS_MS, 'header');
+      return troubled(stage, { faults: ['partition', 'heal', 'processDeath'], every_ms: [2000, 15_000] });
+    },
+  },
+  revocation: { what: 'a member is revoked, and writes on', tell: revocation },
+  propagation: {
+    what: 'single records at rest, 20 ms from any host to any other',
+    access: () => ACCESS.hop20,
+    tell: propagation,
+  },
+  soak: { what: 'a tenth is paused at any time, a tenth of packets lost; see --hours', tell: soak },
+  ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
+  mixed: {
+    what: 'everything at once',
+    access: fleet,
+    newcomers_count: (nodes_count) => Math.floor(nodes_count / 8),
+    tell: (stage) => {
+      for (const id of stage.newcomers) {
+        stage.world.at(stage.prng.between(WARM_UP_MS, WARM_UP_MS + FAULTS_MS), () => stage.world.start(id));
+      }
+      const newer = stage.nodes.filter((_, at) => at % 2 === 0);
+      stage.write(newer, 10, WARM_UP_MS, WARM_UP_MS + FAULTS_MS, 'novel');
+      return troubled(stage, {
+        faults: EVERYTHING,
+        every_ms: [200, 4000],
+        faults_ms: 90_000,
+        records_count: 80,
+        more: { converged_ms_max: 180_000 },
+      });
+    },
+  },
 };

@@ -1,18 +1,19 @@
 /**
- * One simulated daemon: the real ledger, trust and membership cores with their real codecs, wired as a driver does.
- * Its disk keeps what the ledger asked to persist; everything else dies with it.
+ * One simulated daemon: the real ledger, trust and membership cores with their real codecs, wired as the drivers do.
+ * Its disk keeps what the ledger asked to persist, and nothing leaves the node before that is synced; everything
+ * else dies with it.
  */
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
-import type { NodeId } from '../../protocols/base/ids.ts';
+import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey, type VerdictBody } from '../../protocols/base/records.ts';
 import {
+  gossipVerdict,
   type LedgerEffect,
   type LedgerEvent,
   LedgerMachine,
-  sealGenesis,
 } from '../../protocols/ledger/machine.ts';
-import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { MembershipConfig } from '../../protocols/membership/config.ts';
 import {
   createMembership,
@@ -20,112 +21,260 @@ import {
   type MembershipEvent,
   type MembershipState,
 } from '../../protocols/membership/membership.ts';
-import { fastCrypto, fastSigner } from './fast-crypto.ts';
-import type { SimEvent, SimHost, SimNode, SimNodeFactory } from './sim-node.ts';
+import { type Chronicle, count } from './chronicle.ts';
+import { fastCrypto } from './fast-crypto.ts';
+import type { Cluster } from './found-cluster.ts';
+import { sealLater } from './later-version.ts';
+import type { SimHost, SimNode, Verdict } from './sim-node.ts';
+import type { VirtualDisk } from './virtual-disk.ts';
 
-export interface ShoalDisk {
-  readonly genesis: LedgerRecord;
-  readonly signer: Signer;
-  readonly records: Map<string, LedgerRecord>;
-  readonly streams: Map<StreamId, number>;
-  epoch: number;
+/** Channels, and cores that have timers. */
+export const LEDGER = 0;
+export const MEMBER = 1;
+const BOOT = 2;
+
+/** As daemon/cluster.ts: how long a start waits for a first member, and then for what it has to tell. */
+const FIRST_CONTACT_MS = 3000;
+const FIRST_SYNC_MS = 300;
+/** One transaction: from an SSD to an SD card. */
+const SYNC_MS_MIN = 0.5;
+const SYNC_MS_MAX = 3;
+
+const NOTHING = { put: [], remove: [], streams: [] };
+const DIGEST_BODY = { digest: `sha256:${'0'.repeat(64)}` };
+
+/** What users write; a write of anything else is the node's own matter, and may be replaced at any time. */
+const FOLLOWED: ReadonlySet<string> = new Set(['tag', 'novel', 'revoke']);
+
+/** What a node is made of, besides its world. */
+export interface ShoalInit {
+  readonly cluster: Cluster;
+  /** The node's own key first. */
+  readonly signers: readonly [Signer, ...Signer[]];
+  readonly member: MemberBody;
+  readonly disk: VirtualDisk;
+  readonly config: MembershipConfig;
+  readonly chronicle: Chronicle;
+  /** The first life goes on from the shared state as if it had always run, and has nothing to announce. */
+  readonly isWarm: boolean;
+  /** A key that all hosts of a later version write with, and its next number. */
+  readonly later: { readonly signer: Signer; readonly next: () => number };
+  /** Virtual time. */
+  readonly now_ms: () => number;
 }
-
-const LEDGER = 'ledger';
-const MEMBER = 'member';
 
 export class ShoalNode implements SimNode {
   readonly ledger: LedgerMachine;
   readonly membership: MembershipState;
   readonly #host: SimHost;
-  readonly #disk: ShoalDisk;
+  readonly #init: ShoalInit;
+  readonly #isPristine: boolean;
+  readonly #peers = new Set<NodeId>();
+  /** Names of the ledger's timers by number. */
+  readonly #tokens: string[] = [];
+  #incarnation = 0;
+  /** False until the own member record is written: nothing is written before it. */
+  #isAnnounced = false;
+  #isContacted = false;
+  readonly #early: (() => void)[] = [];
+  /** Effects that wait for the disk; null while nothing is unsynced. */
+  #waiting: LedgerEffect[] | null = null;
+  /** When the user asked for the write that is handled now. */
+  #asked_ms = 0;
 
-  constructor(host: SimHost, disk: ShoalDisk, config: MembershipConfig) {
+  constructor(host: SimHost, init: ShoalInit) {
     this.#host = host;
-    this.#disk = disk;
+    this.#init = init;
+    const { cluster, signers, disk, config } = init;
+    const { epoch, horizon_ms, records, streams, isPristine } = disk.load();
+    const { ledger, authority } = cluster.machine;
+    const stored = isPristine ? [] : [...records];
+    const lifeEpoch = epochOf(epoch, host.now(), stored);
+    disk.stage({ ...NOTHING, epoch: lifeEpoch });
     this.ledger = new LedgerMachine({
-      genesis: disk.genesis,
+      genesis: cluster.genesis,
       crypto: fastCrypto,
-      signers: [disk.signer],
-      epochs: new Map([[host.id, disk.epoch]]),
-      stored: { records: disk.records.values(), streams: disk.streams },
+      signers,
+      epochs: new Map([[host.id, lifeEpoch]]),
+      horizon_ms,
+      // What all begin with is merged once, and shared.
+      stored: { records: stored, streams },
+      ...(isPristine ? { prepared: { ledger: ledger.fork(), authority: authority.fork() } } : {}),
     });
-    this.membership = createMembership(config, host.id, this.#env());
+    this.membership = createMembership(config, host.id, this.#env(), cluster.roster.emptied());
+    this.#isPristine = isPristine;
   }
 
-  handle(event: SimEvent): void {
-    switch (event.kind) {
-      case 'start':
-        this.#start();
-        break;
-      case 'connected':
-      case 'disconnected':
-        this.#feedLedger({ kind: event.kind, peer: event.peer });
-        this.#feedMembership({ kind: event.kind, peer: event.peer });
-        break;
-      case 'published':
-        this.#feedLedger({ kind: 'gossip', from: event.from, body: event.body });
-        break;
-      case 'message':
-        if (event.channel === LEDGER)
-          this.#feedLedger({ kind: 'message', from: event.from, body: event.body });
-        if (event.channel === MEMBER)
-          this.#feedMembership({ kind: 'message', from: event.from, body: event.body });
-        break;
-      case 'timer': {
-        const [core, token] = event.token.split(':') as [string, string];
-        if (core === LEDGER) this.#feedLedger({ kind: 'timer', token });
-        else this.#feedMembership({ kind: 'timer', token: Number(token) });
-        break;
-      }
-      case 'command':
-        this.#write('tag', event.name, { digest: `sha256:${'0'.repeat(64)}` });
-        break;
+  get isAnnounced(): boolean {
+    return this.#isAnnounced;
+  }
+
+  start(): void {
+    this.#feedLedger({ kind: 'start' });
+    const members = this.#isPristine ? this.#init.cluster.roster : this.#members();
+    this.#feedMembership({ kind: 'members', members });
+    for (const [, [record]] of this.ledger.ledger.ofKind('verdict')) if (record) this.#tellVerdict(record);
+    this.#feedMembership({ kind: 'start' });
+    if (this.#init.isWarm && this.#host.life === 1) {
+      this.#isAnnounced = true;
+      this.#incarnation = this.#init.member.incarnation;
+    } else {
+      this.#host.schedule(BOOT, 0, this.#host.now() + FIRST_CONTACT_MS);
     }
+  }
+
+  connected(peer: NodeId): void {
+    this.#peers.add(peer);
+    if (!this.#isContacted) {
+      this.#isContacted = true;
+      this.#host.schedule(BOOT, 0, this.#host.now() + FIRST_SYNC_MS);
+    }
+    this.#feedLedger({ kind: 'connected', peer });
+    this.#feedMembership({ kind: 'connected', peer });
+  }
+
+  disconnected(peer: NodeId): void {
+    this.#peers.delete(peer);
+    this.#feedLedger({ kind: 'disconnected', peer });
+    this.#feedMembership({ kind: 'disconnected', peer });
+  }
+
+  message(from: NodeId, channel: number, body: Uint8Array): void {
+    if (channel === MEMBER) {
+      this.#feedMembership({ kind: 'message', from, body });
+      return;
+    }
+    this.#feedMembership({ kind: 'heard', peer: from });
+    if (channel === LEDGER) this.#feedLedger({ kind: 'message', from, body });
+  }
+
+  published(from: NodeId, body: Uint8Array): Verdict {
+    return gossipVerdict(this.#feedLedger({ kind: 'gossip', from, body }));
+  }
+
+  timer(core: number, token: number): void {
+    if (core === MEMBER) this.#feedMembership({ kind: 'timer', token });
+    else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#tokens[token]! });
+    else this.#announce();
+  }
+
+  admits(peer: NodeId): boolean {
+    return this.ledger.authority.isMember(peer, this.#host.now());
+  }
+
+  /** `tag:<name>`, `revoke:<node>`, `novel:<name>` and `header:<name>`: a kind and a header of a later version. */
+  command(name: string): void {
+    const [what, ...rest] = name.split(':') as [string, ...string[]];
+    const key = rest.join(':');
+    if (!this.#isAnnounced) {
+      this.#early.push(() => this.command(name));
+      return;
+    }
+    if (what === 'tag') this.#write('tag', key, DIGEST_BODY);
+    else if (what === 'novel') this.#write('novel', `${this.#host.id}/${key}`, { novelty: key, nested: [1] });
+    else if (what === 'header') this.#introduceLater(key);
+    else if (what === 'revoke') this.#revoke(key);
+    else throw new Error(`no command ${name}`);
+  }
+
+  protected get host(): SimHost {
+    return this.#host;
+  }
+
+  protected get init(): ShoalInit {
+    return this.#init;
   }
 
   #env() {
     return { now: this.#host.now(), random: this.#host.random };
   }
 
-  /** A new life is a new incarnation. */
-  #start(): void {
-    this.#feedLedger({ kind: 'start' });
+  /** Once it has heard from somebody, or nobody is there: a new life is a new incarnation. */
+  #announce(): void {
+    if (this.#isAnnounced) return;
+    this.#isAnnounced = true;
     const own = this.ledger.ledger.get('member', this.#host.id)?.body as MemberBody | undefined;
-    this.#writeMember((own?.incarnation ?? 0) + 1);
-    this.#tell([...this.ledger.ledger.records()]);
-    this.#feedMembership({ kind: 'start' });
+    this.#writeMember(Math.max(this.#incarnation, own?.incarnation ?? 0) + 1);
+    for (const write of this.#early.splice(0)) write();
   }
 
   #writeMember(incarnation: number): void {
-    const body = this.ledger.ledger.get('member', this.#host.id)?.body as MemberBody;
-    this.#write('member', recordKey.member(this.#host.id), { ...body, incarnation });
+    this.#incarnation = Math.max(this.#incarnation, incarnation);
+    if (!this.#isAnnounced) return;
+    const body = { ...this.#init.member, incarnation: this.#incarnation };
+    this.#write('member', recordKey.member(this.#host.id), body);
   }
 
-  #write(recordKind: string, key: string, body: unknown): void {
+  /** By an operator's key that this host holds. Its records until now count. */
+  #revoke(subject: NodeId): void {
+    const operator = this.#init.signers[1];
+    if (operator === undefined) throw new Error('this node holds no key of an operator');
+    let epoch = 0;
+    let last = 0;
+    for (const record of this.ledger.ledger.records()) {
+      if (record.author !== subject || record.epoch < epoch) continue;
+      last = record.epoch > epoch ? record.seq : Math.max(last, record.seq);
+      epoch = record.epoch;
+    }
+    const key = recordKey.revoke(subject, operator.id);
+    this.#write('revoke', key, { subject, epoch, last, reason: 'simulated' }, operator.id);
+  }
+
+  #introduceLater(key: string): void {
+    const { signer, next } = this.#init.later;
+    const body = { ...DIGEST_BODY, later: true };
+    const envelopes = sealLater(this.ledger.cluster, signer, next(), this.#host.now(), key, body);
+    this.#feedLedger({ kind: 'introduce', envelopes });
+  }
+
+  #write(recordKind: string, key: string, body: unknown, author: KeyId = this.#host.id): void {
+    this.#asked_ms = this.#init.now_ms();
     try {
-      this.#feedLedger({ kind: 'write', author: this.#host.id, recordKind, key, body });
+      this.#feedLedger({ kind: 'write', author, recordKind, key, body });
     } catch (error) {
       if (!isShoalError(error)) throw error;
-      this.#host.report({ kind: 'rejected', reason: error.code });
+      count(this.#init.chronicle.refused, error.code);
     }
   }
 
-  #feedLedger(event: LedgerEvent): void {
-    for (const effect of this.ledger.handle(event, this.#env())) this.#carryOut(effect);
+  #feedLedger(event: LedgerEvent): readonly LedgerEffect[] {
+    const effects = this.ledger.handle(event, this.#env());
+    for (const effect of effects) {
+      if (effect.kind === 'persist' || effect.kind === 'epoch' || effect.kind === 'horizon')
+        this.#stage(effect);
+      else if (effect.kind === 'written') this.#followWrite(effect.record);
+      if (this.#waiting !== null) this.#waiting.push(effect);
+      else this.#carryOut(effect);
+    }
+    return effects;
   }
 
+  #stage(effect: LedgerEffect & { kind: 'persist' | 'epoch' | 'horizon' }): void {
+    const { disk } = this.#init;
+    if (effect.kind === 'persist') disk.stage(effect);
+    else if (effect.kind === 'horizon') disk.stage({ ...NOTHING, horizon_ms: effect.horizon_ms });
+    else if (effect.author === this.#host.id) disk.stage({ ...NOTHING, epoch: effect.epoch });
+    if (this.#waiting !== null) return;
+    this.#waiting = [];
+    const sync_ms = SYNC_MS_MIN + this.#host.random() * (SYNC_MS_MAX - SYNC_MS_MIN);
+    this.#host.block(sync_ms, () => {
+      disk.sync();
+      const waiting = this.#waiting ?? [];
+      this.#waiting = null;
+      for (const effect of waiting) this.#carryOut(effect);
+    });
+  }
+
+  /** Measured from the moment that a user asked; it is acknowledged only when `written` is carried out. */
+  #followWrite(record: LedgerRecord): void {
+    this.#asked.set(record.digest, this.#asked_ms);
+  }
+
+  readonly #asked = new Map<string, number>();
+
   #carryOut(effect: LedgerEffect): void {
-    const disk = this.#disk;
+    const { chronicle, now_ms } = this.#init;
     switch (effect.kind) {
-      case 'persist':
-        for (const record of effect.remove) disk.records.delete(record.digest);
-        for (const record of effect.put) disk.records.set(record.digest, record);
-        for (const [stream, high] of effect.streams) disk.streams.set(stream, high);
-        break;
-      case 'epoch':
-        disk.epoch = effect.epoch;
-        break;
       case 'publish':
         this.#host.publish(effect.body);
         break;
@@ -133,52 +282,81 @@ export class ShoalNode implements SimNode {
         this.#host.send(effect.to, LEDGER, effect.body);
         break;
       case 'schedule':
-        this.#host.schedule(`${LEDGER}:${effect.token}`, effect.at_ms);
+        this.#host.schedule(LEDGER, this.#tokenOf(effect.token), effect.at_ms);
         break;
       case 'changed':
+        for (const record of effect.records) chronicle.applied(now_ms(), record.digest);
         this.#tell(effect.records);
         break;
-      case 'written':
-        if (effect.record.kind === 'tag')
-          this.#host.report({ kind: 'acknowledged', digest: effect.record.digest });
+      case 'written': {
+        const { digest, kind } = effect.record;
+        const asked_ms = this.#asked.get(digest) ?? now_ms();
+        this.#asked.delete(digest);
+        if (FOLLOWED.has(kind)) chronicle.written(digest, asked_ms, this.#host.id);
         break;
+      }
       case 'rejected':
-        this.#host.report({ kind: 'rejected', reason: effect.reason });
+        count(chronicle.rejected, effect.reason);
         break;
       case 'equivocation':
-        this.#host.report({ kind: 'rejected', reason: 'equivocation' });
+        chronicle.equivocation(effect.author);
+        break;
+      case 'persist':
+      case 'epoch':
+      case 'horizon':
         break;
     }
+  }
+
+  #tokenOf(token: string): number {
+    const at = this.#tokens.indexOf(token);
+    return at >= 0 ? at : this.#tokens.push(token) - 1;
   }
 
   /** Hands on to membership what concerns it. */
   #tell(records: readonly LedgerRecord[]): void {
-    if (records.some((record) => record.kind === 'member' || record.kind === 'grant')) {
+    if (records.some(({ kind }) => kind === 'grant' || kind === 'revoke')) {
+      // Grants say who is a member at all; else one record tells of one member.
       this.#feedMembership({ kind: 'members', members: this.#members() });
+      for (const peer of this.#peers) if (!this.admits(peer)) this.#host.disconnect(peer);
     }
-    for (const record of records) {
-      if (record.kind !== 'verdict' || record.body === null) continue;
-      this.#feedMembership({ kind: 'verdict', watcher: record.author, ...(record.body as VerdictBody) });
-    }
+    for (const { kind, author } of records) if (kind === 'member') this.#tellMember(author);
+    for (const record of records) this.#tellVerdict(record);
   }
 
-  #members(): Map<NodeId, { incarnation: number }> {
-    const members = new Map<NodeId, { incarnation: number }>();
+  #tellVerdict(record: LedgerRecord): void {
+    if (record.kind !== 'verdict' || record.body === null) return;
+    this.#feedMembership({ kind: 'verdict', watcher: record.author, ...(record.body as VerdictBody) });
+  }
+
+  #tellMember(id: NodeId): void {
+    const incarnation = this.#incarnationOf(id);
+    if (incarnation === undefined) this.#feedMembership({ kind: 'removed', id });
+    else this.#feedMembership({ kind: 'member', id, incarnation });
+  }
+
+  /** Undefined when it is no member. */
+  #incarnationOf(id: NodeId): number | undefined {
+    const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
+    return this.admits(id) ? body?.incarnation : undefined;
+  }
+
+  *#members(): IterableIterator<[NodeId, number]> {
     for (const [id] of this.ledger.ledger.ofKind('member')) {
-      const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
-      if (body !== undefined && this.ledger.authority.isMember(id)) members.set(id, body);
+      const incarnation = this.#incarnationOf(id);
+      if (incarnation !== undefined) yield [id, incarnation];
     }
-    return members;
   }
 
   #feedMembership(event: MembershipEvent): void {
+    const { chronicle, now_ms } = this.#init;
     for (const effect of handle(this.membership, event, this.#env())) {
       switch (effect.kind) {
         case 'send':
           this.#host.send(effect.to, MEMBER, effect.body);
           break;
         case 'schedule':
-          this.#host.schedule(`${MEMBER}:${effect.token}`, effect.at_ms);
+          this.#host.schedule(MEMBER, effect.token, effect.at_ms);
           break;
         case 'connect':
           this.#host.connect(effect.peer);
@@ -188,79 +366,33 @@ export class ShoalNode implements SimNode {
           break;
         case 'verdict': {
           const { subject, incarnation, verdict } = effect;
-          this.#write('verdict', recordKey.verdict(this.#host.id, subject), {
-            subject,
-            incarnation,
-            verdict,
-          });
+          const write = () =>
+            this.#write('verdict', recordKey.verdict(this.#host.id, subject), {
+              subject,
+              incarnation,
+              verdict,
+            });
+          if (this.#isAnnounced) write();
+          else this.#early.push(write);
           break;
         }
         case 'refute':
-          this.#host.report({ kind: 'refute', incarnation: effect.incarnation });
+          chronicle.counts.refutations += 1;
           this.#writeMember(effect.incarnation);
           break;
         case 'status':
-          this.#host.report({ kind: 'status', member: effect.member, status: effect.status });
+          chronicle.status(now_ms(), this.#host.id, effect.member, effect.status);
           break;
         case 'isolated':
-          this.#host.report({ kind: 'isolated', isolated: effect.isolated });
+          if (effect.isolated) chronicle.counts.isolations += 1;
           break;
       }
     }
   }
 }
 
-export function shoalNodes(config: MembershipConfig): SimNodeFactory<ShoalNode, ShoalDisk> {
-  return (host, disk) => new ShoalNode(host, disk, config);
-}
-
-/** The disks of a cluster where everybody has joined and knows everybody. @returns by node, in order of their numbers. */
-export function foundCluster(nodes_count: number, now: number): Map<NodeId, ShoalDisk> {
-  const operator = fastSigner('operator');
-  const signers = Array.from({ length: nodes_count }, (_, at) => fastSigner(`node ${at}`));
-  const body = { name: 'sim', operators: [operator.id], range: '10.210.0.0/16', nonce: '0'.repeat(32) };
-  const genesis = sealGenesis(body, operator, fastCrypto, now);
-  const machine = new LedgerMachine({ genesis, crypto: fastCrypto, signers: [operator, ...signers] });
-  const records = new Map<string, LedgerRecord>();
-  const streams = new Map<StreamId, number>();
-  const write = (author: NodeId, recordKind: string, key: string, recordBody: unknown) => {
-    const event: LedgerEvent = { kind: 'write', author, recordKind, key, body: recordBody };
-    for (const effect of machine.handle(event, { now, random: () => 0 })) {
-      if (effect.kind !== 'persist') continue;
-      for (const record of effect.put) records.set(record.digest, record);
-      for (const [stream, high] of effect.streams) streams.set(stream, high);
-    }
-  };
-  for (const { id } of signers) {
-    write(operator.id, 'grant', recordKey.grant(id, operator.id), {
-      subject: id,
-      roles: ['member', 'worker', 'deployer'],
-      admits: [],
-      parent: null,
-      notAfter_ms: null,
-      uses: null,
-    });
-  }
-  for (const [at, { id }] of signers.entries()) write(id, 'member', recordKey.member(id), memberBody(at));
-  return new Map(
-    signers.map((signer) => [
-      signer.id,
-      { genesis, signer, records: new Map(records), streams: new Map(streams), epoch: 0 },
-    ]),
-  );
-}
-
-function memberBody(at: number): MemberBody {
-  return {
-    name: `node-${at}`,
-    incarnation: 1,
-    addresses: [],
-    doors: [],
-    host: '192.0.2.1',
-    labels: {},
-    capacity: { cpu_millis: 1000, memory_bytes: 2 ** 30 },
-    subnet: null,
-    driver: 'memory',
-    version: '0',
-  };
+/** As daemon/start-epoch.ts: each life of a node writes under numbers of its own, whatever became of its disk. */
+function epochOf(before: number, now: number, records: readonly LedgerRecord[]): number {
+  const latest_ms = records.reduce((latest, { hlc }) => Math.max(latest, hlc.ms), now);
+  return Math.max(before + 1, Math.floor(latest_ms / 1000));
 }

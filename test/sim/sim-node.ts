@@ -4,50 +4,44 @@
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 
-export type SimEvent =
-  | { readonly kind: 'start' }
-  | { readonly kind: 'connected' | 'disconnected'; readonly peer: NodeId }
-  | { readonly kind: 'message'; readonly from: NodeId; readonly channel: string; readonly body: Uint8Array }
+/** What becomes of a published message, as gossipsub's validators say it: only what is accepted is relayed. */
+export type Verdict = 'accept' | 'ignore' | 'reject';
+
+export interface SimNode {
+  start(): void;
+  connected(peer: NodeId): void;
+  disconnected(peer: NodeId): void;
+  /** A datagram of `send`. */
+  message(from: NodeId, channel: number, body: Uint8Array): void;
   /** What somebody published; `from` relayed it. */
-  | { readonly kind: 'published'; readonly from: NodeId; readonly body: Uint8Array }
-  | { readonly kind: 'timer'; readonly token: string }
+  published(from: NodeId, body: Uint8Array): Verdict;
+  /** What `schedule` asked for. */
+  timer(core: number, token: number): void;
   /** Something that a user does; its meaning is the node's. */
-  | { readonly kind: 'command'; readonly name: string };
+  command(name: string): void;
+  /** May there be a connection with this peer? As `MeshInit.isMember`. */
+  admits(peer: NodeId): boolean;
+}
 
 /** The world of one life of one node. After a crash nothing it asks for happens. */
 export interface SimHost {
   readonly id: NodeId;
   /** Counts lives of this node from 1. */
   readonly life: number;
-  /** The node's own clock, milliseconds since the epoch; it may differ from other nodes'. */
-  now(): number;
   readonly random: () => number;
-  /** As `Mesh.send`: at most once, dropped without a connection. */
-  send(to: NodeId, channel: string, body: Uint8Array): void;
+  /** The node's own clock, milliseconds since the epoch; it may differ from other nodes', and jump. */
+  now(): number;
+  /** As `Mesh.send`: in order, at most once, dropped without a connection. @param channel 0 to 255. */
+  send(to: NodeId, channel: number, body: Uint8Array): void;
   /** As `Mesh.publish`. */
   publish(body: Uint8Array): void;
   connect(peer: NodeId): void;
   disconnect(peer: NodeId): void;
-  schedule(token: string, at_ms: number): void;
-  /** Into the trace, and to those who watch the run. */
-  report(fact: SimFact): void;
+  /** @param at_ms by the node's own clock as it is now; later jumps do not move it. */
+  schedule(core: number, token: number, at_ms: number): void;
+  /** The node does nothing else for this long, as while a disk writes, and then `action`. */
+  block(for_ms: number, action: () => void): void;
 }
 
-/** What a node tells about itself; checkers and measurements read these. */
-export type SimFact =
-  | {
-      readonly kind: 'status';
-      readonly member: NodeId;
-      readonly status: 'alive' | 'suspect' | 'failed';
-    }
-  | { readonly kind: 'isolated'; readonly isolated: boolean }
-  | { readonly kind: 'refute'; readonly incarnation: number }
-  | { readonly kind: 'acknowledged'; readonly digest: string }
-  | { readonly kind: 'rejected'; readonly reason: string };
-
-export interface SimNode {
-  handle(event: SimEvent): void;
-}
-
-/** Called at each start; what shall outlive a crash is in `disk`, which is the same object in each life. */
-export type SimNodeFactory<N extends SimNode, Disk> = (host: SimHost, disk: Disk) => N;
+/** Called at each start. */
+export type SimNodeFactory<N extends SimNode> = (host: SimHost) => N;

@@ -1,36 +1,16 @@
-/** One whole run: a founded cluster, a scenario, all checkers, and what was measured. Same arguments, same result. */
-import { LAN, type MembershipConfig } from '../../protocols/membership/config.ts';
-import { boundsHold } from './checkers/bounds-hold.ts';
-import type { Checker, Run } from './checkers/checker.ts';
-import { deathsAreNoticed, noticed_ms } from './checkers/deaths-are-noticed.ts';
-import { ledgersAgree } from './checkers/ledgers-agree.ts';
-import { noFalseVerdicts } from './checkers/no-false-verdicts.ts';
-import { recordsSurvive } from './checkers/records-survive.ts';
-import { viewsConverge } from './checkers/views-converge.ts';
-import { SCENARIOS, type World } from './scenarios.ts';
-import { foundCluster, shoalNodes } from './shoal-node.ts';
-import { Simulator } from './simulator.ts';
+/** One whole run: played, judged by all checkers, and measured. Same arguments, same result. */
+import { CHECKERS } from './checkers/all.ts';
+import { noticed_ms } from './checkers/deaths-are-noticed.ts';
+import { play, type SimulationInit } from './play.ts';
 
-const CHECKERS: Readonly<Record<string, Checker>> = {
-  'views converge': viewsConverge,
-  'no false verdicts': noFalseVerdicts,
-  'deaths are noticed': deathsAreNoticed,
-  'acknowledged records survive': recordsSurvive,
-  'ledgers agree': ledgersAgree,
-  'bounds hold': boundsHold,
-};
+/** Violations of one checker that a report shows; more are counted. */
+const SHOWN_MAX = 10;
 
-const FOUNDED_MS = 1_799_999_000_000;
-/** Clocks of hosts differ by up to this much either way. */
-const SKEW_MS_MAX = 200;
-/** All are switched on at about the same time. */
-const BOOT_MS_MAX = 1000;
-
-export interface SimulationInit {
-  readonly nodes_count: number;
-  readonly seed: number;
-  readonly scenario: string;
-  readonly config?: MembershipConfig;
+export interface Spread {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
 export interface Report {
@@ -38,69 +18,117 @@ export interface Report {
   readonly seed: number;
   readonly scenario: string;
   readonly violations: readonly string[];
-  readonly virtual_ms: number;
-  readonly events_count: number;
+  readonly virtual_s: number;
+  readonly steps_count: number;
+  /** Steps for each node and virtual second. */
+  readonly steps_per_node_s: number;
   /** Every time that a view called a member failed, or doubted one. */
   readonly failed_count: number;
   readonly suspect_count: number;
+  readonly falseVerdicts_count: number;
   readonly refutations_count: number;
   readonly isolations_count: number;
   readonly acknowledged_count: number;
   readonly records_count: number;
+  /** Why records were not taken, and how often. */
+  readonly rejected: Readonly<Record<string, number>>;
+  /** Writes that users were refused, by code. */
+  readonly refused: Readonly<Record<string, number>>;
+  /** From each death until the last living node held the member as failed; null: never. */
   readonly noticed_ms: readonly (number | null)[];
-  /** Hex SHA-256 of all that happened. */
-  readonly trace: string;
-}
-
-/** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
-export function play(init: SimulationInit): Run {
-  const { nodes_count, seed, scenario } = init;
-  const tell = Object.hasOwn(SCENARIOS, scenario) ? SCENARIOS[scenario] : undefined;
-  if (tell === undefined)
-    throw new RangeError(`no scenario ${scenario}: ${Object.keys(SCENARIOS).join(', ')}`);
-  if (!Number.isSafeInteger(nodes_count) || nodes_count < 2) throw new RangeError('2 nodes or more');
-  const world = new Simulator(`${scenario}/${nodes_count}/${seed}`, shoalNodes(init.config ?? LAN));
-  for (const [id, disk] of foundCluster(nodes_count, FOUNDED_MS)) {
-    world.add(id, disk, Math.round(world.prng.between(-SKEW_MS_MAX, SKEW_MS_MAX)));
-    world.at(world.prng.between(0, BOOT_MS_MAX), () => world.start(id));
-  }
-  const story = tell(world as unknown as World, [...world.hosts.keys()]);
-  world.runUntil(story.end_ms);
-  const living = new Map(
-    [...world.hosts].flatMap(([id, { node }]) => (node === null ? [] : [[id, node] as const])),
-  );
-  return { world, story, living };
+  /** From the last fault until all views were whole and all ledgers equal; null: never. */
+  readonly converged_ms: number | null;
+  /** From a write to its application on each node, and to that on the last node of all. */
+  readonly applied_ms: Spread;
+  readonly appliedOnAll_ms: Spread;
+  /** Copies of a published message that a node receives. */
+  readonly copies: number;
+  /** Received, with what carries them, before the last fault. */
+  readonly bytes_per_node_s: number;
+  readonly messages_per_node_s: number;
+  /** What came in from the last fault until all agreed, and what had been lacking, in bytes over all nodes. */
+  readonly repair_bytes: number;
+  readonly difference_bytes: number;
+  /** Hex; null when it was not asked for. Bit for bit what happened. */
+  readonly trace: string | null;
+  /** Of the machine that ran it, and not of the run. */
+  readonly wall_s: number;
+  readonly cpu_s: number;
+  readonly node_s_per_cpu_s: number;
+  readonly rss_mb: number;
 }
 
 /** Plays a run, judges it and measures it. @throws as `play`. */
 export function simulate(init: SimulationInit): Report {
   const { nodes_count, seed, scenario } = init;
+  const begin_ms = performance.now();
+  const begin_cpu = process.cpuUsage();
   const run = play(init);
-  const { world, story, living } = run;
-  const violations = Object.entries(CHECKERS).flatMap(([name, check]) =>
-    check(run).map((violation) => `${name}: ${violation}`),
+  const wall_s = (performance.now() - begin_ms) / 1000;
+  const cpu = process.cpuUsage(begin_cpu);
+  // Of all threads: on a busy machine this says more than the time on the wall.
+  const cpu_s = (cpu.user + cpu.system) / 1e6;
+  const { world, chronicle, living, measured } = run;
+  const violations = Object.entries(CHECKERS).flatMap(([name, check]) => {
+    const found = check(run);
+    const shown = found.slice(0, SHOWN_MAX).map((violation) => `${name}: ${violation}`);
+    return found.length > SHOWN_MAX ? [...shown, `${name}: ${found.length - SHOWN_MAX} more`] : shown;
+  });
+  const virtual_s = world.now_ms / 1000;
+  const sum = (of: 'gossipFirst_count' | 'gossipCopies_count') =>
+    world.hosts.reduce((total, host) => total + host[of], 0);
+  const { steady, repair } = measured;
+  const node_s = nodes_count * virtual_s;
+  const whole = [...chronicle.acknowledged.values()].filter(
+    ({ applied_count }) => applied_count >= living.size,
   );
-  const count = (accept: (fact: (typeof world.facts)[number]['fact']) => boolean) =>
-    world.facts.filter(({ fact }) => accept(fact)).length;
   return {
     nodes_count,
     seed,
     scenario,
     violations,
-    virtual_ms: story.end_ms,
-    events_count: world.trace.events_count,
-    failed_count: count((fact) => fact.kind === 'status' && fact.status === 'failed'),
-    suspect_count: count((fact) => fact.kind === 'status' && fact.status === 'suspect'),
-    refutations_count: count((fact) => fact.kind === 'refute'),
-    isolations_count: count((fact) => fact.kind === 'isolated' && fact.isolated),
-    acknowledged_count: count((fact) => fact.kind === 'acknowledged'),
+    virtual_s: rounded(virtual_s),
+    steps_count: world.steps_count,
+    steps_per_node_s: rounded(world.steps_count / node_s),
+    failed_count: chronicle.counts.failed,
+    suspect_count: chronicle.counts.suspect,
+    falseVerdicts_count: chronicle.falseVerdicts.length,
+    refutations_count: chronicle.counts.refutations,
+    isolations_count: chronicle.counts.isolations,
+    acknowledged_count: chronicle.acknowledged.size,
     records_count: [...living.values()][0]?.ledger.ledger.size ?? 0,
+    rejected: Object.fromEntries(chronicle.rejected),
+    refused: Object.fromEntries(chronicle.refused),
     noticed_ms: noticed_ms(run).map(({ ms }) => ms),
-    trace: world.trace.digest(),
+    converged_ms: run.converged_ms === null ? null : Math.round(run.converged_ms),
+    applied_ms: spreadOf(chronicle.latencies_ms),
+    appliedOnAll_ms: spreadOf(whole.map(({ at_ms, last_ms }) => last_ms - at_ms)),
+    copies: rounded(sum('gossipCopies_count') / Math.max(1, sum('gossipFirst_count'))),
+    bytes_per_node_s: rounded(steady.bytes / nodes_count / steady.seconds),
+    messages_per_node_s: rounded(steady.messages / nodes_count / steady.seconds),
+    repair_bytes: repair.bytes,
+    difference_bytes: repair.difference_bytes,
+    trace: world.trace?.digest() ?? null,
+    wall_s: rounded(wall_s),
+    cpu_s: rounded(cpu_s),
+    node_s_per_cpu_s: Math.round(node_s / cpu_s),
+    rss_mb: Math.round(process.memoryUsage().rss / 2 ** 20),
   };
 }
 
 /** The one command that plays this run again. */
-export function replayCommand({ nodes_count, seed, scenario }: SimulationInit): string {
-  return `node scripts/simulate.ts --nodes ${nodes_count} --seed ${seed} --scenario ${scenario}`;
+export function replayCommand({ nodes_count, seed, scenario, hours }: SimulationInit): string {
+  const time = hours === undefined ? '' : ` --hours ${hours}`;
+  return `scripts/simulate --nodes ${nodes_count} --seed ${seed} --scenario ${scenario}${time} --trace`;
+}
+
+function spreadOf(values: readonly number[]): Spread {
+  const sorted = Float64Array.from(values).sort();
+  const at = (part: number) =>
+    rounded(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0);
+  return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
+}
+
+function rounded(value: number): number {
+  return Math.round(value * 100) / 100;
 }

@@ -1,309 +1,262 @@
 /**
- * Runs nodes on virtual time over a simulated network: connections, datagrams, gossip, pauses, crashes, restarts.
- * Everything follows from the seed. It knows no core and judges nothing: see shoal-node.ts and checkers/.
+ * Runs nodes on virtual time over a simulated network: power, pauses, clocks, crashes, restarts. Everything follows
+ * from the seed. It knows no core and judges nothing: see shoal-node.ts and checkers/.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { EventQueue } from './event-queue.ts';
-import { Network } from './network.ts';
+import { Gossip, type Publication } from './gossip.ts';
+import { Host } from './host.ts';
+import { ACCESS, type Access, Network } from './network.ts';
 import { Prng } from './prng.ts';
-import type { SimEvent, SimFact, SimHost, SimNode, SimNodeFactory } from './sim-node.ts';
+import type { SimHost, SimNode, SimNodeFactory } from './sim-node.ts';
+import { KERNEL_FROM, STEP } from './steps.ts';
 import { Trace } from './trace.ts';
+import { type End, GOSSIP, type Message, Transport } from './transport.ts';
 
 /** Virtual time 0 on every unskewed clock. */
-const EPOCH_MS = 1_800_000_000_000;
-/** To how many peers, by lot each time, a node relays what was published; between gossipsub's D (6) and D_hi (12). */
-const GOSSIP_DEGREE = 8;
-/** Published messages that a node remembers so as not to relay them twice. */
-const GOSSIP_SEEN_MAX = 4096;
-/** Caps on what one run may hold: beyond it the cores are flooding, and the run fails. */
-const QUEUE_MAX = 1_000_000;
+export const EPOCH_MS = 1_800_000_000_000;
+/** Things on their way at one time: beyond it the cores are flooding, and the run fails. */
+const QUEUE_MAX = 50_000_000;
 
-interface Fact {
-  readonly at_ms: number;
-  readonly node: NodeId;
-  readonly fact: SimFact;
-}
-
-interface Host<N extends SimNode, Disk> {
-  readonly id: NodeId;
-  readonly disk: Disk;
-  /** Clock less virtual time. */
-  readonly skew_ms: number;
-  /** Null while crashed. */
-  node: N | null;
-  life: number;
-  pausedUntil_ms: number;
-  /** Open connections to each peer, as this side sees it. The other side may know better. */
-  readonly links: Map<NodeId, Set<number>>;
-  readonly gossipSeen: Set<string>;
-}
-
-type Step =
-  | { readonly kind: 'node'; readonly to: NodeId; readonly life: number; readonly event: SimEvent }
-  | { readonly kind: 'dialled'; readonly from: NodeId; readonly to: NodeId; readonly life: number }
-  | { readonly kind: 'accepted'; readonly from: NodeId; readonly to: NodeId; readonly link: number }
-  | { readonly kind: 'closed'; readonly from: NodeId; readonly to: NodeId; readonly link: number }
-  | {
-      readonly kind: 'arrival';
-      readonly from: NodeId;
-      readonly to: NodeId;
-      readonly link: number;
-      readonly channel: string | null;
-      readonly body: Uint8Array;
-    }
-  | { readonly kind: 'act'; readonly act: () => void };
-
-export class Simulator<N extends SimNode, Disk> {
+export class Simulator<N extends SimNode = SimNode> {
   readonly network: Network;
   readonly prng: Prng;
-  readonly trace = new Trace();
-  readonly hosts = new Map<NodeId, Host<N, Disk>>();
-  readonly facts: Fact[] = [];
+  /** Null when nobody asks for it: it costs as much as the rest of the simulator. */
+  readonly trace: Trace | null;
+  readonly hosts: Host<N>[] = [];
+  readonly transport: Transport;
   now_ms = 0;
+  steps_count = 0;
   queue_max = 0;
-  readonly #queue = new EventQueue<Step>();
-  readonly #factory: SimNodeFactory<N, Disk>;
-  #links = 0;
-  /** What the story has in store; it is not on its way between nodes. */
-  #acts_count = 0;
-  /** Connections that the dialler does not know of yet, with its life. Data may overtake the answer. */
-  readonly #answered = new Map<number, number>();
+  readonly #byId = new Map<NodeId, Host<N>>();
+  readonly #queue = new EventQueue();
+  readonly #gossip: Gossip;
+  readonly #factory: SimNodeFactory<N>;
+  readonly #seed: string;
 
-  constructor(seed: string, factory: SimNodeFactory<N, Disk>) {
+  constructor(seed: string, factory: SimNodeFactory<N>, isTraced = false) {
+    this.#seed = seed;
     this.prng = new Prng(`${seed}/world`);
     this.network = new Network(new Prng(`${seed}/network`));
+    this.trace = isTraced ? new Trace() : null;
     this.#factory = factory;
+    this.transport = new Transport(this);
+    this.#gossip = new Gossip(this, this.transport);
   }
 
-  add(id: NodeId, disk: Disk, skew_ms = 0): void {
-    this.hosts.set(id, {
-      id,
-      disk,
-      skew_ms,
-      node: null,
-      life: 0,
-      pausedUntil_ms: 0,
-      links: new Map(),
-      gossipSeen: new Set(),
-    });
+  add(id: NodeId, access: Access = ACCESS.lan, skew_ms = 0): void {
+    const host = new Host<N>(id, this.hosts.length, skew_ms);
+    this.hosts.push(host);
+    this.#byId.set(id, host);
+    this.network.add(access);
+  }
+
+  host(id: NodeId): Host<N> {
+    const host = this.#byId.get(id);
+    if (host === undefined) throw new Error(`no host ${id}`);
+    return host;
+  }
+
+  hostOf(id: NodeId): Host {
+    return this.host(id);
   }
 
   start(id: NodeId): void {
-    const host = this.#host(id);
+    const host = this.host(id);
     if (host.node !== null) return;
+    host.isPowered = true;
     host.life += 1;
-    host.pausedUntil_ms = 0;
-    host.node = this.#factory(this.#worldOf(host), host.disk);
-    this.#give(host, { kind: 'start' });
+    host.busyUntil_ms = 0;
+    host.isHeartbeatDue = false;
+    host.node = this.#factory(this.#worldOf(host));
+    this.push(0, STEP.start, host, host.life, 0, null, null);
   }
 
   /** @param isSilent the whole host goes, so nobody tells its peers; else only the process, and the kernel tells them. */
   crash(id: NodeId, isSilent: boolean): void {
-    const host = this.#host(id);
+    const host = this.host(id);
     if (host.node === null) return;
-    this.trace.add(this.now_ms, id, isSilent ? 'crash silently' : 'crash');
+    this.transport.crash(host, isSilent);
+    this.#gossip.onCrash(host);
     host.node = null;
-    for (const [peer, links] of host.links)
-      for (const link of links) if (!isSilent) this.#tellClosed(id, peer, link);
-    host.links.clear();
-    host.gossipSeen.clear();
+    host.isPowered = !isSilent;
+    host.busyUntil_ms = 0;
   }
 
-  /** Everything that comes for the node waits until then, its timers too. */
+  /** Everything that comes for the node waits until then, its timers too. The kernel goes on. */
   pause(id: NodeId, for_ms: number): void {
-    this.trace.add(this.now_ms, id, `pause ${for_ms}`);
-    this.#host(id).pausedUntil_ms = this.now_ms + for_ms;
+    const host = this.host(id);
+    host.busyUntil_ms = Math.max(host.busyUntil_ms, this.now_ms + for_ms);
+  }
+
+  /** Moves a host's clock, either way. */
+  setClock(id: NodeId, skew_ms: number): void {
+    this.host(id).skew_ms = skew_ms;
   }
 
   command(id: NodeId, name: string): void {
-    const host = this.#host(id);
-    this.#push(0, { kind: 'node', to: id, life: host.life, event: { kind: 'command', name } });
+    const host = this.host(id);
+    this.push(0, STEP.command, host, host.life, 0, name, null);
   }
 
   /** Has `act` happen at a virtual time. */
   at(at_ms: number, act: () => void): void {
-    this.#acts_count += 1;
-    this.#queue.push(at_ms, { kind: 'act', act });
+    this.#queue.push(at_ms, STEP.act, -1, 0, 0, 0, act, null);
+  }
+
+  push(after_ms: number, kind: number, host: Host, a: number, b: number, ref: unknown, body: unknown): void {
+    this.#queue.push(this.now_ms + after_ms, kind, host.at, host.life, a, b, ref, body);
   }
 
   runUntil(end_ms: number): void {
-    while (this.#queue.next_ms <= end_ms) {
-      const onTheirWay_count = this.#queue.size - this.#acts_count;
-      this.queue_max = Math.max(this.queue_max, onTheirWay_count);
-      if (onTheirWay_count > QUEUE_MAX) throw new Error(`more than ${QUEUE_MAX} things are on their way`);
-      const at_ms = this.#queue.next_ms;
-      const step = this.#queue.pop()!;
-      this.now_ms = Math.max(this.now_ms, at_ms);
-      this.#step(step);
+    const queue = this.#queue;
+    while (queue.next_ms <= end_ms) {
+      if (queue.size > this.queue_max) {
+        this.queue_max = queue.size;
+        if (queue.size > QUEUE_MAX) throw new Error(`more than ${QUEUE_MAX} things are on their way`);
+      }
+      queue.pop();
+      if (queue.at_ms > this.now_ms) this.now_ms = queue.at_ms;
+      this.#step(queue);
     }
     this.now_ms = end_ms;
   }
 
-  #step(step: Step): void {
-    if (step.kind === 'act') {
-      this.#acts_count -= 1;
-      step.act();
+  #step(step: EventQueue): void {
+    const { kind, a, b, ref, body } = step;
+    if (kind === STEP.act) {
+      (ref as () => void)();
       return;
     }
-    const host = this.#host(step.to);
-    if (this.now_ms < host.pausedUntil_ms) {
-      this.#queue.push(host.pausedUntil_ms, step);
-      return;
-    }
-    switch (step.kind) {
-      case 'node':
-        if (step.life === host.life) this.#give(host, step.event);
-        break;
-      case 'dialled':
-        this.#onDialled(host, step);
-        break;
-      case 'accepted':
-        this.#accept(host, step.from, step.link);
-        break;
-      case 'closed':
-        this.#close(host, step.from, step.link);
-        break;
-      case 'arrival':
-        this.#onArrival(host, step);
-        break;
-    }
-  }
-
-  /** A dial that cannot be answered is silence; the dialler tries again. */
-  #onDialled(host: Host<N, Disk>, step: Step & { kind: 'dialled' }): void {
-    if (host.node === null || !this.network.isOpen(host.id, step.from)) return;
-    this.#links += 1;
-    const link = this.#links;
-    this.#open(host, step.from, link);
-    this.#answered.set(link, step.life);
-    this.#push(this.network.delay_ms(), { kind: 'accepted', from: host.id, to: step.from, link });
-  }
-
-  #accept(host: Host<N, Disk>, from: NodeId, link: number): void {
-    const life = this.#answered.get(link);
-    if (life === undefined) return;
-    this.#answered.delete(link);
-    if (host.node !== null && life === host.life) this.#open(host, from, link);
-    else this.#tellClosed(host.id, from, link);
-  }
-
-  #onArrival(host: Host<N, Disk>, step: Step & { kind: 'arrival' }): void {
-    if (host.node === null) return;
-    const { from, link, channel, body } = step;
-    this.#accept(host, from, link);
-    if (!host.links.get(from)?.has(link)) {
-      // As a kernel answers what belongs to no connection.
-      this.#tellClosed(host.id, from, link);
-      return;
-    }
-    if (channel !== null) this.#give(host, { kind: 'message', from, channel, body });
-    else if (this.#isNews(host, body)) {
-      this.#relay(host, body, from);
-      this.#give(host, { kind: 'published', from, body });
-    }
-  }
-
-  #isNews(host: Host<N, Disk>, body: Uint8Array): boolean {
-    const key = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1');
-    if (host.gossipSeen.has(key)) return false;
-    host.gossipSeen.add(key);
-    if (host.gossipSeen.size > GOSSIP_SEEN_MAX) {
-      for (const oldest of host.gossipSeen) {
-        host.gossipSeen.delete(oldest);
-        break;
+    const host = this.hosts[step.host]!;
+    if (kind < KERNEL_FROM) {
+      if (host.busyUntil_ms > this.now_ms) {
+        this.#queue.push(host.busyUntil_ms, kind, step.host, step.life, a, b, ref, body);
+        return;
       }
+      if (isOfOneLife(kind) && (step.life !== host.life || host.node === null)) return;
     }
-    return true;
-  }
-
-  #relay(host: Host<N, Disk>, body: Uint8Array, except: NodeId | null): void {
-    const peers = [...host.links.keys()].filter((peer) => peer !== except);
-    for (const peer of this.prng.sample(peers, GOSSIP_DEGREE)) this.#put(host, peer, null, body);
-  }
-
-  #put(host: Host<N, Disk>, to: NodeId, channel: string | null, body: Uint8Array): void {
-    const link = [...(host.links.get(to) ?? [])].at(-1);
-    if (link === undefined) return;
-    for (const delay_ms of this.network.delays_ms(host.id, to)) {
-      this.#push(delay_ms, { kind: 'arrival', from: host.id, to, link, channel, body });
+    this.steps_count += 1;
+    this.trace?.add(this.now_ms, kind, host.at, a, b, traced(body));
+    switch (kind) {
+      case STEP.arrival:
+        this.transport.onArrival(ref as End, body as Message);
+        break;
+      case STEP.timer:
+        host.node!.timer(a, b);
+        break;
+      case STEP.start:
+        host.node!.start();
+        break;
+      case STEP.command:
+        host.node!.command(ref as string);
+        break;
+      case STEP.dialled:
+        this.transport.onDialled(host, ref as Host, a);
+        break;
+      case STEP.accepted:
+        this.transport.onAccepted(host, ref as End, a);
+        break;
+      case STEP.reset:
+        this.transport.onReset(ref as End);
+        break;
+      case STEP.shut:
+        this.transport.onShut(ref as End);
+        break;
+      case STEP.dialTimeout:
+        this.transport.endDial(host, ref as NodeId, a);
+        break;
+      case STEP.heartbeat:
+        this.#gossip.onHeartbeat(host);
+        break;
+      case STEP.unblocked:
+        (ref as () => void)();
+        break;
+      case STEP.retry:
+        this.transport.onRetry(ref as End);
+        break;
+      case STEP.syn:
+        this.transport.trySyn(host, ref as NodeId, a, b);
+        break;
+      case STEP.unacknowledged:
+        this.transport.onUnacknowledged(ref as End);
+        break;
     }
   }
 
-  #open(host: Host<N, Disk>, peer: NodeId, link: number): void {
-    const links = host.links.get(peer);
-    if (links !== undefined) {
-      links.add(link);
-      return;
+  onConnected(host: Host, peer: NodeId): void {
+    this.#gossip.onConnected(host);
+    host.node?.connected(peer);
+  }
+
+  onDisconnected(host: Host, peer: NodeId): void {
+    this.#gossip.onDisconnected(host, peer);
+    host.node?.disconnected(peer);
+  }
+
+  onMessage(host: Host, from: NodeId, message: Message): void {
+    const { channel, body } = message;
+    if (channel >= 0) {
+      host.node!.message(from, channel, body as Uint8Array);
+    } else if (channel !== GOSSIP) {
+      this.#gossip.onControl(host, from, channel);
+    } else {
+      const publication = body as Publication;
+      if (!this.#gossip.onCopy(host, publication)) return;
+      const verdict = host.node!.published(from, publication.body);
+      if (verdict === 'accept') this.#gossip.relay(host, publication, from);
     }
-    host.links.set(peer, new Set([link]));
-    this.#give(host, { kind: 'connected', peer });
   }
 
-  #close(host: Host<N, Disk>, peer: NodeId, link: number): void {
-    const links = host.links.get(peer);
-    if (links === undefined || !links.delete(link) || links.size > 0) return;
-    host.links.delete(peer);
-    this.#give(host, { kind: 'disconnected', peer });
-  }
-
-  #tellClosed(from: NodeId, to: NodeId, link: number): void {
-    if (this.network.isOpen(from, to))
-      this.#push(this.network.delay_ms(), { kind: 'closed', from, to, link });
-  }
-
-  #give(host: Host<N, Disk>, event: SimEvent): void {
-    if (host.node === null) return;
-    const detail =
-      event.kind === 'timer' ? event.token : 'peer' in event ? event.peer : 'from' in event ? event.from : '';
-    this.trace.add(this.now_ms, host.id, `${event.kind} ${detail}`, 'body' in event ? event.body : undefined);
-    host.node.handle(event);
-  }
-
-  #worldOf(host: Host<N, Disk>): SimHost {
+  #worldOf(host: Host<N>): SimHost {
     const { id, life } = host;
     const isCurrent = () => host.node !== null && host.life === life;
-    const chance = new Prng(`${id}/${life}/${this.prng.next()}`);
+    const chance = new Prng(`${this.#seed}/${id}/${life}`);
     return {
       id,
       life,
-      now: () => EPOCH_MS + Math.floor(this.now_ms) + host.skew_ms,
       random: chance.next,
+      now: () => EPOCH_MS + Math.floor(this.now_ms + host.skew_ms),
       send: (to, channel, body) => {
-        if (isCurrent()) this.#put(host, to, channel, body);
+        if (isCurrent()) this.transport.send(host, to, channel, body, body.byteLength);
       },
       publish: (body) => {
-        if (isCurrent() && this.#isNews(host, body)) this.#relay(host, body, null);
+        if (isCurrent()) this.#gossip.publish(host, body);
       },
       connect: (peer) => {
-        if (!isCurrent() || !this.network.isOpen(id, peer)) return;
-        this.#push(this.network.delay_ms(), { kind: 'dialled', from: id, to: peer, life });
+        if (isCurrent() && this.#byId.has(peer) && host.node!.admits(peer)) this.transport.dial(host, peer);
       },
       disconnect: (peer) => {
-        if (!isCurrent()) return;
-        for (const link of host.links.get(peer) ?? []) {
-          this.#tellClosed(id, peer, link);
-          this.#push(0, { kind: 'closed', from: peer, to: id, link });
-        }
+        if (isCurrent()) this.transport.disconnect(host, peer);
       },
-      schedule: (token, at_ms) => {
-        if (!isCurrent()) return;
+      schedule: (core, token, at_ms) => {
         const after_ms = Math.max(0, at_ms - EPOCH_MS - host.skew_ms - this.now_ms);
-        this.#push(after_ms, { kind: 'node', to: id, life, event: { kind: 'timer', token } });
+        this.#queue.push(this.now_ms + after_ms, STEP.timer, host.at, life, core, token, null, null);
       },
-      report: (fact) => {
-        this.facts.push({ at_ms: this.now_ms, node: id, fact });
-        this.trace.add(this.now_ms, id, JSON.stringify(fact));
+      block: (for_ms, action) => {
+        host.busyUntil_ms = Math.max(host.busyUntil_ms, this.now_ms) + for_ms;
+        this.#queue.push(host.busyUntil_ms, STEP.unblocked, host.at, life, 0, 0, action, null);
       },
     };
   }
+}
 
-  #push(after_ms: number, step: Step): void {
-    this.#queue.push(this.now_ms + after_ms, step);
-  }
+/** Connections know by themselves whether they are of a life that is over. */
+function isOfOneLife(kind: number): boolean {
+  return (
+    kind === STEP.timer ||
+    kind === STEP.start ||
+    kind === STEP.command ||
+    kind === STEP.shut ||
+    kind === STEP.dialTimeout ||
+    kind === STEP.heartbeat ||
+    kind === STEP.unblocked
+  );
+}
 
-  #host(id: NodeId): Host<N, Disk> {
-    const host = this.hosts.get(id);
-    if (host === undefined) throw new Error(`no host ${id}`);
-    return host;
-  }
+/** The bytes in what travels, for the trace. */
+function traced(body: unknown): unknown {
+  if (body === null) return null;
+  const inner = (body as Message).body;
+  return inner instanceof Uint8Array ? inner : ((inner as Publication | null)?.body ?? null);
 }

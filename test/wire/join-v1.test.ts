@@ -1,6 +1,6 @@
 /** Golden text and bytes of joining, version 1: token, knock and welcome. A new version is a new file. */
 import t from 'tap';
-import { encodeKnock, encodeWelcome } from '../../daemon/admission.ts';
+import { encodeAppeal, encodeKnock, encodeWelcome } from '../../daemon/admission.ts';
 import { toHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { formatToken, type JoinToken, parseToken } from '../../protocols/trust/token.ts';
@@ -31,8 +31,23 @@ t.test('a token is written as it always was, and read', async (t) => {
   t.same({ ...read, seed: Uint8Array.from(read.seed) }, TOKEN);
 });
 
+t.test('a token that lets hosts in for a time says so at its end', async (t) => {
+  const timed = formatToken({ ...TOKEN, life_ms: 86_400_000 });
+  const bytes = (text: string) => Buffer.from(text.slice('shoal1.'.length), 'base64url');
+  t.equal(bytes(timed)[0], 0x97);
+  t.same(
+    bytes(timed).subarray(1),
+    Buffer.concat([bytes(TEXT).subarray(1), Buffer.from('ce05265c00', 'hex')]),
+  );
+  t.equal(parseToken(timed).life_ms, 86_400_000);
+});
+
 t.test('a knock is written as it always was', async (t) => {
   t.equal(toHex(encodeKnock(bytesOnly(1, 2, 3))), '9201c403010203');
+});
+
+t.test('an appeal is a knock with nothing in its hands', async (t) => {
+  t.equal(toHex(encodeAppeal()), '9201c0');
 });
 
 t.test('a welcome is written as it always was', async (t) => {

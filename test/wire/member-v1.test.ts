@@ -11,6 +11,9 @@ const GOLDEN: readonly [Message, string][] = [
   [{ type: 'relayed', seq: 5, subject: 'node', incarnation: 6 }, '95010305a46e6f646506'],
   [{ type: 'nack', seq: 7, subject: 'node' }, '94010407a46e6f6465'],
   [{ type: 'suspect', subject: 'node', incarnation: 8 }, '940105a46e6f646508'],
+  // Added later, within the version: older nodes pass over the field, and drop the message that they do not know.
+  [{ type: 'suspect', subject: 'node', incarnation: 8, closed: true }, '950105a46e6f646508c3'],
+  [{ type: 'beat', incarnation: 9, next_ms: 2400 }, '94010609cd0960'],
 ];
 
 for (const [message, hex] of GOLDEN) {

@@ -1,8 +1,17 @@
-/** `/v1/nodes`: the members of the cluster as this node sees them, and what operators intend with them. */
+/** `/v1/nodes`: the members of the cluster as this node sees them, what operators intend with them, and an end to them. */
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Backend } from '../backend.ts';
 import { type IntentRequest, IntentRequestSchema, NodeSchema } from '../schemas.ts';
+import {
+  type RemoveNodeRequest,
+  RemoveNodeRequestSchema,
+  RevocationSchema,
+  type RevokeNodeRequest,
+  RevokeNodeRequestSchema,
+} from '../trust-schemas.ts';
+
+const NodeParams = Type.Object({ node: Type.String({ minLength: 1, maxLength: 64 }) });
 
 export function nodesRoutes(app: FastifyInstance, backend: Backend): void {
   app.get(
@@ -16,11 +25,37 @@ export function nodesRoutes(app: FastifyInstance, backend: Backend): void {
       schema: {
         operationId: 'setIntent',
         summary: 'Cordon, drain or activate a node',
-        params: Type.Object({ node: Type.String({ minLength: 1, maxLength: 64 }) }),
+        params: NodeParams,
         body: IntentRequestSchema,
         response: { 200: NodeSchema },
       },
     },
     (request) => backend.setIntent(request.params.node, request.body),
+  );
+  app.post<{ Params: { node: string }; Body: RevokeNodeRequest }>(
+    '/v1/nodes/:node/revoke',
+    {
+      schema: {
+        operationId: 'revokeNode',
+        summary: 'Refuse the key of a node from now on',
+        params: NodeParams,
+        body: RevokeNodeRequestSchema,
+        response: { 200: RevocationSchema },
+      },
+    },
+    (request) => backend.revokeNode(request.params.node, request.body),
+  );
+  app.post<{ Params: { node: string }; Body: RemoveNodeRequest }>(
+    '/v1/nodes/:node/remove',
+    {
+      schema: {
+        operationId: 'removeNode',
+        summary: 'Remove a node that is gone for good',
+        params: NodeParams,
+        body: RemoveNodeRequestSchema,
+        response: { 200: RevocationSchema },
+      },
+    },
+    (request) => backend.removeNode(request.params.node, request.body),
   );
 }

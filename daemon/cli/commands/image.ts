@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { BuildRequest, Imported } from '../../api/schemas.ts';
 import { collect, parseCount, parsePair } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { noteConflict } from '../conflict.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { shortDigest, sizeText, table } from '../text.ts';
 
@@ -100,6 +101,14 @@ function listCommand(terminal: Terminal): Command {
         image.here ? 'yes' : 'no',
       ]);
       printLine(terminal, table(['NAME', 'DIGEST', 'SIZE', 'LAYERS', 'PLATFORM', 'HERE'], rows));
+      for (const { name, winner, siblings } of images.flatMap(({ conflicts }) => conflicts))
+        noteConflict(
+          terminal,
+          name,
+          winner,
+          siblings,
+          'Import or build it again under this name to settle it.',
+        );
     });
 }
 

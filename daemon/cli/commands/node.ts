@@ -1,8 +1,9 @@
-/** `shoal node ls`: the members of the cluster, as this host sees them. */
+/** `shoal node ls`: the members of the cluster, as this host sees them. An end to one is in node-revoke.ts. */
 import type { Command } from 'commander';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { printJson, printLine, type Terminal } from '../terminal.ts';
 import { coresText, sizeText, table } from '../text.ts';
+import { nodeRemoveCommand, nodeRevokeCommand } from './node-revoke.ts';
 
 export function nodeCommand(terminal: Terminal): Command {
   const list = clientCommand('ls', 'List the members; * is this host', [
@@ -39,5 +40,8 @@ export function nodeCommand(terminal: Terminal): Command {
       ];
       printLine(terminal, table(head, rows));
     });
-  return plainCommand('node', 'List the members of the cluster', ['shoal node ls']).addCommand(list);
+  return plainCommand('node', 'List, revoke and remove members of the cluster', ['shoal node ls'])
+    .addCommand(list)
+    .addCommand(nodeRevokeCommand(terminal))
+    .addCommand(nodeRemoveCommand(terminal));
 }

@@ -1,7 +1,9 @@
 /** `shoal ps`: what runs where. */
 import type { Command } from 'commander';
+import type { WorkloadInfo } from '../../api/schemas.ts';
 import { parseReference } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
+import { noteConflict } from '../conflict.ts';
 import { DEFAULT_NAMESPACE_TEXT } from '../namespace.ts';
 import { printJson, printLine, type Terminal } from '../terminal.ts';
 import { ageText, table } from '../text.ts';
@@ -46,6 +48,7 @@ async function workloads(terminal: Terminal, command: Command, options: Options)
     ageText(Date.now() - one.written_ms),
   ]);
   printLine(terminal, table(['WORKLOAD', 'IMAGE', 'HEALTHY', 'RUNNING', 'GENERATION', 'AGE'], rows));
+  noteConflicts(terminal, list);
 }
 
 async function instances(
@@ -58,7 +61,8 @@ async function instances(
     workload === undefined
       ? undefined
       : parseReference(workload, options.namespace ?? DEFAULT_NAMESPACE_TEXT);
-  const found = await clientOf(command, terminal).allocations(
+  const client = clientOf(command, terminal);
+  const found = await client.allocations(
     {
       ...(ref ? { namespace: ref.namespace, workload: ref.name } : {}),
       ...(!ref && options.namespace !== undefined ? { namespace: options.namespace } : {}),
@@ -84,4 +88,23 @@ async function instances(
   ]);
   const head = ['INSTANCE', 'NODE', 'PHASE', 'HEALTH', 'ADDRESS', 'PORTS', 'RESTARTS', 'AGE', 'REASON'];
   printLine(terminal, table(head, rows));
+  const all = await client.workloads({ signal: terminal.signal });
+  const namespace = ref?.namespace ?? options.namespace;
+  noteConflicts(
+    terminal,
+    all.filter(
+      (one) =>
+        (namespace === undefined || one.namespace === namespace) &&
+        (ref === undefined || one.name === ref.name),
+    ),
+  );
+}
+
+/** Writes that did not know of each other: the user is to know of those that lost. */
+function noteConflicts(terminal: Terminal, workloads: readonly WorkloadInfo[]): void {
+  for (const { namespace, name, generation, authorName, written_ms, siblings } of workloads) {
+    if (siblings.length === 0) continue;
+    const winner = { generation, authorName, written_ms };
+    noteConflict(terminal, `${namespace}/${name}`, winner, siblings, 'Run or scale it again to settle it.');
+  }
 }

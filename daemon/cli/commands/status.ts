@@ -13,18 +13,33 @@ export function statusCommand(terminal: Terminal): Command {
       const sum = (list: readonly { bytes: number }[]) =>
         sizeText(list.reduce((total, one) => total + one.bytes, 0));
       const { alive, suspect, failed } = status.members;
-      const kept = status.standing.peers.filter(({ standing }) => standing !== 'good');
+      const kept = status.guard.peers.filter((peer) => peer.standing !== 'good');
+      const { standing } = status;
+      const until = standing?.until_ms ? ` until ${new Date(standing.until_ms).toISOString()}` : '';
       const lines = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
+        ['standing', standing === null ? '-' : standingText(standing.state, until, standing.reason)],
         ['members', `${alive} alive, ${suspect} suspect, ${failed} failed`],
         ['runtime', `${status.driver}, network ${status.network}${status.subnet ? ` ${status.subnet}` : ''}`],
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
         ['dns', status.dns.join(' ') || '-'],
         ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
-        ...kept.map(({ nodeName, standing }) => [standing, nodeName] as const),
+        ...kept.map((peer) => [peer.standing, peer.nodeName] as const),
         ['version', status.version],
       ] as const;
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
     });
+}
+
+function standingText(
+  state: 'member' | 'expired' | 'revoked' | 'evicted',
+  until: string,
+  reason: string | null,
+): string {
+  if (state === 'revoked' || state === 'evicted')
+    return `${state} (${reason}): members refuse this node, and it places nothing more`;
+  if (state === 'expired')
+    return `expired${until.replace('until', 'at')}: members refuse this node until it is renewed`;
+  return `member${until}`;
 }

@@ -3,17 +3,22 @@ import type { Command } from 'commander';
 import type { TokenRequest } from '../../api/schemas.ts';
 import { parseCount, parseDuration } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { shortDigest } from '../text.ts';
+import { tokenListCommand } from './token-list.ts';
+import { tokenRevokeCommand } from './token-revoke.ts';
 
-interface Options {
+interface Options extends OperatorOption {
   readonly role?: string[];
   readonly ttl?: string;
   readonly uses?: string;
+  readonly nodeTtl?: string;
   readonly json?: boolean;
 }
 
 export function tokenCommand(terminal: Terminal): Command {
-  const create = clientCommand('create', 'Make a join token', [
+  const creating = clientCommand('create', 'Make a join token', [
     'shoal token create > token                 # then: shoal join --token-file token',
     'shoal token create | ssh host2 shoal join',
     'shoal token create --uses 20 --ttl 1h --role member --role worker',
@@ -24,19 +29,29 @@ export function tokenCommand(terminal: Terminal): Command {
     )
     .option('--ttl <duration>', 'how long it is good (default: 15m)')
     .option('--uses <count>', 'how many hosts may join with it (default: 1)')
-    .option('--json', 'as JSON, with its expiry')
-    .action(async (options: Options, command: Command) => {
-      const body: TokenRequest = {
-        // The daemon refuses what is no role, and says which are.
-        ...(options.role ? { roles: options.role as NonNullable<TokenRequest['roles']> } : {}),
-        ...(options.ttl === undefined ? {} : { ttl_ms: parseDuration(options.ttl, '--ttl') }),
-        ...(options.uses === undefined ? {} : { uses: parseCount(options.uses, '--uses') }),
-      };
-      const token = await clientOf(command, terminal).createToken(body, { signal: terminal.signal });
-      if (options.json) return printJson(terminal, token);
-      printLine(terminal, token.token);
-      const times = token.uses === 1 ? 'once' : `${token.uses} times`;
-      note(terminal, `Good ${times}, until ${new Date(token.expires_ms).toISOString()}. Keep it secret.`);
-    });
-  return plainCommand('token', 'Make join tokens', ['shoal token create']).addCommand(create);
+    .option(
+      '--node-ttl <duration>',
+      'how long the joiner is a member; admitters renew it while it is alive (default: until revoked)',
+    )
+    .option('--json', 'as JSON, with its expiry');
+  const create = withOperatorKey(creating).action(async (options: Options, command: Command) => {
+    const body: TokenRequest = {
+      // The daemon refuses what is no role, and says which are.
+      ...(options.role ? { roles: options.role as NonNullable<TokenRequest['roles']> } : {}),
+      ...(options.ttl === undefined ? {} : { ttl_ms: parseDuration(options.ttl, '--ttl') }),
+      ...(options.uses === undefined ? {} : { uses: parseCount(options.uses, '--uses') }),
+      ...(options.nodeTtl === undefined ? {} : { nodeTtl_ms: parseDuration(options.nodeTtl, '--node-ttl') }),
+      ...(await operatorKeyOf(options)),
+    };
+    const token = await clientOf(command, terminal).createToken(body, { signal: terminal.signal });
+    if (options.json) return printJson(terminal, token);
+    printLine(terminal, token.token);
+    const times = token.uses === 1 ? 'once' : `${token.uses} times`;
+    note(terminal, `Good ${times}, until ${new Date(token.expires_ms).toISOString()}. Keep it secret.`);
+    note(terminal, `To take it back: shoal token revoke ${shortDigest(token.id)}`);
+  });
+  return plainCommand('token', 'Make, list and revoke join tokens', ['shoal token create', 'shoal token ls'])
+    .addCommand(create)
+    .addCommand(tokenListCommand(terminal))
+    .addCommand(tokenRevokeCommand(terminal));
 }

@@ -11,13 +11,12 @@ import type {
   WatchEvent,
   WorkloadInfo,
 } from '../../../daemon/api/schemas.ts';
+import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
+import { AT_MS, CHANGES, CLUSTER_INFO, GRANT, NODE_1, NODE_2, REVOCATION, TOKEN } from './fake-trust.ts';
 
-export const NODE_1 = '12D3KooWNodeOneNodeOneNodeOneNodeOneNodeOneNodeOne1111';
-export const NODE_2 = '12D3KooWNodeTwoNodeTwoNodeTwoNodeTwoNodeTwoNodeTwo2222';
 export const LAYER = `sha256:${'a'.repeat(64)}`;
-const AT_MS = 1_700_000_000_000;
 
 /** Every method may be replaced by a test. */
 export type FakeBackend = { -readonly [K in keyof Backend]: Backend[K] } & {
@@ -99,6 +98,7 @@ export function fakeBackend(): FakeBackend {
     layers: [{ digest: LAYER, size: 3 << 20, infohash: 'c'.repeat(40) }],
     author: NODE_1,
     here: true,
+    conflicts: [],
   };
   return {
     calls,
@@ -115,10 +115,11 @@ export function fakeBackend(): FakeBackend {
       doors: [],
       dns: ['127.0.0.1:5353'],
       subnet: null,
+      standing: { state: 'member', until_ms: null, reason: null },
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
-      standing: { peers: [], offences: {}, refused: {}, bans: 0 },
+      guard: { peers: [], offences: {}, refused: {}, bans: 0 },
       traffic: { received: [], sent: [] },
     }),
     init: async (request) => {
@@ -135,9 +136,55 @@ export function fakeBackend(): FakeBackend {
       called('createToken', request);
       return {
         token: 'shoal1-token',
+        id: TOKEN.id,
         expires_ms: AT_MS + (request.ttl_ms ?? 900_000),
         uses: request.uses ?? 1,
       };
+    },
+    tokens: async (query) => {
+      called('tokens', query);
+      return [TOKEN];
+    },
+    revokeToken: async (token, request) => {
+      called('revokeToken', token, request);
+      if (!TOKEN.id.startsWith(token)) throw new ShoalError('E_NOT_FOUND', `there is no token ${token}`);
+      return { ...TOKEN, state: 'revoked' };
+    },
+    grants: async (query) => {
+      called('grants', query);
+      return [GRANT];
+    },
+    revokeNode: async (name, request) => {
+      called('revokeNode', name, request);
+      return REVOCATION;
+    },
+    operators: async () => CLUSTER_INFO.operators,
+    appoint: async (request) => {
+      called('appoint', request);
+      return [...CLUSTER_INFO.operators, { key: 'second', name: 'operator second', revoked: false }];
+    },
+    revokeOperator: async (operator, request) => {
+      called('revokeOperator', operator, request);
+      return REVOCATION;
+    },
+    removeNode: async (name, request) => {
+      called('removeNode', name, request);
+      if (request.force !== true)
+        throw new ShoalError('E_STILL_ALIVE', `the node ${name} is alive; nothing was changed`);
+      return { ...REVOCATION, needed: 2, effective: false };
+    },
+    clusterInfo: async () => CLUSTER_INFO,
+    history: async (query) => {
+      called('history', query);
+      return CHANGES;
+    },
+    async *watchHistory(query, { signal }): AsyncGenerator<ChangeInfo> {
+      called('watchHistory', query);
+      yield* CHANGES;
+      while (!signal.aborted) {
+        yield { ...CHANGES[0]!, summary: 'and more' };
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
     },
     nodes: async () => [node(NODE_1, 'one', true), node(NODE_2, 'two', false)],
     setIntent: async (name, { intent }) => {
@@ -159,7 +206,8 @@ export function fakeBackend(): FakeBackend {
         spec,
         author: NODE_1,
         written_ms: AT_MS,
-        siblings: 0,
+        authorName: 'one',
+        siblings: [],
         desired: 0,
         running: 0,
         healthy: 0,

@@ -17,9 +17,18 @@ import {
   VersionSchema,
   WorkloadInfoSchema,
 } from '../../../daemon/api/schemas.ts';
+import {
+  ChangeSchema,
+  ClusterInfoSchema,
+  GrantSchema,
+  HISTORY_LIMIT_MAX,
+  OperatorSchema,
+  RevocationSchema,
+  TokenInfoSchema,
+} from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { apiFixture } from './api-fixture.ts';
-import { NODE_2 } from './fake-backend.ts';
+import { NODE_2 } from './fake-trust.ts';
 
 const ref = { namespace: 'default', name: 'web' };
 
@@ -62,6 +71,18 @@ t.test('every resource answers what its schema says', async (t) => {
   matches(ClusterSchema, await client.init({ name: 'shop' }), 'init');
   matches(ClusterSchema, await client.join({ token: 'shoal1-x' }), 'join');
   matches(TokenSchema, await client.createToken({ uses: 2, ttl_ms: 60_000 }), 'token');
+  matches(Type.Array(TokenInfoSchema), await client.tokens(), 'tokens');
+  matches(TokenInfoSchema, await client.revokeToken('4f5c0e91', { hosts: true }), 'token revoked');
+  matches(Type.Array(GrantSchema), await client.grants({ all: true }), 'grants');
+  matches(RevocationSchema, await client.revokeNode('two', { reason: 'x', keep: ['one'] }), 'node revoked');
+  matches(RevocationSchema, await client.removeNode('two', { force: true }), 'node removed');
+  matches(Type.Array(OperatorSchema), await client.operators(), 'operators');
+  matches(Type.Array(OperatorSchema), await client.appoint({ key: 'second' }), 'appointed');
+  matches(RevocationSchema, await client.revokeOperator('second', { since_ms: 1 }), 'operator revoked');
+  await t.rejects(client.removeNode('two'), { code: 'E_STILL_ALIVE' });
+  await t.rejects(client.revokeToken('no hex'), { code: 'E_BAD_INPUT' });
+  matches(ClusterInfoSchema, await client.clusterInfo(), 'cluster');
+  matches(Type.Array(ChangeSchema), await client.history(), 'history');
   matches(Type.Array(NodeSchema), await client.nodes(), 'nodes');
   matches(NodeSchema, await client.setIntent('two', 'draining'), 'intent');
   matches(WorkloadInfoSchema, await client.run({ name: 'web', image: 'web:1', replicas: 2 }), 'run');
@@ -87,6 +108,25 @@ t.test('a query string is converted by its schema, and an unknown field in it is
     detail: /"nod" is not known here/,
     particulars: { field: 'nod' },
   });
+});
+
+t.test('a question about the history is taken by its schema, and no answer is without end', async (t) => {
+  const { client, backend, socket } = await apiFixture(t);
+  const query = { since_ms: 1_700_000_000_000, kind: 'workload', key: 'default/web', by: 'one', limit: 0 };
+  await client.history(query);
+  t.same(backend.calls.at(-1)?.args, [query]);
+  for (const bad of ['limit=-1', `limit=${HISTORY_LIMIT_MAX + 1}`, 'since_ms=then', 'kind=', 'who=one']) {
+    const answer = await send(socket, 'GET', `/v1/cluster/history?${bad}`);
+    t.match(JSON.parse(answer.body), { code: 'E_BAD_INPUT' }, bad);
+  }
+});
+
+t.test('a key in a request that is none is refused, and not repeated', async (t) => {
+  const { socket } = await apiFixture(t);
+  const secret = 'c0ffee'.repeat(10);
+  const answer = await send(socket, 'POST', '/v1/nodes/two/revoke', JSON.stringify({ operatorKey: secret }));
+  t.match(JSON.parse(answer.body), { code: 'E_BAD_INPUT', particulars: { field: 'operatorKey' } });
+  t.notMatch(answer.body, secret);
 });
 
 t.test('a wrong body names its field', async (t) => {
@@ -186,6 +226,10 @@ t.test('OpenAPI describes every route', async (t) => {
   t.equal(document.openapi, '3.1.0');
   t.strictSame(Object.keys(document.paths).sort(), [
     '/v1/allocations',
+    '/v1/cluster',
+    '/v1/cluster/history',
+    '/v1/cluster/history/watch',
+    '/v1/grants',
     '/v1/images',
     '/v1/images/build',
     '/v1/images/import',
@@ -193,8 +237,13 @@ t.test('OpenAPI describes every route', async (t) => {
     '/v1/join',
     '/v1/nodes',
     '/v1/nodes/{node}/intent',
+    '/v1/nodes/{node}/remove',
+    '/v1/nodes/{node}/revoke',
+    '/v1/operators',
+    '/v1/operators/{operator}/revoke',
     '/v1/status',
     '/v1/tokens',
+    '/v1/tokens/{token}/revoke',
     '/v1/version',
     '/v1/workloads',
     '/v1/workloads/{namespace}/{name}',

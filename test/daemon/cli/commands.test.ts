@@ -8,8 +8,9 @@ import { apiFixture, temporaryDirectory } from '../api/api-fixture.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
-// Each call is a process: a few at a time.
+// Each call is a process: a few at a time, and slow ones on a loaded machine.
 t.jobs = 4;
+t.setTimeout(120_000);
 const WEB = { name: 'web', image: 'web:1', replicas: 2 };
 
 t.test('every command has help with an example', async (t) => {
@@ -28,7 +29,18 @@ t.test('every command has help with an example', async (t) => {
     ['image', 'import'],
     ['image', 'build'],
     ['image', 'ls'],
+    ['token', 'ls'],
+    ['token', 'revoke'],
     ['node', 'ls'],
+    ['node', 'revoke'],
+    ['node', 'rm'],
+    ['grant', 'ls'],
+    ['operator', 'create'],
+    ['operator', 'ls'],
+    ['operator', 'add'],
+    ['operator', 'revoke'],
+    ['cluster', 'info'],
+    ['cluster', 'history'],
     ['status'],
     ['version'],
   ];
@@ -50,6 +62,8 @@ t.test('wrong use exits with 2, in one line', async (t) => {
     ['scale', 'web', 'x'],
     ['run', 'web'],
     ['logs', 'a/b/c/d'],
+    ['cluster', 'history', '--since', 'yesterday'],
+    ['cluster', 'history', '-n', 'all'],
   ]) {
     const { code, stdout, stderr } = await runCli('/nonexistent', args);
     t.equal(code, 2, args.join(' '));

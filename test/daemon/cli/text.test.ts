@@ -6,6 +6,7 @@ import {
   parseEnvironmentFile,
   parsePort,
   parseReference,
+  parseSince,
 } from '../../../daemon/cli/arguments.ts';
 import { healthySlots, progressLines, ROWS_MAX } from '../../../daemon/cli/progress.ts';
 import { ageText, printable, sizeText, table } from '../../../daemon/cli/text.ts';
@@ -51,6 +52,15 @@ t.test('a reference names a workload, perhaps an instance', async (t) => {
   t.strictSame(parseReference('shop/web/0', 'd'), { namespace: 'shop', name: 'web', index: 0 });
   for (const bad of ['', '/', 'a/', '/a', 'a/b/c', 'a/b/c/1'])
     t.throws(() => parseReference(bad, 'd'), { code: 'E_USAGE' }, bad);
+});
+
+t.test('a time in the past is so long ago, or a date', async (t) => {
+  const now = Date.parse('2026-01-31T12:00Z');
+  t.equal(parseSince('2h', '--since', now), now - 7_200_000);
+  t.equal(parseSince('2026-01-30T12:00:30Z', '--since', now), now - 86_400_000 + 30_000);
+  t.equal(parseSince('99999d', '--since', now), 0);
+  for (const bad of ['', 'yesterday', '2026', '2026-13-01', '-2h'])
+    t.throws(() => parseSince(bad, '--since', now), { code: 'E_USAGE' }, bad);
 });
 
 t.test('durations, ports and environment files', async (t) => {

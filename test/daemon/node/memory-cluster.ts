@@ -6,7 +6,7 @@ import path from 'node:path';
 import type { Test } from 'tap';
 import type { Backend } from '../../../daemon/api/backend.ts';
 import type { AllocationInfo } from '../../../daemon/api/schemas.ts';
-import { systemClock } from '../../../daemon/clock.ts';
+import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import type { DaemonOptions } from '../../../daemon/config/options.ts';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
@@ -25,6 +25,9 @@ export const IMAGE = 'app:1';
 export class MemoryCluster {
   readonly network = new MemoryNetwork();
   readonly directory: string;
+  /** How far the clocks of all daemons are ahead of the host's: to let time go by between two moments. */
+  ahead_ms = 0;
+  readonly #clock: Clock = { ...systemClock, now: () => systemClock.now() + this.ahead_ms };
   readonly #doors = new Map<string, DoorInit>();
   readonly #hosts = new Map<string, MemoryHost>();
   readonly #running = new Map<string, ShoalNode>();
@@ -65,6 +68,7 @@ export class MemoryCluster {
     };
     const node = await ShoalNode.start(options, {
       log,
+      clock: this.#clock,
       runtime: this.runtimeOf(name),
       // The same address after every start, as real hosts have.
       createMesh: (init) => this.network.createMesh({ ...init, listen: [`/memory/${name}`] }),

@@ -79,7 +79,7 @@ t.test(
     for (const node of nodes) {
       await eventually(
         `${node.name} shows a sibling`,
-        async () => (await node.backend.workload(WEB)).siblings === 1,
+        async () => (await node.backend.workload(WEB)).siblings.length === 1,
       );
     }
     const [atA, atB] = await Promise.all(nodes.map((node) => node.backend.workload(WEB)));
@@ -94,7 +94,7 @@ t.test(
     for (const node of nodes) {
       await eventually(`${node.name} shows no sibling after another write`, async () => {
         const workload = await node.backend.workload(WEB);
-        return workload.siblings === 0 && workload.spec.env.SIDE === 'both';
+        return workload.siblings.length === 0 && workload.spec.env.SIDE === 'both';
       });
     }
   },

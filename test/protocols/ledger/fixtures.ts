@@ -4,7 +4,12 @@ import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import {
+  authorHash,
+  type LedgerRecord,
+  placeOf,
+  type RecordHeader,
+} from '../../../protocols/ledger/record.ts';
 
 export const NOW = 1_800_000_000_000;
 
@@ -119,4 +124,20 @@ export function exchange(a: TestNode, b: TestNode, now = NOW): { bytes: number; 
   a.machine.handle({ kind: 'disconnected', peer: b.signer.id }, env(now));
   b.machine.handle({ kind: 'disconnected', peer: a.signer.id }, env(now));
   return spent;
+}
+
+/** A record that nobody signed, for those who only read them. */
+export function unsigned(header: RecordHeader, body: unknown, digest: string): LedgerRecord {
+  const [placeHigh, placeLow] = placeOf(header.kind, header.key);
+  return {
+    ...header,
+    body,
+    digest,
+    isTombstone: body === null,
+    bytes: new Uint8Array(),
+    words: [0, 0, 0, 0],
+    placeHigh,
+    placeLow,
+    authorHash: authorHash(header.author),
+  };
 }

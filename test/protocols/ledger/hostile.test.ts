@@ -267,3 +267,40 @@ t.test('records of unknown authors are capped in bytes', async (t) => {
   t.ok(b!.machine.pending.bytes <= LEDGER_DEFAULTS.pending_bytes_max);
   t.ok(b!.machine.pending.records < count);
 });
+
+t.test(
+  'a token that is used too often fills no ledger, and all nodes keep the same of its grants',
+  async (t) => {
+    const [a, b] = cluster(2);
+    const token = testSigner(50);
+    const roles = ['member', 'worker', 'deployer'] as const;
+    const admit = write(a!.machine, operator.id, 'grant', `${token.id}/${operator.id}`, {
+      ...memberGrant(token.id, { roles: ['admit'], admits: [...roles], uses: 2 }),
+    });
+    introduce(b!.machine, [admit]);
+    const hosts = Array.from({ length: 12 }, (_, number) => testSigner(4000 + number));
+    const grants = hosts.map(({ id }, at) =>
+      sealRecord(
+        { ...admit, author: token.id, seq: at + 1, key: `${id}/${token.id}`, hlc: { ms: NOW + at, n: 0 } },
+        memberGrant(id, { parent: admit.digest }),
+        token,
+        nodeCrypto,
+      ),
+    );
+    const tags = hosts.map((host) =>
+      forged(admit, { author: host.id, seq: 1, kind: 'tag', key: host.id }, host),
+    );
+    for (const record of [...grants, ...tags]) introduce(a!.machine, [record]);
+    for (const record of [...grants, ...tags].toReversed()) introduce(b!.machine, [record]);
+    exchangeBothWays(a!, b!);
+    t.equal(a!.machine.ledger.hash, b!.machine.ledger.hash);
+    const ofToken = [...a!.machine.ledger.recordsOf(token.id)];
+    t.equal(ofToken.length, 3, 'those that count, and one more as the proof');
+    const least = grants
+      .map(({ digest }) => digest)
+      .sort()
+      .slice(0, 3);
+    t.same(ofToken.map(({ digest }) => digest).sort(), least);
+    t.equal([...a!.machine.ledger.ofKind('tag')].length, 3, 'what the others wrote went with their grants');
+  },
+);

@@ -168,6 +168,7 @@ t.test('each refusal has its reason and changes nothing', async (t) => {
   const [a, b] = cluster(2);
   const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
   const before = b!.machine.ledger.hash;
+  const ownGrant = b!.machine.ledger.get('grant', recordKey.grant(a!.signer.id, operator.id))!;
   const flipped = record.bytes.slice();
   flipped[flipped.length - 1]! ^= 1;
   const stranger = testSigner(77);
@@ -190,13 +191,23 @@ t.test('each refusal has its reason and changes nothing', async (t) => {
       forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }),
     ],
     [
-      'a grant by one who may not',
-      'not-allowed',
+      'a grant by one who may be an operator for all that is known here',
+      'unknown-author',
       forged(record, {
         kind: 'grant',
         key: `${stranger.id}/${a!.signer.id}`,
         seq: 9,
         body: memberGrant(stranger.id),
+      }),
+    ],
+    [
+      'a grant by one whose own grant admits nobody',
+      'not-allowed',
+      forged(record, {
+        kind: 'grant',
+        key: `${stranger.id}/${a!.signer.id}`,
+        seq: 10,
+        body: memberGrant(stranger.id, { parent: ownGrant.digest }),
       }),
     ],
     [

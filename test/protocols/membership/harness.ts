@@ -35,7 +35,7 @@ export class Machine {
 
   /** A started machine that is connected to all of `others`, all at incarnation 1. */
   join(...others: NodeId[]): this {
-    this.give({ kind: 'members', members: new Map(others.map((id) => [id, { incarnation: 1 }])) });
+    this.give({ kind: 'members', members: others.map((id) => [id, 1] as const) });
     this.give({ kind: 'start' });
     for (const peer of others) this.give({ kind: 'connected', peer });
     for (const peer of others) this.hear(peer, { type: 'ack', seq: this.state.seq, incarnation: 1 });

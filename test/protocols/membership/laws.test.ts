@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { isWatcher, watchersOf } from '../../../protocols/membership/duties.ts';
 import { type MembershipEvent, memberStatus } from '../../../protocols/membership/membership.ts';
 import { encodeMessage, type Message } from '../../../protocols/membership/messages.ts';
-import { watchersOf } from '../../../protocols/membership/votes.ts';
 import { Machine } from './harness.ts';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f', 'stranger'];
@@ -17,13 +17,23 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant('relayed' as const), seq: fc.nat(40), subject: id, incarnation: small }),
   fc.record({ type: fc.constant('nack' as const), seq: fc.nat(40), subject: id }),
   fc.record({ type: fc.constant('suspect' as const), subject: id, incarnation: small }),
+  fc.record({
+    type: fc.constant('suspect' as const),
+    subject: id,
+    incarnation: small,
+    closed: fc.constant(true as const),
+  }),
+  fc.record({ type: fc.constant('beat' as const), incarnation: small, next_ms: fc.nat(100_000) }),
 );
 const event: fc.Arbitrary<MembershipEvent> = fc.oneof(
   fc.constant({ kind: 'start' as const }),
   fc.uniqueArray(fc.tuple(id, small), { selector: ([name]) => name }).map((entries) => ({
     kind: 'members' as const,
-    members: new Map(entries.map(([name, incarnation]) => [name, { incarnation }])),
+    members: entries,
   })),
+  fc.record({ kind: fc.constant('member' as const), id, incarnation: small }),
+  fc.record({ kind: fc.constantFrom('removed' as const), id }),
+  fc.record({ kind: fc.constant('heard' as const), peer: id }),
   fc.record({ kind: fc.constantFrom('connected' as const, 'disconnected' as const), peer: id }),
   fc.record({
     kind: fc.constant('message' as const),
@@ -61,7 +71,7 @@ t.test('no interleaving of events throws, and what is kept stays bounded', async
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const { state } = play(steps);
       const members_count = state.members.size;
-      const timers_max = 4 * members_count + MEMBERSHIP_LIMITS.relays_max + 1;
+      const timers_max = 5 * members_count + MEMBERSHIP_LIMITS.relays_max + 1;
       assert.ok(state.timers.size <= timers_max);
       assert.ok(state.health >= 0 && state.health <= state.config.health_max);
       assert.ok(members_count <= IDS.length);
@@ -92,6 +102,38 @@ t.test('after every event the state agrees with itself', async () => {
       });
     }),
     { numRuns: 100 },
+  );
+});
+
+t.test('duties are the same as if they were derived from all members after every event', async () => {
+  const crowd = Array.from({ length: 24 }, (_, at) => `m${at}`);
+  const name = fc.constantFrom(...crowd);
+  const change: fc.Arbitrary<MembershipEvent> = fc.oneof(
+    fc.record({ kind: fc.constant('member' as const), id: name, incarnation: fc.nat(3) }),
+    fc.record({ kind: fc.constant('removed' as const), id: name }),
+    fc.record({
+      kind: fc.constant('verdict' as const),
+      watcher: name,
+      subject: name,
+      incarnation: fc.nat(3),
+      verdict: fc.constantFrom('alive' as const, 'failed' as const),
+    }),
+  );
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 80 }), (changes) => {
+      const machine = new Machine('a', { meshMembers_max: 2, watchers_count: 2 });
+      machine.give({ kind: 'members', members: crowd.slice(0, 12).map((id) => [id, 1] as const) });
+      for (const next of changes) {
+        machine.give(next);
+        const { state } = machine;
+        const names = [...state.roster.entries()].map(([id]) => id);
+        const due = names.filter((id) => id !== 'a' && watchersOf(state, id).includes('a'));
+        for (const id of due) assert.ok(state.targets.has(id), `${id} is not watched`);
+        for (const id of state.targets) assert.ok(due.includes(id) || isWatcher(state, id, 'a'), id);
+        for (const id of watchersOf(state, 'a')) assert.ok(state.audience.includes(id), `${id} is not told`);
+      }
+    }),
+    { numRuns: 150 },
   );
 });
 

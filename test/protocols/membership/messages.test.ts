@@ -15,6 +15,13 @@ const message: fc.Arbitrary<Message> = fc.oneof(
   fc.record({ type: fc.constant('relayed' as const), seq: count, subject: id, incarnation: count }),
   fc.record({ type: fc.constant('nack' as const), seq: count, subject: id }),
   fc.record({ type: fc.constant('suspect' as const), subject: id, incarnation: count }),
+  fc.record({
+    type: fc.constant('suspect' as const),
+    subject: id,
+    incarnation: count,
+    closed: fc.constant(true as const),
+  }),
+  fc.record({ type: fc.constant('beat' as const), incarnation: count, next_ms: count }),
 );
 
 t.test('every message reads back as it was, within its cap', async () => {
@@ -40,6 +47,9 @@ t.test('anything else is no message, and never throws', async (t) => {
     [1, 0, -1, null],
     [1, 1, 1, 1.5],
     [1, 5, '', 1],
+    [1, 6, 1],
+    [1, 6, 1, -1],
+    [1, 7, 1, 1],
   ];
   for (const value of others) t.equal(decodeMessage(encode(value)), null);
   t.equal(decodeMessage(encode([1, 5, 'x'.repeat(MEMBERSHIP_LIMITS.nodeId_length_max + 1), 1])), null);

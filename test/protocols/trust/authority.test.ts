@@ -121,7 +121,7 @@ t.test('a revocation ends membership, and what was written before its cut still 
   const before = write(b!.machine, b!.signer.id, 'tag', 'app:1', { digest: `sha256:${'1'.repeat(64)}` });
   const after = write(b!.machine, b!.signer.id, 'tag', 'app:2', { digest: `sha256:${'1'.repeat(64)}` });
   exchange(a!, b!);
-  write(a!.machine, operator.id, 'revoke', b!.signer.id, {
+  write(a!.machine, operator.id, 'revoke', recordKey.revoke(b!.signer.id, operator.id), {
     subject: b!.signer.id,
     epoch: before.epoch,
     last: before.seq,
@@ -153,12 +153,16 @@ t.test('a revocation cannot be taken back, and the earliest cut holds wherever i
   const [a, b, c] = cluster(3);
   const subject = b!.signer.id;
   const cut = (epoch: number, last: number) => ({ subject, epoch, last, reason: 'lost' });
-  write(a!.machine, operator.id, 'revoke', subject, cut(0, 1));
-  t.throws(() => write(a!.machine, operator.id, 'revoke', subject, null, NOW + 1), { code: 'E_NOT_ALLOWED' });
-  write(a!.machine, operator.id, 'revoke', subject, cut(0, 5), NOW + 1);
+  write(a!.machine, operator.id, 'revoke', recordKey.revoke(subject, operator.id), cut(0, 1));
+  t.throws(
+    () => write(a!.machine, operator.id, 'revoke', recordKey.revoke(subject, operator.id), null, NOW + 1),
+    { code: 'E_NOT_ALLOWED' },
+  );
+  write(a!.machine, operator.id, 'revoke', recordKey.revoke(subject, operator.id), cut(0, 5), NOW + 1);
   exchange(a!, c!);
   t.equal(a!.machine.ledger.hash, c!.machine.ledger.hash);
-  const at = (seq: number, epoch = 0) => ({ author: subject, kind: 'tag', epoch, seq }) as LedgerRecord;
+  const at = (seq: number, epoch = 0) =>
+    ({ author: subject, kind: 'tag', key: 'app:1', hlc: { ms: NOW, n: 0 }, epoch, seq }) as LedgerRecord;
   for (const { machine } of [a!, c!]) {
     t.notOk(machine.authority.isMember(subject));
     t.ok(machine.authority.counts(at(1)));
@@ -199,6 +203,20 @@ t.test('a key that lost the grant to deploy and kept another does not deploy', a
   const { authority } = a!.machine;
   t.ok(authority.isMember(evicted.id));
   t.notOk(authority.mayDeploy(evicted.id));
-  t.notOk(authority.counts({ author: evicted.id, kind: 'workload' } as LedgerRecord));
-  t.ok(authority.counts({ author: evicted.id, kind: 'alloc' } as LedgerRecord));
+  t.notOk(
+    authority.counts({
+      author: evicted.id,
+      kind: 'workload',
+      key: 'default/web',
+      hlc: { ms: NOW, n: 0 },
+    } as LedgerRecord),
+  );
+  t.ok(
+    authority.counts({
+      author: evicted.id,
+      kind: 'alloc',
+      key: `${evicted.id}/web/0`,
+      hlc: { ms: NOW, n: 0 },
+    } as LedgerRecord),
+  );
 });

@@ -70,6 +70,7 @@ function stage() {
   const source: ViewSource = {
     ledger: machine.ledger,
     authority: machine.authority,
+    now: NOW,
     self: a.id,
     status: (id) => (id === a.id ? 'alive' : 'suspect'),
   };

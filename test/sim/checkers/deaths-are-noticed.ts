@@ -6,14 +6,14 @@ import type { Checker, Run } from './checker.ts';
 const NOTICED_MS_MAX = 5000;
 
 /** @returns how long after each death the last living node held the member as failed; null when one never did. */
-export function noticed_ms({ world, story, living }: Run): { member: string; ms: number | null }[] {
-  return [...story.dead].map(([member, dead_ms]) => {
+export function noticed_ms({ stage, chronicle, living }: Run): { member: string; ms: number | null }[] {
+  return [...stage.dead].map(([member, dead_ms]) => {
     const last = new Map<string, number>();
-    for (const { at_ms, node, fact } of world.facts) {
-      if (fact.kind !== 'status' || fact.member !== member || !living.has(node)) continue;
-      if (fact.status === 'failed') last.set(node, at_ms - dead_ms);
+    for (const failed of chronicle.deaths) {
+      if (failed.member === member && living.has(failed.node)) last.set(failed.node, failed.at_ms - dead_ms);
     }
-    return { member, ms: last.size < living.size ? null : Math.round(Math.max(...last.values())) };
+    const latest_ms = [...last.values()].reduce((latest, ms) => Math.max(latest, ms), 0);
+    return { member, ms: last.size < living.size ? null : Math.round(latest_ms) };
   });
 }
 

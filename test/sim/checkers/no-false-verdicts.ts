@@ -1,15 +1,14 @@
-/** Under mild faults no living member is ever failed in any view. Under hard ones only the end is judged (views-converge). */
+/**
+ * Under mild faults no healthy node holds a healthy member as failed at any time. Under hard ones only the end is
+ * judged (views-converge). Who is healthy is judged when it happens, by the stage.
+ */
 import { shortId } from '../../../protocols/base/ids.ts';
 import type { Checker } from './checker.ts';
 
-export const noFalseVerdicts: Checker = ({ world, story }) => {
-  if (!story.isMild) return [];
-  const violations: string[] = [];
-  for (const { at_ms, node, fact } of world.facts) {
-    if (fact.kind !== 'status' || fact.status !== 'failed') continue;
-    if (at_ms < (story.dead.get(fact.member) ?? Number.POSITIVE_INFINITY)) {
-      violations.push(`${shortId(node)} held ${shortId(fact.member)} as failed at ${Math.round(at_ms)} ms`);
-    }
-  }
-  return violations;
-};
+export const noFalseVerdicts: Checker = ({ chronicle, story }) =>
+  story.isMild
+    ? chronicle.falseVerdicts.map(
+        ({ at_ms, node, member }) =>
+          `${shortId(node)} held ${shortId(member)} as failed at ${Math.round(at_ms)} ms`,
+      )
+    : [];

@@ -1,0 +1,223 @@
+/**
+ * The data of the API about trust and history: the cluster as a whole, grants, tokens, revocations and changes.
+ * The rest is in schemas.ts; the rules of both are the same.
+ */
+import Type, { type Static } from 'typebox';
+import { ROLES } from '../../protocols/base/records.ts';
+import { GRANT_STATES } from '../../protocols/trust/standing.ts';
+import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
+import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
+
+/** Lines that one answer holds. */
+export const HISTORY_LIMIT_MAX = 10_000;
+export const HISTORY_LIMIT = 50;
+
+/** A key, and who that is: the name of a node, or what else the key is for. */
+const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
+
+export const OperatorSchema = Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() });
+export type OperatorInfo = Static<typeof OperatorSchema>;
+
+/** A key that is to do nothing any more, and by whose word. */
+export const RevocationSchema = Type.Object({
+  /** Digest of the record. */
+  id: Text(64),
+  ...KeyNameSchema.properties,
+  by: KeyNameSchema,
+  reason: Text(256),
+  written_ms: Count,
+  /** The last record of the key that counts. */
+  epoch: Count,
+  last: Count,
+  /** Also all that the key let in, but what hangs on the grants in `keeps`. */
+  descendants: Type.Boolean(),
+  keeps: Type.Array(Text(64)),
+  /** Operators that say so, of how many that it takes. */
+  votes: Count,
+  needed: Count,
+  effective: Type.Boolean(),
+});
+export type RevocationInfo = Static<typeof RevocationSchema>;
+
+export const ClusterInfoSchema = Type.Object({
+  id: Text(64),
+  name: Text(63),
+  created_ms: Count,
+  /** Of container subnets. */
+  range: Text(43),
+  /** Keys that may do everything, the most senior first; so many of them must agree about one of themselves. */
+  operators: Type.Array(OperatorSchema),
+  threshold: Count,
+  members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
+  /** Members by what they may do. */
+  roles: Type.Array(Type.Object({ role: OneOf(ROLES), members: Count })),
+  revocations: Type.Array(RevocationSchema),
+  /** Keys that signed two records with one number: copied, or lying. With those who proved it. */
+  flagged: Type.Array(Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) })),
+  ledger: Type.Object({
+    /** Equal on nodes that hold equal records. */
+    hash: Text(64),
+    records: Count,
+    bytes: Count,
+    kinds: Type.Array(
+      Type.Object({ kind: Text(32), records: Count, deleted: Count, bytes: Count, conflicts: Count }),
+    ),
+  }),
+  /** Members that this node is connected to. */
+  peers: Count,
+  versions: Type.Array(Type.Object({ version: Text(32), members: Count })),
+});
+export type ClusterInfo = Static<typeof ClusterInfoSchema>;
+
+/** One change, as the node that answers has seen it. */
+export const ChangeSchema = Type.Object({
+  /** By the clock of its author, and when it came to the node that answers. */
+  at_ms: Count,
+  seen_ms: Count,
+  /** The key that signed it, and the node that it was submitted at. */
+  author: Text(64),
+  authorName: Text(96),
+  kind: Text(32),
+  key: Text(512),
+  /** The node or key that it is about, if it is about one. */
+  subject: OrNull(Text(64)),
+  subjectName: OrNull(Text(96)),
+  generation: Count,
+  revision: Text(64),
+  action: OneOf(CHANGE_ACTIONS),
+  /** Such as `replicas 2 -> 3`. Never a secret. */
+  summary: Text(256),
+  /** Other versions of the key that stood beside it then. */
+  concurrent: Count,
+});
+export type ChangeInfo = Static<typeof ChangeSchema>;
+
+export const HistoryQuerySchema = Type.Object(
+  {
+    /** Only changes of this time and later. */
+    since_ms: Type.Optional(Count),
+    kind: Type.Optional(Given(32)),
+    /** A key such as `default/web` or its last part, or the name or id of the node that it is about. */
+    key: Type.Optional(Given(512)),
+    /** Node that it was submitted at, or the key that signed it. */
+    by: Type.Optional(NodeText),
+    /** The latest so many; default HISTORY_LIMIT. */
+    limit: Type.Optional(Type.Integer({ minimum: 0, maximum: HISTORY_LIMIT_MAX })),
+  },
+  closed,
+);
+export type HistoryQuery = Static<typeof HistoryQuerySchema>;
+
+const GrantStateSchema = OneOf([...GRANT_STATES]);
+
+export const GrantSchema = Type.Object({
+  /** Digest of the record. */
+  id: Text(64),
+  subject: Text(64),
+  subjectName: Text(96),
+  issuer: Text(64),
+  issuerName: Text(96),
+  roles: Type.Array(OneOf(ROLES)),
+  /** Roles that the subject may hand on. */
+  admits: Type.Array(OneOf(ROLES)),
+  /** Grant of the issuer; null: it is an operator. */
+  parent: OrNull(Text(64)),
+  /** Grant that this one prolongs. */
+  renews: OrNull(Text(64)),
+  granted_ms: Count,
+  expires_ms: OrNull(Count),
+  uses: OrNull(Count),
+  used: Count,
+  state: GrantStateSchema,
+});
+export type GrantInfo = Static<typeof GrantSchema>;
+
+/** A join token as the cluster knows it. The secret itself is known to nobody but those whom it was given to. */
+export const TokenInfoSchema = Type.Object({
+  id: Text(64),
+  key: Text(64),
+  issuer: Text(64),
+  issuerName: Text(96),
+  /** What hosts that join with it may do. */
+  roles: Type.Array(OneOf(ROLES)),
+  granted_ms: Count,
+  expires_ms: OrNull(Count),
+  uses: OrNull(Count),
+  used: Count,
+  state: GrantStateSchema,
+  /** Hosts that joined with it. */
+  joined: Type.Array(
+    Type.Object({ grant: Text(64), node: Text(64), nodeName: Text(96), state: GrantStateSchema }),
+  ),
+});
+export type TokenInfo = Static<typeof TokenInfoSchema>;
+
+export const ListQuerySchema = Type.Object(
+  {
+    /** Also what is not in force any more; default false. */
+    all: Type.Optional(Type.Boolean()),
+  },
+  closed,
+);
+export type ListQuery = Static<typeof ListQuerySchema>;
+
+const Reason = Type.Optional(Text(256));
+
+export const RevokeTokenRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Also the hosts that joined with it; default false: they stay. */
+    hosts: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type RevokeTokenRequest = Static<typeof RevokeTokenRequestSchema>;
+
+export const RevokeNodeRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Nothing that it wrote later counts; default: all that is known of it counts. */
+    since_ms: Type.Optional(Count),
+    /** Also hosts that it let in, and tokens that it made; default false. */
+    descendants: Type.Optional(Type.Boolean()),
+    /** Nodes that stay although it let them in; for `descendants` or `since_ms`. */
+    keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type RevokeNodeRequest = Static<typeof RevokeNodeRequestSchema>;
+
+export const RemoveNodeRequestSchema = Type.Object(
+  {
+    /** Also a node that is not failed. */
+    force: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type RemoveNodeRequest = Static<typeof RemoveNodeRequestSchema>;
+
+export const AppointRequestSchema = Type.Object(
+  {
+    /** Id of the new operator's key. */
+    key: Given(64),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type AppointRequest = Static<typeof AppointRequestSchema>;
+
+export const RevokeOperatorRequestSchema = Type.Object(
+  {
+    reason: Reason,
+    /** Nothing that it signed later counts; default: all that is known of it counts. */
+    since_ms: Type.Optional(Count),
+    /** Also what hangs on the grants that it gave; default false. */
+    descendants: Type.Optional(Type.Boolean()),
+    operatorKey: OperatorKey,
+  },
+  closed,
+);
+export type RevokeOperatorRequest = Static<typeof RevokeOperatorRequestSchema>;

@@ -1,0 +1,81 @@
+/** `shoal cluster history`: who changed what, when and from where; one line a change, the latest last. */
+import type { Command } from 'commander';
+import { isShoalError } from '../../../protocols/base/errors.ts';
+import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
+import { parseCount, parseSince } from '../arguments.ts';
+import { clientCommand, clientOf } from '../command.ts';
+import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { printable, table, timeText } from '../text.ts';
+
+interface Options {
+  readonly since?: string;
+  readonly kind?: string;
+  readonly key?: string;
+  readonly by?: string;
+  readonly count?: string;
+  readonly follow?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+export function historyCommand(terminal: Terminal): Command {
+  return clientCommand('history', 'Show who changed what, as this host has seen it', [
+    'shoal cluster history --since 2h',
+    'shoal cluster history --kind workload --key web',
+    'shoal cluster history --by host2 -n 200 --json',
+    'shoal cluster history -f',
+  ])
+    .option('--since <time>', 'only what is not older: 30m, 2h, 7d, or a time such as 2026-01-31T12:00Z')
+    .option('--kind <kind>', 'only workload, tag, image, intent, grant, revoke, member or evidence')
+    .option('--key <key>', 'only of this workload, image name or node')
+    .option('--by <node>', 'only what was submitted at this node, or signed by this key')
+    .option('-n, --count <count>', 'only the latest so many (default: 50, at most 10000)')
+    .option('-f, --follow', 'go on as more comes')
+    .option('-q, --quiet', 'only kind and key')
+    .option('--json', 'as JSON; with --follow one object a line')
+    .action(async (options: Options, command: Command) => {
+      const query: HistoryQuery = {
+        ...(options.since === undefined
+          ? {}
+          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+        ...(options.kind === undefined ? {} : { kind: options.kind }),
+        ...(options.key === undefined ? {} : { key: options.key }),
+        ...(options.by === undefined ? {} : { by: options.by }),
+        ...(options.count === undefined ? {} : { limit: parseCount(options.count, '--count') }),
+      };
+      const client = clientOf(command, terminal);
+      if (options.follow) return follow(terminal, options, client.watchHistory(query, terminal));
+      const changes = await client.history(query, { signal: terminal.signal });
+      if (options.json) printJson(terminal, changes);
+      else if (options.quiet) for (const change of changes) printLine(terminal, nameOf(change));
+      else printLine(terminal, table(HEAD, changes.map(cells)));
+    });
+}
+
+async function follow(
+  terminal: Terminal,
+  options: Options,
+  changes: AsyncIterable<ChangeInfo>,
+): Promise<void> {
+  try {
+    for await (const change of changes) {
+      const line = options.quiet ? nameOf(change) : cells(change).map(printable).join('  ');
+      printLine(terminal, options.json ? JSON.stringify(change) : line);
+    }
+  } catch (error) {
+    // To end it by hand is how following ends.
+    if (!isShoalError(error, 'E_CANCELLED')) throw error;
+  }
+}
+
+const HEAD = ['WHEN', 'AT', 'WHAT', 'ACTION', 'CHANGE'];
+
+function nameOf({ kind, key, subjectName }: ChangeInfo): string {
+  return printable(`${kind}/${subjectName ?? key}`);
+}
+
+function cells(change: ChangeInfo): string[] {
+  const beside = change.concurrent === 0 ? '' : ` (concurrent with ${change.concurrent} other)`;
+  const { at_ms, authorName, action, summary } = change;
+  return [timeText(at_ms), authorName, nameOf(change), action, `${summary}${beside}`];
+}

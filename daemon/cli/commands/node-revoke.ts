@@ -1,0 +1,69 @@
+/** `shoal node revoke` and `shoal node rm`: an end to a node, one that lives and one that is gone. */
+import type { Command } from 'commander';
+import { collect, parseSince } from '../arguments.ts';
+import { clientCommand, clientOf } from '../command.ts';
+import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { showRevocation } from '../revocation-note.ts';
+import type { Terminal } from '../terminal.ts';
+
+interface RevokeOptions extends OperatorOption {
+  readonly reason?: string;
+  readonly since?: string;
+  readonly descendants?: boolean;
+  readonly keep?: string[];
+  readonly json?: boolean;
+}
+
+interface RemoveOptions extends OperatorOption {
+  readonly force?: boolean;
+  readonly json?: boolean;
+}
+
+const AFTER = 'To come back it needs a fresh data directory and a token.';
+
+export function nodeRevokeCommand(terminal: Terminal): Command {
+  const command = clientCommand(
+    'revoke',
+    'Refuse the key of a node from now on: stolen, or no longer trusted',
+    [
+      "shoal node revoke host3 --reason 'stolen from the van'",
+      'shoal node revoke host3 --since 6h              # nothing that it wrote in the last six hours counts',
+      'shoal node revoke host1 --descendants --keep host2   # also those that it let in, but host2',
+    ],
+  )
+    .argument('<node>', 'name or id')
+    .option('--reason <text>', 'why, for those who look later')
+    .option(
+      '--since <time>',
+      'void what it wrote after this: 6h, 2d, or a time (default: what is known of it counts)',
+    )
+    .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made')
+    .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (node: string, options: RevokeOptions, command: Command) => {
+    const body = {
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+      ...(options.since === undefined ? {} : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+      ...(options.descendants ? { descendants: true } : {}),
+      ...(options.keep ? { keep: options.keep } : {}),
+      ...(await operatorKeyOf(options)),
+    };
+    const done = await clientOf(command, terminal).revokeNode(node, body, { signal: terminal.signal });
+    showRevocation(terminal, options, done, AFTER);
+  });
+}
+
+export function nodeRemoveCommand(terminal: Terminal): Command {
+  const command = clientCommand('rm', 'Remove a node that is gone for good', [
+    'shoal node rm host3',
+    'shoal node rm host3 --force     # also if it lives',
+  ])
+    .argument('<node>', 'name or id')
+    .option('-f, --force', 'also a node that is not failed')
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (node: string, options: RemoveOptions, command: Command) => {
+    const body = { ...(options.force ? { force: true } : {}), ...(await operatorKeyOf(options)) };
+    const done = await clientOf(command, terminal).removeNode(node, body, { signal: terminal.signal });
+    showRevocation(terminal, options, done, AFTER);
+  });
+}

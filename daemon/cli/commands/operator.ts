@@ -1,0 +1,102 @@
+/** `shoal operator create | ls | add | revoke`: the keys that rule the cluster, and votes about them. */
+import type { Command } from 'commander';
+import { parseSince } from '../arguments.ts';
+import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { createRecoveryKey } from '../recovery-key.ts';
+import { showRevocation } from '../revocation-note.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { table } from '../text.ts';
+
+interface ActOptions extends OperatorOption {
+  readonly json?: boolean;
+}
+
+interface RevokeOptions extends ActOptions {
+  readonly reason?: string;
+  readonly since?: string;
+  readonly descendants?: boolean;
+}
+
+function createCommand(terminal: Terminal): Command {
+  return plainCommand('create', 'Make a key for an operator to be; no daemon is asked', [
+    'shoal operator create ./second.key     # prints its id, for `shoal operator add`',
+  ])
+    .argument('<file>', 'where to write the key; it must not exist')
+    .action(async (file: string) => {
+      printLine(terminal, await createRecoveryKey(file, 'operator create'));
+      note(terminal, `${file} is the key: keep it offline. It may do nothing until operators add its id.`);
+    });
+}
+
+function listCommand(terminal: Terminal): Command {
+  return clientCommand('ls', 'List the operators, the most senior first', ['shoal operator ls'])
+    .option('-q, --quiet', 'only the ids of those in force')
+    .option('--json', 'as JSON')
+    .action(async (options: { quiet?: boolean; json?: boolean }, command: Command) => {
+      const operators = await clientOf(command, terminal).operators({ signal: terminal.signal });
+      if (options.json) return printJson(terminal, operators);
+      if (options.quiet) {
+        for (const { key, revoked } of operators) if (!revoked) printLine(terminal, key);
+        return;
+      }
+      const rows = operators.map(({ key, revoked }, rank) => [
+        String(rank + 1),
+        revoked ? 'revoked' : 'in force',
+        key,
+      ]);
+      printLine(terminal, table(['RANK', 'STATE', 'ID'], rows));
+    });
+}
+
+function addCommand(terminal: Terminal): Command {
+  const command = clientCommand('add', 'Vote for a new operator', [
+    'shoal operator add 12D3KooW…',
+    'shoal operator add 12D3KooW… --operator-key /media/usb/shop.key',
+  ])
+    .argument('<id>', 'of its key, from `shoal operator create`')
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (key: string, options: ActOptions, command: Command) => {
+    const body = { key, ...(await operatorKeyOf(options)) };
+    const operators = await clientOf(command, terminal).appoint(body, { signal: terminal.signal });
+    if (options.json) return printJson(terminal, operators);
+    printLine(terminal, key);
+    const isOne = operators.some((operator) => operator.key === key && !operator.revoked);
+    note(
+      terminal,
+      isOne ? 'It is an operator now.' : 'This was one vote: other operators have to add it too.',
+    );
+  });
+}
+
+function revokeCommand(terminal: Terminal): Command {
+  const command = clientCommand('revoke', 'Vote against an operator: its key was lost or stolen', [
+    "shoal operator revoke 1a2b3c4d --reason 'disk lost' --operator-key /media/usb/shop.key",
+    'shoal operator revoke 1a2b3c4d --since 6h     # what it signed in the last six hours is void',
+  ])
+    .argument('<id>', 'of its key, or the last eight characters')
+    .option('--reason <text>', 'why, for those who look later')
+    .option('--since <time>', 'void what it signed after this: 6h, 2d, or a time (default: all of it counts)')
+    .option('--descendants', 'also void what hangs on the grants that it gave')
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (id: string, options: RevokeOptions, command: Command) => {
+    const body = {
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+      ...(options.since === undefined ? {} : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+      ...(options.descendants ? { descendants: true } : {}),
+      ...(await operatorKeyOf(options)),
+    };
+    const done = await clientOf(command, terminal).revokeOperator(id, body, { signal: terminal.signal });
+    showRevocation(terminal, options, done, 'Destroy the key if you have it.');
+  });
+}
+
+export function operatorCommand(terminal: Terminal): Command {
+  return plainCommand('operator', 'Make, list, add and revoke the keys that rule the cluster', [
+    'shoal operator ls',
+  ])
+    .addCommand(createCommand(terminal))
+    .addCommand(listCommand(terminal))
+    .addCommand(addCommand(terminal))
+    .addCommand(revokeCommand(terminal));
+}

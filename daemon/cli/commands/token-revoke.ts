@@ -1,0 +1,39 @@
+/** `shoal token revoke`: nobody joins with a token any more, whoever has it. */
+import type { Command } from 'commander';
+import { clientCommand, clientOf } from '../command.ts';
+import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { printable } from '../text.ts';
+
+interface Options extends OperatorOption {
+  readonly reason?: string;
+  readonly hosts?: boolean;
+  readonly json?: boolean;
+}
+
+export function tokenRevokeCommand(terminal: Terminal): Command {
+  const command = clientCommand('revoke', 'Let nobody join with a token any more', [
+    'shoal token revoke 4f5c0e91a2b3',
+    "shoal token revoke 4f5c0e91a2b3 --hosts --reason 'was on the lost laptop'",
+  ])
+    .argument('<id>', 'of the token, from `shoal token ls`; the first eight characters are enough')
+    .option('--hosts', 'also refuse the hosts that joined with it (default: they stay)')
+    .option('--reason <text>', 'why, for those who look later')
+    .option('--json', 'as JSON');
+  return withOperatorKey(command).action(async (id: string, options: Options, command: Command) => {
+    const body = {
+      ...(options.reason === undefined ? {} : { reason: options.reason }),
+      ...(options.hosts ? { hosts: true } : {}),
+      ...(await operatorKeyOf(options)),
+    };
+    const token = await clientOf(command, terminal).revokeToken(id, body, { signal: terminal.signal });
+    if (options.json) return printJson(terminal, token);
+    printLine(terminal, token.id);
+    const hosts = token.joined.map(({ nodeName }) => nodeName).join(', ');
+    if (hosts !== '')
+      note(
+        terminal,
+        printable(`${options.hosts ? 'Refused from now on' : 'Joined with it, and stay'}: ${hosts}.`),
+      );
+  });
+}

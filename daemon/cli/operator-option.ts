@@ -1,0 +1,19 @@
+/** `--operator-key`: commands that take rights away or give them may be signed with a key that no daemon keeps. */
+import type { Command } from 'commander';
+import { readOperatorKey } from './recovery-key.ts';
+
+export interface OperatorOption {
+  readonly operatorKey?: string;
+}
+
+export function withOperatorKey(command: Command): Command {
+  return command.option(
+    '--operator-key <file>',
+    "sign with the operator's key in this file (default: the one on this host, or the key of this host)",
+  );
+}
+
+/** The field of a request; empty when the option was not given. @throws ShoalError E_USAGE */
+export async function operatorKeyOf({ operatorKey }: OperatorOption): Promise<{ operatorKey?: string }> {
+  return operatorKey === undefined ? {} : { operatorKey: await readOperatorKey(operatorKey) };
+}

@@ -1,0 +1,346 @@
+/**
+ * How trust changes at this node: it revokes, appoints, renews the grants of others, answers keys that appeal at its
+ * door, and notices when its own key may do no more. What it decides follows from protocols/trust; here it is signed,
+ * written and told. Not here: who is let in with a token (admission.ts).
+ */
+import type { Crypto, Signer } from '../protocols/base/crypto.ts';
+import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
+import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../protocols/base/records.ts';
+import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
+import type { Authority } from '../protocols/trust/authority.ts';
+import type { Cut } from '../protocols/trust/cut.ts';
+import type { RevocationInfo } from '../protocols/trust/listing.ts';
+import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
+import type { ClusterView } from '../protocols/view/view.ts';
+import { encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
+import type { Clock } from './clock.ts';
+import { attempt, type LedgerDriver } from './drivers/ledger-driver.ts';
+import type { Log } from './log.ts';
+
+/** A node whose grant ended, or that nobody talks to, asks this often how it stands. */
+const APPEAL_MS = 20_000;
+/** Nobody talks to it: for so long. One that was revoked learns of it so, for members leave it at once. */
+const ALONE_MS = 5_000;
+/** Doors that it asks each time. */
+const APPEAL_DOORS_MAX = 4;
+/** How often it says that its own end is near. */
+const WORRY_MS = 3_600_000;
+/** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
+const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
+
+/** How this node's own key stands. */
+export interface OwnStanding {
+  /**
+   * `expired`: it may be renewed. `revoked`: for good. `evicted`: its grant was never good, or is no more, by what
+   * became known of its token or of who made that.
+   */
+  readonly state: 'member' | 'expired' | 'revoked' | 'evicted';
+  /** When its grant ends or ended; null: never. */
+  readonly until_ms: number | null;
+  /** Why, in the words of who revoked it, or of this node. */
+  readonly reason: string | null;
+}
+
+export interface RevokeRequest {
+  readonly subject: KeyId;
+  readonly reason: string;
+  /** The last record of the subject that counts; absent: the last that is known here. */
+  readonly cut?: Cut;
+  /** Void also what it granted before the cut. Default false. */
+  readonly descendants?: boolean;
+  /** Digests of grants by it that stay in any case. */
+  readonly keeps?: readonly string[];
+  /** An operator's key to do it with; absent: the one kept here, or this node's own. */
+  readonly signer?: Signer;
+}
+
+export interface ClusterTrustInit {
+  readonly self: NodeId;
+  readonly genesis: LedgerRecord;
+  readonly ledger: LedgerDriver;
+  readonly crypto: Crypto;
+  readonly clock: Clock;
+  readonly log: Log;
+  /** The operator's key that is kept on this host, if any. */
+  readonly operator: Signer | undefined;
+  readonly members: () => ClusterView['members'];
+  /** Members connected now. */
+  readonly peers: () => readonly NodeId[];
+  /** One knock at the doors of one member. */
+  readonly knock: (doors: readonly string[], body: Uint8Array) => Promise<Uint8Array>;
+}
+
+export class ClusterTrust {
+  readonly #init: ClusterTrustInit;
+  #told: OwnStanding['state'] = 'member';
+  #worried_ms = Number.NEGATIVE_INFINITY;
+  #heard_ms: number;
+  #appealed_ms = Number.NEGATIVE_INFINITY;
+  #busy = false;
+
+  constructor(init: ClusterTrustInit) {
+    this.#init = init;
+    this.#heard_ms = init.clock.now();
+  }
+
+  get operator(): Signer | undefined {
+    return this.#init.operator;
+  }
+
+  standing(): OwnStanding {
+    const { self, clock } = this.#init;
+    const until_ms = this.#authority.memberUntil(self) ?? null;
+    if (this.#authority.isRevoked(self)) {
+      const [revocation] = [...this.#authority.revocations()].filter(
+        ({ subject, effective }) => subject === self && effective,
+      );
+      return { state: 'revoked', until_ms, reason: revocation?.reason ?? null };
+    }
+    if (this.#authority.isMember(self, clock.now())) return { state: 'member', until_ms, reason: null };
+    if (until_ms !== null) return { state: 'expired', until_ms, reason: null };
+    const own = [...this.#authority.grants(clock.now())].filter(({ subject }) => subject === self);
+    const overUsed = own.length === 0 || own.some(({ state }) => state === 'over-used');
+    const reason = overUsed ? 'its join token was used by too many hosts' : 'who let it in was revoked';
+    return { state: 'evicted', until_ms, reason };
+  }
+
+  /**
+   * Writes one revocation. Of an operator's key it is one vote of several that it may take.
+   * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
+   */
+  async revoke(request: RevokeRequest): Promise<RevocationInfo> {
+    const { subject, reason, descendants = false, keeps = [] } = request;
+    const cut = request.cut ?? this.#lastOf(subject);
+    const signer = request.signer ?? this.#revoker(subject);
+    const record = await this.#write(
+      signer,
+      'revoke',
+      revokeBody({ subject, reason, cut, descendants, keeps }),
+    );
+    return this.#revocation(record.digest);
+  }
+
+  /**
+   * No host may join with this token any more; those that did stay.
+   * @param subject the token's key. @throws E_NOT_FOUND, E_NOT_ALLOWED
+   */
+  async revokeToken(subject: KeyId, reason: string, signer?: Signer): Promise<RevocationInfo> {
+    const tokens = [...this.#authority.grants(this.#init.clock.now())];
+    const token = tokens.find((grant) => grant.subject === subject && grant.roles.includes('admit'));
+    if (token === undefined)
+      throw new ShoalError('E_NOT_FOUND', `there is no token with the key ${shortId(subject)}`);
+    const joined = tokens.filter(({ parent }) => parent === token.digest).map(({ digest }) => digest);
+    const keeps =
+      joined.length <= KEEPS_MAX
+        ? { keeps: joined, cut: { epoch: 0, last: 0 } }
+        : // Too many to name: all stay, and the doors alone see to it that no more come.
+          { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
+    return await this.revoke({ subject, reason, ...keeps, ...(signer === undefined ? {} : { signer }) });
+  }
+
+  /** Votes for a new operator. @returns whether it is one now. @throws E_NOT_ALLOWED */
+  async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
+    if (signer === undefined)
+      throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
+    await this.#write(signer, 'grant', operatorGrant(subject));
+    return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
+  }
+
+  /** Writes a grant with a key of its own, or that of this node. @throws E_NOT_ALLOWED */
+  async grant(signer: Signer | NodeId, body: GrantBody): Promise<LedgerRecord> {
+    return await this.#write(signer, 'grant', body);
+  }
+
+  /** What a newcomer must know of grants and revocations to begin with. */
+  records(newcomer: NodeId, others: Iterable<NodeId>): LedgerRecord[] {
+    const { ledger } = this.#init.ledger.machine;
+    const all = ['grant', 'revoke'].flatMap((kind) =>
+      [...ledger.ofKind(kind)].flatMap(([, records]) => records),
+    );
+    const bytes = all.reduce((sum, record) => sum + record.bytes.byteLength, 0);
+    if (bytes <= WELCOME_RECORDS_BYTES_MAX) return all;
+    return [...new Set([newcomer, ...others].flatMap((key) => this.#authority.about(key)))];
+  }
+
+  /**
+   * Answers a key that was let in before and asks how it stands; renews it when that is due and this node may.
+   * @throws E_TOKEN_REFUSED for keys that nobody let in
+   */
+  async answerAppeal(from: NodeId): Promise<Uint8Array> {
+    const { genesis, log } = this.#init;
+    if (this.#authority.about(from).length === 0)
+      throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
+    const renewal = this.#renewal(from);
+    if (renewal !== undefined) {
+      await this.#write(renewal.signer, 'grant', renewal.body);
+      log('info', 'renewed the grant of a host that asked', { node: from });
+    }
+    return encodeWelcome({ genesis, grants: this.#authority.about(from), members: [] });
+  }
+
+  /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
+  notice(): void {
+    const { log, clock, self } = this.#init;
+    const { state, until_ms, reason } = this.standing();
+    const end = until_ms === null ? null : new Date(until_ms).toISOString();
+    if (state !== this.#told) {
+      this.#told = state;
+      if (state === 'revoked' || state === 'evicted') {
+        log('warn', `this node was ${state}: it places nothing more, and members refuse it`, { reason });
+      } else if (state === 'expired') {
+        log(
+          'warn',
+          'the grant of this node has ended: what runs goes on, members refuse it until it is renewed',
+          {
+            end,
+          },
+        );
+      } else {
+        log('info', 'this node is a member again', { end });
+      }
+    }
+    const worry_ms = worriesAt(this.#authority, self);
+    const now = clock.now();
+    if (state !== 'member' || worry_ms === undefined || now < worry_ms) return;
+    if (now - this.#worried_ms < WORRY_MS) return;
+    this.#worried_ms = now;
+    log('warn', 'the grant of this node ends soon, and no admitter has renewed it', { end });
+  }
+
+  /** Every few seconds: renews what is due, and appeals when this node is refused. */
+  async tick(): Promise<void> {
+    this.notice();
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      await this.#renewOthers();
+      await this.#appealIfAlone();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  get #authority(): Authority {
+    return this.#init.ledger.machine.authority;
+  }
+
+  async #renewOthers(): Promise<void> {
+    const { self, operator, clock, log } = this.#init;
+    if (this.standing().state !== 'member') return;
+    const alive = [...this.#init.members().values()]
+      .filter(({ status }) => status === 'alive')
+      .map(({ id }) => id);
+    for (const signer of [self, ...(operator === undefined ? [] : [operator])]) {
+      const key = typeof signer === 'string' ? signer : signer.id;
+      for (const body of renewalsDue({ authority: this.#authority, self: key, alive, now: clock.now() })) {
+        const written = await attempt(log, 'renewing a grant', () => this.#write(signer, 'grant', body));
+        if (written) log('info', 'renewed the grant of a member', { node: body.subject });
+      }
+    }
+  }
+
+  async #appealIfAlone(): Promise<void> {
+    const { clock, peers, members, self, knock } = this.#init;
+    const now = clock.now();
+    if (peers().length > 0) this.#heard_ms = now;
+    const { state } = this.standing();
+    const alone = now - this.#heard_ms >= ALONE_MS;
+    if (
+      state === 'revoked' ||
+      state === 'evicted' ||
+      !(alone || state === 'expired') ||
+      now - this.#appealed_ms < APPEAL_MS
+    )
+      return;
+    this.#appealed_ms = now;
+    const others = [...members().values()].filter(({ id, doors }) => id !== self && doors.length > 0);
+    const isAdmitter = ({ id }: { id: NodeId }) => Number(this.#authority.roles(id, now).has('admitter'));
+    // A different few each time, and admitters among them first: only they can renew.
+    const order = others.map((member) => ({ member, at: clock.random() - isAdmitter(member) }));
+    for (const { member } of order.sort((a, b) => a.at - b.at).slice(0, APPEAL_DOORS_MAX)) {
+      const answer = await knock(member.doors, encodeAppeal()).catch(() => undefined);
+      if (answer !== undefined && (await this.#hear(member.id, answer))) return;
+    }
+  }
+
+  /** @returns true when there is nothing more to ask for. */
+  async #hear(from: NodeId, answer: Uint8Array): Promise<boolean> {
+    const { ledger, crypto, log } = this.#init;
+    try {
+      const { grants } = openAnswer(answer, ledger.machine.cluster, crypto);
+      await ledger.introduce(grants.map(({ bytes }) => bytes));
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      log('debug', 'the answer to an appeal was of no use', { from, error: error.message });
+      return false;
+    }
+    this.notice();
+    return this.standing().state !== 'expired';
+  }
+
+  #renewal(subject: KeyId): { readonly signer: Signer | NodeId; readonly body: GrantBody } | undefined {
+    const { self, operator, clock } = this.#init;
+    const own = renewalOnAppeal(this.#authority, self, subject, clock.now());
+    if (own !== undefined) return { signer: self, body: own };
+    if (operator === undefined) return undefined;
+    const body = renewalOnAppeal(this.#authority, operator.id, subject, clock.now());
+    return body && { signer: operator, body };
+  }
+
+  #revoker(subject: KeyId): Signer | NodeId {
+    const { self, operator, clock } = this.#init;
+    const now = clock.now();
+    if (operator !== undefined && this.#authority.mayRevoke(operator.id, subject, now)) return operator;
+    if (this.#authority.mayRevoke(self, subject, now)) return self;
+    throw new ShoalError(
+      'E_NOT_ALLOWED',
+      `neither this node nor a key kept on it may revoke ${shortId(subject)}: do it where an operator's key is`,
+    );
+  }
+
+  /** @param signer a key of its own, or this node. Resolves once it is durable here. */
+  async #write(
+    signer: Signer | NodeId,
+    kind: 'grant' | 'revoke',
+    body: GrantBody | RevokeBody,
+  ): Promise<LedgerRecord> {
+    const { ledger, crypto, clock } = this.#init;
+    if (typeof signer === 'string')
+      return await ledger.write(signer, kind, recordKey[kind](body.subject, signer), body);
+    const { machine } = ledger;
+    const known = machine.ledger.records();
+    const record = sealAct({
+      cluster: machine.cluster,
+      signer,
+      kind,
+      body,
+      known,
+      crypto,
+      now: clock.now(),
+    });
+    const refused = await ledger.introduce([record.bytes]);
+    if (refused !== undefined) {
+      const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
+      throw new ShoalError('E_NOT_ALLOWED', `the key may not write this: ${why}; nothing was changed`);
+    }
+    return record;
+  }
+
+  /** The last place of what a key wrote, as far as it is known. */
+  #lastOf(key: KeyId): Cut {
+    let [epoch, last] = [0, 0];
+    for (const { author, epoch: theirs, seq } of this.#init.ledger.machine.ledger.records()) {
+      if (author !== key || theirs < epoch || (theirs === epoch && seq < last)) continue;
+      [epoch, last] = [theirs, seq];
+    }
+    return { epoch, last };
+  }
+
+  #revocation(digest: string): RevocationInfo {
+    for (const revocation of this.#authority.revocations())
+      if (revocation.digest === digest) return revocation;
+    throw new Error('a revocation that was written is not there');
+  }
+}

@@ -1,0 +1,252 @@
+/**
+ * What users ask about trust at a node, answered in the terms of the API: tokens made, grants listed, tokens, nodes and
+ * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts.
+ */
+import { randomBytes } from 'node:crypto';
+import { ShoalError } from '../../protocols/base/errors.ts';
+import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
+import { KEEPS_MAX } from '../../protocols/base/records.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import { type Cut, isAfter } from '../../protocols/trust/cut.ts';
+import {
+  DEFAULT_NODE_ROLES,
+  formatToken,
+  TOKEN_TTL_MS,
+  TOKEN_USES,
+  tokenGrant,
+} from '../../protocols/trust/token.ts';
+import type { Token, TokenRequest } from '../api/schemas.ts';
+import type {
+  AppointRequest,
+  GrantInfo,
+  ListQuery,
+  OperatorInfo,
+  RemoveNodeRequest,
+  RevocationInfo,
+  RevokeNodeRequest,
+  RevokeOperatorRequest,
+  RevokeTokenRequest,
+  TokenInfo,
+} from '../api/trust-schemas.ts';
+import type { Cluster } from '../cluster.ts';
+import type { RevokeRequest } from '../cluster-trust.ts';
+import { signerFromSeed } from '../crypto.ts';
+import { findMember, isCalled } from '../view-answers.ts';
+import {
+  findToken,
+  type GrantSource,
+  grantInfos,
+  operatorInfos,
+  revocationInfos,
+  tokenInfos,
+} from './grant-answers.ts';
+import { type KeyNames, keyNames } from './key-names.ts';
+
+/** Doors in a token, and of them of one other member. */
+const DOORS_MAX = 8;
+const DOORS_OF_EACH_MAX = 2;
+/** No record counts: the first is numbered 1. */
+const NOTHING: Cut = { epoch: 0, last: 0 };
+
+export class TrustDesk {
+  readonly #cluster: Cluster;
+  /** Milliseconds. */
+  readonly #now: number;
+
+  constructor(cluster: Cluster, now: number) {
+    this.#cluster = cluster;
+    this.#now = now;
+  }
+
+  get names(): KeyNames {
+    const { view, ledger } = this.#cluster;
+    return keyNames(view, ledger.machine, this.#now);
+  }
+
+  /**
+   * A token that this node may give, or an operator: the one whose key is given, or else kept on this host.
+   * @throws E_NOT_ALLOWED; nothing was changed then.
+   */
+  async createToken(request: TokenRequest): Promise<Token> {
+    const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
+    const { trust, id: cluster } = this.#cluster;
+    const { by, issuing } = this.#issuer(request.operatorKey);
+    const mayHandOn = issuing.body?.admits ?? roles;
+    const beyond = roles.filter((role) => !mayHandOn.includes(role));
+    if (beyond.length > 0)
+      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
+    const seed = new Uint8Array(randomBytes(32));
+    const subject = signerFromSeed(seed).id;
+    const notAfter_ms = this.#now + ttl_ms;
+    // Whom it lets in is let in for no longer than this node itself was.
+    const lives = [nodeTtl_ms, issuing.body?.life_ms].filter((life) => life !== undefined);
+    const life = lives.length === 0 ? {} : { life_ms: Math.min(...lives) };
+    const body = tokenGrant({ subject, parent: issuing.digest, roles, notAfter_ms, uses, ...life });
+    const grant = await trust.grant(by, body);
+    const doors = this.#doors();
+    const token = formatToken({ cluster, seed, grant: grant.digest, notAfter_ms, roles, doors, ...life });
+    return { token, id: grant.digest, expires_ms: notAfter_ms, uses };
+  }
+
+  grants({ all = false }: ListQuery): GrantInfo[] {
+    return grantInfos(this.#source(), all);
+  }
+
+  tokens({ all = false }: ListQuery): TokenInfo[] {
+    return tokenInfos(this.#source(), all);
+  }
+
+  operators(): OperatorInfo[] {
+    return operatorInfos(this.#source());
+  }
+
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  async revokeToken(
+    id: string,
+    { reason = 'token revoked', hosts = false, operatorKey }: RevokeTokenRequest,
+  ): Promise<TokenInfo> {
+    const token = findToken(this.tokens({ all: true }), id);
+    const signer = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
+    if (hosts) {
+      const everything = { cut: NOTHING, descendants: true };
+      await this.#revoke({ subject: token.key, reason, ...everything }, operatorKey);
+    } else {
+      await this.#cluster.trust.revokeToken(token.key, reason, signer);
+    }
+    return findToken(this.tokens({ all: true }), token.id);
+  }
+
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE; nothing was changed then. */
+  async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
+    const { reason = 'node revoked', since_ms, descendants = false, keep = [], operatorKey } = request;
+    const { id, name } = this.#other(node, 'revoke');
+    const keeps = keep.flatMap((text) => this.#grantsBetween(id, name, text));
+    const cut = this.#cut(id, since_ms);
+    return await this.#revoke({ subject: id, reason, descendants, keeps, ...cut }, operatorKey);
+  }
+
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
+  async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
+    const { id, name, status } = this.#other(node, 'remove');
+    if (status !== 'failed' && !force)
+      throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
+    return await this.#revoke({ subject: id, reason: 'node removed' }, operatorKey);
+  }
+
+  /** One vote. @throws E_BAD_KEY_ID, E_NOT_ALLOWED; nothing was changed then. */
+  async appoint({ key, operatorKey }: AppointRequest): Promise<OperatorInfo[]> {
+    publicKeyFromKeyId(key);
+    const { trust } = this.#cluster;
+    await (operatorKey === undefined ? trust.appoint(key) : trust.appoint(key, operatorSigner(operatorKey)));
+    return this.operators();
+  }
+
+  /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
+    const { reason = 'operator revoked', since_ms, descendants = false, operatorKey } = request;
+    const found = this.operators().filter(({ key, name }) => isCalled(operator, key, name));
+    const [{ key } = { key: '' }] = found;
+    if (found.length !== 1)
+      throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
+    return await this.#revoke(
+      { subject: key, reason, descendants, ...this.#cut(key, since_ms) },
+      operatorKey,
+    );
+  }
+
+  async #revoke(request: RevokeRequest, operatorKey: string | undefined): Promise<RevocationInfo> {
+    const { keeps = [] } = request;
+    if (keeps.length > KEEPS_MAX)
+      throw new ShoalError(
+        'E_TOO_LARGE',
+        `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.length}; nothing was changed`,
+      );
+    const signer = operatorKey === undefined ? {} : { signer: operatorSigner(operatorKey) };
+    const { digest } = await this.#cluster.trust.revoke({ ...request, ...signer });
+    return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
+  }
+
+  /** By whose word a token may be made here. @throws E_NOT_ALLOWED */
+  #issuer(operatorKey: string | undefined) {
+    const { trust, self, ledger } = this.#cluster;
+    const given = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
+    // The node's own word first: what it lets in it may revoke itself.
+    const candidates = given === undefined ? [self, trust.operator] : [given];
+    for (const by of candidates) {
+      if (by === undefined) continue;
+      const key = typeof by === 'string' ? by : by.id;
+      const issuing = ledger.machine.authority.issuing(key, this.#now);
+      if (issuing !== undefined) return { by, issuing };
+    }
+    const message =
+      given === undefined
+        ? 'this node may not admit others: create the token on a node with the role admitter'
+        : 'the key that was given is no operator of this cluster; nothing was changed';
+    throw new ShoalError('E_NOT_ALLOWED', message);
+  }
+
+  /** Where a host may knock: here, and at some others that are alive. */
+  #doors(): string[] {
+    const { addresses, view } = this.#cluster;
+    const others = [...view.members.values()].filter(
+      ({ id, status }) => id !== view.self && status === 'alive',
+    );
+    const theirs = others.flatMap(({ doors }) => doors.slice(0, DOORS_OF_EACH_MAX));
+    return [...addresses.doors, ...theirs].slice(0, DOORS_MAX);
+  }
+
+  #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {
+    if (until_ms === undefined) return {};
+    return { cut: lastPlace(this.#cluster.ledger.machine.ledger.records(), key, until_ms) };
+  }
+
+  /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
+  #other(node: string, what: string): { id: NodeId; name: string; status: string } {
+    const { view } = this.#cluster;
+    const member = findMember(view, node);
+    if (member.id === view.self)
+      throw new ShoalError(
+        'E_BAD_INPUT',
+        `this is the node ${member.name} itself: ${what} it at another node`,
+      );
+    return member;
+  }
+
+  /** Grants by which `issuer` let a node in, itself or by a token: all links of its chain that the issuer signed. */
+  #grantsBetween(issuer: KeyId, name: string, node: string): string[] {
+    const member = findMember(this.#cluster.view, node);
+    const grants = new Map(this.grants({ all: true }).map((grant) => [grant.id, grant]));
+    const found = new Set<string>();
+    for (const grant of grants.values()) {
+      if (grant.subject !== member.id) continue;
+      for (let link: GrantInfo | undefined = grant; link !== undefined; ) {
+        if (link.issuer === issuer) found.add(link.id);
+        link = link.parent === null ? undefined : grants.get(link.parent);
+      }
+    }
+    if (found.size === 0)
+      throw new ShoalError('E_BAD_INPUT', `${member.name} was not let in by ${name}: it stays anyway`, {
+        detail: { field: 'keep' },
+      });
+    return [...found];
+  }
+
+  #source(): GrantSource {
+    return { authority: this.#cluster.ledger.machine.authority, names: this.names, now: this.#now };
+  }
+}
+
+/** @param seed hex. A secret: never in a message. */
+function operatorSigner(seed: string): ReturnType<typeof signerFromSeed> {
+  return signerFromSeed(fromHex(seed));
+}
+
+/** The last place of what a key wrote until then, as far as it is known. */
+function lastPlace(records: Iterable<LedgerRecord>, key: KeyId, until_ms: number): Cut {
+  let cut = NOTHING;
+  for (const record of records) {
+    if (record.author !== key || record.hlc.ms > until_ms || !isAfter(record, cut)) continue;
+    cut = { epoch: record.epoch, last: record.seq };
+  }
+  return cut;
+}

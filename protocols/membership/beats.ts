@@ -1,0 +1,188 @@
+/**
+ * What a node does without being asked: it tells its watchers in turn that it lives, misses those that it watches
+ * when they do not, and looks over its duties and links once a round.
+ * A beat is one datagram one way, so an idle cluster costs half of what asking would. Each says when the next one
+ * is due: how often is the sender's own affair.
+ */
+import type { NodeId } from '../base/ids.ts';
+import { MEMBERSHIP_LIMITS } from './config.ts';
+import { isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
+import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
+import type { Message } from './messages.ts';
+import { startProbe } from './probing.ts';
+import {
+  jittered,
+  type Member,
+  type MembershipState,
+  memberOf,
+  mendHealth,
+  send,
+  silence_ms,
+  startTimer,
+  stopTimer,
+  type Turn,
+} from './state.ts';
+import { raiseIncarnation } from './suspicion.ts';
+
+/** Beats between two rounds of upkeep. */
+const ROUND_TICKS = 2;
+
+export function onTick(turn: Turn): void {
+  const { state } = turn;
+  startTimer(turn, { kind: 'tick' }, jittered(turn, state.config.beat_interval_ms));
+  sendBeat(turn);
+  state.ticks_count += 1;
+  if (state.ticks_count >= ROUND_TICKS) {
+    state.ticks_count = 0;
+    keepUp(turn);
+  }
+}
+
+/** To one watcher; the next one has the next turn. */
+function sendBeat(turn: Turn): void {
+  const { state } = turn;
+  const { incarnation, config } = state;
+  const listeners = state.audience.filter((id) => state.connected.has(id));
+  const listener = listeners[state.beat % Math.max(1, listeners.length)];
+  if (listener === undefined) return;
+  state.beat += 1;
+  const next_ms = listeners.length * config.beat_interval_ms;
+  send(turn, listener, { type: 'beat', incarnation, next_ms });
+}
+
+export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'beat' }): void {
+  const { state } = turn;
+  const member = state.members.get(from);
+  if (member === undefined) return;
+  const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
+  member.promise_ms = Math.min(message.next_ms, promise_ms_max);
+  if (member.probe === null && member.suspicion === null) mendHealth(state);
+  raiseIncarnation(turn, member, message.incarnation);
+}
+
+/** Has the timer look for the next sign of life of a target. */
+export function expect(turn: Turn, member: Member): void {
+  const { state } = turn;
+  if (!state.started || member.late !== null || !state.targets.has(member.id)) return;
+  member.late = startTimer(turn, { kind: 'late', id: member.id }, lateIn_ms(turn, member));
+}
+
+function lateIn_ms(turn: Turn, member: Member): number {
+  const { late_ms } = turn.state.config;
+  // Never in the future, whatever the clock was set to.
+  member.heard_ms = Math.min(member.heard_ms, turn.now);
+  const due_ms = member.heard_ms + silence_ms(turn.state, member) + late_ms - turn.now;
+  const isMet = turn.state.connected.has(member.id) || turn.state.doubted.has(member.id);
+  return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
+}
+
+export function onLate(turn: Turn, member: Member): void {
+  member.late = null;
+  if (member.probe !== null || member.suspicion !== null) return;
+  if (lateIn_ms(turn, member) <= 0) startProbe(turn, member, true);
+  if (member.probe === null && member.status !== 'failed') expect(turn, member);
+}
+
+/** This node was stalled: what it did not read in that time was not late. */
+export function pushLate(turn: Turn, member: Member): void {
+  member.heard_ms = Math.max(member.heard_ms, turn.now - silence_ms(turn.state, member));
+}
+
+/** Derives again whom this node watches, who watches it and whom it is connected to. */
+export function refreshDuties(turn: Turn): void {
+  const { state } = turn;
+  const { self, targets: targetsBefore, wanted: wantedBefore } = state;
+  state.dutiesDirty = false;
+  state.candidates = subjectsOf(state, self);
+  const targets = [...state.candidates].filter((id) => isOnDuty(state, id));
+  state.targets = new Set(targets);
+  const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
+  state.audience = [...new Set([...watched, ...watchersOf(state, self)])];
+  state.wanted = wantedLinks(state, targets);
+  for (const id of state.wanted) {
+    const member = memberOf(turn, id);
+    // Both sides learn of one another at about the same time: the lesser id goes first.
+    if (member !== undefined && !wantedBefore.has(id)) dial(turn, member, self > id);
+  }
+  for (const id of wantedBefore) {
+    const member = state.members.get(id);
+    if (member !== undefined && !state.wanted.has(id)) endRedial(turn, member);
+  }
+  for (const id of targetsBefore) {
+    const member = state.members.get(id);
+    if (member === undefined || state.targets.has(id)) continue;
+    stopTimer(turn, member.late);
+    member.late = null;
+  }
+  for (const id of targets) {
+    const member = memberOf(turn, id);
+    if (member === undefined || targetsBefore.has(id) || !state.started) continue;
+    // It has not been told to whom it should beat.
+    member.heard_ms = turn.now;
+    // One that is accused already is asked at once.
+    if (state.doubted.has(id)) startProbe(turn, member);
+    expect(turn, member);
+  }
+}
+
+function keepUp(turn: Turn): void {
+  const { state } = turn;
+  fillRedials(turn);
+  pruneLinks(turn);
+  resumeQuestions(turn);
+  for (const id of state.targets) {
+    const member = state.members.get(id);
+    if (member !== undefined && member.status !== 'failed') expect(turn, member);
+  }
+  widen(turn);
+  unsettleSome(turn);
+  forgetIdle(state);
+}
+
+/** Others took back that a member is failed; our own doubt of it stays until it is asked again. */
+function resumeQuestions(turn: Turn): void {
+  for (const id of turn.state.doubted) {
+    const { suspicion, status } = turn.state.members.get(id)!;
+    if (suspicion === null || suspicion.reprobe !== null || status === 'failed') continue;
+    suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id }, 1);
+  }
+}
+
+/** Most targets are in doubt: perhaps all the world is. Others are asked too, so that we know soon. */
+function widen(turn: Turn): void {
+  const { state } = turn;
+  let doubted_count = 0;
+  for (const id of state.targets) if (state.doubted.has(id)) doubted_count += 1;
+  if (state.targets.size < 2 || doubted_count * 2 <= state.targets.size) return;
+  let asked_count = 0;
+  for (const id of state.wanted) {
+    const member = state.members.get(id);
+    if (member === undefined || state.doubted.has(id) || member.probe !== null) continue;
+    if (turn.now - member.heard_ms < silence_ms(state, member) + state.config.late_ms) continue;
+    startProbe(turn, member);
+    asked_count += 1;
+    if (asked_count >= MEMBERSHIP_LIMITS.widened_max) return;
+  }
+}
+
+/** A net under the rule that says whom a change concerns: it looks no further than its caps. */
+function unsettleSome(turn: Turn): void {
+  const { doubted, unsettled } = turn.state;
+  let skip_count = Math.floor(turn.random() * Math.max(0, doubted.size - MEMBERSHIP_LIMITS.resettled_max));
+  for (const id of doubted) {
+    skip_count -= 1;
+    if (skip_count >= 0) continue;
+    unsettled.add(id);
+    if (unsettled.size >= MEMBERSHIP_LIMITS.resettled_max) return;
+  }
+}
+
+/** Members with whom this node has nothing to do any more. Its own word is kept: an older one may still come. */
+function forgetIdle(state: MembershipState): void {
+  for (const [id, member] of state.members) {
+    const { probe, suspicion, redial, verdicts } = member;
+    if (state.wanted.has(id) || state.targets.has(id) || state.connected.has(id)) continue;
+    if (probe !== null || suspicion !== null || redial !== null || state.doubted.has(id)) continue;
+    if (!verdicts.has(state.self)) state.members.delete(id);
+  }
+}

@@ -1,0 +1,39 @@
+/**
+ * The end of a suspicion: the verdict is due, unless this node has reason to mistrust itself.
+ * Source: Lifeguard section IV-A.
+ */
+import type { NodeId } from '../base/ids.ts';
+import { isOnDuty, watchersOf } from './duties.ts';
+import { startProbe } from './probing.ts';
+import { type Member, memberOf, type Suspicion, startTimer, type Turn } from './state.ts';
+import { refreshDoubt } from './votes.ts';
+
+export function onDeadline(turn: Turn, member: Member): void {
+  const { state } = turn;
+  const { suspicion } = member;
+  if (suspicion === null) return;
+  const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
+  if (isAlone && isOnDuty(state, member.id) && shallWait(turn, member, suspicion)) {
+    suspicion.postponements_count += 1;
+    const timer = { kind: 'deadline', id: member.id } as const;
+    suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
+    return;
+  }
+  suspicion.deadline = null;
+  // It is silent: a fresh connection is worth more than this one.
+  if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
+  refreshDoubt(turn, member);
+}
+
+/** While another watcher can be heard that does not agree; and a while longer, for it may be slow. */
+function shallWait(turn: Turn, member: Member, suspicion: Suspicion): boolean {
+  const { state } = turn;
+  const others = watchersOf(state, member.id).filter((id) => id !== state.self && !state.doubted.has(id));
+  for (const id of others) askWhetherHeard(turn, id, suspicion.since_ms);
+  return others.length > 0 || suspicion.postponements_count < state.config.postponements_max;
+}
+
+function askWhetherHeard(turn: Turn, id: NodeId, since_ms: number): void {
+  const member = memberOf(turn, id);
+  if (member !== undefined && member.heard_ms < since_ms) startProbe(turn, member);
+}

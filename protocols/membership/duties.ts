@@ -1,0 +1,112 @@
+/**
+ * Who watches whom, as this node sees it: watchers by the roster, and stand-ins where too few of them can be heard.
+ * Only questions; what follows from the answers is in beats.ts and votes.ts.
+ */
+import type { NodeId } from '../base/ids.ts';
+import { MEMBERSHIP_LIMITS } from './config.ts';
+import { RINGS_COUNT } from './roster.ts';
+import type { MembershipState } from './state.ts';
+
+/** Two watchers at least shall be heard for each member, stand-ins filling up. */
+const WATCHERS_HEARD_MIN = 2;
+
+/** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */
+export function rankedFor(state: MembershipState, subject: NodeId): readonly NodeId[] {
+  const member = state.members.get(subject);
+  if (member?.ranked?.roster === state.roster) return member.ranked.ids;
+  const ids = state.roster.watchers(subject, state.config.watchers_count * 2);
+  if (member !== undefined) member.ranked = { roster: state.roster, ids };
+  return ids;
+}
+
+/** Whether `watcher` is one of the K by the roster. */
+export function isWatcher(state: MembershipState, subject: NodeId, watcher: NodeId): boolean {
+  const at = rankedFor(state, subject).indexOf(watcher);
+  return at >= 0 && at < state.config.watchers_count;
+}
+
+/**
+ * The watchers of `subject` whom this node can hear; when fewer than two of the K are left, the next on the rings
+ * of those who can be heard step in. A member that is accused has no say, nor one that has been silent for as long
+ * as a suspicion lasts: in a partition the other side's silence must not block ours.
+ */
+export function watchersOf(state: MembershipState, subject: NodeId): NodeId[] {
+  const { hearable, config } = state;
+  const ranked = rankedFor(state, subject).slice(0, config.watchers_count);
+  if (hearable === state.roster) return ranked;
+  const watchers = ranked.filter((id) => hearable.has(id));
+  if (watchers.length >= WATCHERS_HEARD_MIN) return watchers;
+  for (const id of hearable.watchers(subject, WATCHERS_HEARD_MIN)) {
+    if (watchers.length < WATCHERS_HEARD_MIN && !watchers.includes(id)) watchers.push(id);
+  }
+  return watchers;
+}
+
+export function isOnDuty(state: MembershipState, subject: NodeId): boolean {
+  if (isWatcher(state, subject, state.self)) return true;
+  return state.hearable !== state.roster && watchersOf(state, subject).includes(state.self);
+}
+
+/**
+ * All whom `watcher` may have to watch, and perhaps some more: for each of the K watchers there is a ring where no
+ * more than K stand from the subject to it, and a stand-in is the first on ring 0 or the second on ring 1 of those
+ * who can be heard.
+ */
+export function subjectsOf(state: MembershipState, watcher: NodeId): Set<NodeId> {
+  const { roster, hearable, config } = state;
+  const subjects = new Set<NodeId>();
+  const collect = (ring: number, isEnough: (id: NodeId) => boolean) => {
+    let looked_count = 0;
+    const isLast = (id: NodeId) => {
+      looked_count += 1;
+      return isEnough(id) || looked_count >= MEMBERSHIP_LIMITS.standIns_max;
+    };
+    for (const id of roster.before(ring, watcher, isLast)) subjects.add(id);
+  };
+  for (let ring = 0; ring < RINGS_COUNT; ring += 1) {
+    let left_count = config.watchers_count;
+    collect(ring, () => {
+      left_count -= 1;
+      return left_count === 0;
+    });
+  }
+  if (hearable === roster) return subjects;
+  for (let ring = 0; ring < WATCHERS_HEARD_MIN; ring += 1) {
+    let left_count = ring + 1;
+    collect(ring, (id) => {
+      if (hearable.has(id)) left_count -= 1;
+      return left_count === 0;
+    });
+  }
+  return subjects;
+}
+
+/**
+ * Whether this node's duties may change because `id` came, went, or has or lost its say. In a large cluster most
+ * changes are far away on every ring, and to know that is much cheaper than to derive the duties again.
+ * @param subjects `subjectsOf(state, id)`.
+ */
+export function concernsDuties(state: MembershipState, id: NodeId, subjects: ReadonlySet<NodeId>): boolean {
+  const { roster, config, candidates, self } = state;
+  // One more than the cap, since the last departure makes a cluster small.
+  if (roster.size <= config.meshMembers_max + 1 || candidates.has(id) || subjects.has(self)) return true;
+  for (const subject of subjects) if (candidates.has(subject)) return true;
+  return isWatcher(state, id, self);
+}
+
+/** To whom this node keeps connections: everybody in a small cluster; else its watchers, targets and their watchers. */
+export function wantedLinks(state: MembershipState, targets: Iterable<NodeId>): Set<NodeId> {
+  const { roster, config, self } = state;
+  const wanted = new Set<NodeId>();
+  if (roster.size <= config.meshMembers_max) {
+    for (const [id] of roster.entries()) wanted.add(id);
+  } else {
+    for (const id of rankedFor(state, self).slice(0, config.watchers_count)) wanted.add(id);
+    for (const target of targets) {
+      wanted.add(target);
+      for (const id of rankedFor(state, target).slice(0, config.watchers_count)) wanted.add(id);
+    }
+  }
+  wanted.delete(self);
+  return wanted;
+}

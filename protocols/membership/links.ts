@@ -1,0 +1,110 @@
+/**
+ * Keeping connections: to whom, and how often a lost one is dialled again. For ever: no member is given up.
+ * The wait between two attempts is a part of the time that the member has been gone, so that a link that was down
+ * for seconds is found again at once, and one that was down for a day costs next to nothing meanwhile.
+ */
+import { MEMBERSHIP_LIMITS } from './config.ts';
+import { jittered, type Member, memberOf, startTimer, stopTimer, type Turn } from './state.ts';
+
+/** A connection that broke sooner than this is not redialled at once, but after this. */
+const FLAP_MS = 1000;
+
+function isWanted(turn: Turn, member: Member): boolean {
+  const { state } = turn;
+  return state.wanted.has(member.id) || (state.cutOff !== null && state.failed.has(member.id));
+}
+
+function backoff_ms(turn: Turn, since_ms: number): number {
+  const { redialFirst_ms, redialPart, redialCap_ms } = turn.state.config;
+  const wait_ms = (turn.now - since_ms) * redialPart;
+  return jittered(turn, Math.min(redialCap_ms, Math.max(redialFirst_ms, wait_ms)));
+}
+
+function schedule(
+  turn: Turn,
+  member: Member,
+  since_ms: number,
+  attempts_count: number,
+  after_ms: number,
+): void {
+  endRedial(turn, member);
+  const timer = startTimer(turn, { kind: 'redial', id: member.id }, after_ms);
+  member.redial = { since_ms, attempts_count, timer };
+  turn.state.redialling.add(member.id);
+}
+
+/** Dials now, and again until connected. @param isLater leave the other side the first attempt. */
+export function dial(turn: Turn, member: Member, isLater = false): void {
+  const { state } = turn;
+  if (!state.started || state.connected.has(member.id) || !isWanted(turn, member)) return;
+  if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
+  const since_ms = Math.min(turn.now, member.redial?.since_ms ?? turn.now);
+  const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
+  if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
+  const after_ms = backoff_ms(turn, since_ms);
+  schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * 2 : after_ms);
+}
+
+export function redialAfterLoss(turn: Turn, member: Member, connected_ms: number): void {
+  if (turn.now - connected_ms >= FLAP_MS) dial(turn, member);
+  else if (isWanted(turn, member) && turn.state.redialling.size < MEMBERSHIP_LIMITS.redials_max) {
+    schedule(turn, member, turn.now, 1, jittered(turn, FLAP_MS));
+  }
+}
+
+export function onRedial(turn: Turn, member: Member): void {
+  const { state } = turn;
+  const { redial } = member;
+  if (redial === null) return;
+  // A place is given up for another lost member when there are not enough for all.
+  const isCrowded = state.failed.size > MEMBERSHIP_LIMITS.redials_max && !state.wanted.has(member.id);
+  if (state.connected.has(member.id) || !isWanted(turn, member)) endRedial(turn, member);
+  else dial(turn, member);
+  if (isCrowded) endRedial(turn, member);
+}
+
+export function endRedial(turn: Turn, member: Member): void {
+  if (member.redial === null) return;
+  stopTimer(turn, member.redial.timer);
+  member.redial = null;
+  turn.state.redialling.delete(member.id);
+}
+
+/** A lost member is back: whatever kept it away may have kept the others away too. */
+export function hurryRedials(turn: Turn): void {
+  const { state } = turn;
+  for (const id of [...state.redialling]) if (state.failed.has(id)) dial(turn, state.members.get(id)!);
+}
+
+/**
+ * Once a round: whom nobody here dials is dialled. A node that is cut off has its free places for all who are lost,
+ * by lot: one that answers is enough.
+ */
+export function fillRedials(turn: Turn): void {
+  const { state } = turn;
+  for (const id of state.wanted) {
+    const member = memberOf(turn, id);
+    if (member !== undefined && member.redial === null) dial(turn, member);
+  }
+  if (state.cutOff === null) return;
+  const lost = [...state.failed.keys()];
+  for (let tries = 0; tries < lost.length && tries < MEMBERSHIP_LIMITS.redials_max; tries += 1) {
+    const member = state.members.get(lost[Math.floor(turn.random() * lost.length)]!);
+    if (member !== undefined && member.redial === null) dial(turn, member);
+  }
+}
+
+/** Once a round: of too many connections the one that serves nothing and was silent for longest is closed. */
+export function pruneLinks(turn: Turn): void {
+  const { state } = turn;
+  const { meshMembers_max, links_max, linkIdle_ms } = state.config;
+  if (state.roster.size <= meshMembers_max || state.connected.size <= links_max) return;
+  let quietest: Member | undefined;
+  for (const peer of state.connected.keys()) {
+    const member = state.members.get(peer);
+    if (member === undefined || member.status !== 'alive' || state.wanted.has(peer)) continue;
+    if (turn.now - member.heard_ms < linkIdle_ms) continue;
+    if (quietest === undefined || member.heard_ms < quietest.heard_ms) quietest = member;
+  }
+  if (quietest !== undefined) turn.effects.push({ kind: 'disconnect', peer: quietest.id });
+}

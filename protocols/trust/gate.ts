@@ -1,0 +1,228 @@
+/**
+ * What may enter the ledger, and which grants must leave it again. The answer grows with the grants that are known:
+ * more of them can only turn a no to a yes, and neither revocations nor clocks matter. So nodes that know the same
+ * grants hold the same records. Not here: what of it counts (standing.ts).
+ */
+import type { Hlc } from '../base/clock.ts';
+import type { KeyId } from '../base/ids.ts';
+import type { Role } from '../base/records.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import {
+  type Grant,
+  isAppointment,
+  isIssuing,
+  isPlainAppointment,
+  lifeOf,
+  readGrant,
+  readRevocation,
+  sameRoles,
+} from './acts.ts';
+import { type GrantBook, placeOf } from './grant-book.ts';
+import { OPERATOR_ROLES, rolesFor } from './rules.ts';
+
+/** `unknown-author`: a grant that is still on its way may turn it to a yes. */
+export type Admission = 'yes' | 'unknown-author' | 'refused';
+
+/** Links from a grant to genesis. */
+export const CHAIN_LENGTH_MAX = 8;
+/** Grants under a token of limited uses that are kept beyond them: the proof that it was used too often. */
+const SURPLUS_KEPT = 1;
+
+export interface GateInit {
+  /** Digest of the genesis record, hex. */
+  readonly genesis: string;
+  readonly founders: readonly KeyId[];
+  /** Votes that it takes to appoint an operator. */
+  readonly threshold: number;
+  readonly book: GrantBook;
+  /** Of a gate with the same grants: keys that may ever have been operators. */
+  readonly operatorsEver?: ReadonlySet<KeyId>;
+}
+
+export class Gate {
+  readonly #init: GateInit;
+  /** Replaced, never changed: forks share it. */
+  #operatorsEver: ReadonlySet<KeyId>;
+
+  constructor(init: GateInit) {
+    this.#init = init;
+    this.#operatorsEver = init.operatorsEver ?? new Set(init.founders);
+  }
+
+  get operatorsEver(): ReadonlySet<KeyId> {
+    return this.#operatorsEver;
+  }
+
+  admission(record: LedgerRecord): Admission {
+    if (record.kind === 'genesis') return record.digest === this.#init.genesis ? 'yes' : 'refused';
+    if (record.kind === 'grant') return this.#grantAdmission(record);
+    if (record.kind === 'revoke') return this.#revocationAdmission(record);
+    const roles = rolesFor(record);
+    if (roles === undefined) return 'refused';
+    return this.#ifKnown(
+      record.author,
+      roles.some((role) => this.#everHad(record.author, role)),
+    );
+  }
+
+  /** Grants that must not be in the ledger beside this one; it may be one of them. See `Authority.surplus`. */
+  surplus(grant: Grant): Grant[] {
+    const { book } = this.#init;
+    if (book.grant(grant.record.digest) !== undefined) return [];
+    return this.#losers(grant).flatMap((loser) => book.subtree(loser));
+  }
+
+  /** Votes for operators came or went: the least set in which each has votes of `threshold` others. */
+  reappoint(): void {
+    const { founders, threshold, book } = this.#init;
+    const ever = new Set(founders);
+    for (let before = -1; before !== ever.size; ) {
+      before = ever.size;
+      for (const [subject, grants] of book.appointments()) {
+        const voters = new Set(grants.map(({ record }) => record.author).filter((voter) => ever.has(voter)));
+        if (voters.size >= threshold) ever.add(subject);
+      }
+    }
+    this.#operatorsEver = ever;
+  }
+
+  /** Steps from genesis; Infinity for unknown keys. */
+  depth(key: KeyId): number {
+    if (this.#init.founders.includes(key)) return 0;
+    let least = this.#operatorsEver.has(key) ? 1 : Number.POSITIVE_INFINITY;
+    for (const grant of this.#init.book.ofSubject(key)) least = Math.min(least, this.#chainLength(grant));
+    return least;
+  }
+
+  #grantAdmission(record: LedgerRecord): Admission {
+    const { book } = this.#init;
+    const grant = readGrant(record);
+    if (grant === undefined) return 'refused';
+    const { body } = grant;
+    if (isAppointment(body) ? !isPlainAppointment(body) : body.admits.includes('operator')) return 'refused';
+    if (body.parent === null) {
+      // An operator's appointment may be on its way.
+      if (!this.#operatorsEver.has(record.author)) return 'unknown-author';
+    } else {
+      const above = book.grant(body.parent);
+      if (above === undefined) return 'unknown-author';
+      if (!this.#mayIssue(above, grant)) return 'refused';
+      // A member's grant may have been renewed; a token's never is.
+      if (isPast(book.lastEnd(above), record.hlc))
+        return above.body.roles.includes('member') ? 'unknown-author' : 'refused';
+    }
+    if (body.renews === undefined) return 'yes';
+    const original = book.grant(body.renews);
+    if (original === undefined) return 'unknown-author';
+    return prolongs(grant, original) ? 'yes' : 'refused';
+  }
+
+  /** Time aside. What it says never changes, for a grant and the one above it are what they are. */
+  #mayIssue(above: Grant, { record, body }: Grant): boolean {
+    const { admits } = above.body;
+    return (
+      above.body.subject === record.author &&
+      // Nobody prolongs its own life, nor takes one that its grant does not give.
+      body.subject !== record.author &&
+      isIssuing(above.body) &&
+      above.body.renews === undefined &&
+      (body.renews === undefined || above.body.roles.includes('admitter')) &&
+      body.roles.every((role) => admits.includes(role)) &&
+      body.admits.every((role) => admits.includes(role)) &&
+      livesWithin(above, { record, body }) &&
+      this.#chainLength(above) < CHAIN_LENGTH_MAX
+    );
+  }
+
+  #revocationAdmission(record: LedgerRecord): Admission {
+    // Revocations only grow: one cannot be taken back, and one that nobody can read would say nothing.
+    const revocation = readRevocation(record);
+    if (revocation === undefined) return 'refused';
+    const { author } = record;
+    const may =
+      this.#operatorsEver.has(author) ||
+      this.#everHad(author, 'admitter') ||
+      (author === revocation.body.subject && this.#isKnown(author));
+    return this.#ifKnown(author, may);
+  }
+
+  #ifKnown(author: KeyId, may: boolean): Admission {
+    if (may) return 'yes';
+    return this.#isKnown(author) ? 'refused' : 'unknown-author';
+  }
+
+  #isKnown(key: KeyId): boolean {
+    return this.#operatorsEver.has(key) || this.#init.book.ofSubject(key).length > 0;
+  }
+
+  #everHad(key: KeyId, role: Role): boolean {
+    if (this.#operatorsEver.has(key) && OPERATOR_ROLES.has(role)) return true;
+    return this.#init.book
+      .ofSubject(key)
+      .some(({ body }) => body.roles.includes(role) && !isAppointment(body));
+  }
+
+  #losers(grant: Grant): readonly Grant[] {
+    const { book } = this.#init;
+    const { record, body } = grant;
+    if (body.renews !== undefined) {
+      const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
+      return [...own, grant].sort(byEnd).slice(1);
+    }
+    const uses = body.parent === null ? null : (book.grant(body.parent)?.body.uses ?? null);
+    if (uses === null) return [];
+    const siblings = book.children(body.parent!);
+    return siblings.toSpliced(placeOf(siblings, record.digest), 0, grant).slice(uses + SURPLUS_KEPT);
+  }
+
+  #chainLength(grant: Grant): number {
+    let link: Grant | undefined = grant;
+    let length = 1;
+    while (link !== undefined && link.body.parent !== null && length <= CHAIN_LENGTH_MAX) {
+      link = this.#init.book.grant(link.body.parent);
+      length += 1;
+    }
+    return length;
+  }
+}
+
+/** Is a stamp after the end of a grant? */
+export function isPast(notAfter_ms: number | null, { ms }: Hlc): boolean {
+  return notAfter_ms !== null && ms > notAfter_ms;
+}
+
+/** A grant that limits the life of what is issued under it limits it all the way down. */
+function livesWithin(above: Grant, { record, body }: Grant): boolean {
+  const { life_ms } = above.body;
+  if (life_ms === undefined) return true;
+  const handsOn = !isIssuing(body) || (body.life_ms !== undefined && body.life_ms <= life_ms);
+  return (
+    handsOn &&
+    (body.roles.every((role) => role === 'admit') || endsWithin(body.notAfter_ms, record.hlc, life_ms))
+  );
+}
+
+function prolongs({ record, body }: Grant, original: Grant): boolean {
+  const life_ms = lifeOf(original);
+  return (
+    original.body.renews === undefined &&
+    original.body.subject === body.subject &&
+    original.body.roles.includes('member') &&
+    sameRoles(original.body.roles, body.roles) &&
+    sameRoles(original.body.admits, body.admits) &&
+    original.body.uses === body.uses &&
+    original.body.life_ms === body.life_ms &&
+    life_ms !== null &&
+    endsWithin(body.notAfter_ms, record.hlc, life_ms)
+  );
+}
+
+function endsWithin(notAfter_ms: number | null, from: Hlc, life_ms: number): boolean {
+  return notAfter_ms !== null && notAfter_ms <= from.ms + life_ms;
+}
+
+/** The last to end first. */
+function byEnd(a: Grant, b: Grant): number {
+  const later = (b.body.notAfter_ms ?? 0) - (a.body.notAfter_ms ?? 0);
+  return later || (a.record.digest < b.record.digest ? -1 : 1);
+}

@@ -1,0 +1,177 @@
+/**
+ * All grants and revocations that entered the ledger, found by what they are about. Keeps what it is told; what may
+ * enter and what is in force is for authority.ts. Lists are replaced, never changed, so that forks share them.
+ */
+import type { KeyId } from '../base/ids.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import { type Grant, isAppointment, type Revocation } from './acts.ts';
+import { LayeredMap } from './layered-map.ts';
+
+/** Of a token with more uses nobody is told who used it. */
+const SIBLINGS_TOLD_MAX = 64;
+
+export class GrantBook {
+  readonly #grants: LayeredMap<string, Grant>;
+  readonly #bySubject: LayeredMap<KeyId, readonly Grant[]>;
+  /** By digest of the issuer's grant, the smallest digest first; renewals are apart, in `renewalsUnder`. */
+  readonly #children: LayeredMap<string, readonly Grant[]>;
+  readonly #renewalsUnder: LayeredMap<string, readonly Grant[]>;
+  /** By digest of the grant that they prolong. */
+  readonly #renewalsOf: LayeredMap<string, readonly Grant[]>;
+  readonly #appointments: LayeredMap<KeyId, readonly Grant[]>;
+  readonly #revocations: LayeredMap<KeyId, readonly Revocation[]>;
+
+  /** @param from what to begin with, shared with it. */
+  constructor(from?: GrantBook) {
+    this.#grants = from === undefined ? new LayeredMap() : from.#grants.fork();
+    this.#bySubject = from === undefined ? new LayeredMap() : from.#bySubject.fork();
+    this.#children = from === undefined ? new LayeredMap() : from.#children.fork();
+    this.#renewalsUnder = from === undefined ? new LayeredMap() : from.#renewalsUnder.fork();
+    this.#renewalsOf = from === undefined ? new LayeredMap() : from.#renewalsOf.fork();
+    this.#appointments = from === undefined ? new LayeredMap() : from.#appointments.fork();
+    this.#revocations = from === undefined ? new LayeredMap() : from.#revocations.fork();
+  }
+
+  /** @returns false when it was there. */
+  addGrant(grant: Grant): boolean {
+    const { record, body } = grant;
+    if (this.#grants.get(record.digest) !== undefined) return false;
+    this.#grants.set(record.digest, grant);
+    insert(this.#bySubject, body.subject, grant);
+    if (body.parent !== null)
+      insert(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
+    if (body.renews !== undefined) insert(this.#renewalsOf, body.renews, grant);
+    if (isAppointment(body)) insert(this.#appointments, body.subject, grant);
+    return true;
+  }
+
+  removeGrant(grant: Grant): void {
+    const { record, body } = grant;
+    this.#grants.delete(record.digest);
+    takeOut(this.#bySubject, body.subject, record.digest);
+    if (body.parent !== null)
+      takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
+    if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
+    if (isAppointment(body)) takeOut(this.#appointments, body.subject, record.digest);
+  }
+
+  /** @returns false when it was there. */
+  addRevocation(revocation: Revocation): boolean {
+    const known = this.#revocations.get(revocation.body.subject) ?? [];
+    if (known.some(({ record }) => record.digest === revocation.record.digest)) return false;
+    insert(this.#revocations, revocation.body.subject, revocation);
+    return true;
+  }
+
+  removeRevocation({ record, body }: Revocation): void {
+    takeOut(this.#revocations, body.subject, record.digest);
+  }
+
+  grant(digest: string): Grant | undefined {
+    return this.#grants.get(digest);
+  }
+
+  grants(): Iterable<Grant> {
+    return this.#grants.values();
+  }
+
+  /** Of one subject, the smallest digest first; so are all lists here. */
+  ofSubject(key: KeyId): readonly Grant[] {
+    return this.#bySubject.get(key) ?? [];
+  }
+
+  /** Issued by authority of the grant with this digest, renewals aside. */
+  children(parent: string): readonly Grant[] {
+    return this.#children.get(parent) ?? [];
+  }
+
+  renewalsOf(original: string): readonly Grant[] {
+    return this.#renewalsOf.get(original) ?? [];
+  }
+
+  /** When the last of a grant and its renewals ends, milliseconds; null: never. */
+  lastEnd({ record, body }: Grant): number | null {
+    if (body.notAfter_ms === null) return null;
+    const ends = this.renewalsOf(record.digest).map((renewal) => renewal.body.notAfter_ms ?? 0);
+    return Math.max(body.notAfter_ms, ...ends);
+  }
+
+  appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
+    return this.#appointments.entries();
+  }
+
+  revocationsOf(subject: KeyId): readonly Revocation[] {
+    return this.#revocations.get(subject) ?? [];
+  }
+
+  revocations(): Iterable<readonly [KeyId, readonly Revocation[]]> {
+    return this.#revocations.entries();
+  }
+
+  /**
+   * Grants and revocations of a key, of those who wrote them, and so on up to genesis; and of a token the grants that
+   * stay, for they are why others do not.
+   */
+  about(key: KeyId): LedgerRecord[] {
+    const keys = new Set([key]);
+    const found = new Set<LedgerRecord>();
+    // The set grows while it is walked.
+    for (const each of keys) {
+      for (const grant of this.ofSubject(each)) {
+        for (const sibling of this.#firstSiblings(grant)) found.add(sibling.record);
+        found.add(grant.record);
+        keys.add(grant.record.author);
+      }
+      for (const { record } of this.revocationsOf(each)) {
+        found.add(record);
+        keys.add(record.author);
+      }
+    }
+    return [...found];
+  }
+
+  #firstSiblings({ body }: Grant): readonly Grant[] {
+    const uses = body.parent === null ? null : (this.grant(body.parent)?.body.uses ?? null);
+    return uses === null || uses > SIBLINGS_TOLD_MAX ? [] : this.children(body.parent!).slice(0, uses);
+  }
+
+  /** A grant with all that hangs on it: grants issued by its authority, renewals of it, and so on. */
+  subtree(root: Grant): Grant[] {
+    const found = new Set([root]);
+    // The set grows while it is walked.
+    for (const { record } of found) {
+      for (const below of [this.#children, this.#renewalsUnder, this.#renewalsOf])
+        for (const grant of below.get(record.digest) ?? []) found.add(grant);
+    }
+    return [...found];
+  }
+}
+
+/** Where a digest is, or would be, in a list in order of digests. */
+export function placeOf(list: readonly Grant[], digest: string): number {
+  let [low, high] = [0, list.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (list[middle]!.record.digest < digest) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function insert<K, V extends Grant | Revocation>(map: LayeredMap<K, readonly V[]>, key: K, value: V): void {
+  const list = [...(map.get(key) ?? []), value];
+  map.set(
+    key,
+    list.sort((a, b) => (a.record.digest < b.record.digest ? -1 : 1)),
+  );
+}
+
+function takeOut<K, V extends Grant | Revocation>(
+  map: LayeredMap<K, readonly V[]>,
+  key: K,
+  digest: string,
+): void {
+  const list = (map.get(key) ?? []).filter(({ record }) => record.digest !== digest);
+  if (list.length > 0) map.set(key, list);
+  else map.delete(key);
+}

@@ -1,0 +1,138 @@
+/**
+ * Who is an operator: appointments and revocations of operators, settled from the set of votes alone. In whatever
+ * order and on whatever side of a partition they came, every node that has the same votes has the same operators.
+ *
+ * The rule. Operators have ranks: first those of genesis in its order, then appointed ones in the order of their
+ * appointment. It takes `threshold` of them to appoint or to revoke one, each by a record of its own. Decisions are
+ * made one at a time, and next is always the one whose voters are the most senior (the voters' ranks compared, the
+ * highest first; among equals revocations first, the stricter first, then the smallest digest). A decision to revoke
+ * - voids what its subject wrote after the cut, and so the votes that it cast after it, for all later decisions;
+ * - voids all votes of its subject against those who decided it, wherever they stand: who is accused by seniors
+ *   cannot have struck first;
+ * and what is decided stays decided. A stricter cut by others is a decision of its own.
+ *
+ * What follows. With threshold 1 a thief of a junior key can undo juniors to it until a senior answers, and the
+ * answer undoes the thief's acts wherever the cut is set before them. A thief of the most senior key cannot be
+ * answered, which is why that key is kept offline, and why more than one host is better served by a threshold of 2:
+ * then one stolen key, even the most senior, decides nothing about operators, and any two others replace it. Two
+ * camps of `threshold` keys each that revoke one another leave the camp with the most senior key.
+ * A key that was dismissed and is senior to those who did it can come back by answering: destroy it, or have a
+ * threshold. A revoked key is never appointed again: make a new one.
+ */
+import type { KeyId } from '../base/ids.ts';
+import type { Grant, Revocation } from './acts.ts';
+import { type Cut, compareCuts, isAfter } from './cut.ts';
+
+/** Operators that there ever were in one cluster; later appointments are passed over. Bounds the work here. */
+export const OPERATORS_EVER_MAX = 64;
+
+export interface Operator {
+  readonly key: KeyId;
+  /** 0 is the most senior. */
+  readonly rank: number;
+  /** The votes that appointed it; none for those of genesis. */
+  readonly appointedBy: readonly Grant[];
+  /** The votes that revoked it; none: it is in force. */
+  readonly revokedBy: readonly Revocation[];
+  /** Where it was cut off; undefined: it is in force. */
+  readonly cut: Cut | undefined;
+}
+
+export interface OperatorVotes {
+  readonly genesis: readonly KeyId[];
+  readonly threshold: number;
+  /** By subject: grants with the role `operator`. */
+  readonly appointments: Iterable<readonly [KeyId, readonly Grant[]]>;
+  /** By subject; those of keys that never were operators do no harm. */
+  readonly revocations: Iterable<readonly [KeyId, readonly Revocation[]]>;
+}
+
+/** The state of one settling; an operator's entry is replaced as it is decided about. */
+type Office = Map<KeyId, Operator>;
+
+interface Decision {
+  /** Ranks of the voters that it takes, the most senior first. */
+  readonly ranks: readonly number[];
+  readonly subject: KeyId;
+  /** undefined appoints. */
+  readonly cut: Cut | undefined;
+  /** All that these voters cast for it: they may have said it more than once. */
+  readonly votes: readonly (Grant | Revocation)[];
+}
+
+/** @returns all who ever were in office, by key, the most senior first; those with a cut are in force no more. */
+export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operator> {
+  const office: Office = new Map();
+  for (const key of votes.genesis)
+    office.set(key, { key, rank: office.size, appointedBy: [], revokedBy: [], cut: undefined });
+  const appointments = [...votes.appointments];
+  const revocations = [...votes.revocations];
+  for (;;) {
+    let next: Decision | undefined;
+    const consider = (decision: Decision | undefined) => {
+      if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
+    };
+    for (const [subject, grants] of appointments) {
+      if (!office.has(subject) && office.size < OPERATORS_EVER_MAX)
+        consider(decide(office, votes.threshold, subject, grants, undefined));
+    }
+    for (const [subject, cast] of revocations) {
+      const operator = office.get(subject);
+      if (operator === undefined) continue;
+      for (const { body } of cast) {
+        if (operator.cut !== undefined && compareCuts(body, operator.cut) >= 0) continue;
+        const atLeastAsStrict = cast.filter((vote) => compareCuts(vote.body, body) <= 0);
+        consider(decide(office, votes.threshold, subject, atLeastAsStrict, body));
+      }
+    }
+    if (next === undefined) return office;
+    carryOut(office, next);
+  }
+}
+
+function decide(
+  office: Office,
+  threshold: number,
+  subject: KeyId,
+  cast: readonly (Grant | Revocation)[],
+  cut: Cut | undefined,
+): Decision | undefined {
+  const byVoter = new Map<number, (Grant | Revocation)[]>();
+  for (const vote of cast) {
+    const voter = office.get(vote.record.author);
+    if (voter === undefined || !mayVote(voter, vote, subject)) continue;
+    byVoter.set(voter.rank, [...(byVoter.get(voter.rank) ?? []), vote]);
+  }
+  if (byVoter.size < threshold) return undefined;
+  const ranks = [...byVoter.keys()].sort((a, b) => a - b).slice(0, threshold);
+  return { ranks, subject, cut, votes: ranks.flatMap((rank) => byVoter.get(rank)!) };
+}
+
+function mayVote(voter: Operator, { record }: Grant | Revocation, subject: KeyId): boolean {
+  if (voter.cut === undefined) return true;
+  return !isAfter(record, voter.cut) && !voter.revokedBy.some((vote) => vote.record.author === subject);
+}
+
+function comesFirst(a: Decision, b: Decision): boolean {
+  for (const [at, rank] of a.ranks.entries()) if (rank !== b.ranks[at]) return rank < b.ranks[at]!;
+  if ((a.cut === undefined) !== (b.cut === undefined)) return a.cut !== undefined;
+  const strictness = a.cut === undefined || b.cut === undefined ? 0 : compareCuts(a.cut, b.cut);
+  return strictness === 0 ? smallestDigest(a) < smallestDigest(b) : strictness < 0;
+}
+
+function smallestDigest({ votes }: Decision): string {
+  return votes.reduce((least, { record }) => (record.digest < least ? record.digest : least), 'g');
+}
+
+function carryOut(office: Office, { subject, cut, votes }: Decision): void {
+  const before = office.get(subject);
+  if (before === undefined) {
+    const operator = { key: subject, rank: office.size, revokedBy: [], cut: undefined };
+    office.set(subject, { ...operator, appointedBy: votes as Grant[] });
+  } else {
+    // Who voted again, for a stricter cut, is heard by that vote.
+    const authors = new Set(votes.map(({ record }) => record.author));
+    const standing = before.revokedBy.filter(({ record }) => !authors.has(record.author));
+    office.set(subject, { ...before, revokedBy: [...standing, ...(votes as Revocation[])], cut });
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Renewal: whose grants end soon, and which admitter prolongs them. Every admitter computes the same order, and the
+ * one in place k acts k turns later if nobody has by then, so that one writes and the others need not.
+ * Not here: writing the grants (the daemon).
+ */
+import type { KeyId } from '../base/ids.ts';
+import type { GrantBody } from '../base/records.ts';
+import { renewalGrant } from './acts.ts';
+import type { Authority, Renewable } from './authority.ts';
+
+/** A grant is renewed when this part of its life is left. */
+const LEFT_PART = 3;
+/** Between the turns of two admitters: a part of the life, and at least some rounds of gossip. */
+const TURN_PART = 60;
+const TURN_MS_MIN = 10_000;
+/** Written at a time by one admitter. */
+export const RENEWALS_MAX = 64;
+
+export interface RenewalInit {
+  readonly authority: Authority;
+  /** The key that would write. */
+  readonly self: KeyId;
+  /** Members that are alive, as this node sees them. */
+  readonly alive: Iterable<KeyId>;
+  readonly now: number;
+}
+
+/** @returns the bodies of grants that `self` should write now; none when it may not or others come first. */
+export function renewalsDue({ authority, self, alive, now }: RenewalInit): GrantBody[] {
+  const own = authority.issuing(self, now);
+  if (own === undefined) return [];
+  const members = [...alive];
+  const admitters = members.filter((id) => authority.roles(id, now).has('admitter'));
+  const due: GrantBody[] = [];
+  for (const subject of members) {
+    const renewable = authority.renewable(subject);
+    if (renewable === undefined || subject === self || !mayRenew(own.body, renewable)) continue;
+    const { grant, until_ms, life_ms } = renewable;
+    const place = placeAmong(admitters, subject, self);
+    if (now < until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART)) continue;
+    due.push(renewalGrant(grant, own.digest, now + life_ms));
+    if (due.length === RENEWALS_MAX) break;
+  }
+  return due;
+}
+
+/**
+ * A member that knocks: what `self` may write for it now. One that was away when its grant ended is renewed for one
+ * more life; after that it needs a new token, as a host that was lost for so long should.
+ */
+export function renewalOnAppeal(
+  authority: Authority,
+  self: KeyId,
+  subject: KeyId,
+  now: number,
+): GrantBody | undefined {
+  const own = authority.issuing(self, now);
+  const renewable = authority.renewable(subject);
+  if (own === undefined || renewable === undefined || subject === self) return undefined;
+  const { grant, until_ms, life_ms } = renewable;
+  const inTime = now >= until_ms - life_ms / LEFT_PART && now <= until_ms + life_ms;
+  return inTime && mayRenew(own.body, renewable) ? renewalGrant(grant, own.digest, now + life_ms) : undefined;
+}
+
+/** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
+export function worriesAt(authority: Authority, self: KeyId): number | undefined {
+  const renewable = authority.renewable(self);
+  return renewable && renewable.until_ms - renewable.life_ms / (2 * LEFT_PART);
+}
+
+/** @param own the grant of who would issue; null for an operator. */
+function mayRenew(own: GrantBody | null, { grant, life_ms }: Renewable): boolean {
+  if (own === null) return true;
+  const { roles, admits } = grant.body;
+  const may = [...roles, ...admits].every((role) => own.admits.includes(role));
+  return may && own.roles.includes('admitter') && life_ms <= (own.life_ms ?? life_ms);
+}
+
+/** Place of `self` in the order of admitters for a subject, 0 first; after all when it is none of them. */
+function placeAmong(admitters: readonly KeyId[], subject: KeyId, self: KeyId): number {
+  const mine = { id: self, score: score(self, subject) };
+  if (!admitters.includes(self)) return admitters.length;
+  return admitters.filter((id) => {
+    if (id === self || id === subject) return false;
+    const theirs = score(id, subject);
+    return theirs > mine.score || (theirs === mine.score && id < mine.id);
+  }).length;
+}
+
+/** Highest random weight, by FNV-1a of both ids. Source: Thaler and Ravishankar, "Rendezvous hashing" (1998). */
+function score(admitter: KeyId, subject: KeyId): number {
+  let hash = 0x811c9dc5;
+  for (const text of [subject, admitter]) {
+    for (let at = 0; at < text.length; at += 1) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  }
+  // The last characters would hardly reach the high bits otherwise.
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (hash ^ (hash >>> 13)) >>> 0;
+}

@@ -1,0 +1,251 @@
+/**
+ * What is in force: which keys are operators, who was cut off and where, and which grants hold. It follows from the
+ * set of grants and revocations alone. Not here: what may enter the ledger (gate.ts).
+ *
+ * Only the outcome of the votes is kept; all else is answered by walking the few grants of one key and their chain.
+ */
+import type { KeyId } from '../base/ids.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import { type Grant, isAppointment, type Revocation } from './acts.ts';
+import { isAfter, type Place } from './cut.ts';
+import { CHAIN_LENGTH_MAX, isPast } from './gate.ts';
+import { type GrantBook, placeOf } from './grant-book.ts';
+import { type Operator, settleOperators } from './operators.ts';
+
+/** Clocks differ: this long after its end a grant still makes a member. */
+export const EXPIRY_GRACE_MS = 60_000;
+
+/** What has become of a grant. */
+export const GRANT_STATES = [
+  /** In force. */
+  'valid',
+  /** In force, but nothing is left to issue: a token that has been used. */
+  'used-up',
+  'expired',
+  /** Its subject was revoked. */
+  'revoked',
+  /** One of too many under one token: smaller digests stay. */
+  'over-used',
+  /** Its issuer might not issue it: something above it was revoked. */
+  'void',
+  /** A vote for an operator that is not one, for want of votes. */
+  'awaiting',
+] as const;
+export type GrantState = (typeof GRANT_STATES)[number];
+
+/** Revocations of a key that count, and how many authors must agree before something is void. */
+interface Judgement {
+  readonly votes: readonly Revocation[];
+  readonly needed: number;
+}
+
+/** Of a revocation, all that says whether its author might. */
+type Vote = Pick<LedgerRecord, 'author' | 'epoch' | 'seq' | 'hlc'>;
+
+/** What was settled from all votes. */
+export interface Settlement {
+  readonly operators: ReadonlyMap<KeyId, Operator>;
+  /** Of keys that are cut off wherever their grants come from. */
+  readonly judgements: ReadonlyMap<KeyId, Judgement>;
+}
+
+export interface StandingInit {
+  readonly founders: readonly KeyId[];
+  readonly threshold: number;
+  readonly book: GrantBook;
+  /** Of the same votes, when it is known. */
+  readonly settlement?: Settlement;
+}
+
+export class Standing {
+  readonly #init: StandingInit;
+  readonly #book: GrantBook;
+  /** Undefined: to be settled anew. */
+  #settled: Settlement | undefined;
+
+  constructor(init: StandingInit) {
+    this.#init = init;
+    this.#book = init.book;
+    this.#settled = init.settlement;
+  }
+
+  get settlement(): Settlement {
+    this.#settled ??= this.#settle();
+    return this.#settled;
+  }
+
+  /** All that ever were in office, by key, the most senior first. */
+  get operators(): ReadonlyMap<KeyId, Operator> {
+    return this.settlement.operators;
+  }
+
+  get judgements(): ReadonlyMap<KeyId, Judgement> {
+    return this.settlement.judgements;
+  }
+
+  /** A vote came or went. */
+  unsettle(): void {
+    this.#settled = undefined;
+  }
+
+  /** Is a place in what a key wrote after its cut, wherever its grants come from? */
+  isCutOff(key: KeyId, place: Place): boolean {
+    const judgement = this.judgements.get(key);
+    return judgement !== undefined && agree(judgement, ({ body }) => isAfter(place, body));
+  }
+
+  /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */
+  stands(grant: Grant, now: number | undefined): boolean {
+    const { notAfter_ms } = grant.body;
+    if (now !== undefined && notAfter_ms !== null && now > notAfter_ms + EXPIRY_GRACE_MS) return false;
+    return this.cutBelow(grant).length === 0 && this.issueFault(grant) === undefined;
+  }
+
+  /** Is there something left for its subject to issue by it at this time? */
+  mayIssue(grant: Grant, now: number): boolean {
+    const { body, record } = grant;
+    if (body.renews !== undefined || !this.stands(grant, undefined)) return false;
+    if (body.uses !== null && this.#book.children(record.digest).length >= body.uses) return false;
+    return [grant, ...this.#book.renewalsOf(record.digest)].some(
+      (each) =>
+        (each.body.notAfter_ms === null || now <= each.body.notAfter_ms) && this.stands(each, undefined),
+    );
+  }
+
+  /** Why a grant was not for its issuer to give; undefined when it was. Who its subject is now does not matter. */
+  issueFault(grant: Grant): 'void' | 'over-used' | 'awaiting' | undefined {
+    if (grant.body.renews !== undefined) {
+      const original = this.#book.grant(grant.body.renews);
+      const fault = original === undefined ? 'void' : this.issueFault(original);
+      if (fault !== undefined) return fault;
+    }
+    let link = grant;
+    for (let length = 0; length < CHAIN_LENGTH_MAX; length += 1) {
+      const { record, body } = link;
+      const judgement = this.judgements.get(record.author);
+      if (judgement !== undefined && agree(judgement, (vote) => isVoid(link, vote))) return 'void';
+      if (body.parent === null) {
+        if (!this.operators.has(record.author)) return 'void';
+        return isAppointment(grant.body) && !this.operators.has(grant.body.subject) ? 'awaiting' : undefined;
+      }
+      const above = this.#book.grant(body.parent);
+      if (above === undefined) return 'void';
+      if (this.cutBelow(above).some((vote) => isVoid(link, vote))) return 'void';
+      if (above.body.uses !== null && body.renews === undefined) {
+        const place = placeOf(this.#book.children(body.parent), record.digest);
+        if (place >= above.body.uses) return 'over-used';
+      }
+      link = above;
+    }
+    return 'void';
+  }
+
+  /** Revocations of a grant's subject by admitters that the grant comes from. */
+  cutBelow(grant: Grant): readonly Revocation[] {
+    const { subject } = grant.body;
+    const cast = this.#book.revocationsOf(subject);
+    if (cast.length === 0) return cast;
+    return cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
+  }
+
+  /** Does a revocation change what its subject may do? */
+  isEffective({ record, body: { subject } }: Revocation): boolean {
+    const judgement = this.judgements.get(subject);
+    if (judgement?.votes.some((vote) => vote.record.digest === record.digest)) return true;
+    if (record.author === subject) return false;
+    return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, record));
+  }
+
+  /** Would a revocation of this key by that one change anything, or be a vote towards it, if it came now? */
+  mayRevoke(author: KeyId, subject: KeyId, now: number): boolean {
+    const operator = this.operators.get(author);
+    if (operator !== undefined) return operator.cut === undefined;
+    if (this.judgements.has(author)) return false;
+    if (author === subject) return !this.operators.has(subject);
+    const next = { author, epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
+    return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
+  }
+
+  /** Operators that have voted against a key and may. */
+  votesAgainst(subject: KeyId): number {
+    const judgement = this.judgements.get(subject);
+    const votes = judgement?.votes ?? this.#book.revocationsOf(subject).filter((vote) => this.#mayVote(vote));
+    return new Set(votes.map(({ record }) => record.author)).size;
+  }
+
+  state(grant: Grant, now: number): GrantState {
+    const { body, record } = grant;
+    if (this.judgements.has(body.subject) || this.cutBelow(grant).length > 0) return 'revoked';
+    const fault = this.issueFault(grant);
+    if (fault !== undefined) return fault;
+    if (body.notAfter_ms !== null && now > body.notAfter_ms) return 'expired';
+    const used = this.#book.children(record.digest).length;
+    return body.uses !== null && used >= body.uses ? 'used-up' : 'valid';
+  }
+
+  #settle(): Settlement {
+    const { founders, threshold } = this.#init;
+    const operators = settleOperators({
+      genesis: founders,
+      threshold,
+      appointments: this.#book.appointments(),
+      revocations: this.#book.revocations(),
+    });
+    const judgements = new Map<KeyId, Judgement>();
+    this.#settled = { operators, judgements };
+    for (const { key, revokedBy } of operators.values())
+      if (revokedBy.length > 0) judgements.set(key, { votes: revokedBy, needed: threshold });
+    for (const [subject, cast] of this.#book.revocations()) {
+      if (operators.has(subject)) continue;
+      const byOperators = cast.filter((vote) => this.#mayVote(vote));
+      // Who was cut off cannot make it worse afterwards.
+      const own = cast.filter(
+        ({ record }) => record.author === subject && !byOperators.some(({ body }) => isAfter(record, body)),
+      );
+      const votes = [...byOperators, ...own];
+      if (votes.length > 0) judgements.set(subject, { votes, needed: 1 });
+    }
+    return this.#settled;
+  }
+
+  /** Was the author an operator when it cast this vote? */
+  #mayVote({ record }: Revocation): boolean {
+    const voter = this.operators.get(record.author);
+    return voter !== undefined && (voter.cut === undefined || !isAfter(record, voter.cut));
+  }
+
+  /** Does a grant come from the author of a vote, who was an admitter when casting it? */
+  #isBelow(grant: Grant, vote: Vote): boolean {
+    const { renews, parent } = grant.body;
+    const original = renews === undefined ? undefined : this.#book.grant(renews);
+    if (original !== undefined && this.#isBelow(original, vote)) return true;
+    let above = parent === null ? undefined : this.#book.grant(parent);
+    for (let length = 0; above !== undefined && length < CHAIN_LENGTH_MAX; length += 1) {
+      if (above.body.subject === vote.author && this.#mayRevokeBelow(above, vote)) return true;
+      above = above.body.parent === null ? undefined : this.#book.grant(above.body.parent);
+    }
+    return false;
+  }
+
+  #mayRevokeBelow(above: Grant, vote: Vote): boolean {
+    return (
+      above.body.roles.includes('admitter') &&
+      !isPast(this.#book.lastEnd(above), vote.hlc) &&
+      !this.isCutOff(vote.author, vote) &&
+      !this.cutBelow(above).some(({ body }) => isAfter(vote, body)) &&
+      this.issueFault(above) === undefined
+    );
+  }
+}
+
+/** Do as many authors as it takes say so? */
+function agree({ votes, needed }: Judgement, says: (vote: Revocation) => boolean): boolean {
+  if (needed === 1) return votes.some(says);
+  return new Set(votes.filter(says).map(({ record }) => record.author)).size >= needed;
+}
+
+/** Does a revocation of its issuer void this grant? */
+function isVoid({ record }: Grant, { body }: Revocation): boolean {
+  if (body.keeps?.includes(record.digest)) return false;
+  return body.descendants === true || isAfter(record, body);
+}

@@ -1,0 +1,110 @@
+/** What a fake backend answers about its cluster, its keys and its history. */
+import type {
+  ChangeInfo,
+  ClusterInfo,
+  GrantInfo,
+  RevocationInfo,
+  TokenInfo,
+} from '../../../daemon/api/trust-schemas.ts';
+
+export const NODE_1 = '12D3KooWNodeOneNodeOneNodeOneNodeOneNodeOneNodeOne1111';
+export const NODE_2 = '12D3KooWNodeTwoNodeTwoNodeTwoNodeTwoNodeTwoNodeTwo2222';
+const OPERATOR = '12D3KooWOperatorOperatorOperatorOperatorOperatorOp9999';
+export const AT_MS = 1_700_000_000_000;
+
+export const REVOCATION: RevocationInfo = {
+  id: '7'.repeat(64),
+  key: 'gone',
+  name: 'old',
+  by: { key: OPERATOR, name: 'operator Op9999' },
+  reason: 'stolen\x1b[2J',
+  written_ms: AT_MS,
+  epoch: 0,
+  last: 9,
+  descendants: false,
+  keeps: [],
+  votes: 1,
+  needed: 1,
+  effective: true,
+};
+
+export const TOKEN: TokenInfo = {
+  id: '4f5c0e91a2b3'.padEnd(64, '0'),
+  key: '12D3KooWToken',
+  issuer: NODE_1,
+  issuerName: 'one',
+  roles: ['member', 'worker'],
+  granted_ms: AT_MS,
+  expires_ms: AT_MS + 900_000,
+  uses: 2,
+  used: 1,
+  state: 'valid',
+  joined: [{ grant: '8'.repeat(64), node: NODE_2, nodeName: 'two', state: 'valid' }],
+};
+
+export const GRANT: GrantInfo = {
+  id: '8'.repeat(64),
+  subject: NODE_2,
+  subjectName: 'two',
+  issuer: TOKEN.key,
+  issuerName: 'token 4f5c0e91a2b3',
+  roles: ['member', 'worker'],
+  admits: [],
+  parent: TOKEN.id,
+  renews: null,
+  granted_ms: AT_MS,
+  expires_ms: null,
+  uses: null,
+  used: 0,
+  state: 'valid',
+};
+
+export const CLUSTER_INFO: ClusterInfo = {
+  id: 'f'.repeat(64),
+  name: 'shop',
+  created_ms: AT_MS,
+  range: '10.210.0.0/16',
+  operators: [{ key: OPERATOR, name: 'operator Op9999', revoked: false }],
+  threshold: 1,
+  members: { alive: 2, suspect: 0, failed: 0 },
+  roles: [{ role: 'member', members: 2 }],
+  revocations: [REVOCATION],
+  flagged: [{ key: NODE_2, name: 'two', by: [{ key: NODE_1, name: 'one' }] }],
+  ledger: {
+    hash: 'e'.repeat(64),
+    records: 3,
+    bytes: 2048,
+    kinds: [{ kind: 'member', records: 3, deleted: 1, bytes: 2048, conflicts: 0 }],
+  },
+  peers: 1,
+  versions: [{ version: '0.1.0', members: 2 }],
+};
+
+const change: ChangeInfo = {
+  at_ms: AT_MS,
+  seen_ms: AT_MS + 5,
+  author: NODE_1,
+  authorName: 'one',
+  kind: 'workload',
+  key: 'default/web',
+  subject: null,
+  subjectName: null,
+  generation: 2,
+  revision: 'd'.repeat(64),
+  action: 'updated',
+  summary: 'replicas 2 -> 3',
+  concurrent: 1,
+};
+
+export const CHANGES: ChangeInfo[] = [
+  change,
+  {
+    ...change,
+    kind: 'intent',
+    key: NODE_2,
+    subject: NODE_2,
+    subjectName: 'two',
+    summary: 'active -> draining',
+    concurrent: 0,
+  },
+];

@@ -1,0 +1,194 @@
+/** The commands about trust and history, and how concurrent versions are shown, against a server with a fake backend. */
+import { readFile, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import t from 'tap';
+import { apiFixture } from '../api/api-fixture.ts';
+import { AT_MS, NODE_2, TOKEN } from '../api/fake-trust.ts';
+import { runCli } from './run-cli.ts';
+
+const json = (text: string): unknown => JSON.parse(text);
+// Each call is a process: a few at a time, and slow ones on a loaded machine.
+t.jobs = 4;
+t.setTimeout(120_000);
+const WEB = { name: 'web', image: 'web:1', replicas: 2 };
+
+t.test('concurrent versions are told on stderr: who won, who lost, what differs, what to do', async (t) => {
+  const { socket, client, backend } = await apiFixture(t);
+  await client.run(WEB);
+  const sibling = {
+    author: NODE_2,
+    authorName: 'two',
+    generation: 1,
+    written_ms: AT_MS,
+    revision: 'd'.repeat(64),
+    difference: 'replicas 2 -> 5',
+  };
+  const [key, workload] = [...backend.specs][0]!;
+  backend.specs.set(key, { ...workload, siblings: [sibling] });
+  for (const args of [['ps'], ['ps', 'web'], ['ps', '-w']]) {
+    const { stdout, stderr } = await runCli(socket, args);
+    t.notMatch(stdout, /concurrent/, args.join(' '));
+    t.equal(
+      stderr,
+      'default/web has 2 concurrent versions; the winner is generation 1, at one, 2023-11-14T22:13:20Z. ' +
+        'Run or scale it again to settle it.\n' +
+        '  lost: generation 1, at two, 2023-11-14T22:13:20Z: replicas 2 -> 5\n',
+    );
+  }
+  t.equal((await runCli(socket, ['ps', 'other'])).stderr, '', 'of another workload nothing is told');
+  t.equal((await runCli(socket, ['ps', '--json'])).stderr, '', 'JSON has it in it');
+  const [image] = await backend.images();
+  const digest = `sha256:${'9'.repeat(64)}`;
+  const conflict = { name: 'web:1', winner: sibling, siblings: [{ ...sibling, difference: digest }] };
+  backend.images = async () => [{ ...image!, conflicts: [conflict] }];
+  t.match(
+    (await runCli(socket, ['image', 'ls'])).stderr,
+    /^web:1 has 2 concurrent versions.*\n {2}lost: .*9999/,
+  );
+});
+
+t.test('tokens are listed and revoked by their ids', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  t.match(
+    (await runCli(socket, ['token', 'ls'])).stdout,
+    /^ID .*\n4f5c0e91a2b3 +valid +1\/2 +2023-11-14T22:28:20Z +one +member,worker +two\n$/,
+  );
+  t.equal((await runCli(socket, ['token', 'ls', '-a', '-q'])).stdout, `${TOKEN.id}\n`);
+  t.same(backend.calls.at(-1)?.args, [{ all: true }]);
+  t.match(json((await runCli(socket, ['token', 'ls', '--json'])).stdout), [{ id: TOKEN.id }]);
+  const revoked = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--reason', 'lost']);
+  t.equal(revoked.stdout, `${TOKEN.id}\n`);
+  t.equal(revoked.stderr, 'Joined with it, and stay: two.\n');
+  t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost' }]);
+  const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
+  t.equal(hosts.stderr, 'Refused from now on: two.\n');
+  t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
+});
+
+t.test('a node is revoked with what it let in, or removed once it is gone', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const args = [
+    '--reason',
+    'stolen',
+    '--since',
+    '2023-11-14T00:00Z',
+    '--descendants',
+    '--keep',
+    'a',
+    '--keep',
+    'b',
+  ];
+  const revoked = await runCli(socket, ['node', 'revoke', 'two', ...args]);
+  t.equal(revoked.stdout, 'gone\n');
+  t.match(revoked.stderr, /^old is refused from now on\. /);
+  t.same(backend.calls.at(-1)?.args, [
+    'two',
+    { reason: 'stolen', since_ms: Date.parse('2023-11-14T00:00Z'), descendants: true, keep: ['a', 'b'] },
+  ]);
+  t.match(json((await runCli(socket, ['node', 'revoke', 'two', '--json'])).stdout), { reason: /stolen/ });
+  const alive = await runCli(socket, ['node', 'rm', 'two']);
+  t.equal(alive.code, 7);
+  t.match(alive.stderr, /E_STILL_ALIVE: the node two is alive; nothing was changed\. Stop its daemon first/);
+  const forced = await runCli(socket, ['node', 'rm', 'two', '--force']);
+  t.equal(forced.code, 0);
+  t.equal(forced.stderr, 'This was vote 1 of 2: other operators have to say so too.\n');
+});
+
+t.test('operators are listed, added and revoked, with a key that no daemon keeps', async (t) => {
+  const { socket, backend, directory } = await apiFixture(t);
+  const file = path.join(directory, 'second.key');
+  const made = await runCli('/nonexistent', ['operator', 'create', file]);
+  t.match(made.stdout, /^12D3KooW\w{44}\n$/);
+  t.match(made.stderr, /keep it offline/);
+  t.equal((await stat(file)).mode & 0o777, 0o600);
+  const again = await runCli('/nonexistent', ['operator', 'create', file]);
+  t.equal(again.code, 2);
+  t.match(again.stderr, /E_USAGE: operator create .*a key is never overwritten/);
+  const operatorKey = (await readFile(file, 'utf8')).trim();
+  t.notMatch(made.stdout + made.stderr, operatorKey);
+
+  t.match(
+    (await runCli(socket, ['operator', 'ls'])).stdout,
+    /^RANK +STATE +ID\n1 +in force +12D3KooWOperator/,
+  );
+  t.match((await runCli(socket, ['operator', 'ls', '-q'])).stdout, /^12D3KooWOperator\w+\n$/);
+  const added = await runCli(socket, ['operator', 'add', 'second', '--operator-key', file]);
+  t.strictSame([added.code, added.stdout, added.stderr], [0, 'second\n', 'It is an operator now.\n']);
+  t.same(backend.calls.at(-1)?.args, [{ key: 'second', operatorKey }]);
+  t.match((await runCli(socket, ['operator', 'add', 'third'])).stderr, /^This was one vote/);
+  for (const [command, method] of [
+    [['operator', 'revoke', 'second'], 'revokeOperator'],
+    [['node', 'revoke', 'two'], 'revokeNode'],
+    [['node', 'rm', '-f', 'two'], 'removeNode'],
+    [['token', 'revoke', '4f5c0e91'], 'revokeToken'],
+  ] as const) {
+    const done = await runCli(socket, [...command, '--operator-key', file, '--json']);
+    t.equal(done.code, 0, done.stderr);
+    t.match(backend.calls.at(-1), { method, args: [String, { operatorKey }] });
+  }
+  await runCli(socket, ['token', 'create', '--operator-key', file]);
+  t.same(backend.calls.at(-1)?.args, [{ operatorKey }]);
+  await writeFile(file, 'nonsense that is no key');
+  const bad = await runCli(socket, ['node', 'revoke', 'two', '--operator-key', file]);
+  t.equal(bad.code, 2);
+  t.match(bad.stderr, /this is no key/);
+  t.notMatch(bad.stderr, 'nonsense');
+  t.equal((await runCli(socket, ['node', 'revoke', 'two', '--operator-key', '/nonexistent'])).code, 2);
+});
+
+t.test('grant ls tells who may do what, and by whose word', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  t.match(
+    (await runCli(socket, ['grant', 'ls'])).stdout,
+    /^ID .*\n888888888888 +two +member,worker +token 4f5c0e91a2b3 +valid +never +2023-11-14T22:13:20Z\n$/,
+  );
+  t.equal((await runCli(socket, ['grant', 'ls', '--all', '-q'])).stdout, `${'8'.repeat(64)}\n`);
+  t.same(backend.calls.at(-1)?.args, [{ all: true }]);
+  t.match(json((await runCli(socket, ['grant', 'ls', '--json'])).stdout), [{ subjectName: 'two' }]);
+});
+
+t.test('cluster info shows the cluster, and what it refuses, on lines of their own', async (t) => {
+  const { socket } = await apiFixture(t);
+  const { stdout } = await runCli(socket, ['cluster', 'info']);
+  t.match(stdout, /^cluster {4}shop \(f{64}\)$/m);
+  t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
+  t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
+  t.match(stdout, /^flagged {4}two: its key was copied, or it lies \(seen by one\)$/m);
+  t.match(stdout, /^member +3 +1 +0 +2\.0 KiB$/m);
+  t.equal((await runCli(socket, ['cluster', 'info', '-q'])).stdout, `${'f'.repeat(64)}\n`);
+  t.match(json((await runCli(socket, ['cluster', 'info', '--json'])).stdout), { name: 'shop', peers: 1 });
+});
+
+t.test('cluster history tells who changed what, and goes on as more comes', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const args = [
+    'cluster',
+    'history',
+    '--since',
+    '2023-11-14T00:00Z',
+    '--key',
+    'web',
+    '--by',
+    'one',
+    '-n',
+    '9',
+  ];
+  const { stdout } = await runCli(socket, args);
+  t.match(
+    stdout,
+    /^WHEN .*\n2023-11-14T22:13:20Z +one +workload\/default\/web +updated +replicas 2 -> 3 \(concurrent with 1 other\)\n/,
+  );
+  t.match(stdout, /one +intent\/two +updated +active -> draining\n$/, 'a node by its name');
+  t.same(backend.calls.at(-1)?.args, [
+    { since_ms: Date.parse('2023-11-14T00:00Z'), key: 'web', by: 'one', limit: 9 },
+  ]);
+  t.equal((await runCli(socket, ['cluster', 'history', '-q'])).stdout, 'workload/default/web\nintent/two\n');
+  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}]);
+  for (const extra of [[], ['--json'], ['-q']]) {
+    const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
+      onOutput: (text, interrupt) => text.split('\n').length > 4 && interrupt(),
+    });
+    t.equal(followed.code, 0);
+    t.match(followed.stdout, extra.length === 0 ? /and more/ : /workload/);
+  }
+});

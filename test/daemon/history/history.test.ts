@@ -1,0 +1,148 @@
+/** What a node has seen change: kept with the records, asked by filters, followed as it comes, and bounded. */
+import path from 'node:path';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../../daemon/clock.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { History } from '../../../daemon/history/history.ts';
+import {
+  HISTORY_ENTRIES_MAX,
+  type HistoryEntry,
+  historyEntries,
+} from '../../../daemon/history/history-entry.ts';
+import { StateStore } from '../../../daemon/store/state-store.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { genesis, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
+
+const [A, B] = [`${'A'.repeat(44)}11111111`, `${'B'.repeat(44)}22222222`];
+let last = 0;
+
+function entry(changes: Partial<HistoryEntry> = {}): HistoryEntry {
+  last += 1;
+  return {
+    digest: last.toString(16).padStart(64, '0'),
+    kind: 'workload',
+    key: 'default/web',
+    generation: last,
+    author: A,
+    authorName: 'a-then',
+    subject: null,
+    subjectName: null,
+    stamp: { ms: NOW + last, n: 0 },
+    applied_ms: NOW + 1000,
+    action: 'updated',
+    summary: String(last),
+    concurrent: 0,
+    ...changes,
+  };
+}
+
+async function stage(t: Test, names: Readonly<Record<string, string>> = {}) {
+  const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
+  t.teardown(() => store.close());
+  const history = new History({ store, clock: systemClock, names: () => (key) => names[key] });
+  const add = (...entries: HistoryEntry[]) =>
+    store.write({ put: [], remove: [], streams: [], history: entries });
+  return { store, history, add };
+}
+
+t.test('the latest by stamp come last, however they came here', async (t) => {
+  const { history, add } = await stage(t);
+  const [first, second, third] = [entry(), entry(), entry()];
+  add(third);
+  add(first, second, third);
+  const summaries = (limit?: number) =>
+    history.latest(limit === undefined ? {} : { limit }).map(({ summary }) => summary);
+  t.same(
+    summaries(),
+    [first, second, third].map(({ summary }) => summary),
+    'each once',
+  );
+  t.same(
+    summaries(2),
+    [second, third].map(({ summary }) => summary),
+  );
+  t.same(summaries(0), []);
+});
+
+t.test('filters go by time, kind, key and who, by today’s names or those of then', async (t) => {
+  const { history, add } = await stage(t, { [A]: 'a-now' });
+  const web = entry();
+  const cordon = entry({
+    kind: 'intent',
+    key: B,
+    subject: B,
+    subjectName: 'b-then',
+    author: B,
+    authorName: null,
+  });
+  add(web, cordon);
+  const found = (query: Parameters<typeof history.latest>[0]) =>
+    history.latest(query).map(({ revision }) => (revision === web.digest ? 'web' : 'cordon'));
+  t.same(found({ since_ms: cordon.stamp.ms }), ['cordon']);
+  t.same(found({ kind: 'workload' }), ['web']);
+  t.same(found({ key: 'default/web' }), ['web']);
+  t.same(found({ key: 'web' }), ['web']);
+  t.same(found({ key: 'eb' }), [], 'no part of a name');
+  t.same(found({ key: 'b-then' }), ['cordon']);
+  t.same(found({ key: '22222222' }), ['cordon']);
+  t.same(found({ by: 'a-now' }), ['web']);
+  t.same(found({ by: 'a-then' }), [], 'it is called something else now');
+  t.same(found({ by: B }), ['cordon']);
+  t.same(found({ by: '11111111', kind: 'intent' }), []);
+  t.match(history.latest({ kind: 'intent' }), [{ authorName: '22222222', subjectName: 'b-then' }]);
+});
+
+t.test('a follower gets the past, then each change once, as it comes', async (t) => {
+  const { history, add } = await stage(t);
+  add(entry({ summary: 'before' }), entry({ summary: 'last before' }));
+  const end = new AbortController();
+  const seen: string[] = [];
+  const alive = setInterval(() => {}, 1000);
+  for await (const { summary } of history.follow({ limit: 1 }, end.signal)) {
+    seen.push(summary);
+    if (summary === 'last before')
+      add(entry({ summary: 'elsewhere', stamp: { ms: 1, n: 0 } }), entry({ summary: 'new' }));
+    if (summary === 'new') end.abort();
+  }
+  clearInterval(alive);
+  t.same(seen, ['last before', 'elsewhere', 'new'], 'an old stamp that comes late is news here');
+});
+
+t.test('beyond its cap the oldest lines go', async (t) => {
+  const { store, add } = await stage(t);
+  const entries = Array.from({ length: HISTORY_ENTRIES_MAX + 10 }, () => entry());
+  add(...entries.slice(0, 100));
+  add(...entries.slice(100));
+  const kept = [...store.history({ latestFirst: false, after: 0 })];
+  t.equal(kept.length, HISTORY_ENTRIES_MAX);
+  t.equal(kept[0]?.entry.digest, entries[10]?.digest);
+  t.equal(store.historyEnd(), kept.at(-1)?.number);
+  store.clear();
+  t.same([...store.history({ latestFirst: true, since_ms: 0 })], []);
+});
+
+t.test('a merge is told with the names that the ledger knows', async (t) => {
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [operator] });
+  const cordoned = write(machine, operator.id, 'intent', B, { intent: 'cordoned' });
+  const draining = write(machine, operator.id, 'intent', B, { intent: 'draining' });
+  const { ledger } = machine;
+  t.match(historyEntries([draining], [cordoned], ledger, NOW), [
+    { action: 'updated', summary: 'cordoned -> draining', subject: B, subjectName: null, applied_ms: NOW },
+  ]);
+  const body = {
+    name: 'b',
+    incarnation: 1,
+    addresses: [],
+    doors: [],
+    host: '192.0.2.1',
+    labels: {},
+    capacity: { cpu_millis: 1, memory_bytes: 1 << 30 },
+    subnet: null,
+    driver: 'memory',
+    version: '1',
+  };
+  const known = { siblings: (kind: string) => (kind === 'member' ? [{ ...draining, kind, body }] : []) };
+  t.match(historyEntries([draining], [], known, NOW), [{ subjectName: 'b', authorName: 'b' }]);
+  t.same(historyEntries([], [cordoned], ledger, NOW), []);
+});

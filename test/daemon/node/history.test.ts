@@ -1,0 +1,125 @@
+/** Who changed what, when and where, asked at any node: also of what happened while it was cut off or not there yet. */
+import t from 'tap';
+import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
+import { eventually } from './eventually.ts';
+import { IMAGE, MemoryCluster } from './memory-cluster.ts';
+
+t.setTimeout(120_000);
+
+const WEB = { namespace: 'default', name: 'web' };
+const line = ({ authorName, action, kind, subjectName, key, summary }: ChangeInfo) =>
+  `${authorName} ${action} ${kind} ${subjectName ?? key}: ${summary}`;
+
+t.test('every node tells who changed what, and where it was asked for', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  await a!.backend.run({ name: 'web', image: IMAGE, replicas: 2 });
+  await eventually('b knows it', async () => (await b!.backend.workloads()).length === 1);
+  await b!.backend.scale(WEB, 3);
+  await b!.backend.setIntent('a', { intent: 'cordoned' });
+  await b!.backend.remove(WEB);
+  const expected = [
+    'a created workload default/web: image app:1, replicas 2',
+    'b updated workload default/web: replicas 2 -> 3',
+    'b created intent a: cordoned',
+    'b deleted workload default/web: was image app:1, replicas 3',
+  ];
+  for (const node of [a!, b!]) {
+    await eventually(`${node.name} has seen all of it`, async () => {
+      const lines = (await node.backend.history({})).map(line);
+      return expected.every((one) => lines.includes(one));
+    });
+    const lines = (await node.backend.history({})).map(line);
+    t.same(
+      lines.filter((one) => expected.includes(one)),
+      expected,
+      `in the order in which it was done, at ${node.name}`,
+    );
+    t.ok(lines.includes('b created member b: joined as b (127.0.0.1, 0.1.0)'));
+    t.notOk(
+      lines.some((one) => /alloc|verdict/.test(one)),
+      'not what nodes tell all the time',
+    );
+  }
+  t.match((await a!.backend.history({ by: 'b', kind: 'workload', limit: 1 })).map(line), [expected[3]!]);
+
+  // What is gone from the ledger is still known here, and after a restart too.
+  await cluster.stop('a');
+  const again = await cluster.start('a');
+  const after = (await again.backend.history({ kind: 'workload' })).map(line);
+  t.same(
+    after,
+    expected.filter((one) => one.includes('workload')),
+  );
+
+  const c = await cluster.start('c');
+  const { token } = await again.backend.createToken({});
+  await c.backend.join({ token });
+  await eventually('a newcomer knows what still stands', async () => {
+    const lines = (await c.backend.history({})).map(line);
+    return lines.includes(expected[2]!) && lines.includes('b deleted workload default/web: ');
+  });
+});
+
+t.test(
+  'concurrent versions are shown with who wrote them and what differs, until one writes again',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const nodes = await cluster.grow('a', 'b');
+    const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
+    cluster.cut([a], [b]);
+    await a.backend.run({ name: 'web', image: IMAGE, replicas: 1 });
+    await b.backend.run({ name: 'web', image: IMAGE, replicas: 2 });
+    await b.backend.buildImage(
+      { directory: `${import.meta.dirname}/../api`, name: IMAGE, entrypoint: ['run-forever'] },
+      { signal: AbortSignal.timeout(20_000) },
+    );
+    await a.backend.buildImage(
+      { directory: `${import.meta.dirname}/../cli`, name: IMAGE, entrypoint: ['run-forever'] },
+      { signal: AbortSignal.timeout(20_000) },
+    );
+    cluster.heal([a], [b]);
+    for (const node of nodes) {
+      const { authorName, spec, siblings } = await eventually(`${node.name} shows both`, async () => {
+        const workload = await node.backend.workload(WEB);
+        return workload.siblings.length === 1 && workload;
+      });
+      const [won, lost] = authorName === 'a' ? [1, 2] : [2, 1];
+      t.equal(spec.replicas, won);
+      t.match(siblings, [{ authorName: lost === 1 ? 'a' : 'b', difference: `replicas ${won} -> ${lost}` }]);
+      const conflict = await eventually(`${node.name} shows both images`, async () => {
+        const [found] = (await node.backend.images()).flatMap(({ conflicts }) => conflicts);
+        return found;
+      });
+      t.same([conflict.winner, ...conflict.siblings].map((one) => one.authorName).sort(), ['a', 'b']);
+      t.ok((await node.backend.history({ kind: 'workload' })).some(({ concurrent }) => concurrent === 1));
+      const { ledger } = await node.backend.clusterInfo();
+      t.match(
+        ledger.kinds.filter(({ conflicts }) => conflicts > 0),
+        [{ kind: 'tag' }, { kind: 'workload' }],
+      );
+    }
+    await b.backend.scale(WEB, 3);
+    await eventually('it is settled', async () => (await a.backend.workload(WEB)).siblings.length === 0);
+  },
+);
+
+t.test('nodes that hold the same tell the same of their cluster', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const [one, other] = await eventually('equal ledgers', async () => {
+    const both = await Promise.all([a!.backend.clusterInfo(), b!.backend.clusterInfo()]);
+    return both[0].ledger.hash === both[1].ledger.hash && both;
+  });
+  t.same(one, other);
+  t.match(one, {
+    name: 'shoal',
+    threshold: 1,
+    members: { alive: 2 },
+    peers: 1,
+    flagged: [],
+    revocations: [],
+  });
+  t.match(one.operators, [{ revoked: false }]);
+  t.ok(one.ledger.kinds.some(({ kind, records }) => kind === 'member' && records === 2));
+});

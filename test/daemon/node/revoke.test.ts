@@ -1,0 +1,184 @@
+/** Rights taken away in a running cluster: a token, a host that lives, a host that is gone; and who did it. */
+import { randomBytes } from 'node:crypto';
+import t from 'tap';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
+import type { ShoalNode } from '../../../daemon/node.ts';
+import { eventually } from './eventually.ts';
+import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
+
+t.setTimeout(120_000);
+
+const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name);
+
+t.test('a revoked token is refused at every door; who joined with it before stays', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const { token, id } = await a!.backend.createToken({ uses: 5 });
+  const c = await cluster.start('c');
+  await c.backend.join({ token });
+  await eventually('all three know each other', async () => (await names(b!)).length === 3);
+  t.match(await b!.backend.tokens({}), [
+    { id, used: 1, uses: 5, state: 'valid', joined: [{ nodeName: 'c' }] },
+  ]);
+
+  const revoked = await a!.backend.revokeToken(id.slice(0, 8), { reason: 'on the lost laptop' });
+  t.match(revoked, { id, state: 'revoked', joined: [{ nodeName: 'c', state: 'valid' }] });
+  t.same(await a!.backend.tokens({}), [], 'good for nothing');
+  await eventually('b has heard of it', async () => (await b!.backend.tokens({})).length === 0);
+  const d = await cluster.start('d');
+  await t.rejects(d.backend.join({ token }), { code: 'E_TOKEN_REFUSED' });
+  t.match(await d.backend.status(), { cluster: null }, 'no half state is left');
+
+  t.same((await names(a!)).sort(), ['a', 'b', 'c']);
+  t.ok((await c.backend.run({ name: 'web', image: IMAGE })).revision, 'c may do what it might');
+  await eventually('and is heard', async () => (await a!.backend.workloads()).length === 1);
+  t.match(await b!.backend.history({ kind: 'revoke' }), [
+    { authorName: /^operator /, subjectName: `token ${id.slice(0, 12)}`, summary: 'on the lost laptop' },
+  ]);
+  await t.rejects(a!.backend.revokeToken('0000000000', {}), { code: 'E_NOT_FOUND' });
+});
+
+t.test('with a token its hosts can go too', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const [token] = await a!.backend.tokens({ all: true });
+  t.match(await a!.backend.revokeToken(token!.id, { hosts: true }), {
+    joined: [{ nodeName: 'b', state: 'void' }],
+  });
+  await eventually('b is no member', async () => !(await names(a!)).includes('b'));
+  await eventually('and not connected', async () => (await a!.backend.clusterInfo()).peers === 0);
+  t.ok(b);
+});
+
+t.test('a revoked node is refused, its work goes elsewhere, and everybody can see who did it', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b, c] = await cluster.grow('a', 'b', 'c');
+  await b!.backend.run({ name: 'web', image: IMAGE, replicas: 3 });
+  await eventually('each has one', async () => {
+    return new Set((await running(a!.backend, 'web')).map(({ node }) => node)).size === 3;
+  });
+  await t.rejects(b!.backend.revokeNode('c', {}), {
+    code: 'E_NOT_ALLOWED',
+    message: /where an operator's key is/,
+  });
+  await t.rejects(a!.backend.revokeNode('a', {}), { code: 'E_BAD_INPUT' });
+  await t.rejects(a!.backend.revokeNode('x', {}), { code: 'E_NOT_FOUND' });
+
+  const done = await a!.backend.revokeNode('b', { reason: 'stolen from the van' });
+  t.match(done, {
+    key: b!.id,
+    name: 'b',
+    by: { name: /^operator / },
+    reason: 'stolen from the van',
+    effective: true,
+  });
+  for (const node of [a!, c!]) {
+    await eventually(`${node.name} knows b no more`, async () => !(await names(node)).includes('b'));
+    await eventually(`${node.name} is not connected to it`, async () => {
+      return (await node.backend.clusterInfo()).peers === 1;
+    });
+    await eventually(`${node.name} tells who did it`, async () => {
+      const [revoke] = await node.backend.history({ kind: 'revoke' });
+      return revoke?.subjectName === 'b' && revoke.summary === 'stolen from the van';
+    });
+    t.match((await node.backend.clusterInfo()).revocations, [
+      { name: 'b', by: { name: /^operator / }, effective: true },
+    ]);
+    t.match(await node.backend.workloads(), [{ name: 'web' }], 'what it wrote before stands');
+    t.same(
+      (await node.backend.allocations({ all: true })).filter((one) => one.node === b!.id),
+      [],
+      'what it ran does not',
+    );
+  }
+  await eventually('its work is done elsewhere', async () => {
+    const now = await running(a!.backend, 'web');
+    return now.length === 3 && now.every(({ node }) => node !== b!.id);
+  });
+  const [grant] = (await a!.backend.grants({ all: true })).filter(({ subject }) => subject === b!.id);
+  t.match(grant, { state: 'revoked', subjectName: 'b' });
+  t.notOk((await a!.backend.grants({})).some(({ subject }) => subject === b!.id));
+});
+
+t.test('a node that is gone is removed; one that lives only by force', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b, c] = await cluster.grow('a', 'b', 'c');
+  await t.rejects(a!.backend.removeNode('b', {}), { code: 'E_STILL_ALIVE' });
+  t.ok((await names(a!)).includes('b'), 'nothing was changed');
+  await cluster.stop('b');
+  await eventually('a takes it for failed', async () => {
+    return (await a!.backend.nodes()).find(({ name }) => name === 'b')?.status === 'failed';
+  });
+  t.match(await a!.backend.removeNode('b', {}), { name: 'b', reason: 'node removed', effective: true });
+  for (const node of [a!, c!])
+    await eventually(`${node.name} forgets it`, async () => !(await names(node)).includes('b'));
+  t.match(
+    await c!.backend.history({ by: 'b', kind: 'member' }),
+    [{ summary: /^joined as b/ }],
+    'its name is known',
+  );
+  t.match(await a!.backend.removeNode('c', { force: true }), { name: 'c', effective: true });
+  t.ok(b);
+});
+
+t.test('an operator’s key that no daemon keeps takes back what was stolen, and makes another', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [seed, fresh] = [randomBytes(32), randomBytes(32)];
+  const [recovery, second] = [seed, fresh].map((bytes) => signerFromSeed(new Uint8Array(bytes)).id);
+  const operatorKey = seed.toString('hex');
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: recovery! });
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('b sees a', async () => (await names(b)).length === 2);
+  const [first, kept] = await b.backend.operators();
+  t.match(
+    [first, kept],
+    [{ key: recovery, revoked: false }, { revoked: false }],
+    'the recovery key is senior',
+  );
+
+  // Host a is stolen, with the operator's key on it; all that is left is b, and the key in a drawer.
+  await t.rejects(b.backend.revokeOperator(kept!.key, {}), { code: 'E_NOT_ALLOWED' });
+  const wrong = randomBytes(32).toString('hex');
+  await t.rejects(b.backend.revokeOperator(kept!.key, { operatorKey: wrong }), { code: 'E_NOT_ALLOWED' });
+  await t.rejects(b.backend.revokeOperator('nobody', { operatorKey }), { code: 'E_NOT_FOUND' });
+  await t.rejects(b.backend.appoint({ key: 'no key', operatorKey }), { code: 'E_BAD_KEY_ID' });
+  t.match(await b.backend.revokeOperator(kept!.key.slice(-8), { reason: 'stolen', operatorKey }), {
+    key: kept!.key,
+    by: { key: recovery },
+    effective: true,
+  });
+  t.match(
+    await b.backend.revokeNode('a', { reason: 'stolen', descendants: true, keep: ['b'], operatorKey }),
+    {
+      name: 'a',
+      effective: true,
+      keeps: { length: 1 },
+    },
+  );
+  t.same(await names(b), ['b'], 'b stays, though a let it in');
+  t.match(await b.backend.appoint({ key: second!, operatorKey }), [
+    { key: recovery },
+    { key: kept!.key, revoked: true },
+    { key: second, revoked: false },
+  ]);
+  t.match(
+    (await b.backend.history({ kind: 'revoke' })).map(({ summary }) => summary),
+    ['stolen', 'stolen'],
+  );
+  // The new operator's word counts at once.
+  const [token] = await b.backend.tokens({ all: true });
+  t.match(await b.backend.revokeToken(token!.id, { operatorKey: fresh.toString('hex') }), {
+    state: 'revoked',
+  });
+  t.same(await names(b), ['b'], 'who joined with it stays');
+  // Nobody who is left is an admitter: the key lets others in.
+  await t.rejects(b.backend.createToken({}), { code: 'E_NOT_ALLOWED', message: /role admitter/ });
+  await t.rejects(b.backend.createToken({ operatorKey: wrong }), { code: 'E_NOT_ALLOWED' });
+  const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+  const made = await b.backend.createToken({ operatorKey, roles: [...roles] });
+  const c = await cluster.start('c');
+  await c.backend.join({ token: made.token });
+  t.ok((await c.backend.createToken({})).token, 'and c is an admitter from now on');
+});

@@ -1,0 +1,218 @@
+/** What revocations, ends and renewals of grants do to whole nodes: connections, doors, views and what a node says. */
+import { randomBytes } from 'node:crypto';
+import t from 'tap';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
+import { silentLog } from '../../../daemon/log.ts';
+import type { ShoalNode } from '../../../daemon/node.ts';
+import { formatToken, parseToken } from '../../../protocols/trust/token.ts';
+import { eventually } from './eventually.ts';
+import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
+
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(240_000);
+
+const DAY_MS = 86_400_000;
+const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name).join();
+const alive = async (node: ShoalNode) =>
+  (await node.backend.nodes())
+    .filter(({ status }) => status === 'alive')
+    .map(({ name }) => name)
+    .join();
+const standing = async (node: ShoalNode) => (await node.backend.status()).standing;
+
+t.test('a revoked node leaves the view of all, its work goes elsewhere, and it says why', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b, c] = await cluster.grow('a', 'b', 'c');
+  await c!.backend.setIntent('a', { intent: 'cordoned' });
+  await c!.backend.run({ name: 'web', image: IMAGE, replicas: 2 });
+  await eventually('c runs some of it', async () =>
+    (await running(c!.backend, 'web')).some(({ node }) => node === c!.id),
+  );
+  const token = (await a!.backend.createToken({ uses: 5 })).token;
+  const before = a!.cluster!.ledger.machine.ledger.size;
+
+  await t.rejects(b!.cluster!.trust.revoke({ subject: c!.id, reason: 'no' }), { code: 'E_NOT_ALLOWED' });
+  t.equal(a!.cluster!.ledger.machine.ledger.size >= before, true);
+  t.match(await a!.cluster!.trust.revoke({ subject: c!.id, reason: 'stolen from the van' }), {
+    subject: c!.id,
+    by: a!.cluster!.trust.operator?.id,
+    effective: true,
+    votes: 1,
+    needed: 1,
+  });
+
+  for (const node of [a!, b!])
+    await eventually(`${node.name} sees no c`, async () => (await names(node)) === 'a,b');
+  await eventually('b runs it all', async () => {
+    const found = await running(b!.backend, 'web');
+    return found.length === 2 && found.every(({ node }) => node === b!.id);
+  });
+  t.equal((await b!.backend.workloads()).length, 1, 'what it deployed before stays');
+  await eventually('c says so', async () => (await standing(c!))?.state === 'revoked');
+  t.match(await standing(c!), { reason: 'stolen from the van' });
+  await t.rejects(c!.backend.run({ name: 'more', image: IMAGE }), { code: 'E_NOT_ALLOWED' });
+
+  await cluster.stop('c');
+  const again = await cluster.start('c');
+  t.match(await standing(again), { state: 'revoked' }, 'it comes up, and says so again');
+  await t.rejects(again.backend.join({ token }), { code: 'E_ALREADY_CLUSTER' });
+  t.equal(await names(a!), 'a,b');
+});
+
+t.test('a node that was cut off when it was revoked learns of it at a door', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  await cluster.stop('b');
+  await a!.cluster!.trust.revoke({ subject: b!.id, reason: 'sold' });
+  const said: string[] = [];
+  const back = await cluster.start('b', {}, (_level, message) => void said.push(message));
+  t.match(await standing(back), { state: 'member' }, 'it cannot know yet');
+  await eventually('b has asked', async () => (await standing(back))?.state === 'revoked', 60_000);
+  t.ok(said.some((message) => message.includes('this node was revoked')));
+});
+
+t.test('a token that was revoked lets nobody in, and who came with it stays', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const { token } = await a!.backend.createToken({ uses: 3 });
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  const { authority } = a!.cluster!.ledger.machine;
+  const grant = [...authority.grants(Date.now())].find(({ roles }) => roles.includes('admit'))!;
+  t.match(grant, { state: 'valid', uses: 3, used: 1 });
+  t.match(await a!.cluster!.trust.revokeToken(grant.subject, 'leaked'), { effective: true });
+  const c = await cluster.start('c');
+  await t.rejects(c.backend.join({ token }), { code: 'E_TOKEN_REFUSED' });
+  t.equal((await c.backend.status()).cluster, null);
+  await eventually('b is a member still', async () => (await alive(a!)) === 'a,b');
+  t.equal(authority.isMember(b.id), true);
+  t.equal(authority.stateOf(grant.digest, Date.now()), 'revoked');
+});
+
+t.test('grants that end are renewed in time by an admitter, and nobody notices', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const { token } = await a!.backend.createToken({ nodeTtl_ms: 10_000 });
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  const first = (await standing(b))!.until_ms!;
+  await eventually('b has longer', async () => (await standing(b))!.until_ms! > first, 60_000);
+  t.match(await standing(b), { state: 'member' });
+  t.equal(await alive(a!), 'a,b');
+});
+
+t.test(
+  'a node whose grant ended while it was away is renewed when it asks, unless it was away for too long',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a] = await cluster.grow('a');
+    for (const name of ['b', 'c']) {
+      const { token } = await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS });
+      const node = await cluster.start(name);
+      await node.backend.join({ token });
+    }
+    await eventually('a sees all', async () => (await alive(a!)) === 'a,b,c');
+    await cluster.stop('b');
+    await cluster.stop('c');
+    cluster.ahead_ms += 15 * DAY_MS;
+    await eventually('they left the view', async () => (await names(a!)) === 'a');
+    const said: string[] = [];
+    const b = await cluster.start('b', {}, (_level, message) => void said.push(message));
+    t.match(await standing(b), { state: 'expired' });
+    await eventually('b is back', async () => (await alive(a!)) === 'a,b', 60_000);
+    await eventually('b sees a', async () => (await alive(b)) === 'a,b', 60_000);
+    t.ok(
+      said.some((message) => message.includes('has ended')) &&
+        said.some((message) => message.includes('again')),
+    );
+
+    cluster.ahead_ms += 30 * DAY_MS;
+    const c = await cluster.start('c', {}, silentLog);
+    await t.rejects(
+      a!.cluster!.trust.answerAppeal(c.id).then(() => {
+        if (!a!.cluster!.ledger.machine.authority.isMember(c.id, a!.clock.now()))
+          throw new Error('not renewed');
+      }),
+      { message: 'not renewed' },
+    );
+  },
+);
+
+t.test('with a recovery key a stolen operator key is dismissed, and what it did is undone', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const recovery = signerFromSeed(new Uint8Array(randomBytes(32)));
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: recovery.id });
+  const { token } = await a.backend.createToken({});
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  const { trust, ledger } = a.cluster!;
+  const { authority } = ledger.machine;
+  t.same(
+    authority.operators().map(({ key, rank }) => [key, rank]),
+    [
+      [recovery.id, 0],
+      [trust.operator!.id, 1],
+    ],
+  );
+  // The thief is at the first host.
+  const theft = await trust.revoke({ subject: b.id, reason: 'mine now' });
+  await trust.revoke({ subject: recovery.id, reason: 'mine now' });
+  t.notOk(authority.isMember(b.id));
+  t.same(authority.operators().filter(({ inForce }) => inForce).length, 1);
+  // The answer, cut before the theft: nothing that the thief signed stays.
+  const stranger = signerFromSeed(new Uint8Array(randomBytes(32)));
+  const answer = { subject: trust.operator!.id, reason: 'stolen', cut: { epoch: 0, last: 2 } };
+  await t.rejects(trust.revoke({ ...answer, signer: stranger }), { code: 'E_NOT_ALLOWED' });
+  await trust.revoke({ ...answer, signer: recovery });
+  t.ok(authority.isMember(b.id));
+  t.same(
+    authority.operators().map(({ inForce }) => inForce),
+    [true, false],
+  );
+  t.match(
+    [...authority.revocations()].find(({ digest }) => digest === theft.digest),
+    { effective: false },
+  );
+  const next = signerFromSeed(new Uint8Array(randomBytes(32)));
+  t.equal(await trust.appoint(next.id, recovery), true);
+  await eventually('b is told the same', () => b.cluster!.ledger.machine.authority.operators().length === 3);
+});
+
+t.test('two hosts that used one token in two halves: one stays, and the other is told why not', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const { token } = await a!.backend.createToken({});
+  const digest = [...a!.cluster!.ledger.machine.ledger.ofKind('grant')].length;
+  await eventually(
+    'b knows the token',
+    () => [...b!.cluster!.ledger.machine.ledger.ofKind('grant')].length === digest,
+  );
+  cluster.cut([a!], [b!]);
+  const [c, d] = [await cluster.start('c'), await cluster.start('d')];
+  // The halves: a with c, b with d.
+  cluster.cut([c], [b!, d]);
+  cluster.cut([d], [a!]);
+  const parsed = parseToken(token);
+  const doors = ({ cluster: of }: ShoalNode) => of!.addresses.doors;
+  await c.backend.join({ token: formatToken({ ...parsed, doors: doors(a!) }) });
+  await d.backend.join({ token: formatToken({ ...parsed, doors: doors(b!) }) });
+  t.match([await standing(c), await standing(d)], [{ state: 'member' }, { state: 'member' }]);
+  cluster.heal([a!, c], [b!, d]);
+  const gone = await eventually(
+    'one of them is evicted',
+    async () => {
+      const states = await Promise.all([c, d].map(async (node) => (await standing(node))!.state));
+      return states.includes('evicted') && [c, d][states.indexOf('evicted')];
+    },
+    60_000,
+  );
+  t.match(await standing(gone), { reason: 'its join token was used by too many hosts' });
+  const stays = gone === c ? 'd' : 'c';
+  for (const node of [a!, b!])
+    await eventually(
+      `${node.name} sees the other`,
+      async () => (await alive(node)) === `a,b,${stays}`,
+      60_000,
+    );
+});

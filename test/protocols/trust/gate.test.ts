@@ -1,0 +1,157 @@
+/** What may enter the ledger, by kind and by role; what a grant may give; and what must leave again. */
+import t from 'tap';
+import type { GrantBody, Role } from '../../../protocols/base/records.ts';
+import { ADMITTER, appoint, authority, fact, grant, key, NOW, own, Replica } from './facts.ts';
+
+const NODE: Role[] = ['member', 'worker', 'deployer'];
+
+/** One key for each role, named as the role is. */
+function roles(): Replica {
+  const each: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
+  const grants = each.map((role, at) => grant('operator', role, { roles: [role] }, { seq: at + 1 }));
+  return new Replica(authority(['operator'])).offer(grants);
+}
+
+t.test('each kind may be written by its roles, and under its keys', async (t) => {
+  const { authority: of } = roles();
+  const may = (kind: string, where: (author: string) => string) =>
+    ['member', 'worker', 'deployer', 'admitter', 'admit', 'operator']
+      .filter((name) => of.admission(fact(name, kind, where(key(name)), {}, { seq: 1 })) === 'yes')
+      .join();
+  const own = (author: string) => author;
+  const ownPart = (author: string) => `${author}/x`;
+  const other = () => key('somebody');
+  const lookalike = (author: string) => `${author}x/y`;
+  const table: readonly [kind: string, own: string, shared: string][] = [
+    ['member', 'member', ''],
+    ['verdict', 'member', ''],
+    ['ack', 'member', ''],
+    ['evidence', 'member', ''],
+    ['alloc', 'worker', ''],
+    ['image', 'deployer,operator', ''],
+    ['tag', 'deployer,operator', 'deployer,operator'],
+    ['workload', 'deployer,operator', 'deployer,operator'],
+    ['intent', 'deployer,operator', 'deployer,operator'],
+    // What every version must answer for kinds that it does not know.
+    ['secret', 'member,deployer,operator', 'deployer,operator'],
+    ['of-the-future', 'member,deployer,operator', 'deployer,operator'],
+    ['constructor', 'member,deployer,operator', 'deployer,operator'],
+  ];
+  for (const [kind, mine, shared] of table) {
+    t.equal(may(kind, own), mine, `${kind} of its own`);
+    t.equal(may(kind, ownPart), mine, `${kind} below its own`);
+    t.equal(may(kind, other), shared, `${kind} of another`);
+    t.equal(may(kind, lookalike), shared, `${kind} of a key that begins alike`);
+  }
+  t.equal(of.admission(own_('stranger')), 'unknown-author');
+  t.equal(of.admission(fact('member', 'genesis', 'genesis', {}, { seq: 1 })), 'refused');
+});
+
+function own_(name: string) {
+  return own(name, { seq: 1 });
+}
+
+t.test('what counts asks for the same roles as what enters', async (t) => {
+  const { authority: of } = roles();
+  for (const kind of ['member', 'alloc', 'image', 'tag', 'workload', 'secret']) {
+    for (const name of ['member', 'worker', 'deployer', 'admitter', 'admit', 'operator', 'stranger']) {
+      const record = own(name, { seq: 1 }, kind);
+      t.equal(of.counts(record), of.admission(record) === 'yes', `${kind} by ${name}`);
+    }
+  }
+});
+
+t.test('a grant gives no more than its issuer may, and not to itself', async (t) => {
+  const ann = grant('op', 'ann', { ...ADMITTER, admits: ['member', 'admit'] }, { seq: 1 });
+  const worker = grant('op', 'wim', {}, { seq: 2 });
+  const of = new Replica(authority(['op'])).offer([ann, worker]).authority;
+  const asked = (changes: Partial<GrantBody>, author = 'ann', subject = 'new') =>
+    of.admission(grant(author, subject, { roles: ['member'], parent: ann.digest, ...changes }, { seq: 5 }));
+  t.equal(asked({}), 'yes');
+  t.equal(asked({ roles: ['member', 'worker'] }), 'refused', 'a role that it may not hand on');
+  t.equal(asked({ admits: ['worker'] }), 'refused', 'nor let be handed on');
+  t.equal(asked({ roles: ['operator'] }), 'refused');
+  t.equal(asked({ admits: ['operator'] }), 'refused');
+  t.equal(asked({ parent: 'a'.repeat(64) }), 'unknown-author', 'a chain with a gap');
+  t.equal(asked({ parent: null }), 'unknown-author', 'it may yet become an operator');
+  t.equal(asked({}, 'eve'), 'refused', "another's grant");
+  t.equal(asked({ parent: worker.digest }, 'wim'), 'refused', 'no admitter');
+  t.equal(asked({}, 'ann', 'ann'), 'refused', 'itself');
+  t.equal(of.admission({ ...ann, body: null }), 'refused', 'nothing takes a grant back');
+  t.equal(of.admission({ ...ann, key: key('ann') }), 'refused', 'a key that says other than its body');
+  t.equal(of.admission(grant('op', 'x', { roles: ['operator', 'member'] }, { seq: 3 })), 'refused');
+  t.equal(of.admission(grant('op', 'x', { roles: ['operator'], notAfter_ms: NOW }, { seq: 3 })), 'refused');
+  t.equal(of.admission(appoint('op', 'x', { seq: 3 })), 'yes');
+});
+
+t.test('a chain has an end', async (t) => {
+  const records = [grant('op', 'k0', ADMITTER, { seq: 1 })];
+  for (let at = 1; at < 12; at += 1) {
+    const parent = records.at(-1)!.digest;
+    records.push(grant(`k${at - 1}`, `k${at}`, { ...ADMITTER, parent }, { seq: 1 }));
+  }
+  const { authority: of } = new Replica(authority(['op'])).offer(records);
+  t.ok(of.isMember(key('k7')));
+  t.equal(of.depth(key('k7')), 8);
+  t.notOk(of.isMember(key('k8')));
+  t.equal(of.depth(key('k8')), Number.POSITIVE_INFINITY);
+});
+
+t.test(
+  'of a token that is used too often one proof is kept, and nothing that hangs on the rest',
+  async (t) => {
+    const token = grant(
+      'op',
+      'tok',
+      { roles: ['admit'], admits: [...NODE, 'admitter', 'admit'], uses: 2 },
+      { seq: 1 },
+    );
+    const joins = Array.from({ length: 9 }, (_, at) =>
+      grant('tok', `n${at}`, { ...ADMITTER, parent: token.digest }, { seq: 1, epoch: at + 1 }),
+    ).sort((a, b) => (a.digest < b.digest ? 1 : -1));
+    const names = joins.map(({ body }) => (body as GrantBody).subject.replaceAll('.', ''));
+    const below = joins.flatMap(({ digest }, at) => [
+      own(names[at]!, { seq: 1 }),
+      grant(names[at]!, `guest-of-${names[at]}`, { parent: digest }, { seq: 2 }),
+      own(`guest-of-${names[at]}`, { seq: 1 }),
+    ]);
+    // The largest digests come first, with all that hangs on them.
+    const replica = new Replica(authority(['op'])).offer([token]);
+    let most = 0;
+    for (const [at, join] of joins.entries()) {
+      replica.offer([join, ...below.slice(at * 3, at * 3 + 3)]);
+      most = Math.max(most, replica.held.size);
+    }
+    t.equal(most, 1 + 3 * 4, 'two uses and a proof');
+    t.equal(replica.held.size, 1 + 3 * 4);
+    const members = names.filter((name) => replica.authority.isMember(key(name)));
+    t.same(members, names.slice(-2), 'the smallest digests');
+    t.notOk(
+      replica.authority.isMember(key(`guest-of-${names.at(-3)}`)),
+      'the proof is no member, nor are its guests',
+    );
+    const other = new Replica(authority(['op'])).offer([...below, ...joins.toReversed(), token]);
+    t.equal(other.picture, replica.picture);
+  },
+);
+
+t.test('a token that limits the life of members limits it all the way down', async (t) => {
+  const token = grant(
+    'op',
+    'tok',
+    { roles: ['admit'], admits: ADMITTER.admits, life_ms: 1000, uses: 5 },
+    { seq: 1 },
+  );
+  const replica = new Replica(authority(['op'])).offer([token]);
+  const asked = (changes: Partial<GrantBody>) =>
+    replica.authority.admission(
+      grant('tok', 'ann', { roles: ['member'], parent: token.digest, ...changes }, { seq: 1, epoch: 1 }),
+    );
+  t.equal(asked({}), 'refused', 'for ever');
+  t.equal(asked({ notAfter_ms: NOW + 1001 }), 'refused', 'for longer');
+  t.equal(asked({ notAfter_ms: NOW + 1000 }), 'yes');
+  const admitter = { ...ADMITTER, notAfter_ms: NOW + 1000 };
+  t.equal(asked(admitter), 'refused', 'an admitter that could let in for ever');
+  t.equal(asked({ ...admitter, life_ms: 1001 }), 'refused', 'or for longer');
+  t.equal(asked({ ...admitter, life_ms: 1000 }), 'yes');
+});

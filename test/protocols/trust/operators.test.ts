@@ -1,0 +1,203 @@
+/** Who is an operator after votes that contradict one another: the most senior prevail, whatever came first. */
+import t, { type Test } from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { appoint, authority, grant, key, Replica, revoke } from './facts.ts';
+
+/** Names of the operators in force, the most senior first; the same for the records in the reverse order. */
+function inForce(t: Test, operators: readonly string[], threshold: number, records: LedgerRecord[]): string {
+  const names = [records, [...records].reverse()].map((order) =>
+    new Replica(authority(operators, threshold))
+      .offer(order)
+      .authority.operators()
+      .filter((operator) => operator.inForce)
+      .map((operator) => operator.key.replaceAll('.', ''))
+      .join(),
+  );
+  t.equal(names[0], names[1], 'in either order');
+  return names[0]!;
+}
+
+const cut = (last: number) => ({ cut: { epoch: 0, last } });
+
+const CASES: readonly [
+  fact: string,
+  operators: string[],
+  threshold: number,
+  votes: LedgerRecord[],
+  left: string,
+][] = [
+  ['nobody has voted', ['a', 'b'], 1, [], 'a,b'],
+  ['one of one is enough', ['a', 'b'], 1, [revoke('b', 'a', { seq: 1 })], 'b'],
+  ['one of two is not', ['a', 'b', 'c'], 2, [revoke('a', 'b', { seq: 1 })], 'a,b,c'],
+  [
+    'one who says it twice is one',
+    ['a', 'b', 'c'],
+    2,
+    [revoke('a', 'b', { seq: 1 }), revoke('a', 'b', { seq: 2 })],
+    'a,b,c',
+  ],
+  ['two of two are', ['a', 'b', 'c'], 2, [revoke('a', 'c', { seq: 1 }), revoke('b', 'c', { seq: 1 })], 'a,b'],
+  [
+    'mutual: the senior stays',
+    ['a', 'b'],
+    1,
+    [revoke('a', 'b', { seq: 1 }), revoke('b', 'a', { seq: 1 })],
+    'a',
+  ],
+  [
+    'mutual: the senior stays, though the cut spares the vote of the junior',
+    ['a', 'b'],
+    1,
+    [revoke('b', 'a', { seq: 4 }), revoke('a', 'b', { seq: 1 }, cut(9))],
+    'a',
+  ],
+  [
+    'a vote of the junior against a third stays when the cut spares it',
+    ['a', 'b', 'c'],
+    1,
+    [revoke('b', 'c', { seq: 4 }), revoke('a', 'b', { seq: 1 }, cut(9))],
+    'a',
+  ],
+  [
+    'and is undone when the cut is before it',
+    ['a', 'b', 'c'],
+    1,
+    [revoke('b', 'c', { seq: 4 }), revoke('a', 'b', { seq: 1 }, cut(3))],
+    'a,c',
+  ],
+  [
+    'also when a stricter cut comes later',
+    ['a', 'b', 'c'],
+    1,
+    [
+      revoke('b', 'c', { seq: 4 }),
+      revoke('a', 'b', { seq: 1 }, cut(9)),
+      revoke('a', 'b', { seq: 2 }, cut(3)),
+    ],
+    'a,c',
+  ],
+  [
+    'an operator that a thief dismissed has no vote until the thief is answered',
+    ['a', 'b', 'c'],
+    1,
+    [revoke('b', 'c', { seq: 4 }), revoke('c', 'b', { seq: 1 })],
+    'a,b',
+  ],
+  [
+    'a circle: the most senior vote counts, and what it voids does not',
+    ['a', 'b', 'c'],
+    1,
+    [revoke('a', 'b', { seq: 1 }), revoke('b', 'c', { seq: 1 }), revoke('c', 'a', { seq: 1 })],
+    'c',
+  ],
+  [
+    'with a threshold one thief, even of the most senior key, decides nothing',
+    ['a', 'b', 'c'],
+    2,
+    [revoke('a', 'b', { seq: 1 }), revoke('a', 'c', { seq: 2 }), appoint('a', 'x', { seq: 3 })],
+    'a,b,c',
+  ],
+  [
+    'and the two others replace it',
+    ['a', 'b', 'c'],
+    2,
+    [
+      revoke('a', 'b', { seq: 1 }),
+      revoke('b', 'a', { seq: 1 }),
+      revoke('c', 'a', { seq: 1 }),
+      appoint('b', 'd', { seq: 2 }),
+      appoint('c', 'd', { seq: 2 }),
+    ],
+    'b,c,d',
+  ],
+  [
+    'of two camps the one with the most senior key stays',
+    ['a', 'b', 'c', 'd'],
+    2,
+    [
+      revoke('a', 'b', { seq: 1 }),
+      revoke('d', 'b', { seq: 1 }),
+      revoke('b', 'a', { seq: 1 }),
+      revoke('c', 'a', { seq: 1 }),
+    ],
+    'a,c,d',
+  ],
+  ['an appointed operator is the most junior', ['a', 'b'], 1, [appoint('b', 'x', { seq: 1 })], 'a,b,x'],
+  [
+    'an appointed operator may appoint',
+    ['a'],
+    1,
+    [appoint('a', 'x', { seq: 1 }), appoint('x', 'y', { seq: 1 })],
+    'a,x,y',
+  ],
+  [
+    'the appointments of a revoked operator fall, and all that hangs on them',
+    ['a', 'b'],
+    1,
+    [appoint('b', 'x', { seq: 2 }), appoint('x', 'y', { seq: 1 }), revoke('a', 'b', { seq: 1 }, cut(1))],
+    'a',
+  ],
+  [
+    'unless they were before the cut',
+    ['a', 'b'],
+    1,
+    [appoint('b', 'x', { seq: 2 }), revoke('a', 'b', { seq: 1 }, cut(2))],
+    'a,x',
+  ],
+  [
+    'a key that was revoked cannot be appointed again',
+    ['a', 'b'],
+    1,
+    [revoke('a', 'b', { seq: 1 }), appoint('a', 'b', { seq: 2 })],
+    'a',
+  ],
+  [
+    'an appointed operator that was retired keeps what it decided',
+    ['a', 'b'],
+    1,
+    [appoint('a', 'x', { seq: 1 }), revoke('x', 'b', { seq: 1 }), revoke('a', 'x', { seq: 2 }, cut(1))],
+    'a',
+  ],
+  ['nobody else has a vote', ['a'], 1, [revoke('x', 'a', { seq: 1 }), appoint('x', 'x', { seq: 1 })], 'a'],
+  ['a threshold of more than there are is all of them', ['a'], 3, [appoint('a', 'x', { seq: 1 })], 'a,x'],
+];
+
+for (const [fact, operators, threshold, votes, left] of CASES) {
+  t.test(fact, async (t) => {
+    t.equal(inForce(t, operators, threshold, votes), left);
+  });
+}
+
+t.test('what an operator granted falls or stays with the cut of enough votes', async (t) => {
+  const early = grant('c', 'x', {}, { seq: 1 });
+  const late = grant('c', 'y', {}, { seq: 5 });
+  const votes = [revoke('a', 'c', { seq: 1 }, cut(5)), revoke('b', 'c', { seq: 1 }, cut(1))];
+  const of = new Replica(authority(['a', 'b', 'c'], 2)).offer([early, late, ...votes]).authority;
+  t.ok(of.isMember(key('x')));
+  t.ok(of.isMember(key('y')), 'only one of two says that it was not for c to give');
+  const strict = new Replica(authority(['a', 'b', 'c'], 2)).offer([
+    early,
+    late,
+    revoke('a', 'c', { seq: 1 }, cut(4)),
+    revoke('b', 'c', { seq: 1 }, cut(1)),
+  ]).authority;
+  t.ok(strict.isMember(key('x')));
+  t.notOk(strict.isMember(key('y')));
+});
+
+t.test('votes are told: how many there are, how many it takes', async (t) => {
+  const replica = new Replica(authority(['a', 'b', 'c'], 2)).offer([revoke('a', 'c', { seq: 1 })]);
+  t.match([...replica.authority.revocations()], [{ votes: 1, needed: 2, effective: false }]);
+  replica.offer([appoint('a', 'x', { seq: 2 })]);
+  t.match([...replica.authority.grants(0)], [{ state: 'awaiting', roles: ['operator'] }]);
+  replica.offer([revoke('b', 'c', { seq: 1 }), appoint('b', 'x', { seq: 2 })]);
+  t.match(
+    [...replica.authority.revocations()],
+    [
+      { votes: 2, needed: 2, effective: true },
+      { votes: 2, needed: 2, effective: true },
+    ],
+  );
+  t.ok([...replica.authority.grants(0)].every(({ state }) => state === 'valid'));
+  t.same([...replica.authority.roles(key('x'))].sort(), ['admitter', 'deployer', 'operator']);
+});

@@ -1,0 +1,205 @@
+/** Ends and renewals of grants: what counts when, who renews whom, and what a renewal cannot do. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { GrantBody } from '../../../protocols/base/records.ts';
+import { RENEWALS_MAX, renewalOnAppeal, renewalsDue, worriesAt } from '../../../protocols/trust/renewal.ts';
+import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
+import { ADMITTER, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
+
+const LIFE_MS = 30 * 86_400_000;
+const END_MS = NOW + LIFE_MS;
+
+/** op -> ann, bob (admitters for ever), and ann -> cem for a time. */
+function stage() {
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const bob = grant('op', 'bob', ADMITTER, { seq: 2 });
+  const cem = grant('ann', 'cem', { parent: ann.digest, notAfter_ms: END_MS }, { seq: 3 });
+  const replica = new Replica(authority(['op'])).offer([ann, bob, cem]);
+  const renewal = (author: string, changes: Partial<GrantBody> = {}, at_ms = END_MS - 1000, seq = 9) =>
+    grant(
+      author,
+      'cem',
+      {
+        parent: { ann, bob }[author]?.digest ?? null,
+        notAfter_ms: at_ms + LIFE_MS,
+        renews: cem.digest,
+        ...changes,
+      },
+      { seq, at_ms },
+    );
+  return { replica, authority: replica.authority, grants: { ann, bob, cem }, renewal };
+}
+
+t.test('a record counts by its own stamp, a member by the clock with some grace', async (t) => {
+  const { authority: of } = stage();
+  t.ok(of.counts(own('cem', { seq: 1, at_ms: END_MS })));
+  t.notOk(of.counts(own('cem', { seq: 2, at_ms: END_MS + 1 })));
+  t.ok(of.isMember(key('cem'), END_MS + EXPIRY_GRACE_MS));
+  t.notOk(of.isMember(key('cem'), END_MS + EXPIRY_GRACE_MS + 1));
+  t.ok(of.isMember(key('cem')), 'without a clock it is one that may be renewed');
+  t.same([...of.roles(key('cem'), END_MS * 2)], []);
+  t.equal(of.memberUntil(key('cem')), END_MS);
+  t.equal(of.memberUntil(key('ann')), null);
+  t.equal(of.memberUntil(key('eve')), undefined);
+  t.notOk(of.isRevoked(key('cem')));
+});
+
+t.test('what a grant let in before its end stays after it', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const timed = grant('op', 'dan', { ...ADMITTER, notAfter_ms: END_MS }, { seq: 5 });
+  const eve = grant('dan', 'eve', { parent: timed.digest }, { seq: 1, at_ms: END_MS });
+  const late = grant('dan', 'fay', { parent: timed.digest }, { seq: 2, at_ms: END_MS + 1 });
+  replica.offer([timed, eve, late]);
+  t.ok(of.isMember(key('eve'), END_MS * 2));
+  t.notOk(of.isMember(key('fay'), NOW));
+  t.equal(of.admission(late), 'unknown-author', 'a renewal of its issuer may be on its way');
+  const { body } = timed;
+  replica.offer([
+    grant(
+      'ann',
+      'dan',
+      { ...(body as GrantBody), parent: grants.ann.digest, notAfter_ms: END_MS + 5, renews: timed.digest },
+      { seq: 7, at_ms: NOW + 10 },
+    ),
+  ]);
+  t.ok(of.isMember(key('fay'), NOW), 'and was');
+});
+
+t.test('a renewal prolongs, and shares the fate of what it prolongs', async (t) => {
+  const { replica, authority: of, renewal } = stage();
+  replica.offer([renewal('bob')]);
+  t.equal(of.memberUntil(key('cem')), END_MS - 1000 + LIFE_MS);
+  t.ok(of.counts(own('cem', { seq: 2, at_ms: END_MS + 1 })));
+  t.ok(of.mayRevoke(key('ann'), key('cem'), NOW), 'who let it in may still take that back');
+  const both = stage();
+  both.replica.offer([both.renewal('bob'), revoke('ann', 'cem', { seq: 20 })]);
+  t.notOk(both.authority.isMember(key('cem')));
+  const fallen = stage();
+  fallen.replica.offer([
+    fallen.renewal('bob'),
+    revoke('op', 'ann', { seq: 20 }, { cut: { epoch: 0, last: 2 } }),
+  ]);
+  t.notOk(fallen.authority.isMember(key('cem')), 'nor does it outlive the right by which it was given');
+});
+
+t.test('a renewal that was not for its issuer to give prolongs nothing', async (t) => {
+  const { replica, authority: of, renewal } = stage();
+  replica.offer([renewal('bob'), revoke('op', 'bob', { seq: 20 }, { cut: { epoch: 0, last: 8 } })]);
+  t.equal(of.memberUntil(key('cem')), END_MS);
+});
+
+t.test('a renewal is like what it renews, and no longer', async (t) => {
+  const { authority: of, renewal, grants } = stage();
+  t.equal(of.admission(renewal('bob')), 'yes');
+  t.equal(of.admission(renewal('op')), 'yes', 'an operator may too');
+  for (const [what, changes] of Object.entries<Partial<GrantBody>>({
+    'another role': { roles: ['member', 'worker', 'deployer', 'admitter'] },
+    'more to hand on': { admits: ['member'] },
+    'another count of uses': { uses: 3 },
+    'no end': { notAfter_ms: null },
+    'a longer life': { notAfter_ms: END_MS - 1000 + LIFE_MS + 1 },
+    'another subject': { subject: key('eve') },
+    'what never ends': { renews: grants.ann.digest },
+  }))
+    t.equal(of.admission(renewal('bob', changes)), 'refused', what);
+  t.equal(of.admission(renewal('bob', { renews: 'a'.repeat(64) })), 'unknown-author');
+  t.equal(of.admission(renewal('cem', { parent: grants.cem.digest })), 'refused', 'its own');
+});
+
+t.test('of the renewals by one admitter the longest is kept, in whatever order they come', async (t) => {
+  const { replica, renewal } = stage();
+  const three = [1, 2, 3].map((at) => renewal('bob', {}, NOW + at * 1000, 9 + at));
+  const other = renewal('op', {}, NOW + 500, 4);
+  fc.assert(
+    fc.property(fc.shuffledSubarray([...three, other], { minLength: 4 }), (order) => {
+      const each = stage();
+      for (const record of order) each.replica.offer([record]);
+      each.replica.offer(order);
+      return (
+        each.replica.held.size === 5 &&
+        each.replica.held.has(three[2]!.digest) &&
+        each.replica.held.has(other.digest)
+      );
+    }),
+  );
+  replica.offer(three);
+  t.equal(replica.held.size, 4);
+});
+
+t.test('one admitter renews in the last third, and another when the first does not', async (t) => {
+  const { authority: of, replica } = stage();
+  const alive = ['ann', 'bob', 'cem'].map(key);
+  const due = (self: string, now: number) =>
+    renewalsDue({ authority: of, self: key(self), alive, now }).map(({ subject }) => subject);
+  const third = END_MS - LIFE_MS / 3;
+  const writers = (now: number) => ['ann', 'bob'].filter((name) => due(name, now).length > 0);
+  t.same(writers(third - 1), []);
+  t.equal(writers(third).length, 1);
+  t.equal(writers(third + LIFE_MS / 60 - 1).length, 1);
+  t.same(writers(third + LIFE_MS / 60), ['ann', 'bob']);
+  t.same(due('cem', END_MS), [], 'who may not admit renews nobody');
+  t.same(
+    due('op', third + LIFE_MS / 60),
+    [],
+    'an operator whose key is on some host comes after all admitters',
+  );
+  t.same(due('op', third + LIFE_MS / 30), [key('cem')]);
+  const [first] = writers(third);
+  const [body] = renewalsDue({ authority: of, self: key(first!), alive, now: third });
+  const record = grant(first!, 'cem', body!, { seq: 30, at_ms: third });
+  t.equal(of.admission(record), 'yes');
+  replica.offer([record]);
+  t.same(writers(END_MS), [], 'it is done');
+  t.equal(worriesAt(of, key('cem')), third + LIFE_MS - LIFE_MS / 6);
+  t.equal(worriesAt(of, key('ann')), undefined);
+});
+
+t.test('members that are not alive, revoked, or for ever are not renewed; and not all at once', async (t) => {
+  const { authority: of, replica, grants } = stage();
+  const now = END_MS - 1000;
+  const due = (alive: string[]) =>
+    renewalsDue({ authority: of, self: key('bob'), alive: alive.map(key), now });
+  t.same(due(['ann', 'bob']), []);
+  t.equal(due(['bob', 'cem']).length, 1);
+  replica.offer([revoke('op', 'cem', { seq: 20 })]);
+  t.same(due(['bob', 'cem']), []);
+  const many = Array.from({ length: RENEWALS_MAX + 10 }, (_, at) => `n${at}`);
+  replica.offer(
+    many.map((name, at) =>
+      grant('ann', name, { parent: grants.ann.digest, notAfter_ms: END_MS }, { seq: 100 + at }),
+    ),
+  );
+  t.equal(due(['bob', ...many]).length, RENEWALS_MAX);
+});
+
+t.test('whoever asks late is renewed for one life more, and not after', async (t) => {
+  const { authority: of } = stage();
+  const asked = (self: string, now: number) => renewalOnAppeal(of, key(self), key('cem'), now) !== undefined;
+  t.notOk(asked('bob', END_MS - LIFE_MS / 3 - 1), 'it is not due');
+  t.ok(asked('bob', END_MS + LIFE_MS));
+  t.notOk(asked('bob', END_MS + LIFE_MS + 1));
+  t.ok(asked('op', END_MS));
+  t.notOk(asked('cem', END_MS));
+  t.notOk(asked('eve', END_MS));
+});
+
+t.test('whoever is in force, exactly one admitter is first for each member', async (t) => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 8 }), (admitters, members) => {
+      const names = Array.from({ length: admitters }, (_, at) => `admitter-${at}`);
+      const subjects = Array.from({ length: members }, (_, at) => `subject-${at}`);
+      const replica = new Replica(authority(['op'])).offer([
+        ...names.map((name, at) => grant('op', name, ADMITTER, { seq: at + 1 })),
+        ...subjects.map((name, at) => grant('op', name, { notAfter_ms: END_MS }, { seq: 50 + at })),
+      ]);
+      const alive = [...names, ...subjects].map(key);
+      const now = END_MS - LIFE_MS / 3;
+      const due = names.flatMap((name) =>
+        renewalsDue({ authority: replica.authority, self: key(name), alive, now }),
+      );
+      return due.length === members && new Set(due.map(({ subject }) => subject)).size === members;
+    }),
+    { numRuns: 60 },
+  );
+  t.pass();
+});

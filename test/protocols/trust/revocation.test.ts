@@ -1,0 +1,214 @@
+/** What a revocation takes and what it leaves: of keys, of grants below an admitter, of what was written before. */
+import t from 'tap';
+import { recordKey } from '../../../protocols/base/records.ts';
+import type { Authority } from '../../../protocols/trust/authority.ts';
+import type { GrantState } from '../../../protocols/trust/standing.ts';
+import { ADMITTER, authority, fact, grant, key, NOW, own, Replica, revoke } from './facts.ts';
+
+const cut = (last: number, epoch = 0) => ({ cut: { epoch, last } });
+
+/** op -> ann (admitter) -> bob (admitter) -> cem; and op -> dan (admitter). */
+function stage() {
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const bob = grant('ann', 'bob', { ...ADMITTER, parent: ann.digest }, { seq: 3 });
+  const cem = grant('bob', 'cem', { parent: bob.digest }, { seq: 3 });
+  const dan = grant('op', 'dan', ADMITTER, { seq: 2 });
+  const replica = new Replica(authority(['op'])).offer([ann, bob, cem, dan]);
+  return { replica, authority: replica.authority, grants: { ann, bob, cem, dan } };
+}
+
+function members(of: Authority): string {
+  return ['ann', 'bob', 'cem', 'dan'].filter((name) => of.isMember(key(name))).join();
+}
+
+t.test('an operator revokes any key, and what the key granted before the cut stays', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('op', 'bob', { seq: 9 }, cut(3))]);
+  t.equal(members(of), 'ann,cem,dan');
+  t.ok(of.isRevoked(key('bob')));
+  t.notOk(of.isRevoked(key('cem')));
+  t.ok(of.counts(own('bob', { seq: 3 })));
+  t.notOk(of.counts(own('bob', { seq: 4 })));
+  t.notOk(of.counts(own('bob', { seq: 1, epoch: 1 })), 'nor in a new epoch');
+  t.same([...of.roles(key('bob'))], []);
+});
+
+t.test('what it granted after the cut goes, with all that hangs on it', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('op', 'ann', { seq: 9 }, cut(2))]);
+  t.equal(members(of), 'dan');
+  t.notOk(of.counts(own('cem', { seq: 1 })), 'it never was a member');
+});
+
+t.test('descendants go before the cut too, but for those that are named', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('op', 'ann', { seq: 9 }, { ...cut(9), descendants: true })]);
+  t.equal(members(of), 'dan');
+  const kept = stage();
+  const keeps = [kept.grants.bob.digest];
+  kept.replica.offer([revoke('op', 'ann', { seq: 9 }, { ...cut(0), descendants: true, keeps })]);
+  t.equal(members(kept.authority), 'bob,cem,dan');
+});
+
+t.test('of several cuts the strictest holds', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('op', 'bob', { seq: 9 }, cut(5)), revoke('op', 'bob', { seq: 10 }, cut(2))]);
+  t.notOk(of.counts(own('bob', { seq: 3 })));
+  t.equal(members(of), 'ann,dan');
+});
+
+t.test('an admitter takes back what hangs on its own grant, and nothing else', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('ann', 'cem', { seq: 9 })]);
+  t.equal(members(of), 'ann,bob,dan');
+  t.ok(of.isRevoked(key('cem')));
+  replica.offer([revoke('dan', 'bob', { seq: 9 })]);
+  t.equal(members(of), 'ann,bob,dan', 'bob does not come from dan');
+  t.match([...of.revocations()].map(({ by, effective }) => [by, effective]).sort(), [
+    [key('ann'), true],
+    [key('dan'), false],
+  ]);
+  replica.offer([revoke('bob', 'ann', { seq: 9 })]);
+  t.equal(members(of), 'ann,bob,dan', 'nor does ann come from bob');
+});
+
+t.test('what others granted to the same key stays', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  replica.offer([
+    grant('dan', 'cem', { parent: grants.dan.digest, roles: ['member'] }, { seq: 5 }),
+    revoke('ann', 'cem', { seq: 9 }, cut(2)),
+  ]);
+  t.ok(of.isMember(key('cem')));
+  t.same([...of.roles(key('cem'))], ['member'], 'but only that');
+  t.notOk(of.isRevoked(key('cem')));
+  t.ok(of.counts(own('cem', { seq: 9 })));
+});
+
+t.test('nobody can grant a key in order to revoke it', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  replica.offer([
+    grant('dan', 'ann', { parent: grants.dan.digest }, { seq: 5 }),
+    revoke('dan', 'ann', { seq: 6 }),
+  ]);
+  t.equal(members(of), 'ann,bob,cem,dan');
+});
+
+t.test(
+  'admitters that admitted each other cannot reach the grants that they were given by operators',
+  async (t) => {
+    const { replica, authority: of, grants } = stage();
+    replica.offer([
+      grant('ann', 'dan', { ...ADMITTER, parent: grants.ann.digest }, { seq: 5 }),
+      grant('dan', 'ann', { ...ADMITTER, parent: grants.dan.digest }, { seq: 5 }),
+      revoke('ann', 'dan', { seq: 6 }),
+      revoke('dan', 'ann', { seq: 6 }),
+    ]);
+    t.equal(members(of), 'ann,bob,cem,dan');
+  },
+);
+
+t.test('a revocation by an admitter falls with the admitter, unless it was before the cut', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('ann', 'cem', { seq: 9 }), revoke('op', 'ann', { seq: 9 }, cut(8))]);
+  t.equal(members(of), 'bob,cem,dan');
+  const before = stage();
+  before.replica.offer([revoke('ann', 'cem', { seq: 9 }), revoke('op', 'ann', { seq: 9 }, cut(9))]);
+  t.equal(members(before.authority), 'bob,dan');
+});
+
+t.test('a key may renounce itself, and cannot make its own end worse later', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('cem', 'cem', { seq: 9 }, cut(8))]);
+  t.equal(members(of), 'ann,bob,dan');
+  t.ok(of.counts(own('cem', { seq: 8 })));
+  const late = stage();
+  late.replica.offer([revoke('op', 'cem', { seq: 9 }, cut(8)), revoke('cem', 'cem', { seq: 9 }, cut(0))]);
+  t.ok(late.authority.counts(own('cem', { seq: 8 })), 'the thief of a dismissed key burns nothing down');
+});
+
+t.test('who may revoke whom can be asked before', async (t) => {
+  const { authority: of } = stage();
+  const may = (author: string, subject: string) => of.mayRevoke(key(author), key(subject), NOW);
+  for (const [author, subject, expected] of [
+    ['op', 'cem', true],
+    ['op', 'op', true],
+    ['ann', 'bob', true],
+    ['ann', 'cem', true],
+    ['bob', 'ann', false],
+    ['dan', 'cem', false],
+    ['cem', 'cem', true],
+    ['cem', 'bob', false],
+    ['eve', 'bob', false],
+  ] as const)
+    t.equal(may(author, subject), expected, `${author} ${subject}`);
+});
+
+t.test('only who could ever may write a revocation, and it must say what its key says', async (t) => {
+  const { authority: of } = stage();
+  const admission = (author: string, subject: string) => of.admission(revoke(author, subject, { seq: 9 }));
+  t.equal(admission('op', 'ann'), 'yes');
+  t.equal(admission('dan', 'ann'), 'yes', 'it will have no effect');
+  t.equal(admission('cem', 'ann'), 'refused');
+  t.equal(admission('cem', 'cem'), 'yes');
+  t.equal(admission('eve', 'eve'), 'unknown-author');
+  const good = revoke('op', 'ann', { seq: 9 });
+  for (const bad of [
+    { ...good, body: null },
+    { ...good, body: { ...(good.body as object), subject: key('bob') } },
+    { ...good, key: key('ann') },
+    { ...good, key: recordKey.revoke(key('ann'), key('bob')) },
+    { ...good, body: { ...(good.body as object), keeps: ['short'] } },
+    {
+      ...good,
+      body: { ...(good.body as object), keeps: Array.from({ length: 2000 }, () => 'a'.repeat(64)) },
+    },
+  ])
+    t.equal(of.admission(bad), 'refused');
+});
+
+t.test('each grant is told with what has become of it', async (t) => {
+  const ann = grant('op', 'ann', { ...ADMITTER, notAfter_ms: NOW + 100 }, { seq: 1 });
+  const token = grant(
+    'ann',
+    'tok',
+    { roles: ['admit'], admits: ['member'], parent: ann.digest, uses: 1 },
+    { seq: 2 },
+  );
+  const joins = ['bob', 'cem'].map((name, at) =>
+    grant('tok', name, { roles: ['member'], parent: token.digest }, { seq: 1, epoch: at + 1 }),
+  );
+  const replica = new Replica(authority(['op'])).offer([ann, token, ...joins]);
+  const [stays, goes] = joins.map(({ digest }) => digest).sort();
+  const states = (now: number) =>
+    Object.fromEntries([...replica.authority.grants(now)].map(({ digest, state }) => [digest, state]));
+  const expected = (of: Partial<Record<string, GrantState>>) => of;
+  t.match(
+    states(NOW),
+    expected({ [ann.digest]: 'valid', [token.digest]: 'used-up', [stays!]: 'valid', [goes!]: 'over-used' }),
+  );
+  t.equal(states(NOW + 101)[ann.digest], 'expired');
+  replica.offer([revoke('op', 'tok', { seq: 2 }, { descendants: true, keeps: [stays!] })]);
+  t.match(states(NOW), expected({ [token.digest]: 'revoked', [stays!]: 'valid', [goes!]: 'void' }));
+  t.equal(replica.authority.stateOf('0'.repeat(64), NOW), undefined);
+});
+
+t.test('all that says how a key stands can be had by itself', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('ann', 'cem', { seq: 9 }), grant('op', 'far', {}, { seq: 7 })]);
+  const about = of.about(key('cem'));
+  t.equal(about.length, 4, 'its chain and its revocation, and nobody else');
+  const alone = new Replica(authority(['op'])).offer(about.reverse()).authority;
+  t.ok(alone.isRevoked(key('cem')));
+  t.ok(alone.isMember(key('bob')));
+});
+
+t.test('revocations and grants count as records when they were for their author to write', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const good = revoke('ann', 'cem', { seq: 9 });
+  const idle = revoke('dan', 'cem', { seq: 9 });
+  replica.offer([good, idle]);
+  t.ok(of.counts(good));
+  t.notOk(of.counts(idle));
+  t.ok(of.counts(grants.cem), 'it was given, whatever became of it');
+  t.notOk(of.counts(fact('eve', 'grant', 'x', {}, { seq: 1 })));
+});

@@ -1,0 +1,79 @@
+/**
+ * What nodes tell about themselves in a run, kept as small as checkers and measurements need it. The simulator knows
+ * nothing of it, and it judges nothing.
+ */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { MemberStatus } from '../../protocols/view/view.ts';
+
+/** Verdicts that are kept; more are counted. */
+const VERDICTS_MAX = 100_000;
+/** Records that are followed on their way to all; more are not. */
+const FOLLOWED_MAX = 200_000;
+const SAMPLES_MAX = 2_000_000;
+
+interface Failed {
+  readonly at_ms: number;
+  /** Who held it so. */
+  readonly node: NodeId;
+  readonly member: NodeId;
+}
+
+/** One record on its way. */
+interface Followed {
+  readonly at_ms: number;
+  readonly writer: NodeId;
+  /** Nodes that applied it, and when the last of them did. */
+  applied_count: number;
+  last_ms: number;
+}
+
+export class Chronicle {
+  /** Times that a view called a dead member failed, and a healthy one by a healthy one. */
+  readonly deaths: Failed[] = [];
+  readonly falseVerdicts: Failed[] = [];
+  /** Whether a member is dead for good, or both are healthy, now: the stage knows. */
+  judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
+  readonly counts = { alive: 0, suspect: 0, failed: 0, refutations: 0, isolations: 0, equivocations: 0 };
+  /** Acknowledged records by digest. */
+  readonly acknowledged = new Map<string, Followed>();
+  /** From a write to its application, on each node. */
+  readonly latencies_ms: number[] = [];
+  /** Records that were not taken, by reason. */
+  readonly rejected = new Map<string, number>();
+  /** Writes that were refused to a user, by code. */
+  readonly refused = new Map<string, number>();
+  /** By accused author: who saw its equivocation. */
+  readonly equivocators = new Set<NodeId>();
+
+  status(at_ms: number, node: NodeId, member: NodeId, status: MemberStatus): void {
+    this.counts[status] += 1;
+    if (status !== 'failed') return;
+    const judgement = this.judge(node, member);
+    if (judgement === 'troubled') return;
+    const list = judgement === 'dead' ? this.deaths : this.falseVerdicts;
+    if (list.length < VERDICTS_MAX) list.push({ at_ms, node, member });
+  }
+
+  /** @param at_ms when the user asked for it. */
+  written(digest: string, at_ms: number, writer: NodeId): void {
+    if (this.acknowledged.size >= FOLLOWED_MAX) return;
+    this.acknowledged.set(digest, { at_ms, writer, applied_count: 0, last_ms: at_ms });
+  }
+
+  applied(at_ms: number, digest: string): void {
+    const followed = this.acknowledged.get(digest);
+    if (followed === undefined) return;
+    followed.applied_count += 1;
+    followed.last_ms = at_ms;
+    if (this.latencies_ms.length < SAMPLES_MAX) this.latencies_ms.push(at_ms - followed.at_ms);
+  }
+
+  equivocation(author: NodeId): void {
+    this.counts.equivocations += 1;
+    this.equivocators.add(author);
+  }
+}
+
+export function count(map: Map<string, number>, key: string): void {
+  map.set(key, (map.get(key) ?? 0) + 1);
+}

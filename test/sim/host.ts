@@ -1,0 +1,38 @@
+/** One simulated machine, as the simulator keeps it: power, clock, connections, counters. Its node is in sim-node.ts. */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { SimNode } from './sim-node.ts';
+import type { End } from './transport.ts';
+
+export class Host<N extends SimNode = SimNode> {
+  readonly id: NodeId;
+  /** Its number, from 0. */
+  readonly at: number;
+  /** Clock less virtual time. */
+  skew_ms: number;
+  /** Null while its process does not run. */
+  node: N | null = null;
+  life = 0;
+  /** False when the whole machine is off: nothing answers for it. */
+  isPowered = true;
+  /** Its process handles nothing before this. */
+  busyUntil_ms = 0;
+  /** Open ends of connections by peer, the newest last. Two when both sides dialled at once. */
+  readonly ends = new Map<NodeId, End[]>();
+  /** Dials under way, by number. */
+  readonly dialling = new Map<NodeId, number>();
+  /** Peers that it relays gossip to. */
+  readonly mesh = new Set<NodeId>();
+  isHeartbeatDue = false;
+  sent_bytes = 0;
+  received_bytes = 0;
+  received_count = 0;
+  /** Published messages that came, first copies and all. */
+  gossipFirst_count = 0;
+  gossipCopies_count = 0;
+
+  constructor(id: NodeId, at: number, skew_ms: number) {
+    this.id = id;
+    this.at = at;
+    this.skew_ms = skew_ms;
+  }
+}

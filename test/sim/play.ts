@@ -1,0 +1,179 @@
+/** Plays one run: a founded cluster, a scenario, and the time until all agree again. Not here: what it is judged by. */
+import { LAN, type MembershipConfig } from '../../protocols/membership/config.ts';
+import { ByzantineNode } from './byzantine-node.ts';
+import type { Run } from './checkers/checker.ts';
+import { flawOf } from './checkers/views-converge.ts';
+import { Chronicle } from './chronicle.ts';
+import { foundCluster } from './found-cluster.ts';
+import { ACCESS } from './network.ts';
+import { SCENARIOS, type Scenario, WARM_UP_MS } from './scenarios.ts';
+import { type ShoalInit, ShoalNode } from './shoal-node.ts';
+import { EPOCH_MS, Simulator } from './simulator.ts';
+import { SKEW_MS_MAX, Stage } from './stage.ts';
+import { VirtualDisk } from './virtual-disk.ts';
+
+/** All are switched on at about the same time. */
+const BOOT_MS_MAX = 1000;
+/** Genesis and grants are older than any run. */
+const FOUNDED_MS = EPOCH_MS - 1_000_000;
+/** How often it is asked whether all agree, and how long the run goes on when they do. */
+const ASKED_MS = 50;
+const AFTER_MS = 5000;
+const BYZANTINE_SHARE = 0.1;
+/** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
+const COLD_NODES_MAX = 100;
+const HOUR_MS = 3_600_000;
+
+export interface SimulationInit {
+  readonly nodes_count: number;
+  readonly seed: number;
+  readonly scenario: string;
+  /** How long the faults go on; the scenario's own time when nothing is said. */
+  readonly hours?: number;
+  /** Whether to reckon the trace. */
+  readonly isTraced?: boolean;
+  readonly config?: MembershipConfig;
+}
+
+/** What only a run under way can measure. */
+export interface Measured {
+  /** Between warm-up and the last fault, of all nodes. */
+  readonly steady: { readonly seconds: number; readonly bytes: number; readonly messages: number };
+  /** From the last fault until all agree: what came in at all nodes, and what they had lacked. */
+  readonly repair: { readonly bytes: number; readonly difference_bytes: number };
+}
+
+/** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
+export function play(init: SimulationInit): Run & { readonly measured: Measured } {
+  const { nodes_count, seed, scenario: name, config = LAN } = init;
+  const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
+  if (scenario === undefined)
+    throw new RangeError(`no scenario ${name}: ${Object.keys(SCENARIOS).join(', ')}`);
+  if (!Number.isSafeInteger(nodes_count) || nodes_count < 2) throw new RangeError('2 nodes or more');
+  const newcomers_count = Math.min(scenario.newcomers_count?.(nodes_count) ?? 0, nodes_count - 2);
+  const cluster = foundCluster(nodes_count, newcomers_count, FOUNDED_MS);
+  const ids = [...cluster.signers.keys()];
+  const present = ids.slice(0, nodes_count - newcomers_count);
+  const byzantine_count =
+    scenario.attack === undefined ? 0 : Math.max(1, Math.floor(nodes_count * BYZANTINE_SHARE));
+  const byzantine = present.slice(present.length - byzantine_count);
+  const disks = new Map(ids.map((id) => [id, new VirtualDisk(cluster.records)]));
+  const chronicle = new Chronicle();
+  let later_count = 0;
+  const later = { signer: cluster.visitor, next: () => ++later_count };
+  const world: Simulator<ShoalNode> = new Simulator(
+    `${name}/${nodes_count}/${seed}`,
+    (host) => {
+      const signer = cluster.signers.get(host.id)!;
+      const shoal: ShoalInit = {
+        cluster,
+        signers: host.id === ids[0] ? [signer, cluster.operator] : [signer],
+        member: cluster.members.get(host.id)!,
+        disk: disks.get(host.id)!,
+        config,
+        chronicle,
+        isWarm: nodes_count > COLD_NODES_MAX && cluster.roster.has(host.id),
+        later,
+        now_ms: () => world.now_ms,
+      };
+      return byzantine.includes(host.id)
+        ? new ByzantineNode(host, shoal, scenario.attack!)
+        : new ShoalNode(host, shoal);
+    },
+    init.isTraced ?? false,
+  );
+  for (const [at, id] of ids.entries()) {
+    const skew_ms = Math.round(world.prng.between(-SKEW_MS_MAX, SKEW_MS_MAX));
+    world.add(id, scenario.access?.(at) ?? ACCESS.lan, skew_ms);
+  }
+  for (const id of present) world.at(world.prng.between(0, BOOT_MS_MAX), () => world.start(id));
+  const stage = new Stage({
+    world,
+    nodes: present.filter((id) => !byzantine.includes(id)),
+    newcomers: ids.slice(present.length),
+    byzantine,
+    disks,
+    faults_ms: init.hours === undefined ? null : init.hours * HOUR_MS,
+  });
+  chronicle.judge = (node, member) => {
+    if (stage.dead.has(member)) return 'dead';
+    return stage.isHealthy(node) && stage.isHealthy(member) ? 'healthy' : 'troubled';
+  };
+  return perform({ world, stage, scenario, cluster, chronicle });
+}
+
+function perform(
+  cast: Pick<Run, 'world' | 'stage' | 'cluster' | 'chronicle'> & { readonly scenario: Scenario },
+): Run & { readonly measured: Measured } {
+  const { world, stage, scenario, cluster, chronicle } = cast;
+  const story = scenario.tell(stage);
+  const living = () =>
+    new Map(
+      world.hosts.flatMap(({ id, node }) => {
+        const isOurs = node !== null && !stage.byzantine.includes(id) && !stage.revoked.has(id);
+        return isOurs ? [[id, node] as const] : [];
+      }),
+    );
+  const total = (of: 'received_bytes' | 'received_count') =>
+    world.hosts.reduce((sum, host) => sum + host[of], 0);
+  world.runUntil(WARM_UP_MS);
+  const before = { bytes: total('received_bytes'), messages: total('received_count') };
+  world.runUntil(story.lastFault_ms);
+  for (const id of stage.byzantine) (world.host(id).node as ByzantineNode | null)?.desist();
+  const healed = { bytes: total('received_bytes'), messages: total('received_count') };
+  const difference_bytes = differenceOf([...living().values()]);
+  let converged_ms: number | null = null;
+  const end_ms = story.lastFault_ms + story.converged_ms_max;
+  while (converged_ms === null && world.now_ms < end_ms) {
+    world.runUntil(Math.min(end_ms, world.now_ms + ASKED_MS));
+    if (isWhole(world, stage, living())) converged_ms = world.now_ms - story.lastFault_ms;
+  }
+  const repair_bytes = total('received_bytes') - healed.bytes;
+  if (converged_ms !== null) world.runUntil(world.now_ms + AFTER_MS);
+  return {
+    cluster,
+    world,
+    stage,
+    story,
+    chronicle,
+    living: living(),
+    attack: scenario.attack,
+    converged_ms,
+    measured: {
+      steady: {
+        seconds: (story.lastFault_ms - WARM_UP_MS) / 1000,
+        bytes: healed.bytes - before.bytes,
+        messages: healed.messages - before.messages,
+      },
+      repair: { bytes: repair_bytes, difference_bytes },
+    },
+  };
+}
+
+function isWhole(world: Run['world'], stage: Stage, living: Run['living']): boolean {
+  let hash: string | undefined;
+  for (const { ledger, isAnnounced } of living.values()) {
+    hash ??= ledger.ledger.hash;
+    if (!isAnnounced || ledger.ledger.hash !== hash) return false;
+  }
+  for (const [id, node] of living) if (flawOf(world, stage, node, id) !== undefined) return false;
+  return true;
+}
+
+/** Bytes of records that some nodes hold and others lack, summed over those that lack them. */
+function differenceOf(nodes: readonly ShoalNode[]): number {
+  const hashes = new Map(nodes.map((node) => [node.ledger.ledger.hash, node]));
+  if (hashes.size <= 1) return 0;
+  const sizes = new Map<string, number>();
+  const sums = new Map<string, number>();
+  for (const [hash, node] of hashes) {
+    let sum = 0;
+    for (const { digest, bytes } of node.ledger.ledger.records()) {
+      sizes.set(digest, bytes.byteLength);
+      sum += bytes.byteLength;
+    }
+    sums.set(hash, sum);
+  }
+  const whole = [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  return nodes.reduce((sum, node) => sum + whole - sums.get(node.ledger.ledger.hash)!, 0);
+}

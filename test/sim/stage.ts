@@ -1,0 +1,162 @@
+/**
+ * Where a scenario plays: the world, its cast, and what may be done to it. Faults undo themselves, or are undone by
+ * `calm`. Everything is drawn from the world's seed. Not here: what happens when (scenarios.ts).
+ */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import { GOOD } from './network.ts';
+import type { ShoalNode } from './shoal-node.ts';
+import type { Simulator } from './simulator.ts';
+import type { Content, VirtualDisk } from './virtual-disk.ts';
+
+/** Clocks of hosts differ by up to this much either way. */
+export const SKEW_MS_MAX = 200;
+/** A host that was in trouble is as healthy as others this long after it. */
+const RECOVERED_MS = 6000;
+
+export class Stage {
+  readonly world: Simulator<ShoalNode>;
+  /** Honest members that are there from the beginning. */
+  readonly nodes: readonly NodeId[];
+  readonly newcomers: readonly NodeId[];
+  readonly byzantine: readonly NodeId[];
+  /** Of `--hours`: how long the faults go on, unless the scenario knows better. */
+  readonly faults_ms: number | null;
+  /** Those that were killed for good, and when; and those that were revoked. */
+  readonly dead = new Map<NodeId, number>();
+  readonly revoked = new Map<NodeId, number>();
+  readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
+  readonly #troubledUntil_ms = new Map<NodeId, number>();
+  readonly #snapshots = new Map<NodeId, Content>();
+  #writes_count = 0;
+
+  constructor(init: {
+    readonly world: Simulator<ShoalNode>;
+    readonly nodes: readonly NodeId[];
+    readonly newcomers: readonly NodeId[];
+    readonly byzantine: readonly NodeId[];
+    readonly disks: ReadonlyMap<NodeId, VirtualDisk>;
+    readonly faults_ms: number | null;
+  }) {
+    this.world = init.world;
+    this.nodes = init.nodes;
+    this.newcomers = init.newcomers;
+    this.byzantine = init.byzantine;
+    this.faults_ms = init.faults_ms;
+    this.#disks = init.disks;
+  }
+
+  get prng() {
+    return this.world.prng;
+  }
+
+  /** Any honest node. */
+  any(): NodeId {
+    return this.prng.pick(this.nodes);
+  }
+
+  /** `count` records by lot of `writers`, spread over a time. */
+  write(writers: readonly NodeId[], count: number, from_ms: number, to_ms: number, what = 'tag'): void {
+    for (let number = 0; number < count; number += 1) {
+      const at_ms = this.prng.between(from_ms, to_ms);
+      const writer = this.prng.pick(writers);
+      this.#writes_count += 1;
+      const name = `${what}:${this.#writes_count}`;
+      this.world.at(at_ms, () => this.world.command(writer, name));
+    }
+  }
+
+  after(delay_ms: number, act: () => void): void {
+    this.world.at(this.world.now_ms + delay_ms, act);
+  }
+
+  /** Is it as healthy as nodes are that nothing was done to? */
+  isHealthy(id: NodeId): boolean {
+    if (this.revoked.has(id) || this.byzantine.includes(id)) return false;
+    return this.world.now_ms >= (this.#troubledUntil_ms.get(id) ?? 0) && this.world.host(id).node !== null;
+  }
+
+  #trouble(id: NodeId, for_ms: number): void {
+    const until_ms = this.world.now_ms + for_ms + RECOVERED_MS;
+    this.#troubledUntil_ms.set(id, Math.max(until_ms, this.#troubledUntil_ms.get(id) ?? 0));
+  }
+
+  pause(id: NodeId, for_ms: number): void {
+    this.#trouble(id, for_ms);
+    this.world.pause(id, for_ms);
+  }
+
+  /** The event loop stands still, for so short that nobody may take it for dead. */
+  stall(id: NodeId, for_ms: number): void {
+    this.world.pause(id, for_ms);
+  }
+
+  /** Goes, and comes back. @param isSilent the whole host goes, not only the process. */
+  restart(id: NodeId, down_ms: number, isSilent: boolean): void {
+    if (this.world.host(id).node === null) return;
+    this.#trouble(id, down_ms);
+    this.#crash(id, isSilent);
+    this.after(down_ms, () => this.world.start(id));
+  }
+
+  kill(id: NodeId, isSilent: boolean): void {
+    this.dead.set(id, this.world.now_ms);
+    this.#crash(id, isSilent);
+  }
+
+  /** Power fails, and some of what was on the disk for long cannot be read afterwards. */
+  tear(id: NodeId, down_ms: number): void {
+    if (this.world.host(id).node === null) return;
+    const { cluster } = this.world.host(id).node!.ledger;
+    this.restart(id, down_ms, true);
+    this.#disks
+      .get(id)!
+      .damage(
+        this.prng,
+        1 + Math.floor(this.prng.next() * 5),
+        ({ kind, digest }) => kind !== 'grant' && digest !== cluster,
+      );
+  }
+
+  /** Takes an image of a disk, to which `rollBack` may return. */
+  photograph(id: NodeId): void {
+    this.#snapshots.set(id, this.#disks.get(id)!.snapshot());
+  }
+
+  /** The disk is as it was when it was photographed. */
+  rollBack(id: NodeId, down_ms: number): void {
+    const before = this.#snapshots.get(id);
+    if (before === undefined || this.world.host(id).node === null) return;
+    this.restart(id, down_ms, true);
+    this.#disks.get(id)!.restore(before);
+  }
+
+  partition(side: readonly NodeId[]): void {
+    this.world.network.partition(side.map((id) => this.world.host(id).at));
+  }
+
+  cut(from: NodeId, to: NodeId): void {
+    this.#trouble(from, 0);
+    this.#trouble(to, 0);
+    this.world.network.cut(this.world.host(from).at, this.world.host(to).at);
+  }
+
+  jump(id: NodeId, by_ms: number): void {
+    this.#trouble(id, 0);
+    this.world.setClock(id, this.world.host(id).skew_ms + by_ms);
+  }
+
+  /** Ends all faults: everybody runs, on a good network, with a clock that is about right. */
+  calm(): void {
+    this.world.network.heal();
+    this.world.network.quality = GOOD;
+    for (const { id, skew_ms } of this.world.hosts) {
+      if (Math.abs(skew_ms) > SKEW_MS_MAX) this.world.setClock(id, 0);
+      if (this.world.host(id).life > 0 && !this.dead.has(id)) this.world.start(id);
+    }
+  }
+
+  #crash(id: NodeId, isSilent: boolean): void {
+    this.#disks.get(id)!.crash(this.prng);
+    this.world.crash(id, isSilent);
+  }
+}

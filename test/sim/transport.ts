@@ -1,0 +1,357 @@
+/**
+ * Connections between simulated hosts, with what TCP makes of a bad network: order is kept, loss is delay, everything
+ * behind a lost segment waits for it, and what stays silent too long is broken. A connection that one side has
+ * forgotten is answered with a reset, when the next data reach that side.
+ * Sources: RFC 9293, RFC 6298 (retransmission timer); Linux for its least timeout and the times of SYNs.
+ */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { Host } from './host.ts';
+import type { Network } from './network.ts';
+import { STEP } from './steps.ts';
+
+/** Linux's least retransmission timeout; added to it is a round trip. */
+const RETRY_MS_MIN = 200;
+const RETRY_MS_MAX = 120_000;
+/** Unacknowledged for this long, a connection is given up. Linux alone would try for a quarter of an hour. */
+export const BROKEN_AFTER_MS = 60_000;
+/** A SYN is sent again after this, doubling. */
+const SYN_RETRY_MS = 1000;
+/** As MESH_LIMITS.dial_timeout_ms. */
+const DIAL_TIMEOUT_MS = 5000;
+/** SYN, TLS 1.3 and the first stream that shows that the other side accepts us. */
+const ROUND_TRIPS_THERE = 2.5;
+const ROUND_TRIPS_BACK = 1.5;
+const MOMENT_MS = 0.001;
+const SEGMENT_BYTES = 1400;
+/** TCP/IP, TLS record, yamux frame, length and channel of one small message, and its share of acknowledgements. */
+const OVERHEAD_BYTES = 150;
+/** As MESH_LIMITS.sendQueue_messages_max and message_bytes_max. */
+export const SEND_QUEUE_MAX = 1024;
+export const MESSAGE_BYTES_MAX = 1 << 20;
+/** A message that was overtaken comes up to this many times later. */
+const OVERTAKEN_TIMES_MAX = 3;
+
+/** Channels of the mesh itself; a node's are 0 and above. */
+export const GOSSIP = -1;
+export const GRAFT = -2;
+export const PRUNE = -3;
+
+export interface Message {
+  readonly channel: number;
+  readonly body: unknown;
+  readonly bytes: number;
+}
+
+/** One host's end of a connection, and the way out of it. */
+export interface End {
+  readonly host: Host;
+  other: End;
+  isOpen: boolean;
+  /** When what was sent last arrives: nothing arrives before it. */
+  arrival_ms: number;
+  /** What waits for a lost segment, in order; null when nothing does. */
+  stuck: Message[] | null;
+  stuckSince_ms: number;
+  retry_ms: number;
+  /** What others learn of a cut on the way back: nothing is acknowledged. */
+  isWatched: boolean;
+}
+
+/** What the simulator does for connections. */
+export interface TransportWorld {
+  readonly now_ms: number;
+  readonly network: Network;
+  push(after_ms: number, kind: number, host: Host, a: number, b: number, ref: unknown, body: unknown): void;
+  hostOf(id: NodeId): Host;
+  /** Between the first end to a peer and the loss of the last. */
+  onConnected(host: Host, peer: NodeId): void;
+  onDisconnected(host: Host, peer: NodeId): void;
+  onMessage(host: Host, from: NodeId, message: Message): void;
+}
+
+export class Transport {
+  /** Messages that a full queue dropped, and those that were too large to travel. */
+  dropped_count = 0;
+  refused_count = 0;
+  readonly #world: TransportWorld;
+  #dials_count = 0;
+
+  constructor(world: TransportWorld) {
+    this.#world = world;
+  }
+
+  /** @returns false when the message was dropped. */
+  send(host: Host, to: NodeId, channel: number, body: unknown, bytes: number): boolean {
+    const ends = host.ends.get(to);
+    if (ends === undefined) return false;
+    if (bytes > MESSAGE_BYTES_MAX) {
+      this.refused_count += 1;
+      return false;
+    }
+    const end = ends[ends.length - 1]!;
+    if (!end.isOpen) return false;
+    if (end.stuck === null) {
+      this.#carry(end, { channel, body, bytes });
+      return true;
+    }
+    if (end.stuck.length >= SEND_QUEUE_MAX) {
+      this.dropped_count += 1;
+      return false;
+    }
+    end.stuck.push({ channel, body, bytes });
+    return true;
+  }
+
+  dial(host: Host, peer: NodeId): void {
+    if (host.dialling.has(peer) || host.ends.has(peer)) return;
+    this.#dials_count += 1;
+    host.dialling.set(peer, this.#dials_count);
+    this.#world.push(DIAL_TIMEOUT_MS, STEP.dialTimeout, host, this.#dials_count, 0, peer, null);
+    this.trySyn(host, peer, this.#dials_count, SYN_RETRY_MS);
+  }
+
+  trySyn(host: Host, peer: NodeId, dial: number, retry_ms: number): void {
+    if (host.dialling.get(peer) !== dial) return;
+    const { network } = this.#world;
+    const to = this.#world.hostOf(peer);
+    const isHeard = this.#passes(host, to) && this.#passes(to, host);
+    if (!isHeard || network.isLost() || network.isLost()) {
+      this.#world.push(retry_ms, STEP.syn, host, dial, retry_ms * 2, peer, null);
+      return;
+    }
+    const there_ms = 2 * network.base_ms(host.at, to.at) * ROUND_TRIPS_THERE + this.#lossDelay_ms(host, to);
+    this.#world.push(there_ms, STEP.dialled, to, dial, 0, host, null);
+  }
+
+  endDial(host: Host, peer: NodeId, dial: number): void {
+    if (host.dialling.get(peer) === dial) host.dialling.delete(peer);
+  }
+
+  /** The dial has reached the other side. A process that does not run, or does not want it, refuses. */
+  onDialled(host: Host, from: Host, dial: number): void {
+    const world = this.#world;
+    if (!this.#passes(from, host)) return;
+    if (host.node === null || !host.node.admits(from.id)) {
+      world.push(world.network.base_ms(host.at, from.at), STEP.dialTimeout, from, dial, 0, host.id, null);
+      return;
+    }
+    const [near, far] = createEnds(host, from);
+    const back_ms =
+      2 * world.network.base_ms(host.at, from.at) * ROUND_TRIPS_BACK + this.#lossDelay_ms(from, host);
+    world.push(back_ms, STEP.accepted, from, dial, 0, far, null);
+    // Nothing overtakes the handshake.
+    near.arrival_ms = world.now_ms + back_ms + MOMENT_MS;
+    this.#open(near);
+  }
+
+  onAccepted(host: Host, end: End, dial: number): void {
+    const peer = end.other.host.id;
+    const isAwaited = host.node !== null && host.dialling.get(peer) === dial && host.node.admits(peer);
+    this.endDial(host, peer, dial);
+    if (isAwaited && end.other.isOpen) this.#open(end);
+    else this.#tellReset(end);
+  }
+
+  onArrival(end: End, message: Message): void {
+    const { host } = end;
+    if (!host.isPowered) {
+      // Sent into the dark: the sender tries again.
+      if (end.other.isOpen) this.#strand(end.other, message);
+      return;
+    }
+    if (!end.isOpen) {
+      this.#tellReset(end);
+      return;
+    }
+    host.received_bytes += message.bytes + OVERHEAD_BYTES;
+    host.received_count += 1;
+    this.#world.onMessage(host, end.other.host.id, message);
+  }
+
+  onRetry(end: End): void {
+    const { stuck } = end;
+    if (!end.isOpen || stuck === null) return;
+    const world = this.#world;
+    if (this.#passes(end.host, end.other.host) && !world.network.isLost()) {
+      end.stuck = null;
+      for (let at = 0; at < stuck.length; at += 1) {
+        // Another loss among them holds up the rest again.
+        if (end.stuck !== null) (end.stuck as Message[]).push(stuck[at]!);
+        else this.#carry(end, stuck[at]!);
+      }
+      return;
+    }
+    if (world.now_ms - end.stuckSince_ms >= BROKEN_AFTER_MS) {
+      this.#shut(end);
+      return;
+    }
+    end.retry_ms = Math.min(RETRY_MS_MAX, end.retry_ms * 2);
+    world.push(end.retry_ms, STEP.retry, end.host, 0, 0, end, null);
+  }
+
+  /** Nothing came back since: the way back is cut still. */
+  onUnacknowledged(end: End): void {
+    end.isWatched = false;
+    if (end.isOpen && !this.#passes(end.other.host, end.host)) this.#shut(end);
+  }
+
+  onReset(end: End): void {
+    if (end.isOpen) this.#shut(end);
+  }
+
+  disconnect(host: Host, peer: NodeId): void {
+    for (const end of [...(host.ends.get(peer) ?? [])]) {
+      this.#tellReset(end);
+      // The node hears of it when this turn is over.
+      end.isOpen = false;
+      this.#world.push(0, STEP.shut, host, host.life, 0, end, null);
+    }
+  }
+
+  onShut(end: End): void {
+    this.#forget(end);
+  }
+
+  /** @param isSilent the whole host goes, so nobody tells its peers; else only the process, and the kernel tells them. */
+  crash(host: Host, isSilent: boolean): void {
+    for (const ends of host.ends.values()) {
+      for (const end of ends) {
+        end.isOpen = false;
+        end.stuck = null;
+        if (!isSilent) this.#tellReset(end);
+      }
+    }
+    host.ends.clear();
+    host.dialling.clear();
+  }
+
+  #passes(from: Host, to: Host): boolean {
+    return from.isPowered && to.isPowered && this.#world.network.isOpen(from.at, to.at);
+  }
+
+  #carry(end: End, message: Message): void {
+    const world = this.#world;
+    const { network } = world;
+    const from = end.host;
+    const to = end.other.host;
+    from.sent_bytes += message.bytes + OVERHEAD_BYTES;
+    if (!this.#passes(from, to) || (message.bytes <= SEGMENT_BYTES && network.isLost())) {
+      this.#strand(end, message);
+      return;
+    }
+    if (!end.isWatched && !this.#passes(to, from)) {
+      end.isWatched = true;
+      world.push(BROKEN_AFTER_MS, STEP.unacknowledged, from, 0, 0, end, null);
+    }
+    const delay_ms = network.delay_ms(from.at, to.at, message.bytes) + this.#recovery_ms(end, message.bytes);
+    const { quality } = network;
+    if (network.chance(quality.reordering)) {
+      const late_ms = delay_ms * (1 + OVERTAKEN_TIMES_MAX * (network.chance(0.5) ? 1 : 0.5));
+      world.push(late_ms, STEP.arrival, to, 0, 0, end.other, message);
+      return;
+    }
+    end.arrival_ms = Math.max(world.now_ms + delay_ms, end.arrival_ms);
+    world.push(end.arrival_ms - world.now_ms, STEP.arrival, to, 0, 0, end.other, message);
+    if (network.chance(quality.duplication)) {
+      world.push(end.arrival_ms - world.now_ms + delay_ms, STEP.arrival, to, 0, 0, end.other, message);
+    }
+  }
+
+  /** Long messages: lost segments in the middle are noticed and sent again within a round trip. */
+  #recovery_ms(end: End, bytes: number): number {
+    const { network } = this.#world;
+    if (bytes <= SEGMENT_BYTES || network.quality.loss === 0) return 0;
+    let missing_count = Math.ceil(bytes / SEGMENT_BYTES);
+    let delay_ms = 0;
+    while (missing_count > 0) {
+      let lost_count = 0;
+      for (let at = 0; at < missing_count; at += 1) if (network.isLost()) lost_count += 1;
+      if (lost_count > 0) delay_ms += 2 * network.base_ms(end.host.at, end.other.host.at);
+      missing_count = lost_count;
+    }
+    return delay_ms;
+  }
+
+  #strand(end: End, message: Message): void {
+    const world = this.#world;
+    if (end.stuck !== null) {
+      end.stuck.push(message);
+      return;
+    }
+    end.stuck = [message];
+    end.stuckSince_ms = world.now_ms;
+    end.retry_ms = RETRY_MS_MIN + 2 * world.network.base_ms(end.host.at, end.other.host.at);
+    world.push(end.retry_ms, STEP.retry, end.host, 0, 0, end, null);
+  }
+
+  /** What losses cost a handshake after its first segment. */
+  #lossDelay_ms(from: Host, to: Host): number {
+    const { network } = this.#world;
+    let delay_ms = 0;
+    let retry_ms = RETRY_MS_MIN + 2 * network.base_ms(from.at, to.at);
+    while (network.isLost()) {
+      delay_ms += retry_ms;
+      retry_ms *= 2;
+    }
+    return delay_ms;
+  }
+
+  /** To the other end, unless the way there is cut: then it learns of it when it sends. */
+  #tellReset(end: End): void {
+    const world = this.#world;
+    const to = end.other.host;
+    if (!end.host.isPowered || !world.network.isOpen(end.host.at, to.at) || world.network.isLost()) return;
+    const after_ms = Math.max(world.network.delay_ms(end.host.at, to.at, 0), end.arrival_ms - world.now_ms);
+    world.push(after_ms, STEP.reset, to, 0, 0, end.other, null);
+  }
+
+  #open(end: End): void {
+    const { host } = end;
+    const peer = end.other.host.id;
+    end.isOpen = true;
+    const ends = host.ends.get(peer);
+    if (ends !== undefined) {
+      ends.push(end);
+      return;
+    }
+    host.ends.set(peer, [end]);
+    this.#world.onConnected(host, peer);
+  }
+
+  #shut(end: End): void {
+    end.isOpen = false;
+    this.#forget(end);
+  }
+
+  #forget(end: End): void {
+    const { host } = end;
+    end.stuck = null;
+    const peer = end.other.host.id;
+    const ends = host.ends.get(peer);
+    const at = ends?.indexOf(end) ?? -1;
+    if (ends === undefined || at < 0) return;
+    ends.splice(at, 1);
+    if (ends.length > 0) return;
+    host.ends.delete(peer);
+    this.#world.onDisconnected(host, peer);
+  }
+}
+
+/** Both ends of a new connection, neither open yet. */
+function createEnds(near: Host, far: Host): [End, End] {
+  const end = (host: Host): End => ({
+    host,
+    other: undefined as unknown as End,
+    isOpen: false,
+    arrival_ms: 0,
+    stuck: null,
+    stuckSince_ms: 0,
+    retry_ms: 0,
+    isWatched: false,
+  });
+  const a = end(near);
+  const b = end(far);
+  a.other = b;
+  b.other = a;
+  return [a, b];
+}
