@@ -14,6 +14,7 @@ import { type Resources, type SlotName, slotName, workloadName } from '../protoc
 import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
 import { HORIZON_UNKNOWN, LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { LAN } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { deriveView } from '../protocols/view/derive.ts';
@@ -25,6 +26,7 @@ import { ClusterTrust } from './cluster-trust.ts';
 import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { StandingDriver } from './drivers/standing-driver.ts';
 import { History } from './history/history.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
@@ -84,6 +86,7 @@ export class Cluster implements AsyncDisposable {
   readonly self: NodeId;
   readonly ledger: LedgerDriver;
   readonly membership: MembershipDriver;
+  readonly standing: StandingDriver;
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
   readonly trust: ClusterTrust;
@@ -132,17 +135,20 @@ export class Cluster implements AsyncDisposable {
         ['horizon', String(HORIZON_UNKNOWN)],
       ]);
     }
+    this.standing = new StandingDriver({ self: this.self, clock, log });
     this.ledger = new LedgerDriver({
       machine,
       store,
       clock,
       log,
+      standing: this.standing,
       onChanged: (records) => this.#changed(records),
     });
     this.membership = new MembershipDriver({
       self: this.self,
       clock,
       log,
+      standing: this.standing,
       addressesOf: (member) => this.#addressesOf(member),
       writeVerdict: (body) =>
         this.#whenAnnounced(() =>
@@ -236,8 +242,11 @@ export class Cluster implements AsyncDisposable {
       listen,
       mdns,
       log,
-      isMember: (peer) => this.#isMember(peer),
+      isMember: (peer) => this.#isMember(peer) && !this.standing.isBanned(peer),
+      guard: this.standing,
+      isFullMesh: () => this.#view.members.size <= LAN.meshMembers_max,
     });
+    this.standing.start(this.#mesh);
     this.#door = await createDoor({
       seed,
       listen: doorListen,

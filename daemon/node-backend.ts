@@ -69,6 +69,8 @@ import {
 /** Shortest time between two lines of a watch. */
 const WATCH_INTERVAL_MS = 150;
 const DEFAULT_CLUSTER_NAME = 'shoal';
+/** Before there is a cluster nobody is let in. */
+const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
 /** The node that it speaks for; `ShoalNode` is one. */
 export interface BackendNode {
@@ -121,8 +123,21 @@ export class NodeBackend implements Backend {
       pid: process.pid,
       started_ms: node.started_ms,
       members,
+      guard: this.#guard(cluster),
       traffic: { received: transfers(received), sent: transfers(sent) },
     };
+  }
+
+  #guard(cluster: Cluster | undefined): Status['guard'] {
+    const { offences, refused, bans } = cluster?.standing.counters ?? NO_COUNTERS;
+    const peers = (cluster?.standing.reports() ?? []).map((report) => ({
+      node: report.peer,
+      nodeName: this.#nameOf(report.peer),
+      standing: report.standing,
+      bans: report.bans,
+      until_ms: report.until_ms,
+    }));
+    return { peers, offences, refused, bans };
   }
 
   async init({ name, recovery = [], threshold = 1 }: InitRequest): Promise<ClusterId> {

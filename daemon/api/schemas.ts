@@ -78,6 +78,25 @@ export const StatusSchema = Type.Object({
   pid: Count,
   started_ms: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
+  /** How others stand with this node, and what it made of what they sent since it started. */
+  guard: Type.Object({
+    /** Only those who are limited or banned, or were banned not long ago. */
+    peers: Type.Array(
+      Type.Object({
+        node: Text(64),
+        nodeName: Text(63),
+        standing: OneOf(['good', 'limited', 'banned']),
+        /** Bans that are not forgotten. */
+        bans: Count,
+        until_ms: OrNull(Type.Number()),
+      }),
+    ),
+    /** By name of the offence. */
+    offences: Type.Record(Type.String(), Count),
+    /** By what they would have used up: bytes, messages, streams… */
+    refused: Type.Record(Type.String(), Count),
+    bans: Count,
+  }),
   /** Image bytes since start, by peer. */
   traffic: Type.Object({ received: Type.Array(TransferSchema), sent: Type.Array(TransferSchema) }),
 });

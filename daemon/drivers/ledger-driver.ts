@@ -4,15 +4,22 @@
  */
 import { setImmediate } from 'node:timers';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
-import type { KeyId } from '../../protocols/base/ids.ts';
+import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
-import type { LedgerEffect, LedgerEvent, LedgerMachine, Write } from '../../protocols/ledger/machine.ts';
+import {
+  gossipVerdict,
+  type LedgerEffect,
+  type LedgerEvent,
+  type LedgerMachine,
+  type Write,
+} from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
 import { type HistoryEntry, historyEntries } from '../history/history-entry.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
+import type { StandingDriver } from './standing-driver.ts';
 
 export const LEDGER_CHANNEL = 'ledger';
 /** Effects waiting for the disk; beyond it events from peers are dropped, and anti-entropy brings them again. */
@@ -25,6 +32,8 @@ export interface LedgerDriverInit {
   readonly store: StateStore;
   readonly clock: Clock;
   readonly log: Log;
+  /** Told what each peer's messages turned out to hold. */
+  readonly standing: Pick<StandingDriver, 'charge' | 'judge'>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
 }
 
@@ -59,9 +68,13 @@ export class LedgerDriver implements AsyncDisposable {
     this.#mesh = mesh;
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
-    mesh.on('published', (from, body) => this.#fromPeer({ kind: 'gossip', from, body }));
+    mesh.handlePublished((from, body) => {
+      const verdict = gossipVerdict(this.#fromPeer({ kind: 'gossip', from, body }));
+      if (verdict === 'ignore') this.#init.standing.charge(from, 'repeats', 1);
+      return verdict;
+    });
     mesh.on('message', (from, channel, body) => {
-      if (channel === LEDGER_CHANNEL) this.#fromPeer({ kind: 'message', from, body });
+      if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);
     });
     this.#dispatch({ kind: 'start' });
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
@@ -142,16 +155,32 @@ export class LedgerDriver implements AsyncDisposable {
     this.#queue = [];
   }
 
-  /** What a peer sends must not end the daemon, not even by a defect of the core. */
-  #fromPeer(event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>): void {
-    if (this.#effects.length >= EFFECTS_MAX) return;
+  #onMessage(from: NodeId, body: Uint8Array): void {
+    const effects = this.#fromPeer({ kind: 'message', from, body });
+    let answer_bytes = 0;
+    for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
+    if (answer_bytes > 0) this.#init.standing.charge(from, 'answers', answer_bytes);
+    // It asked for nothing and told nothing new: the end of an exchange, or one that has no end.
+    else if (!effects.some(isNews)) this.#init.standing.charge(from, 'repeats', 1);
+  }
+
+  /**
+   * What a peer sends must not end the daemon, not even by a defect of the core.
+   * @returns what came of it, which is on its way already.
+   */
+  #fromPeer(event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>): readonly LedgerEffect[] {
+    if (this.#stopped || this.#effects.length >= EFFECTS_MAX) return [];
     try {
-      this.#dispatch(event);
+      const effects = this.#handle(event);
+      this.#enqueue(effects);
+      this.#init.standing.judge(event.from, effects);
+      return effects;
     } catch (error) {
       this.#init.log('warn', 'a message of a peer could not be handled and was dropped: a defect', {
         from: event.from,
         error: error instanceof Error ? error.stack : String(error),
       });
+      return [];
     }
   }
 
@@ -289,6 +318,10 @@ export class LedgerDriver implements AsyncDisposable {
     });
     this.#timers.set(token, cancel);
   }
+}
+
+function isNews(effect: LedgerEffect): boolean {
+  return effect.kind === 'changed';
 }
 
 /** Writes that may fail without harm to anybody but their own next try. */

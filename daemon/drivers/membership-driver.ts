@@ -10,10 +10,12 @@ import {
   type MembershipState,
   memberStatus,
 } from '../../protocols/membership/membership.ts';
+import { decodeMessage } from '../../protocols/membership/messages.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { MemberStatus } from '../../protocols/view/view.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
+import type { StandingDriver } from './standing-driver.ts';
 
 export const MEMBERSHIP_CHANNEL = 'member';
 /** Most attempts to dial end after this; every so many one has the whole time that the mesh gives it. */
@@ -24,6 +26,7 @@ export interface MembershipDriverInit {
   readonly self: NodeId;
   readonly clock: Clock;
   readonly log: Log;
+  readonly standing: Pick<StandingDriver, 'charge'>;
   readonly addressesOf: (member: NodeId) => readonly string[];
   readonly writeVerdict: (body: VerdictBody) => void;
   readonly refute: (incarnation: number) => void;
@@ -51,8 +54,10 @@ export class MembershipDriver implements Disposable {
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.on('message', (from, channel, body) => {
-      if (channel === MEMBERSHIP_CHANNEL) this.#dispatch({ kind: 'message', from, body });
-      else this.#dispatch({ kind: 'heard', peer: from });
+      if (channel !== MEMBERSHIP_CHANNEL) this.#dispatch({ kind: 'heard', peer: from });
+      // A newer version may say what this one cannot read: a little of that is no offence.
+      else if (decodeMessage(body) === null) this.#init.standing.charge(from, 'repeats', 1);
+      else this.#dispatch({ kind: 'message', from, body });
     });
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
     this.#dispatch({ kind: 'start' });

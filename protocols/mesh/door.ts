@@ -40,6 +40,10 @@ export async function createDoor(init: DoorInit): Promise<Door> {
           if (knocks > limits.knocks_max) throw new ShoalError('E_BUSY', 'too many knock at this door');
           return await init.onKnock(from, body, signal);
         },
+        // The knocks that are answered at a time are few, and so are their bytes.
+        reserve: () => true,
+        release: () => undefined,
+        onOversize: () => undefined,
         onFailure: (error) => {
           const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
           init.log(expected ? 'info' : 'warn', 'a knock was not answered', {

@@ -6,7 +6,7 @@ import type { Stream } from '@libp2p/interface';
 import { messageStreamToDuplex } from '@libp2p/utils';
 import { pipe } from 'it-pipe';
 import type { Uint8ArrayList } from 'uint8arraylist';
-import { ShoalError } from '../base/errors.ts';
+import { isShoalError, ShoalError } from '../base/errors.ts';
 import { decodeAnswer, encodeAnswer, encodeFailure } from './answers.ts';
 import { checkSize, encodeFrame, FrameReader } from './frames.ts';
 
@@ -57,8 +57,13 @@ export interface AnswerOptions {
   /** Reading, handling and answering together. */
   readonly timeout_ms: number;
   readonly handler: (request: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+  /** Asked for an answer's size before it waits to be taken, and told when it need not wait any more. */
+  readonly reserve: (bytes: number) => boolean;
+  readonly release: (bytes: number) => void;
   /** Told of every failure, also of those that the other side is told. */
   readonly onFailure: (error: unknown) => void;
+  /** Told of a request that is too large: nobody reads any further. */
+  readonly onOversize: () => void;
 }
 
 /** Answers the one request of `stream`. Never rejects. The handler's signal fires when nobody waits any more. */
@@ -71,13 +76,19 @@ export async function answer(stream: Stream, options: AnswerOptions): Promise<vo
   stream.addEventListener('close', () => gone.abort(), { once: true });
   const timer = setTimeout(giveUp, options.timeout_ms);
   timer.unref();
+  let reserved_bytes = 0;
+  const reserve = (bytes: number): boolean => {
+    if (!options.reserve(bytes)) return false;
+    reserved_bytes += bytes;
+    return true;
+  };
   try {
     const duplex = messageStreamToDuplex(stream);
     await pipe(
       duplex,
       async function* (source: Chunks) {
-        const request = await readFrame(source, options.request_bytes_max);
-        yield encodeFrame(await respond(request, options, gone.signal));
+        const request = await readRequest(source, options);
+        yield encodeFrame(await respond(request, options, reserve, gone.signal));
       },
       duplex,
     );
@@ -86,17 +97,29 @@ export async function answer(stream: Stream, options: AnswerOptions): Promise<vo
     stream.abort(new Error('the exchange failed'));
   } finally {
     clearTimeout(timer);
+    options.release(reserved_bytes);
+  }
+}
+
+async function readRequest(source: Chunks, options: AnswerOptions): Promise<Uint8Array> {
+  try {
+    return await readFrame(source, options.request_bytes_max);
+  } catch (error) {
+    if (isShoalError(error, 'E_TOO_LARGE')) options.onOversize();
+    throw error;
   }
 }
 
 async function respond(
   request: Uint8Array,
   options: AnswerOptions,
+  reserve: (bytes: number) => boolean,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
   try {
     const body = await options.handler(request, signal);
     checkSize('an answer', body, options.answer_bytes_max);
+    if (!reserve(body.byteLength)) throw new ShoalError('E_BUSY', 'too many answers have not been taken yet');
     return encodeAnswer(body);
   } catch (error) {
     options.onFailure(error);

@@ -15,13 +15,18 @@ import type { Digest, NodeId } from '../base/ids.ts';
 import { addressesOf } from './addresses.ts';
 import { answer, ask } from './exchange.ts';
 import { checkSize, decodeNamed, encodeFrame, encodeNamed, NAME_BYTES_MAX } from './frames.ts';
-import { createNode, gossipTopic, listenError, type MeshNode } from './libp2p-node.ts';
+import { Gossip } from './gossip.ts';
+import { GOSSIP_PROTOCOL_PREFIX, gossipTopic } from './gossip-options.ts';
+import { createNode, listenError, type MeshNode } from './libp2p-node.ts';
 import {
   MESH_LIMITS,
   type Mesh,
   type MeshEvents,
+  type MeshGuard,
   type MeshInit,
   type MeshLimits,
+  OPEN_GUARD,
+  type PublishedHandler,
   type RequestHandler,
   type StreamHandler,
 } from './mesh.ts';
@@ -30,6 +35,7 @@ import { MessageChannel } from './message-channel.ts';
 import { readMessages } from './message-reader.ts';
 import { ProviderHints } from './provider-hints.ts';
 import { readHeader } from './stream-header.ts';
+import { meterStreams } from './stream-meter.ts';
 
 const MESSAGES = '/shoal/messages/1';
 const REQUEST = '/shoal/request/1';
@@ -43,6 +49,8 @@ interface Peer {
   /** Settles with the proof that both sides let each other in, or with the loss of the connection. */
   readonly proven: PromiseWithResolvers<void>;
   up: boolean;
+  /** Bytes of answers that it has not taken yet. */
+  answers_bytes: number;
 }
 
 /** @throws ShoalError E_PORT_IN_USE, E_BAD_INPUT for an address that cannot be listened on. Nothing stays open. */
@@ -64,7 +72,9 @@ class Libp2pMesh implements Mesh {
   readonly #dialling = new Map<NodeId, number>();
   /** Peers that `disconnect` sent away: no search of the DHT may bring them back. */
   readonly #parted = new Set<NodeId>();
+  readonly #guard: MeshGuard;
   #hints!: ProviderHints;
+  #gossip!: Gossip;
   #node!: MeshNode;
   #self: NodeId = '';
   #closing: Promise<void> | undefined;
@@ -72,6 +82,7 @@ class Libp2pMesh implements Mesh {
   constructor(init: MeshInit) {
     this.#init = init;
     this.#limits = { ...MESH_LIMITS, ...init.limits };
+    this.#guard = init.guard ?? OPEN_GUARD;
     this.#events.setMaxListeners(0);
   }
 
@@ -79,14 +90,23 @@ class Libp2pMesh implements Mesh {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
+      peers_count: () => this.peers().length,
     });
     this.#node = node;
     this.#hints = new ProviderHints(node, this.#init);
     this.#self = node.peerId.toString();
+    this.#gossip = new Gossip(node, {
+      topic: gossipTopic(this.#init.cluster),
+      message_bytes_max: this.#limits.message_bytes_max,
+      guard: this.#guard,
+      isFullMesh: this.#init.isFullMesh ?? (() => false),
+      log: this.#init.log,
+      onBroken: (peer) => this.#abortConnections(peer, 'its gossip broke'),
+    });
     await this.#listenToNode(node);
     try {
       await node.start();
-      node.services.pubsub.subscribe(gossipTopic(this.#init.cluster));
+      this.#gossip.start();
     } catch (cause) {
       await node.stop();
       throw listenError(this.#init.listen, cause);
@@ -96,11 +116,8 @@ class Libp2pMesh implements Mesh {
   async #listenToNode(node: MeshNode): Promise<void> {
     node.addEventListener('peer:connect', (event) => this.#onConnection(event.detail.toString()));
     node.addEventListener('peer:disconnect', (event) => this.#onNoConnection(event.detail.toString()));
-    node.services.pubsub.addEventListener('gossipsub:message', (event) => {
-      const { propagationSource, msg } = event.detail;
-      if (msg.topic !== gossipTopic(this.#init.cluster)) return;
-      if (msg.data.byteLength > this.#limits.message_bytes_max) return;
-      this.#emit('published', propagationSource.toString(), msg.data);
+    node.addEventListener('connection:open', (event) => {
+      meterStreams(event.detail, this.#guard, isMeteredElsewhere);
     });
     const streams_max = this.#limits.inboundStreams_max;
     const limited = { maxInboundStreams: streams_max, maxOutboundStreams: streams_max };
@@ -133,7 +150,8 @@ class Libp2pMesh implements Mesh {
   ): Promise<void> {
     if (this.#peers.get(peer)?.up === true) return;
     if (this.#closing !== undefined) throw new ShoalError('E_UNREACHABLE', 'the mesh is closed');
-    if (!this.#init.isMember(peer)) throw new ShoalError('E_NOT_ALLOWED', `${peer} is not a member`);
+    if (!this.#init.isMember(peer))
+      throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
     const targets = addressesOf(peer, addresses);
     this.#parted.delete(peer);
     const timeout = AbortSignal.timeout(this.#limits.dial_timeout_ms * Math.max(1, targets.length));
@@ -183,6 +201,7 @@ class Libp2pMesh implements Mesh {
       ),
       proven: Promise.withResolvers<void>(),
       up: false,
+      answers_bytes: 0,
     };
     // Nobody need wait for it.
     peer.proven.promise.catch(() => undefined);
@@ -250,9 +269,12 @@ class Libp2pMesh implements Mesh {
     readMessages(
       stream,
       this.#limits.message_bytes_max,
+      (bytes) => this.#guard.admit(from, 'message', bytes),
       (channel, body) => this.#emit('message', from, channel, body),
-      (error) =>
-        this.#init.log('warn', 'a peer sent what is no datagram', { peer: from, error: String(error) }),
+      (error) => {
+        this.#init.log('debug', 'a peer sent what is no datagram', { peer: from, error: String(error) });
+        this.#guard.offence(from, isShoalError(error, 'E_TOO_LARGE') ? 'oversize' : 'malformed');
+      },
     );
   }
 
@@ -288,13 +310,38 @@ class Libp2pMesh implements Mesh {
       answer_bytes_max: this.#limits.response_bytes_max,
       timeout_ms: this.#limits.request_timeout_ms,
       handler: async (request, signal) => {
-        const { name, body } = decodeNamed(request);
+        const { name, body } = this.#decodeRequest(from, request);
         const handler = this.#handlers.get(name);
         if (handler === undefined) throw new ShoalError('E_NOT_FOUND', `nobody answers ${name} here`);
         return await handler(from, body, signal);
       },
+      reserve: (bytes) => this.#reserveAnswer(from, bytes),
+      release: (bytes) => this.#releaseAnswer(from, bytes),
       onFailure: (error) => this.#logFailure(from, error),
+      onOversize: () => this.#guard.offence(from, 'oversize'),
     });
+  }
+
+  #decodeRequest(from: NodeId, request: Uint8Array): { name: string; body: Uint8Array } {
+    try {
+      return decodeNamed(request);
+    } catch (error) {
+      this.#guard.offence(from, 'malformed');
+      throw error;
+    }
+  }
+
+  #reserveAnswer(id: NodeId, bytes: number): boolean {
+    const peer = this.#peers.get(id);
+    if (peer === undefined || peer.answers_bytes + bytes > this.#limits.answersQueue_bytes_max) return false;
+    peer.answers_bytes += bytes;
+    return true;
+  }
+
+  #releaseAnswer(id: NodeId, bytes: number): void {
+    const peer = this.#peers.get(id);
+    // It may be another connection by now, which owes nothing.
+    if (peer !== undefined) peer.answers_bytes = Math.max(0, peer.answers_bytes - bytes);
   }
 
   // Streams
@@ -336,6 +383,8 @@ class Libp2pMesh implements Mesh {
       },
       (error) => {
         this.#logFailure(from, error);
+        if (isShoalError(error, 'E_TOO_LARGE')) this.#guard.offence(from, 'oversize');
+        else if (isShoalError(error, 'E_MALFORMED')) this.#guard.offence(from, 'malformed');
         stream.abort(new Error('refused'));
       },
     );
@@ -360,7 +409,11 @@ class Libp2pMesh implements Mesh {
   async publish(body: Uint8Array): Promise<void> {
     checkSize('a message', body, this.#limits.message_bytes_max);
     if (this.#closing !== undefined) return;
-    await this.#node.services.pubsub.publish(gossipTopic(this.#init.cluster), body);
+    await this.#gossip.publish(body);
+  }
+
+  handlePublished(handler: PublishedHandler): void {
+    this.#gossip.handle(handler);
   }
 
   async provide(digest: Digest): Promise<void> {
@@ -403,6 +456,11 @@ class Libp2pMesh implements Mesh {
     await this.#node.stop();
     for (const id of [...this.#peers.keys()]) this.#onNoConnection(id);
   }
+}
+
+/** Datagrams and gossip by the frame; byte streams hold their sender back by themselves. */
+function isMeteredElsewhere(protocol: string): boolean {
+  return protocol === MESSAGES || protocol === STREAM || protocol.startsWith(GOSSIP_PROTOCOL_PREFIX);
 }
 
 function cancelled(cause: unknown): ShoalError {

@@ -13,8 +13,11 @@ import {
   MESH_LIMITS,
   type Mesh,
   type MeshEvents,
+  type MeshGuard,
   type MeshInit,
   type MeshLimits,
+  OPEN_GUARD,
+  type PublishedHandler,
   type RequestHandler,
   type StreamHandler,
 } from './mesh.ts';
@@ -100,12 +103,15 @@ class MemoryMesh implements Mesh {
   readonly #handlers = new Map<string, RequestHandler>();
   readonly #streamHandlers = new Map<string, StreamHandler>();
   readonly #seen = new Set<string>();
+  readonly #guard: MeshGuard;
+  #onPublish: PublishedHandler = () => 'ignore';
   #closed = false;
 
   constructor(network: MemoryNetwork, init: MeshInit, listen: readonly string[]) {
     this.#network = network;
     this.init = init;
     this.limits = { ...MESH_LIMITS, ...init.limits };
+    this.#guard = init.guard ?? OPEN_GUARD;
     this.#listen = listen;
     const key = createPrivateKey({
       key: Buffer.concat([PKCS8_PREFIX, init.seed]),
@@ -131,7 +137,8 @@ class MemoryMesh implements Mesh {
   ): Promise<void> {
     if (this.#links.has(peer)) return;
     if (this.#closed) throw new ShoalError('E_UNREACHABLE', 'the mesh is closed');
-    if (!this.init.isMember(peer)) throw new ShoalError('E_NOT_ALLOWED', `${peer} is not a member`);
+    if (!this.init.isMember(peer))
+      throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
     if (options.signal?.aborted) throw new ShoalError('E_CANCELLED', 'given up by the caller');
     const named = addresses.map((address) =>
       address.includes('/p2p/') ? address : `${address}/p2p/${peer}`,
@@ -190,7 +197,9 @@ class MemoryMesh implements Mesh {
     link.queue_bytes = 0;
     for (const frame of frames) {
       const { name, body } = decodeNamed(frame);
-      if (!link.lost.signal.aborted) link.peer.emit('message', this.self, name, body);
+      if (link.lost.signal.aborted) return;
+      if (link.peer.#guard.admit(this.self, 'message', frame.byteLength))
+        link.peer.emit('message', this.self, name, body);
     }
   }
 
@@ -233,6 +242,7 @@ class MemoryMesh implements Mesh {
 
   async #answer(from: NodeId, protocol: string, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     try {
+      if (!this.#admitStream(from, body.byteLength)) throw broken();
       const handler = this.#handlers.get(protocol);
       if (handler === undefined) throw new ShoalError('E_NOT_FOUND', `nobody answers ${protocol} here`);
       const answer = await handler(from, body, signal);
@@ -255,10 +265,17 @@ class MemoryMesh implements Mesh {
     }
   }
 
+  handlePublished(handler: PublishedHandler): void {
+    this.#onPublish = handler;
+  }
+
   #onPublished(from: NodeId, body: Uint8Array): void {
-    if (this.#closed || !this.#notice(body)) return;
-    this.emit('published', from, body.slice());
-    this.#relay(body, from);
+    if (this.#closed || !this.#guard.admit(from, 'message', body.byteLength) || !this.#notice(body)) return;
+    try {
+      if (this.#onPublish(from, body.slice()) === 'accept') this.#relay(body, from);
+    } catch (error) {
+      this.init.log('warn', 'the handler of published messages threw', { error: String(error) });
+    }
   }
 
   /** @returns whether these bytes are new here. */
@@ -311,7 +328,7 @@ class MemoryMesh implements Mesh {
   #onStream(from: NodeId, protocol: string, header: Uint8Array, stream: Duplex): void {
     if (stream.destroyed) return;
     const handler = this.#streamHandlers.get(protocol);
-    if (handler === undefined) {
+    if (handler === undefined || !this.#admitStream(from, header.byteLength)) {
       stream.destroy(broken());
       return;
     }
@@ -321,6 +338,10 @@ class MemoryMesh implements Mesh {
       this.init.log('warn', 'a stream handler threw', { error: String(error) });
       stream.destroy(broken());
     }
+  }
+
+  #admitStream(from: NodeId, bytes: number): boolean {
+    return this.#guard.admit(from, 'stream', 0) && this.#guard.admit(from, 'message', bytes);
   }
 
   handleStream(protocol: string, handler: StreamHandler): void {

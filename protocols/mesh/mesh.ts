@@ -11,15 +11,32 @@ export interface MeshEvents {
   disconnected: (peer: NodeId) => void;
   /** A datagram of `send`. */
   message: (from: NodeId, channel: string, body: Uint8Array) => void;
-  /** A `publish` by anyone else; `from` relayed it and need not be its author. */
-  published: (from: NodeId, body: Uint8Array) => void;
   /** Something answered at these addresses on the LAN (mDNS): worth a dial when it is a member. */
   discovered: (peer: NodeId, addresses: readonly string[]) => void;
 }
 
 export type RequestHandler = (from: NodeId, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+/**
+ * What the owner of gossip finds in one message: `accept` passes it on, `ignore` keeps it here, `reject` keeps it here
+ * and makes gossip think less of `from`.
+ */
+export type Verdict = 'accept' | 'ignore' | 'reject';
+/** A `publish` by anyone else; `from` relayed it and need not be its author. Asked once, before it is relayed. */
+export type PublishedHandler = (from: NodeId, body: Uint8Array) => Verdict;
 /** `header` is what the dialler gave to `open`. The handler owns `stream`: it ends or destroys it. */
 export type StreamHandler = (from: NodeId, header: Uint8Array, stream: Duplex) => void;
+
+/** What a peer asks for; `bytes` come with each. */
+export type MeshUse = 'message' | 'stream';
+/** What no honest peer does. What a published message holds is not judged here: see PublishedHandler. */
+export type MeshOffence = 'malformed' | 'oversize';
+
+/** Who decides how much of each peer is handled. The mesh asks and reports; it keeps no opinion of its own. */
+export interface MeshGuard {
+  /** Asked before anything is handled. @returns false: it is dropped, and a stream is reset. */
+  admit(peer: NodeId, use: MeshUse, bytes: number): boolean;
+  offence(peer: NodeId, offence: MeshOffence): void;
+}
 
 /** Named limits; each is enforced before anything is allocated. `MeshInit.limits` may change them, for tests. */
 export const MESH_LIMITS = {
@@ -31,7 +48,10 @@ export const MESH_LIMITS = {
   /** Datagrams queued for one peer, by count and by bytes; `send` refuses beyond either. */
   sendQueue_messages_max: 1024,
   sendQueue_bytes_max: 8 << 20,
+  /** Of requests and of byte streams from one peer, each. */
   inboundStreams_max: 256,
+  /** Answers that one peer has not taken yet; a request beyond it is told E_BUSY. */
+  answersQueue_bytes_max: 32 << 20,
   request_timeout_ms: 15_000,
   /** For one address; the addresses of a peer are tried one after another, in the order given. */
   dial_timeout_ms: 5_000,
@@ -70,6 +90,8 @@ export interface Mesh extends AsyncDisposable {
    * the last two minutes are the same message and do not travel again. @throws E_TOO_LARGE
    */
   publish(body: Uint8Array): Promise<void>;
+  /** One handler; until there is one, what is published is ignored. A handler that throws ignores. */
+  handlePublished(handler: PublishedHandler): void;
   /**
    * A byte stream with backpressure. A side that vanishes breaks the other's stream: only `end` ends it cleanly.
    * @throws E_UNREACHABLE, E_TOO_LARGE
@@ -96,13 +118,25 @@ export interface MeshInit {
   readonly cluster: string;
   /** Multiaddrs to listen on, such as /ip4/0.0.0.0/tcp/7420. */
   readonly listen: readonly string[];
-  /** Asked for every inbound and outbound peer after the handshake proved its key, and before any protocol. */
+  /**
+   * Asked for every inbound and outbound peer after the handshake proved its key, and before any protocol. False also
+   * for a member that is not to be dealt with for now.
+   */
   readonly isMember: (peer: NodeId) => boolean;
+  /** Default: admits everything. */
+  readonly guard?: MeshGuard;
+  /**
+   * Whether every pair of members keeps a connection, as in small clusters. Then an author reaches all others at
+   * once, and who relays waits a moment to be told that it need not. Default: no.
+   */
+  readonly isFullMesh?: () => boolean;
   /** mDNS on the LAN. */
   readonly mdns: boolean;
   readonly limits?: Partial<MeshLimits>;
   readonly log: (level: 'debug' | 'info' | 'warn', message: string, detail?: Record<string, unknown>) => void;
 }
+
+export const OPEN_GUARD: MeshGuard = { admit: () => true, offence: () => undefined };
 
 /** Of the door: each is enforced for strangers, before anything is allocated for them. */
 export const DOOR_LIMITS = {

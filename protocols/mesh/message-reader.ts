@@ -5,10 +5,12 @@ import { decodeNamed, FrameReader, NAME_BYTES_MAX } from './frames.ts';
 /**
  * Calls `onMessage` for each datagram, in order, synchronously. A malformed or oversized frame aborts the stream.
  * @param message_bytes_max of the body, without the channel's name.
+ * @param admit asked for each datagram with its size; what it refuses is dropped.
  */
 export function readMessages(
   stream: Stream,
   message_bytes_max: number,
+  admit: (bytes: number) => boolean,
   onMessage: (channel: string, body: Uint8Array) => void,
   onFailure: (error: unknown) => void,
 ): void {
@@ -18,6 +20,7 @@ export function readMessages(
     try {
       reader.push(event.data.subarray());
       for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+        if (!admit(frame.byteLength)) continue;
         const { name, body } = decodeNamed(frame);
         onMessage(name, body);
       }

@@ -9,7 +9,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { type Digest, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
-import { MESH_LIMITS, type Mesh, type MeshEvents, type MeshInit } from '../../protocols/mesh/mesh.ts';
+import {
+  MESH_LIMITS,
+  type Mesh,
+  type MeshEvents,
+  type MeshGuard,
+  type MeshInit,
+} from '../../protocols/mesh/mesh.ts';
 
 export type CreateMesh = (init: MeshInit) => Promise<Mesh>;
 
@@ -318,7 +324,10 @@ export function meshConformance(t: Test, create: CreateMesh): void {
       }
       const got = cluster.nodes.map(() => new Set<string>());
       cluster.nodes.forEach((node, n) => {
-        node.on('published', (_from, body) => got[n]!.add(Buffer.from(body).toString()));
+        node.handlePublished((_from, body) => {
+          got[n]!.add(Buffer.from(body).toString());
+          return 'accept';
+        });
       });
       // Who is subscribed becomes known a moment after the connection.
       let probe = 0;
@@ -340,6 +349,82 @@ export function meshConformance(t: Test, create: CreateMesh): void {
       t.notOk(got[0]!.has(`from 0 ${large}`), 'and never oneself');
     });
   }
+
+  t.test('what a node does not accept goes no further than it', async (t) => {
+    const cluster = new TestCluster(t, create);
+    const [a, b, c] = [await cluster.node(), await cluster.node(), await cluster.node()];
+    await connected(a, b);
+    await connected(b, c);
+    const asked = new Set<string>();
+    b.handlePublished((from, body) => {
+      t.equal(from, a.self);
+      const text = Buffer.from(body).toString();
+      asked.add(text.split(' ')[0]!);
+      if (text.startsWith('throw')) throw new Error('on purpose');
+      return text.startsWith('accept') ? 'accept' : text.startsWith('ignore') ? 'ignore' : 'reject';
+    });
+    const got: string[] = [];
+    c.handlePublished((_from, body) => {
+      got.push(Buffer.from(body).toString());
+      return 'accept';
+    });
+    let round = 0;
+    // Nothing of it is asked again: each round is new bytes.
+    await until(async () => {
+      for (const verdict of ['reject', 'throw', 'ignore', 'accept'])
+        await a.publish(Buffer.from(`${verdict} ${round}`));
+      round++;
+      return asked.size === 4 && got.length > 0;
+    });
+    await sleep(100);
+    t.same([...new Set(got.map((text) => text.split(' ')[0]))], ['accept']);
+    t.same(new Set(got).size, got.length, 'each once');
+  });
+
+  t.test('a guard is asked first: what it refuses is dropped, and the rest goes on', async (t) => {
+    const cluster = new TestCluster(t, create);
+    const used = { message: 0, stream: 0, bytes: 0 };
+    let open = false;
+    const guard: MeshGuard = {
+      admit: (peer, use, bytes) => {
+        t.equal(peer, a.self);
+        used[use]++;
+        used.bytes += bytes;
+        return open;
+      },
+      offence: () => t.fail('nobody did anything wrong'),
+    };
+    const b = await cluster.node({ guard });
+    const a = await cluster.node();
+    open = true;
+    await connected(a, b);
+    const got: string[] = [];
+    b.on('message', (_from, _channel, body) => got.push(Buffer.from(body).toString()));
+    b.handle('echo', async (_from, body) => body);
+    b.handleStream('echo', (_from, _header, stream) => void stream.pipe(stream));
+    const echoed = async (): Promise<string> => {
+      const stream = await a.open(b.self, 'echo', new Uint8Array());
+      stream.end('there and back');
+      return (await readAll(stream)).toString();
+    };
+    t.equal(await echoed(), 'there and back');
+    const before = { ...used };
+    open = false;
+    a.send(b.self, 'c', Buffer.from('refused'));
+    await until(() => used.message > before.message);
+    t.equal(await failure(a.request(b.self, 'echo', new Uint8Array())), 'E_UNREACHABLE');
+    t.not(await echoed().catch(code), 'there and back');
+    open = true;
+    await until(() => {
+      a.send(b.self, 'c', Buffer.from('admitted'));
+      return got.length > 0;
+    });
+    t.equal(got[0], 'admitted');
+    t.same(await a.request(b.self, 'echo', Uint8Array.of(1)), Uint8Array.of(1));
+    t.equal(await echoed(), 'there and back');
+    t.ok(used.stream > before.stream && used.bytes > before.bytes);
+    t.same(b.peers(), [a.self]);
+  });
 
   t.test('publishing alone is no error; publishing too much is', async (t) => {
     const cluster = new TestCluster(t, create);
@@ -506,8 +591,10 @@ export function meshConformance(t: Test, create: CreateMesh): void {
       t.equal(leaver.send(other.self, 'c', Uint8Array.of(round)), true);
       t.same(await message, [leaver.self, 'c', Uint8Array.of(round)]);
     }
+    const parted = event(b, 'disconnected');
     await a.disconnect(b.self);
     await a.disconnect(b.self);
+    await parted;
     await sleep(100);
     t.same([...a.peers(), ...b.peers()], [], 'nobody comes back by itself');
   });

@@ -13,6 +13,7 @@ export function statusCommand(terminal: Terminal): Command {
       const sum = (list: readonly { bytes: number }[]) =>
         sizeText(list.reduce((total, one) => total + one.bytes, 0));
       const { alive, suspect, failed } = status.members;
+      const kept = status.guard.peers.filter((peer) => peer.standing !== 'good');
       const { standing } = status;
       const until = standing?.until_ms ? ` until ${new Date(standing.until_ms).toISOString()}` : '';
       const lines = [
@@ -24,6 +25,7 @@ export function statusCommand(terminal: Terminal): Command {
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
         ['dns', status.dns.join(' ') || '-'],
         ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
+        ...kept.map((peer) => [peer.standing, peer.nodeName] as const),
         ['version', status.version],
       ] as const;
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);

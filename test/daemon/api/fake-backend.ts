@@ -119,6 +119,7 @@ export function fakeBackend(): FakeBackend {
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
+      guard: { peers: [], offences: {}, refused: {}, bans: 0 },
       traffic: { received: [], sent: [] },
     }),
     init: async (request) => {

@@ -3,7 +3,7 @@ import path from 'node:path';
 import t, { type Test } from 'tap';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { EFFECTS_MAX, LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
+import { EFFECTS_MAX, LedgerDriver, type LedgerDriverInit } from '../../../daemon/drivers/ledger-driver.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
@@ -11,9 +11,20 @@ import { recordKey } from '../../../protocols/base/records.ts';
 import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
-import type { Mesh } from '../../../protocols/mesh/mesh.ts';
-import { genesis, memberGrant, operator, testSigner } from '../../protocols/ledger/fixtures.ts';
+import type { PublishedHandler } from '../../../protocols/mesh/mesh.ts';
+import {
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  type TestNode,
+  testSigner,
+  write,
+} from '../../protocols/ledger/fixtures.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
 
 const self = testSigner(1);
@@ -34,7 +45,10 @@ function handClock(): HandClock {
   };
 }
 
-async function driverOf(t: Test, given: { clock?: Clock; log?: Log } = {}) {
+async function driverOf(
+  t: Test,
+  given: { clock?: Clock; log?: Log; standing?: LedgerDriverInit['standing'] } = {},
+) {
   const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self, operator] });
   const changed: string[] = [];
@@ -43,6 +57,7 @@ async function driverOf(t: Test, given: { clock?: Clock; log?: Log } = {}) {
     store,
     clock: given.clock ?? systemClock,
     log: given.log ?? silentLog,
+    standing: given.standing ?? { charge: () => undefined, judge: () => undefined },
     onChanged: (records) => changed.push(...records.map(({ digest }) => digest)),
   });
   t.teardown(async () => {
@@ -99,19 +114,21 @@ t.test('on a full disk a write fails, nobody is told, and it is written when the
   t.ok(await driver.write(self.id, 'intent', self.id, { intent: 'active' }), 'it goes on');
 });
 
-/** A mesh of one, on which the test plays the others. */
-async function startedMesh(t: Test, driver: LedgerDriver) {
-  const mesh = (await new MemoryNetwork().createMesh({
+/** A mesh of one, on which the test plays the others. @returns what publishes to it. */
+async function startedMesh(t: Test, driver: LedgerDriver): Promise<PublishedHandler> {
+  const mesh = await new MemoryNetwork().createMesh({
     seed: new Uint8Array(32).fill(1),
     cluster: genesis.digest,
     listen: ['/ip4/127.0.0.1/tcp/0'],
     isMember: () => true,
     mdns: false,
     log: silentLog,
-  })) as Mesh & { emit(event: 'published', from: string, body: Uint8Array): void };
+  });
   t.teardown(() => mesh[Symbol.asyncDispose]());
+  const handler = Promise.withResolvers<PublishedHandler>();
+  mesh.handlePublished = handler.resolve;
   driver.start(mesh);
-  return mesh;
+  return await handler.promise;
 }
 
 t.test('a defect that a peer can reach drops its message and is told; the daemon goes on', async (t) => {
@@ -119,12 +136,12 @@ t.test('a defect that a peer can reach drops its message and is told; the daemon
   const { driver } = await driverOf(t, {
     log: (level, message) => void (level === 'warn' && told.push(message)),
   });
-  const mesh = await startedMesh(t, driver);
+  const publish = await startedMesh(t, driver);
   const { handle } = driver.machine;
   driver.machine.handle = () => {
     throw new TypeError('a defect');
   };
-  mesh.emit('published', operator.id, Uint8Array.of(1));
+  t.equal(publish(operator.id, Uint8Array.of(1)), 'ignore');
   driver.machine.handle = handle;
   t.match(told, [/could not be handled and was dropped/]);
   t.ok(await driver.write(self.id, 'intent', self.id, intent));
@@ -137,11 +154,42 @@ t.test('what peers send while the disk is stuck is dropped beyond the cap', asyn
       if (message === 'a record was not taken') refused += 1;
     },
   });
-  const mesh = await startedMesh(t, driver);
+  const publish = await startedMesh(t, driver);
   // Within one turn nothing is written: as good as a disk that hangs.
-  for (let n = 0; n < EFFECTS_MAX + 1000; n += 1) mesh.emit('published', operator.id, Uint8Array.of(0xc1));
+  for (let n = 0; n < EFFECTS_MAX + 1000; n += 1) publish(operator.id, Uint8Array.of(0xc1));
   await new Promise((resolve) => setImmediate(resolve));
   t.ok(refused > EFFECTS_MAX - 10 && refused <= EFFECTS_MAX, `${refused} were looked at`);
+});
+
+t.test('what is news is relayed, what is known is not, and what is to blame is rejected', async (t) => {
+  const charged: string[] = [];
+  const judged: string[] = [];
+  const { driver } = await driverOf(t, {
+    clock: { ...systemClock, now: () => NOW },
+    standing: {
+      charge: (_peer, resource) => charged.push(resource),
+      judge: (_peer, effects) => judged.push(...effects.map(({ kind }) => kind)),
+    },
+  });
+  const publish = await startedMesh(t, driver);
+  const other = newNode(testSigner(2));
+  const key = recordKey.grant(other.signer.id, operator.id);
+  const grant = memberGrant(other.signer.id);
+  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)]);
+  const gossip = ({ machine, signer }: TestNode, body: unknown): Uint8Array =>
+    encodeGossip([write(machine, signer.id, 'intent', signer.id, body).bytes]);
+  const record = gossip(other, intent);
+  t.equal(publish('p', record), 'accept');
+  t.equal(publish('p', record), 'ignore');
+  t.same(charged, ['repeats']);
+  const forged = gossip(other, { intent: 'active' });
+  forged[forged.length - 1]! ^= 1;
+  t.equal(publish('p', forged), 'reject');
+  t.equal(publish('p', Uint8Array.of(0xc1)), 'reject');
+  t.same(
+    judged.filter((kind) => kind === 'rejected'),
+    ['rejected', 'rejected'],
+  );
 });
 
 t.test('a stopped driver has written what it had, and takes no more', async (t) => {

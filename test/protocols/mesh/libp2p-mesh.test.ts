@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { tcp } from '@libp2p/tcp';
@@ -10,8 +11,14 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import t, { type Test } from 'tap';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
-import type { Mesh } from '../../../protocols/mesh/mesh.ts';
+import { MESH_LIMITS, type Mesh } from '../../../protocols/mesh/mesh.ts';
 import { connected, event, meshConformance, TestCluster, until } from '../../conformance/mesh.ts';
+
+/** Of the node in a process of its own. */
+const OTHERS_CLUSTER = 'ab'.repeat(32);
+const GOSSIP_HEARTBEAT_MS = 1000;
+/** In a stream's window and in the buffers of two sockets. */
+const UNDER_WAY_BYTES_MAX = 16 << 20;
 
 meshConformance(t, createLibp2pMesh);
 
@@ -41,7 +48,7 @@ async function startProcess(t: Test): Promise<Other> {
   });
   t.teardown(() => child.kill('SIGKILL'));
   child.stdin!.write(
-    `${JSON.stringify({ seed: randomBytes(32).toString('hex'), cluster: 'ab'.repeat(32) })}\n`,
+    `${JSON.stringify({ seed: randomBytes(32).toString('hex'), cluster: OTHERS_CLUSTER })}\n`,
   );
   const [line] = await once(createInterface({ input: child.stdout! }), 'line');
   return { child, ...(JSON.parse(line as string) as { self: string; addresses: string[] }) };
@@ -49,7 +56,7 @@ async function startProcess(t: Test): Promise<Other> {
 
 async function besideProcess(t: Test): Promise<{ mesh: Mesh; other: Other }> {
   const cluster = new TestCluster(t, createLibp2pMesh);
-  const mesh = await cluster.node({ isMember: () => true });
+  const mesh = await cluster.node({ isMember: () => true, cluster: OTHERS_CLUSTER });
   const other = await startProcess(t);
   await mesh.connect(other.self, other.addresses);
   return { mesh, other };
@@ -75,6 +82,44 @@ t.test('a silent process is let go at once, and can be connected again when it i
   await mesh.connect(other.self, other.addresses);
   t.same(await mesh.request(other.self, 'echo', Uint8Array.of(5)), Uint8Array.of(5));
 });
+
+t.test(
+  'a silent process costs a bounded amount of memory, nobody waits for it, and it is let go',
+  async (t) => {
+    const { mesh, other } = await besideProcess(t);
+    let heard = false;
+    mesh.handlePublished(() => {
+      heard = true;
+      return 'ignore';
+    });
+    for (let n = 0; !heard; n++) {
+      await mesh.publish(Buffer.from(`probe ${n}`));
+      await sleep(10);
+    }
+    // A stream that gossip had at one heartbeat and lost before the next is missed at once, another one much later.
+    await sleep(GOSSIP_HEARTBEAT_MS + 100);
+    other.child.kill('SIGSTOP');
+    const chunk = 64 << 10;
+    let taken_bytes = 0;
+    for (let n = 0; n < 1000; n++) {
+      if (mesh.send(other.self, 'c', new Uint8Array(chunk))) taken_bytes += chunk;
+      if (n % 50 === 0) await sleep(1);
+    }
+    const { sendQueue_bytes_max } = MESH_LIMITS;
+    t.ok(taken_bytes <= sendQueue_bytes_max + UNDER_WAY_BYTES_MAX, `${taken_bytes} bytes were taken`);
+    t.equal(mesh.send(other.self, 'c', new Uint8Array(chunk)), false, 'and then no more');
+    const told = event(mesh, 'disconnected');
+    // What gossip keeps for it is bounded as well, and beyond that the connection is given up.
+    let gone = false;
+    void told.then(() => (gone = true));
+    for (let n = 0; !gone; n++) {
+      await mesh.publish(Buffer.concat([Buffer.from(`${n} `), Buffer.alloc(chunk)]));
+      if (n % 10 === 0) await sleep(1);
+      if (n > 400) await sleep(100);
+    }
+    t.same(await told, [other.self]);
+  },
+);
 
 t.test('a process ends by itself once its mesh is closed', async (t) => {
   const { other } = await besideProcess(t);

@@ -22,6 +22,10 @@ const mesh = await createLibp2pMesh({
   log: () => undefined,
 });
 mesh.handle('echo', async (_from, body) => body);
+mesh.handlePublished((_from, body) => {
+  void mesh.publish(Buffer.concat([Buffer.from('heard '), body]));
+  return 'ignore';
+});
 process.stdout.write(`${JSON.stringify({ self: mesh.self, addresses: mesh.addresses() })}\n`);
 await ended.promise;
 await mesh[Symbol.asyncDispose]();

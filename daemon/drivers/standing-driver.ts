@@ -1,0 +1,133 @@
+/**
+ * Drives the standing of peers: what the mesh lets through and what came of it goes in; who is banned is disconnected
+ * and kept out until the ban is over. Not here: what is an offence of a record (protocols/ledger) and who is a member
+ * at all (protocols/trust).
+ */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { LedgerEffect } from '../../protocols/ledger/machine.ts';
+import type { Mesh, MeshGuard, MeshOffence, MeshUse } from '../../protocols/mesh/mesh.ts';
+import {
+  OFFENCES,
+  type Offence,
+  type Resource,
+  STANDING_DEFAULTS,
+  type StandingConfig,
+} from '../../protocols/standing/config.ts';
+import {
+  type PeerReport,
+  Standing,
+  type StandingCounters,
+  type StandingEffect,
+  type StandingEvent,
+} from '../../protocols/standing/standing.ts';
+import type { Clock } from '../clock.ts';
+import type { Log } from '../log.ts';
+
+export interface StandingDriverInit {
+  readonly self: NodeId;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly config?: Partial<StandingConfig>;
+}
+
+const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = { message: 'messages', stream: 'streams' };
+
+/** Beyond it all are forgotten, and may count once more. */
+const ACCUSED_MAX = 1024;
+
+export class StandingDriver implements MeshGuard {
+  readonly #init: StandingDriverInit;
+  readonly #core: Standing;
+  /** Pairs of records that have counted already, by their digests. */
+  readonly #accused = new Set<string>();
+  #mesh: Mesh | undefined;
+
+  constructor(init: StandingDriverInit) {
+    this.#init = init;
+    this.#core = new Standing({ ...STANDING_DEFAULTS, ...init.config });
+  }
+
+  /** Whom to disconnect from is known from here on. */
+  start(mesh: Mesh): void {
+    this.#mesh = mesh;
+  }
+
+  isBanned(peer: NodeId): boolean {
+    return this.#core.standing(peer, this.#init.clock.now()) === 'banned';
+  }
+
+  admit(peer: NodeId, use: MeshUse, bytes: number): boolean {
+    return (
+      this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: 1 }) &&
+      (bytes === 0 || this.#feed({ kind: 'spend', peer, resource: 'bytes', amount: bytes }))
+    );
+  }
+
+  offence(peer: NodeId, offence: MeshOffence): void {
+    this.#feed({ kind: 'offence', peer, offence, count: 1 });
+  }
+
+  charge(peer: NodeId, resource: Resource, amount: number): void {
+    this.#feed({ kind: 'charge', peer, resource, amount });
+  }
+
+  /** What one message of `peer` held, by what the ledger made of it. */
+  judge(peer: NodeId, effects: readonly LedgerEffect[]): void {
+    let records_count = 0;
+    const offences = new Map<Offence, number>();
+    for (const effect of effects) {
+      if (effect.kind === 'persist') records_count += effect.put.length;
+      else if (effect.kind === 'rejected') {
+        records_count += 1;
+        const offence = OFFENCES.find((name) => name === effect.reason);
+        if (offence !== undefined) offences.set(offence, (offences.get(offence) ?? 0) + 1);
+      } else if (effect.kind === 'equivocation' && effect.author !== this.#init.self) {
+        this.#accuse(effect);
+      }
+    }
+    if (records_count > 0) this.charge(peer, 'records', records_count);
+    for (const [offence, count] of offences) this.#feed({ kind: 'offence', peer, offence, count });
+  }
+
+  /** Proved by both signatures: it is the author's doing, whoever brought it, and once, however often it is brought. */
+  #accuse({ author, records }: Extract<LedgerEffect, { kind: 'equivocation' }>): void {
+    const pair = records
+      .map(({ digest }) => digest)
+      .sort()
+      .join(' ');
+    if (this.#accused.has(pair)) return;
+    if (this.#accused.size >= ACCUSED_MAX) this.#accused.clear();
+    this.#accused.add(pair);
+    this.#feed({ kind: 'offence', peer: author, offence: 'equivocation', count: 1 });
+  }
+
+  reports(): PeerReport[] {
+    return this.#core.reports(this.#init.clock.now());
+  }
+
+  get counters(): StandingCounters {
+    return this.#core.counters;
+  }
+
+  /** @returns false when it was refused. */
+  #feed(event: StandingEvent): boolean {
+    const effects = this.#core.handle(event, { now: this.#init.clock.now() });
+    let admitted = true;
+    for (const effect of effects) {
+      if (effect.kind === 'refused') admitted = false;
+      else this.#onChanged(effect);
+    }
+    return admitted;
+  }
+
+  #onChanged({ peer, from, to, offence, until_ms }: Extract<StandingEffect, { kind: 'changed' }>): void {
+    const { log } = this.#init;
+    if (to === 'banned') {
+      const until = new Date(until_ms!).toISOString();
+      log('warn', 'a peer is banned for a time', { peer, offence, until });
+      void this.#mesh?.disconnect(peer);
+    } else if (to === 'limited') {
+      log('warn', 'a peer is limited', { peer, offence, before: from });
+    }
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Gossip between members: gossipsub with what it leaves to its user. A message is relayed only once its owner has
+ * taken it, so whoever relays what is not acceptable is to blame for it; what each peer sends is metered frame by
+ * frame, before it is decoded; frames that cannot be read are reported; and where gossipsub has lost its stream to a
+ * peer, which it never opens again by itself, the connection is given up so that a new one brings a new stream.
+ *
+ * Not here: what messages mean and what follows for a peer (`PublishedHandler`, `MeshGuard`).
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
+import type { PeerId } from '@libp2p/interface';
+
+import { Uint8ArrayList } from 'uint8arraylist';
+import type { NodeId } from '../base/ids.ts';
+import type { MeshNode } from './libp2p-node.ts';
+import type { MeshGuard, MeshInit, PublishedHandler, Verdict } from './mesh.ts';
+
+/**
+ * In a full mesh the author has sent its message to everybody at once, and everybody tells its neighbours so at once
+ * (IDONTWANT). Who waits this long before it relays has heard it from nearly all: with it a node receives about one
+ * copy of a message instead of four. It costs only those that the author could not reach itself this much.
+ */
+export const RELAY_PAUSE_MS = 40;
+/** Messages that wait to be relayed; one more is relayed at once. */
+export const PAUSED_MESSAGES_MAX = 256;
+
+/**
+ * Heartbeats, of a second each, that the first stream to a peer may take: gossipsub opens them one after another, and
+ * each peer that is silent holds up the rest for some seconds.
+ */
+const MISSING_BEATS_MAX = 60;
+
+/** Errors of it-length-prefixed by name: a frame over the limit, and a length that is none. */
+const OVERSIZE_ERROR = 'InvalidDataLengthError';
+const NO_LENGTH_ERRORS = ['InvalidDataLengthLengthError', 'InvalidMessageLengthError'];
+
+const ACCEPTANCE: Readonly<Record<Verdict, TopicValidatorResult>> = {
+  accept: TopicValidatorResult.Accept,
+  ignore: TopicValidatorResult.Ignore,
+  reject: TopicValidatorResult.Reject,
+};
+
+/** Of gossipsub 17.1.1, pinned: what it has no public way to. `pipePeerReadStream` reads all frames of one peer. */
+interface Inside {
+  readonly streamsOutbound: ReadonlyMap<NodeId, unknown>;
+  decodeRpc(bytes: Uint8Array): unknown;
+  pipePeerReadStream(peer: PeerId, frames: AsyncIterable<Uint8ArrayList>): Promise<void>;
+}
+
+export interface GossipInit {
+  readonly topic: string;
+  readonly message_bytes_max: number;
+  readonly guard: MeshGuard;
+  readonly isFullMesh: () => boolean;
+  readonly log: MeshInit['log'];
+  /** Nothing of gossip comes through to this peer or from it any more. */
+  readonly onBroken: (peer: NodeId) => void;
+}
+
+export class Gossip {
+  readonly #pubsub: MeshNode['services']['pubsub'];
+  readonly #inside: Inside;
+  readonly #init: GossipInit;
+  /** Peers that had a stream of ours at the last heartbeat, and those that did not: for how many heartbeats. */
+  #streamed = new Set<NodeId>();
+  #missing = new Map<NodeId, number>();
+  #handler: PublishedHandler | undefined;
+  /** The frame that could not be decoded last. */
+  #undecodable: Uint8Array | undefined;
+  #paused = 0;
+
+  constructor(node: MeshNode, init: GossipInit) {
+    this.#pubsub = node.services.pubsub;
+    this.#inside = node.services.pubsub as unknown as Inside;
+    this.#init = init;
+    this.#meter();
+    this.#pubsub.topicValidators.set(init.topic, (peer, message) =>
+      this.#validate(peer.toString(), message.data),
+    );
+    this.#pubsub.addEventListener('gossipsub:heartbeat', () => this.#mend());
+  }
+
+  /** To be called once the node has started. */
+  start(): void {
+    this.#pubsub.subscribe(this.#init.topic);
+  }
+
+  handle(handler: PublishedHandler): void {
+    this.#handler = handler;
+  }
+
+  async publish(body: Uint8Array): Promise<void> {
+    // Where everybody is connected to everybody nothing is faster; elsewhere it would only make the first hop wide.
+    const options = { floodPublish: this.#init.isFullMesh() };
+    await (this.#pubsub as Publisher).publish(this.#init.topic, body, options);
+  }
+
+  async #validate(from: NodeId, body: Uint8Array): Promise<TopicValidatorResult> {
+    const { guard, message_bytes_max, isFullMesh, log } = this.#init;
+    if (body.byteLength > message_bytes_max) {
+      guard.offence(from, 'oversize');
+      return TopicValidatorResult.Reject;
+    }
+    let verdict: Verdict = 'ignore';
+    try {
+      verdict = this.#handler?.(from, body) ?? 'ignore';
+    } catch (error) {
+      log('warn', 'the handler of published messages threw', {
+        error: String((error as Error)?.stack ?? error),
+      });
+    }
+    if (verdict === 'accept' && isFullMesh()) await this.#pause();
+    return ACCEPTANCE[verdict];
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#paused >= PAUSED_MESSAGES_MAX) return;
+    this.#paused++;
+    await sleep(RELAY_PAUSE_MS, undefined, { ref: false });
+    this.#paused--;
+  }
+
+  #meter(): void {
+    const inside = this.#inside;
+    const decode = inside.decodeRpc.bind(inside);
+    inside.decodeRpc = (bytes) => {
+      try {
+        return decode(bytes);
+      } catch (error) {
+        this.#undecodable = bytes;
+        throw error;
+      }
+    };
+    const read = inside.pipePeerReadStream.bind(inside);
+    inside.pipePeerReadStream = (peer, frames) => read(peer, this.#metered(peer.toString(), frames));
+  }
+
+  /** The frames of `peer` that its guard admits. */
+  async *#metered(peer: NodeId, frames: AsyncIterable<Uint8ArrayList>): AsyncGenerator<Uint8ArrayList> {
+    const { guard, onBroken } = this.#init;
+    try {
+      for await (const frame of frames) {
+        if (!guard.admit(peer, 'message', frame.byteLength)) continue;
+        const bytes = frame.subarray();
+        yield new Uint8ArrayList(bytes);
+        if (this.#undecodable !== bytes) continue;
+        this.#undecodable = undefined;
+        guard.offence(peer, 'malformed');
+      }
+    } catch (error) {
+      const { name } = error as Error;
+      if (name === OVERSIZE_ERROR) guard.offence(peer, 'oversize');
+      else if (NO_LENGTH_ERRORS.includes(name)) guard.offence(peer, 'malformed');
+      // gossipsub forgets a peer whose stream broke, and would not find it again on this connection.
+      onBroken(peer);
+      throw error;
+    }
+  }
+
+  #mend(): void {
+    const { streamsOutbound } = this.#inside;
+    const missing = new Map<NodeId, number>();
+    for (const peer of this.#pubsub.getPeers()) {
+      const id = peer.toString();
+      if (streamsOutbound.has(id)) continue;
+      const beats = (this.#missing.get(id) ?? 0) + 1;
+      if (beats === MISSING_BEATS_MAX || this.#streamed.has(id)) this.#init.onBroken(id);
+      else missing.set(id, beats);
+    }
+    this.#missing = missing;
+    this.#streamed = new Set(streamsOutbound.keys());
+  }
+}
+
+/** `publish` of gossipsub takes options that its interface for others does not tell of. */
+interface Publisher {
+  publish(topic: string, body: Uint8Array, options: { floodPublish: boolean }): Promise<unknown>;
+}

@@ -1,0 +1,292 @@
+/**
+ * A member that keeps to no rule: it has a key that is let in, and then floods, lies, sends too much or nonsense, or
+ * goes silent in the middle. Each time it must end limited and banned, and the other member must not notice.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RPC } from '@chainsafe/libp2p-gossipsub/message';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { Stream } from '@libp2p/interface';
+import { tcp } from '@libp2p/tcp';
+import { tls } from '@libp2p/tls';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../../daemon/clock.ts';
+import { StandingDriver } from '../../../daemon/drivers/standing-driver.ts';
+import { encodeFrame, encodeNamed } from '../../../protocols/mesh/frames.ts';
+import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
+import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
+import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
+import { RESOURCES, type Resource, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
+import { connected, failure, TestCluster, until } from '../../conformance/mesh.ts';
+
+const MESSAGES = '/shoal/messages/1';
+const REQUEST = '/shoal/request/1';
+const STREAM = '/shoal/stream/1';
+const GOSSIP = '/meshsub/1.2.0';
+const IDENTIFY = '/shoal/id/1.0.0';
+/** An allowance that is used up within moments. */
+const SMALL = { capacity: 120, perSecond: 40 };
+/** Far beyond what any of it takes: a test that hangs should say where. */
+const GIVE_UP_MS = 20_000;
+const HUGE_FRAME = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 99);
+const NAMELESS_FRAME = Uint8Array.of(0, 0, 0, 1, 0);
+
+/** A victim with its standing, a friend that must not notice anything, and the hostile member's bare libp2p node. */
+async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict = 'accept') {
+  const topicOf = randomBytes(32).toString('hex');
+  const cluster = new TestCluster(t, (init) => createLibp2pMesh({ ...init, cluster: topicOf }));
+  const allowances = Object.fromEntries(RESOURCES.map((name) => [name, SMALL])) as Record<
+    Resource,
+    typeof SMALL
+  >;
+  const standing = new StandingDriver({
+    self: 'victim',
+    clock: systemClock,
+    log: () => undefined,
+    config: { allowances: { ...allowances, bytes: STANDING_DEFAULTS.allowances.bytes } },
+  });
+  const victim = await cluster.node({
+    guard: standing,
+    isMember: (peer) => cluster.members.has(peer) && !standing.isBanned(peer),
+    ...changes,
+  });
+  standing.start(victim);
+  const friend = await cluster.node();
+  await connected(friend, victim);
+  const seen = { datagrams: 0, gossip: [] as string[] };
+  victim.on('message', (from) => (seen.datagrams += from === friend.self ? 0 : 1));
+  victim.handle('echo', async (_from, body) => body);
+  victim.handlePublished(() => verdict);
+  friend.handlePublished((_from, body) => {
+    seen.gossip.push(Buffer.from(body).toString());
+    return 'accept';
+  });
+  let friendLost = false;
+  friend.on('disconnected', () => (friendLost = true));
+
+  const raw = await createLibp2p({
+    privateKey: await generateKeyPairFromSeed('Ed25519', randomBytes(32)),
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  });
+  t.teardown(() => raw.stop());
+  // It lets the victim in, as any member does, and answers nothing.
+  await raw.handle(MESSAGES, () => undefined);
+  const self = raw.peerId.toString();
+  cluster.members.add(self);
+  const target = victim.addresses().map((address) => multiaddr(address));
+  const open = async (protocol: string): Promise<Stream> => await raw.dialProtocol(target, protocol);
+  await open(MESSAGES);
+
+  return {
+    victim,
+    standing,
+    seen,
+    open,
+    self,
+    topic: gossipTopic(topicOf),
+    /** Does something again and again until the victim has had enough; it may fail once that is so. */
+    untilBanned: async (act: (n: number) => unknown): Promise<number> => {
+      const deadline_ms = Date.now() + GIVE_UP_MS;
+      let n = 0;
+      for (; !standing.isBanned(self); n++) {
+        await Promise.resolve(act(n)).catch(() => undefined);
+        if (n % 50 === 0) await sleep(1);
+        if (Date.now() > deadline_ms) throw new Error('nothing follows from it');
+      }
+      await until(() => raw.getConnections().every(({ status }) => status !== 'open'));
+      t.rejects(open(MESSAGES), 'and it is not let in again');
+      return n;
+    },
+    friendIsWell: async (): Promise<void> => {
+      t.notOk(friendLost);
+      t.same(Buffer.from(await friend.request(victim.self, 'echo', Buffer.from('hi'))).toString(), 'hi');
+      t.notOk(standing.isBanned(friend.self));
+    },
+  };
+}
+
+/** A frame of gossipsub: a varint and an RPC. */
+function gossipFrame(rpc: Parameters<typeof RPC.encode>[0]): Uint8Array {
+  return prefixed(RPC.encode(rpc));
+}
+
+function prefixed(bytes: Uint8Array): Uint8Array {
+  const prefix: number[] = [];
+  for (let rest = bytes.byteLength; ; rest >>>= 7) {
+    prefix.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
+    if (rest <= 0x7f) break;
+  }
+  return new Uint8Array([...prefix, ...bytes]);
+}
+
+t.test('a flood of datagrams', async (t) => {
+  const { open, untilBanned, friendIsWell, seen } = await scene(t);
+  const stream = await open(MESSAGES);
+  const frame = encodeFrame(encodeNamed('c', Uint8Array.of(1)));
+  await untilBanned(() => stream.send(frame));
+  t.ok(seen.datagrams <= SMALL.capacity + SMALL.perSecond * 10, `${seen.datagrams} were handled`);
+  await friendIsWell();
+});
+
+t.test('frames that are too large or no frames, on every protocol', async (t) => {
+  for (const bytes of [HUGE_FRAME, NAMELESS_FRAME]) {
+    for (const protocol of [MESSAGES, REQUEST, STREAM]) {
+      const { open, untilBanned, friendIsWell } = await scene(t);
+      const tries = await untilBanned(async () => {
+        const stream = await open(protocol);
+        stream.send(bytes);
+        await until(() => stream.status !== 'open' || stream.remoteWriteStatus === 'closed');
+      });
+      t.ok(tries < 10, `${protocol}: ${tries} tries`);
+      await friendIsWell();
+    }
+  }
+});
+
+t.test('gossip that cannot be decoded, or whose length is no length', async (t) => {
+  const nonsense = prefixed(Buffer.from('nonsense that is no protobuf'));
+  const tooLong = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 0x7f, 1, 2, 3);
+  for (const bytes of [nonsense, tooLong]) {
+    const { open, untilBanned, friendIsWell } = await scene(t);
+    let stream = await open(GOSSIP);
+    const tries = await untilBanned(async () => {
+      if (stream.status !== 'open') stream = await open(GOSSIP);
+      stream.send(bytes);
+      await sleep(20);
+    });
+    t.ok(tries < 50, `${tries} tries`);
+    await friendIsWell();
+  }
+});
+
+t.test('a published message over the limit', async (t) => {
+  const { open, untilBanned, friendIsWell, topic, seen } = await scene(t);
+  const stream = await open(GOSSIP);
+  await untilBanned(async (n) => {
+    const data = Buffer.alloc(MESH_LIMITS.message_bytes_max + 1, n);
+    stream.send(gossipFrame({ subscriptions: [], messages: [{ topic, data }] }));
+    await sleep(50);
+  });
+  t.same(seen.gossip, [], 'nobody else got it');
+  await friendIsWell();
+});
+
+t.test('what is rejected or ignored goes no further, and what is accepted does', async (t) => {
+  for (const verdict of ['reject', 'ignore', 'accept'] as const) {
+    const { open, friendIsWell, topic, seen, victim } = await scene(t, {}, verdict);
+    const stream = await open(GOSSIP);
+    stream.send(gossipFrame({ subscriptions: [{ subscribe: true, topic }], messages: [] }));
+    stream.send(gossipFrame({ subscriptions: [], messages: [{ topic, data: Buffer.from('a lie') }] }));
+    let told = 0;
+    await until(async () => {
+      // Who is subscribed becomes known a moment after the connection.
+      await victim.publish(Buffer.from(`marker ${told++}`));
+      return seen.gossip.some((text) => text.startsWith('marker'));
+    });
+    await sleep(100);
+    t.equal(seen.gossip.includes('a lie'), verdict === 'accept', verdict);
+    await friendIsWell();
+  }
+});
+
+t.test('a flood of gossip: replays, IHAVE and IWANT of what nobody has', async (t) => {
+  const ids = Array.from({ length: 100 }, (_, n) => Buffer.alloc(20, n));
+  const control = { ihave: [], iwant: [], graft: [], prune: [], idontwant: [] };
+  for (const kind of ['replay', 'ihave', 'iwant', 'idontwant', 'graft'] as const) {
+    const { open, untilBanned, friendIsWell, topic, seen } = await scene(t);
+    const rpc = {
+      replay: { subscriptions: [], messages: [{ topic, data: Buffer.from('again') }] },
+      ihave: {
+        subscriptions: [],
+        messages: [],
+        control: { ...control, ihave: [{ topicID: topic, messageIDs: ids }] },
+      },
+      iwant: { subscriptions: [], messages: [], control: { ...control, iwant: [{ messageIDs: ids }] } },
+      idontwant: {
+        subscriptions: [],
+        messages: [],
+        control: { ...control, idontwant: [{ messageIDs: ids }] },
+      },
+      graft: { subscriptions: [], messages: [], control: { ...control, graft: [{ topicID: topic }] } },
+    }[kind];
+    const stream = await open(GOSSIP);
+    await untilBanned(() => stream.send(gossipFrame(rpc)));
+    t.ok(seen.gossip.filter((text) => text === 'again').length <= 1, kind);
+    await friendIsWell();
+  }
+});
+
+t.test('a flood of streams, of protocols that libp2p answers by itself too', async (t) => {
+  for (const protocol of [IDENTIFY, '/shoal/ping/1.0.0', STREAM]) {
+    const { open, untilBanned, friendIsWell } = await scene(t);
+    await untilBanned(async () => {
+      const streams = Array.from({ length: 20 }, () => open(protocol).catch(() => undefined));
+      for (const stream of await Promise.all(streams)) stream?.abort(new Error('next'));
+    });
+    await friendIsWell();
+  }
+});
+
+t.test('a flood on one stream that libp2p answers by itself', async (t) => {
+  const { open, untilBanned, friendIsWell } = await scene(t);
+  const stream = await open('/shoal/ping/1.0.0');
+  await untilBanned(async () => {
+    if (stream.status === 'open') stream.send(randomBytes(32));
+    else (await open('/shoal/ping/1.0.0')).send(randomBytes(32));
+    await sleep(0);
+  });
+  await friendIsWell();
+});
+
+t.test('streams that are opened and never used are few, and run out', async (t) => {
+  const { open, friendIsWell, standing, self } = await scene(t, { limits: { inboundStreams_max: 4 } });
+  const silent: Stream[] = [];
+  for (let n = 0; n < 12; n++) {
+    for (const protocol of [STREAM, REQUEST, MESSAGES]) {
+      const stream = await open(protocol).catch(() => undefined);
+      if (stream !== undefined) silent.push(stream);
+    }
+  }
+  await until(() => silent.filter(({ status }) => status === 'open').length <= 3 * 4);
+  t.notOk(standing.isBanned(self), 'silence is no offence');
+  await friendIsWell();
+});
+
+t.test('a reader that takes none of its answers gets no more of them', async (t) => {
+  const limits = { answersQueue_bytes_max: 3 << 20 };
+  const { open, friendIsWell, victim } = await scene(t, { limits });
+  let asked = 0;
+  victim.handle('big', async () => {
+    asked++;
+    return Buffer.alloc(2 << 20, 7);
+  });
+  const answers: Promise<Buffer>[] = [];
+  for (let n = 0; n < 5; n++) {
+    const stream = await open(REQUEST);
+    if (n === 0) stream.pause();
+    stream.send(encodeFrame(encodeNamed('big', new Uint8Array())));
+    if (n === 0) await until(() => asked === 1);
+    else answers.push(firstBytes(stream));
+  }
+  for (const answer of await Promise.all(answers)) t.match(answer.toString('latin1'), /E_BUSY/);
+  await friendIsWell();
+});
+
+async function firstBytes(stream: Stream): Promise<Buffer> {
+  for await (const chunk of stream) return Buffer.from(chunk.subarray());
+  return Buffer.alloc(0);
+}
+
+t.test('a lie about the size of an answer costs the liar its stream only', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const [a, b] = await cluster.pair({ limits: { response_bytes_max: 1000 } });
+  b.handle('large', async () => new Uint8Array(1001));
+  t.equal(await failure(a.request(b.self, 'large', new Uint8Array())), 'E_TOO_LARGE');
+  t.same(a.peers(), [b.self]);
+});
