@@ -127,7 +127,7 @@ t.test('an operator’s key that no daemon keeps takes back what was stolen, and
   const [recovery, second] = [seed, fresh].map((bytes) => signerFromSeed(new Uint8Array(bytes)).id);
   const operatorKey = seed.toString('hex');
   const a = await cluster.start('a');
-  await a.backend.init({ recovery: [recovery]! });
+  await a.backend.init({ recovery: [recovery!] });
   const b = await cluster.start('b');
   await b.backend.join({ token: (await a.backend.createToken({})).token });
   await eventually('b sees a', async () => (await names(b)).length === 2);
