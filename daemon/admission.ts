@@ -40,14 +40,17 @@ export function found(init: {
   operator: Signer;
   /** Operators besides, the most senior first: recovery keys. They stand before the one that signs. */
   seniors?: readonly KeyId[];
+  /** Operators that it takes to appoint or revoke one. Default 1. */
+  threshold?: number;
   node: NodeId;
   crypto: Crypto;
   now: number;
 }): Founding {
-  const { name, operator, seniors = [], node, crypto, now } = init;
+  const { name, operator, seniors = [], threshold = 1, node, crypto, now } = init;
   const body: GenesisBody = {
     name,
     operators: [...seniors, operator.id],
+    ...(threshold === 1 ? {} : { threshold }),
     range: CLUSTER_RANGE,
     nonce: toHex(new Uint8Array(randomBytes(16))),
   };
@@ -83,14 +86,14 @@ export function sealAct(init: {
   signer: Signer;
   kind: 'grant' | 'revoke';
   body: GrantBody | RevokeBody;
-  /** Of the records that are known: to number after those of this key. */
-  known: Iterable<Pick<LedgerRecord, 'author' | 'epoch'>>;
+  /** Records of this key that are known: to number after them. */
+  known: Iterable<Pick<LedgerRecord, 'epoch'>>;
   crypto: Crypto;
   now: number;
 }): LedgerRecord {
   const { cluster, signer, kind, body, known, crypto, now } = init;
   let epoch = Math.floor(now / 1000);
-  for (const record of known) if (record.author === signer.id) epoch = Math.max(epoch, record.epoch + 1);
+  for (const record of known) epoch = Math.max(epoch, record.epoch + 1);
   const header = {
     cluster,
     author: signer.id,

@@ -310,7 +310,7 @@ export class ClusterTrust {
     if (typeof signer === 'string')
       return await ledger.write(signer, kind, recordKey[kind](body.subject, signer), body);
     const { machine } = ledger;
-    const known = machine.ledger.records();
+    const known = machine.ledger.recordsOf(signer.id);
     const record = sealAct({
       cluster: machine.cluster,
       signer,
@@ -331,8 +331,8 @@ export class ClusterTrust {
   /** The last place of what a key wrote, as far as it is known. */
   #lastOf(key: KeyId): Cut {
     let [epoch, last] = [0, 0];
-    for (const { author, epoch: theirs, seq } of this.#init.ledger.machine.ledger.records()) {
-      if (author !== key || theirs < epoch || (theirs === epoch && seq < last)) continue;
+    for (const { epoch: theirs, seq } of this.#init.ledger.machine.ledger.recordsOf(key)) {
+      if (theirs < epoch || (theirs === epoch && seq < last)) continue;
       [epoch, last] = [theirs, seq];
     }
     return { epoch, last };

@@ -81,7 +81,7 @@ export interface BackendNode {
   readonly dns: DnsServer;
   readonly networkKind: Network['kind'];
   readonly cluster: Cluster | undefined;
-  init(name: string, recovery?: string): Promise<Cluster>;
+  init(name: string, seniors: readonly string[], threshold: number): Promise<Cluster>;
   join(token: string): Promise<Cluster>;
 }
 
@@ -125,10 +125,15 @@ export class NodeBackend implements Backend {
     };
   }
 
-  async init({ name, recovery }: InitRequest): Promise<ClusterId> {
+  async init({ name, recovery = [], threshold = 1 }: InitRequest): Promise<ClusterId> {
     // Whatever is no key must not become an operator that nobody is.
-    if (recovery !== undefined) publicKeyFromKeyId(recovery);
-    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery));
+    for (const key of recovery) publicKeyFromKeyId(key);
+    const operators = new Set(recovery).size + 1;
+    if (threshold > operators) {
+      const message = `a threshold of ${threshold} needs as many operator keys, and there are ${operators}; nothing was changed`;
+      throw new ShoalError('E_BAD_INPUT', message, { detail: { field: 'threshold' } });
+    }
+    return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery, threshold));
   }
 
   async join({ token }: JoinRequest): Promise<ClusterId> {

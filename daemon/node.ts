@@ -118,16 +118,18 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   /**
-   * Begins a cluster with this node as its first. @param recovery an operator's key senior to the one kept here; who
-   * has it keeps it elsewhere. @throws E_ALREADY_CLUSTER, E_PORT_IN_USE; no half state is left.
+   * Begins a cluster with this node as its first. @param seniors operator keys before the one kept here; who has them
+   * keeps them elsewhere. @param threshold how many operators it takes to appoint or revoke one.
+   * @throws E_ALREADY_CLUSTER, E_PORT_IN_USE; no half state is left.
    */
-  init(name: string, recovery?: KeyId): Promise<Cluster> {
+  init(name: string, seniors: readonly KeyId[] = [], threshold = 1): Promise<Cluster> {
     return this.#change(async () => {
       const operator = signerFromSeed(this.#data.operatorKey());
       const founding = found({
         name,
         operator,
-        seniors: recovery === undefined ? [] : [recovery],
+        seniors,
+        threshold,
         node: this.id,
         crypto: nodeCrypto,
         now: this.clock.now(),

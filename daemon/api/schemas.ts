@@ -8,6 +8,7 @@ import Type, { type Static } from 'typebox';
 import {
   AllocationSchema as AllocationRecordSchema,
   MemberSchema,
+  OPERATORS_MAX,
   ROLES,
 } from '../../protocols/base/records.ts';
 import { REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
@@ -85,8 +86,10 @@ export type Status = Static<typeof StatusSchema>;
 export const InitRequestSchema = Type.Object(
   {
     name: Type.Optional(Label),
-    /** Id of an operator's key that is kept elsewhere, senior to the one kept on this node. */
-    recovery: Type.Optional(Given(64)),
+    /** Ids of operator keys that are kept elsewhere, the most senior first; the one on this node comes after them. */
+    recovery: Type.Optional(Type.Array(Given(64), { minItems: 1, maxItems: OPERATORS_MAX - 1 })),
+    /** How many of all operators it takes to appoint or revoke an operator; default 1. */
+    threshold: Type.Optional(Type.Integer({ minimum: 1, maximum: OPERATORS_MAX })),
   },
   closed,
 );

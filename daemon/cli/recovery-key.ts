@@ -10,6 +10,20 @@ import { type KeyId, keyIdFromPublicKey, toHex } from '../../protocols/base/ids.
 /** A raw key is the end of its DER form. Source: RFC 8410. */
 const KEY_BYTES = 32;
 
+/** One key in each file. @returns their ids. @throws ShoalError as `createRecoveryKey` does: no file is left then */
+export async function createRecoveryKeys(files: readonly string[]): Promise<KeyId[]> {
+  const ids: KeyId[] = [];
+  for (const file of files) {
+    try {
+      ids.push(await createRecoveryKey(file));
+    } catch (error) {
+      await discardRecoveryKeys(files.slice(0, ids.length));
+      throw error;
+    }
+  }
+  return ids;
+}
+
 /**
  * Makes a key and writes its seed in hex, readable by its owner only. @returns its id.
  * @throws ShoalError E_USAGE when the file is there already, or cannot be written: nothing was changed
@@ -43,7 +57,7 @@ export async function readOperatorKey(path: string): Promise<string> {
   return seed;
 }
 
-/** Takes away the file of a key that no cluster knows. */
-export async function discardRecoveryKey(path: string): Promise<void> {
-  await unlink(path).catch(() => {});
+/** Takes away the files of keys that no cluster knows. */
+export async function discardRecoveryKeys(files: readonly string[]): Promise<void> {
+  for (const file of files) await unlink(file).catch(() => {});
 }

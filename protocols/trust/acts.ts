@@ -2,18 +2,10 @@
  * The records by which trust changes, as data: grants and revocations read from the ledger, and makers of their
  * bodies. Not here: signing (the daemon), and what they amount to (authority.ts, operators.ts).
  */
-import Value from 'typebox/value';
 import type { KeyId } from '../base/ids.ts';
-import {
-  type GrantBody,
-  GrantSchema,
-  KEEPS_MAX,
-  type RevokeBody,
-  RevokeSchema,
-  type Role,
-  recordKey,
-} from '../base/records.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody, type Role, recordKey } from '../base/records.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
+import { bodyOf } from '../view/bodies.ts';
 
 export interface Grant {
   readonly record: LedgerRecord;
@@ -27,16 +19,14 @@ export interface Revocation {
 
 /** @returns undefined when the record is no grant that anybody could read, or its key says other than its body. */
 export function readGrant(record: LedgerRecord): Grant | undefined {
-  if (record.kind !== 'grant' || !Value.Check(GrantSchema, record.body)) return undefined;
-  const body = record.body;
-  return record.key === recordKey.grant(body.subject, record.author) ? { record, body } : undefined;
+  const body = bodyOf('grant', record);
+  return body && record.key === recordKey.grant(body.subject, record.author) ? { record, body } : undefined;
 }
 
 /** @returns undefined as `readGrant` does. */
 export function readRevocation(record: LedgerRecord): Revocation | undefined {
-  if (record.kind !== 'revoke' || !Value.Check(RevokeSchema, record.body)) return undefined;
-  const body = record.body;
-  return record.key === recordKey.revoke(body.subject, record.author) ? { record, body } : undefined;
+  const body = bodyOf('revoke', record);
+  return body && record.key === recordKey.revoke(body.subject, record.author) ? { record, body } : undefined;
 }
 
 /** May whoever holds this grant issue grants? */

@@ -59,10 +59,7 @@ export class Gate {
     if (record.kind === 'revoke') return this.#revocationAdmission(record);
     const roles = rolesFor(record);
     if (roles === undefined) return 'refused';
-    return this.#ifKnown(
-      record.author,
-      roles.some((role) => this.#everHad(record.author, role)),
-    );
+    return this.#ifKnown(record.author, this.#everHad(record.author, roles));
   }
 
   /** Grants that must not be in the ledger beside this one; it may be one of them. See `Authority.surplus`. */
@@ -101,8 +98,7 @@ export class Gate {
     const { body } = grant;
     if (isAppointment(body) ? !isPlainAppointment(body) : body.admits.includes('operator')) return 'refused';
     if (body.parent === null) {
-      // An operator's appointment may be on its way.
-      if (!this.#operatorsEver.has(record.author)) return 'unknown-author';
+      if (!this.#operatorsEver.has(record.author)) return this.#ifKnown(record.author, false);
     } else {
       const above = book.grant(body.parent);
       if (above === undefined) return 'unknown-author';
@@ -141,7 +137,7 @@ export class Gate {
     const { author } = record;
     const may =
       this.#operatorsEver.has(author) ||
-      this.#everHad(author, 'admitter') ||
+      this.#everHad(author, ['admitter']) ||
       (author === revocation.body.subject && this.#isKnown(author));
     return this.#ifKnown(author, may);
   }
@@ -155,11 +151,14 @@ export class Gate {
     return this.#operatorsEver.has(key) || this.#init.book.ofSubject(key).length > 0;
   }
 
-  #everHad(key: KeyId, role: Role): boolean {
-    if (this.#operatorsEver.has(key) && OPERATOR_ROLES.has(role)) return true;
-    return this.#init.book
-      .ofSubject(key)
-      .some(({ body }) => body.roles.includes(role) && !isAppointment(body));
+  /** Asked for every record: one look at the few grants of a key. */
+  #everHad(key: KeyId, roles: readonly Role[]): boolean {
+    if (this.#operatorsEver.has(key)) for (const role of roles) if (OPERATOR_ROLES.has(role)) return true;
+    for (const { body } of this.#init.book.ofSubject(key)) {
+      if (isAppointment(body)) continue;
+      for (const role of roles) if (body.roles.includes(role)) return true;
+    }
+    return false;
   }
 
   #losers(grant: Grant): readonly Grant[] {

@@ -148,7 +148,7 @@ export class GrantBook {
 }
 
 /** Where a digest is, or would be, in a list in order of digests. */
-export function placeOf(list: readonly Grant[], digest: string): number {
+export function placeOf(list: readonly (Grant | Revocation)[], digest: string): number {
   let [low, high] = [0, list.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
@@ -159,11 +159,8 @@ export function placeOf(list: readonly Grant[], digest: string): number {
 }
 
 function insert<K, V extends Grant | Revocation>(map: LayeredMap<K, readonly V[]>, key: K, value: V): void {
-  const list = [...(map.get(key) ?? []), value];
-  map.set(
-    key,
-    list.sort((a, b) => (a.record.digest < b.record.digest ? -1 : 1)),
-  );
+  const list = map.get(key) ?? [];
+  map.set(key, list.toSpliced(placeOf(list, value.record.digest), 0, value));
 }
 
 function takeOut<K, V extends Grant | Revocation>(

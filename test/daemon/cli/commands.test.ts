@@ -1,8 +1,9 @@
 /** Each command against a server with a fake backend: data on stdout, the rest on stderr, documented exit codes. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import type { WatchEvent } from '../../../daemon/api/schemas.ts';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
 import { ERRORS, ShoalError } from '../../../protocols/base/errors.ts';
 import { apiFixture, temporaryDirectory } from '../api/api-fixture.ts';
 import { runCli } from './run-cli.ts';
@@ -100,6 +101,28 @@ t.test('init prints the id of the cluster', async (t) => {
   t.equal(stdout, `${'f'.repeat(64)}\n`);
   t.match(stderr, /"shop"/);
   t.match(backend.calls, [{ method: 'init', args: [{ name: 'shop' }] }]);
+});
+
+t.test('init writes a recovery key that the daemon never sees, and overwrites none', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const file = path.join(await temporaryDirectory(t), 'shop.key');
+  const { code, stderr } = await runCli(socket, ['init', '--recovery-key', file, '--threshold', '1']);
+  t.equal(code, 0, stderr);
+  t.match(stderr, /Recovery keys/);
+  t.equal((await stat(file)).mode & 0o777, 0o600);
+  const seed = (await readFile(file, 'utf8')).trim();
+  const { id } = signerFromSeed(new Uint8Array(Buffer.from(seed, 'hex')));
+  t.match(backend.calls, [{ method: 'init', args: [{ recovery: [id], threshold: 1 }] }]);
+  const again = await runCli(socket, ['init', '--recovery-key', file]);
+  t.same([again.code, again.stderr.includes('never overwritten')], [2, true], again.stderr);
+  t.equal((await readFile(file, 'utf8')).trim(), seed);
+  t.equal(backend.calls.length, 1, 'and no cluster was begun');
+});
+
+t.test('token create may limit how long hosts are let in', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  await runCli(socket, ['token', 'create', '--node-ttl', '30d']);
+  t.match(backend.calls, [{ method: 'createToken', args: [{ nodeTtl_ms: 30 * 86_400_000 }] }]);
 });
 
 t.test('token create prints the token alone', async (t) => {

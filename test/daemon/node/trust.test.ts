@@ -142,7 +142,9 @@ t.test('with a recovery key a stolen operator key is dismissed, and what it did 
   const cluster = await MemoryCluster.create(t);
   const recovery = signerFromSeed(new Uint8Array(randomBytes(32)));
   const a = await cluster.start('a');
-  await a.backend.init({ recovery: recovery.id });
+  await t.rejects(a.backend.init({ recovery: [recovery.id], threshold: 3 }), { code: 'E_BAD_INPUT' });
+  await t.rejects(a.backend.init({ recovery: ['nobody'] }), { code: 'E_BAD_KEY_ID' });
+  await a.backend.init({ recovery: [recovery.id] });
   const { token } = await a.backend.createToken({});
   const b = await cluster.start('b');
   await b.backend.join({ token });

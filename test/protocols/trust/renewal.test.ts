@@ -106,6 +106,18 @@ t.test('a renewal is like what it renews, and no longer', async (t) => {
   t.equal(of.admission(renewal('cem', { parent: grants.cem.digest })), 'refused', 'its own');
 });
 
+t.test('nothing hangs on a renewal: another may take its place', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const timed = grant('op', 'dan', { ...ADMITTER, notAfter_ms: END_MS }, { seq: 5 });
+  const renewed: Partial<GrantBody> = { ...(timed.body as GrantBody), renews: timed.digest };
+  const renewal = grant('bob', 'dan', { ...renewed, parent: grants.bob.digest }, { seq: 6 });
+  replica.offer([timed, renewal]);
+  const child = (parent: string) => of.admission(grant('dan', 'eve', { parent }, { seq: 1 }));
+  t.equal(child(timed.digest), 'yes');
+  t.equal(child(renewal.digest), 'refused');
+  t.equal(of.issuing(key('dan'), END_MS)?.digest, timed.digest, 'nor is it offered for that');
+});
+
 t.test('of the renewals by one admitter the longest is kept, in whatever order they come', async (t) => {
   const { replica, renewal } = stage();
   const three = [1, 2, 3].map((at) => renewal('bob', {}, NOW + at * 1000, 9 + at));

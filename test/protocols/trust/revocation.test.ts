@@ -126,6 +126,14 @@ t.test('a key may renounce itself, and cannot make its own end worse later', asy
   t.ok(late.authority.counts(own('cem', { seq: 8 })), 'the thief of a dismissed key burns nothing down');
 });
 
+t.test('a token takes nobody back, even when its key is an admitter by another grant', async (t) => {
+  const token = grant('op', 'ann', { roles: ['admit'], admits: ['member'] }, { seq: 5 });
+  const eve = grant('ann', 'eve', { roles: ['member'], parent: token.digest }, { seq: 9 });
+  const { replica, authority: of } = stage();
+  replica.offer([token, eve, revoke('ann', 'eve', { seq: 10 })]);
+  t.ok(of.isMember(key('eve')));
+});
+
 t.test('who may revoke whom can be asked before', async (t) => {
   const { authority: of } = stage();
   const may = (author: string, subject: string) => of.mayRevoke(key(author), key(subject), NOW);
