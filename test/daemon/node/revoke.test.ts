@@ -182,3 +182,37 @@ t.test('an operator’s key that no daemon keeps takes back what was stolen, and
   await c.backend.join({ token: made.token });
   t.ok((await c.backend.createToken({})).token, 'and c is an admitter from now on');
 });
+
+t.test('where a threshold asks for it, operators are made and unmade by several votes', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const seeds = Array.from({ length: 3 }, () => randomBytes(32));
+  const [first, second, third] = seeds.map((seed) => ({
+    id: signerFromSeed(new Uint8Array(seed)).id,
+    operatorKey: seed.toString('hex'),
+  })) as [{ id: string; operatorKey: string }, { id: string; operatorKey: string }, { id: string }];
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: [first.id, second.id], threshold: 2 });
+  t.match(await a.backend.clusterInfo(), { threshold: 2, operators: { length: 3 } });
+  const kept = (await a.backend.operators())[2]!.key;
+
+  const vote = await a.backend.revokeOperator(kept, { operatorKey: first.operatorKey });
+  t.match(vote, { votes: 1, needed: 2, effective: false });
+  t.match(await a.backend.operators(), [{}, {}, { key: kept, revoked: false }], 'one is not enough');
+  t.match(await a.backend.revokeOperator(kept, { operatorKey: second.operatorKey }), {
+    votes: 2,
+    needed: 2,
+    effective: true,
+  });
+  t.match(await a.backend.operators(), [{}, {}, { key: kept, revoked: true }]);
+
+  t.equal((await a.backend.appoint({ key: third.id, operatorKey: first.operatorKey })).length, 3);
+  t.equal(
+    (await a.backend.appoint({ key: third.id, operatorKey: first.operatorKey })).length,
+    3,
+    'twice the same',
+  );
+  t.match((await a.backend.appoint({ key: third.id, operatorKey: second.operatorKey }))[3], {
+    key: third.id,
+    revoked: false,
+  });
+});
