@@ -153,15 +153,17 @@ export class MembershipDriver implements Disposable {
     // and when it is slow only a patient one succeeds: by turns.
     const attempts_count = (this.#attempts.get(peer) ?? 0) + 1;
     this.#attempts.set(peer, attempts_count);
-    const brief = AbortSignal.timeout(BRIEF_DIAL_MS);
-    const signals = attempts_count % PATIENT_EVERY === 0 ? [] : [brief];
+    const brief = new AbortController();
+    const isPatient = attempts_count % PATIENT_EVERY === 0;
+    const cancel = this.#init.clock.after(BRIEF_DIAL_MS, () => isPatient || brief.abort());
+    const signal = AbortSignal.any([this.#stopping.signal, brief.signal]);
     try {
-      const signal = AbortSignal.any([this.#stopping.signal, ...signals]);
       await this.#mesh?.connect(peer, addresses, { signal });
       this.#attempts.delete(peer);
     } catch (error) {
       this.#init.log('debug', 'a member could not be dialled', { member: peer, error: String(error) });
     } finally {
+      cancel();
       this.#dialling.delete(peer);
     }
   }

@@ -98,21 +98,19 @@ export function refreshDuties(turn: Turn): void {
   state.targets = new Set(targets);
   const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
   state.audience = [...new Set([...watched, ...watchersOf(state, self)])];
-  state.wanted = wantedLinks(state, targets);
-  for (const id of state.wanted) {
+  state.wanted = wantedLinks(state);
+  for (const id of [...state.wanted, ...targets]) {
     const member = memberOf(turn, id);
+    if (member === undefined || wantedBefore.has(id) || targetsBefore.has(id)) continue;
     // Both sides learn of one another at about the same time: the lesser id goes first.
-    if (member !== undefined && !wantedBefore.has(id)) dial(turn, member, self > id);
+    dial(turn, member, self > id);
   }
-  for (const id of wantedBefore) {
-    const member = state.members.get(id);
-    if (member !== undefined && !state.wanted.has(id)) endRedial(turn, member);
-  }
-  for (const id of targetsBefore) {
+  for (const id of [...wantedBefore, ...targetsBefore]) {
     const member = state.members.get(id);
     if (member === undefined || state.targets.has(id)) continue;
     stopTimer(turn, member.late);
     member.late = null;
+    if (!state.wanted.has(id)) endRedial(turn, member);
   }
   for (const id of targets) {
     const member = memberOf(turn, id);

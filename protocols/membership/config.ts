@@ -32,7 +32,10 @@ export interface MembershipConfig {
   readonly confirmations_count: number;
   /**
    * The same when so many watchers as must agree have seen their connections to it close: its process ended. Long
-   * enough to dial a process that lives, since it would be connected again by then.
+   * enough to dial a process that lives, since it would be connected again by then. A daemon that restarts counts as
+   * dead meanwhile: nobody can tell it from one that crashed and stays away, and to wait some seconds for it would
+   * make every crash that much dearer. When it is back its connection counts at once, and the instances that it
+   * adopts win over their replacements.
    */
   readonly suspicionClosed_ms: number;
   /** Lifeguard's local health: 0 is well. It rises with stalls, accusations and needless questions. */
@@ -55,7 +58,9 @@ export interface MembershipConfig {
   readonly redialCap_ms: number;
   /**
    * Up to this many members every pair keeps a connection. In larger clusters a member keeps one to each of its K
-   * watchers, to the K that it watches, and to the others that watch those: K + K + K (K - 1) at most.
+   * watchers, to the K that it watches, and to the others that watch those: K + K + K (K - 1) at most. Both sides
+   * want each of these, and the rings make them a random graph of degree 2K or more, so that no cut through it is
+   * narrow: gossip needs no further links.
    */
   readonly meshMembers_max: number;
   /** Connections beyond it that serve none of this are closed in larger clusters when nothing is heard on them. */

@@ -94,15 +94,19 @@ export function concernsDuties(state: MembershipState, id: NodeId, subjects: Rea
   return isWatcher(state, id, self);
 }
 
-/** To whom this node keeps connections: everybody in a small cluster; else its watchers, targets and their watchers. */
-export function wantedLinks(state: MembershipState, targets: Iterable<NodeId>): Set<NodeId> {
+/**
+ * To whom this node keeps connections, by the roster alone: everybody in a small cluster; else its watchers, those
+ * that it watches, and their other watchers.
+ */
+export function wantedLinks(state: MembershipState): Set<NodeId> {
   const { roster, config, self } = state;
   const wanted = new Set<NodeId>();
   if (roster.size <= config.meshMembers_max) {
     for (const [id] of roster.entries()) wanted.add(id);
   } else {
     for (const id of rankedFor(state, self).slice(0, config.watchers_count)) wanted.add(id);
-    for (const target of targets) {
+    for (const target of state.candidates) {
+      if (!isWatcher(state, target, self)) continue;
       wanted.add(target);
       for (const id of rankedFor(state, target).slice(0, config.watchers_count)) wanted.add(id);
     }

@@ -11,7 +11,8 @@ const FLAP_MS = 1000;
 
 function isWanted(turn: Turn, member: Member): boolean {
   const { state } = turn;
-  return state.wanted.has(member.id) || (state.cutOff !== null && state.failed.has(member.id));
+  if (state.wanted.has(member.id) || state.targets.has(member.id)) return true;
+  return state.cutOff !== null && state.failed.has(member.id);
 }
 
 function backoff_ms(turn: Turn, since_ms: number): number {
@@ -82,7 +83,7 @@ export function hurryRedials(turn: Turn): void {
  */
 export function fillRedials(turn: Turn): void {
   const { state } = turn;
-  for (const id of state.wanted) {
+  for (const id of [...state.wanted, ...state.targets]) {
     const member = memberOf(turn, id);
     if (member !== undefined && member.redial === null) dial(turn, member);
   }
@@ -102,7 +103,7 @@ export function pruneLinks(turn: Turn): void {
   let quietest: Member | undefined;
   for (const peer of state.connected.keys()) {
     const member = state.members.get(peer);
-    if (member === undefined || member.status !== 'alive' || state.wanted.has(peer)) continue;
+    if (member === undefined || member.status !== 'alive' || isWanted(turn, member)) continue;
     if (turn.now - member.heard_ms < linkIdle_ms) continue;
     if (quietest === undefined || member.heard_ms < quietest.heard_ms) quietest = member;
   }

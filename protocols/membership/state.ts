@@ -168,7 +168,7 @@ export interface MembershipState {
   /** Who watches this node, in the order in which they are told that it lives; and whose turn is next. */
   audience: readonly NodeId[];
   beat: number;
-  /** To whom a connection shall be kept. */
+  /** To whom connections are kept by the roster. Those whom this node watches as a stand-in are not in it. */
   wanted: Set<NodeId>;
   /** Ticks since the last round of upkeep. */
   ticks_count: number;

@@ -560,3 +560,44 @@ t.test('stand-ins watch where too few watchers are left, and go back off duty', 
   t.notOk(a.state.targets.has(subject));
   t.equal(a.state.hearable, a.state.roster);
 });
+
+t.test('what a stalled node did not read in time was not late', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  for (const peer of ['b', 'c']) a.hear(peer, { type: 'beat', incarnation: 1, next_ms: 2400 });
+  a.pass(2300);
+  a.effects = [];
+  a.stall(3000);
+  a.pass(150);
+  t.same(
+    a.sent().filter(({ message }) => message.type === 'ping'),
+    [],
+    'there is time to read what came meanwhile',
+  );
+  a.pass(100);
+  t.same(
+    a.sent().flatMap(({ to, message }) => (message.type === 'ping' ? [to] : [])),
+    ['b', 'c'],
+  );
+});
+
+t.test(
+  'a cut-off node of a large cluster dials all who are lost, by lot, not its own links alone',
+  async (t) => {
+    const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
+    const a = new Machine('a');
+    a.give({ kind: 'members', members: crowd.map((id) => [id, 1] as const) });
+    a.give({ kind: 'start' });
+    for (const subject of crowd) {
+      for (const watcher of a.state.roster.watchers(subject, 4)) {
+        a.give({ kind: 'verdict', watcher, subject, incarnation: 1, verdict: 'failed' });
+      }
+    }
+    t.match(a.of('isolated'), [{ isolated: true }]);
+    a.effects = [];
+    a.pass(5000);
+    const dialled = new Set(a.of('connect').map(({ peer }) => peer));
+    t.ok([...a.state.wanted].every((id) => dialled.has(id)));
+    t.ok([...dialled].filter((id) => !a.state.wanted.has(id)).length >= 8, 'others too');
+    t.ok(a.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
+  },
+);
