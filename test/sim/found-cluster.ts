@@ -4,10 +4,9 @@ import type { NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
 import { type LedgerEvent, LedgerMachine, sealGenesis } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
-import { Roster, type RosterMemo } from '../../protocols/membership/roster.ts';
+import { Roster } from '../../protocols/membership/roster.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
-
-const ROSTERS_MAX = 4096;
+import { RecentRosters } from './recent-rosters.ts';
 
 export interface Cluster {
   readonly genesis: LedgerRecord;
@@ -54,7 +53,7 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
   const members = new Map(signers.map(({ id }, at) => [id, memberBody(at)]));
   const present = [...members].slice(0, nodes_count - newcomers_count);
   for (const [id, member] of present) write(id, 'member', recordKey.member(id), member);
-  const roster = Roster.empty(rosterMemo());
+  const roster = Roster.empty(new RecentRosters());
   return {
     genesis,
     operator,
@@ -64,18 +63,6 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
     records: new Map(Array.from(machine.ledger.records(), (record) => [record.digest, record])),
     machine,
     roster: roster.withAll(present.map(([id, { incarnation }]) => [id, incarnation])),
-  };
-}
-
-/** Nodes whose member lists are equal share one; those that nobody asked for lately are forgotten. */
-function rosterMemo(): RosterMemo {
-  const rosters = new Map<string, Roster>();
-  return {
-    get: (fingerprint) => rosters.get(fingerprint),
-    set(fingerprint, roster) {
-      rosters.set(fingerprint, roster);
-      if (rosters.size > ROSTERS_MAX) rosters.delete(rosters.keys().next().value!);
-    },
   };
 }
 
