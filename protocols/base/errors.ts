@@ -68,6 +68,11 @@ export const ERRORS = {
     403,
     'Make the directory writable for this user, or choose another --data.',
   ),
+  E_DISK_FAILED: kind(
+    EXIT.state,
+    500,
+    "See the kernel's log; replace the disk, or move the data directory to another.",
+  ),
   // ledger and trust
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
   E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),

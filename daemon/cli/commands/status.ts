@@ -13,7 +13,7 @@ export function statusCommand(terminal: Terminal): Command {
       const sum = (list: readonly { bytes: number }[]) =>
         sizeText(list.reduce((total, one) => total + one.bytes, 0));
       const { alive, suspect, failed } = status.members;
-      const lines = [
+      const lines: [string, string][] = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
         ['members', `${alive} alive, ${suspect} suspect, ${failed} failed`],
@@ -22,7 +22,8 @@ export function statusCommand(terminal: Terminal): Command {
         ['dns', status.dns.join(' ') || '-'],
         ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
         ['version', status.version],
-      ] as const;
+      ];
+      for (const { message } of status.problems) lines.push(['problem', message]);
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
     });
 }

@@ -118,6 +118,7 @@ export function fakeBackend(): FakeBackend {
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
+      problems: [],
       traffic: { received: [], sent: [] },
     }),
     init: async (request) => {
