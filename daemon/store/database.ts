@@ -19,7 +19,8 @@ export const PAGE_BYTES = 4096;
 /** In the order of their creation, which gives them their root pages. A new one goes to the end. */
 const TABLES: Readonly<Record<string, string>> = {
   meta: 'CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID',
-  records: 'CREATE TABLE records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID',
+  records:
+    'CREATE TABLE records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID',
   streams:
     'CREATE TABLE streams (stream TEXT PRIMARY KEY, high INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID',
 };
@@ -98,7 +99,7 @@ function damaged(cause: unknown): ShoalError {
   return new ShoalError('E_DATA_CORRUPT', 'state.db in the data directory is damaged', { cause });
 }
 
-/** SQLite result codes. Source: sqlite.org/rescode.html. */
+/** SQLite result codes, and two extended ones. Source: sqlite.org/rescode.html. */
 const ERROR = 1;
 const BUSY = 5;
 const READ_ONLY = 8;
@@ -108,11 +109,14 @@ const FULL = 13;
 const CANNOT_OPEN = 14;
 const FORMAT = 24;
 const NOT_A_DATABASE = 26;
+const SHORT_READ = 522;
+const CORRUPT_FILE_SYSTEM = 8458;
 
 export function translated(error: unknown): unknown {
   const { errcode, code } = error as { errcode?: number; code?: string };
   // A number in a damaged row.
   if (code === 'ERR_OUT_OF_RANGE') return damaged(error);
+  if (errcode === SHORT_READ || errcode === CORRUPT_FILE_SYSTEM) return damaged(error);
   switch (errcode === undefined ? undefined : errcode & 0xff) {
     case BUSY:
       return new ShoalError('E_DATA_LOCKED', 'another daemon uses this data directory', { cause: error });

@@ -1,6 +1,6 @@
 /**
- * The rows of a database as the store's values, each checked by what it bears itself: a record by its digest, others
- * by a sum. What fails its check is counted and never returned. Not here: which file, and what is done about damage.
+ * The rows of a database as the store's values, each checked by a sum that it bears. (The digest of a record says
+ * nothing of its signature.) What fails its check is counted and never returned. Not here: which file, and what is done about damage.
  */
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
@@ -51,8 +51,8 @@ export function readAll(database: Database, crypto: Crypto): Contents {
 }
 
 /**
- * As much as can be read: around pages that cannot. Of format 1, whose values and heights have no sums, these are
- * taken as they are only when `isTrusted`. Never throws for damage.
+ * As much as can be read: around pages that cannot. Of format 1, whose rows have no sums, they are taken as they are
+ * only when `isTrusted`. Never throws for damage.
  */
 export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean): Contents {
   const contents: Contents = { records: [], streams: [], values: [], bad: 0, unread: 0 };
@@ -74,7 +74,7 @@ export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean)
       readInto(database, `${select} DESC`, bounds, once);
     }
   };
-  read('records', 'digest', BY_FIRST_BYTE, (row) => takeRecord(contents, row, crypto));
+  read('records', 'digest', BY_FIRST_BYTE, (row) => takeRecord(contents, trusted(row), crypto));
   read('meta', 'name', WHOLE, (row) => takeValue(contents, trusted(row), crypto));
   read('streams', 'stream', WHOLE, (row) => takeStream(contents, trusted(row), crypto));
   return contents;
@@ -82,15 +82,21 @@ export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean)
 
 /** What a row of names and values is checked by. */
 export function sumOf(name: string, value: string | number, crypto: Crypto): Uint8Array {
-  return crypto.sha256(new TextEncoder().encode(`${name}\0${value}`)).subarray(0, SUM_BYTES);
+  return envelopeSum(new TextEncoder().encode(`${name}\0${value}`), crypto);
+}
+
+/** What the row of a record is checked by, besides its digest. */
+export function envelopeSum(envelope: Uint8Array, crypto: Crypto): Uint8Array {
+  return crypto.sha256(envelope).subarray(0, SUM_BYTES);
 }
 
 /** Puts all of it into an empty database, within the caller's transaction. */
 export function insertAll(database: Database, contents: Contents, crypto: Crypto): void {
-  const record = database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
+  const record = database.prepare('INSERT OR REPLACE INTO records (digest, envelope, sum) VALUES (?, ?, ?)');
   const value = database.prepare('INSERT OR REPLACE INTO meta (name, value, sum) VALUES (?, ?, ?)');
   const stream = database.prepare('INSERT OR REPLACE INTO streams (stream, high, sum) VALUES (?, ?, ?)');
-  for (const { digest, bytes } of contents.records) record.run(fromHex(digest), bytes);
+  for (const { digest, bytes } of contents.records)
+    record.run(fromHex(digest), bytes, envelopeSum(bytes, crypto));
   for (const [name, text] of contents.values) value.run(name, text, sumOf(name, text, crypto));
   for (const [name, high] of contents.streams) stream.run(name, high, sumOf(name, high, crypto));
 }
@@ -112,13 +118,16 @@ function readInto(
 }
 
 function withSum(row: Row, crypto: Crypto): Row {
+  const { envelope } = row;
+  if (envelope instanceof Uint8Array) return { ...row, sum: envelopeSum(envelope, crypto) };
   const name = String(row['name'] ?? row['stream']);
   return { ...row, sum: sumOf(name, (row['value'] ?? row['high']) as string | number, crypto) };
 }
 
 function takeRecord(contents: Contents, row: Row, crypto: Crypto): boolean {
-  const { digest, envelope } = row;
+  const { digest, envelope, sum } = row;
   if (!(digest instanceof Uint8Array) || !(envelope instanceof Uint8Array)) return false;
+  if (!isSum(sum, envelopeSum(envelope, crypto))) return false;
   try {
     const record = openRecord(new Uint8Array(envelope), crypto);
     if (record.digest !== Buffer.from(digest).toString('hex')) return false;

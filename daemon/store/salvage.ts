@@ -31,13 +31,15 @@ export const INCOMPLETE = 'incomplete';
 
 /** What a start found damaged, and what became of it. */
 export interface Damage {
-  /** Where the damaged file is now. */
-  readonly aside: string;
+  /** Where the damaged file is now; null when only the end of the log was damaged, and is gone. */
+  readonly aside: string | null;
   readonly records_kept: number;
   /** Rows that were read and were not what was written. */
   readonly rows_lost: number;
   /** Parts of tables that could not be read: how many rows were there is not known. */
   readonly parts_lost: number;
+  /** Transactions of the log that come after a place that could not be read. */
+  readonly writes_lost: number;
 }
 
 /** Rewrites a database that `openDatabase` refused as damaged. @throws E_DISK_FULL; the damaged file is as it was then. */
@@ -46,7 +48,7 @@ export function salvage(file: string, crypto: Crypto): Damage {
   // Heights are left out: those of rows that are lost would be missing, and a number may not be given twice.
   values.push([INCOMPLETE, 'since a salvage']);
   const aside = replaceWith(file, { records, values, streams: [], bad, unread }, crypto);
-  return { aside, records_kept: records.length, rows_lost: bad, parts_lost: unread };
+  return { aside, records_kept: records.length, rows_lost: bad, parts_lost: unread, writes_lost: 0 };
 }
 
 /** Brings a whole database of an older format to this one. @param database open; it is closed. */

@@ -8,8 +8,9 @@ import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
-import { type Contents, readAll, sumOf } from './rows.ts';
+import { type Contents, envelopeSum, readAll, readLeft, sumOf } from './rows.ts';
 import { type Damage, finishReplacing, INCOMPLETE, replaceWith, rewrite, salvage } from './salvage.ts';
+import { lostTransactions } from './write-ahead-log.ts';
 
 export interface StoreBatch {
   readonly put: readonly LedgerRecord[];
@@ -35,6 +36,7 @@ export class StateStore {
     this.#crypto = crypto;
     finishReplacing(file);
     let damage: Damage | null = null;
+    const writes_lost = lostTransactions(`${file}-wal`);
     let opened: ReturnType<typeof openWhole>;
     try {
       opened = openWhole(file, crypto);
@@ -43,10 +45,16 @@ export class StateStore {
       damage = salvage(file, crypto);
       opened = openWhole(file, crypto);
     }
+    if (damage !== null) damage = { ...damage, writes_lost };
+    else if (writes_lost > 0) {
+      const records_kept = opened.contents.records.length;
+      damage = { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost };
+    }
     this.damage = damage;
     this.isNew = opened.isNew;
     this.#database = opened.database;
     this.#contents = opened.contents;
+    if (writes_lost > 0) this.#markIncomplete();
   }
 
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
@@ -95,13 +103,16 @@ export class StateStore {
   write(batch: StoreBatch): void {
     this.#contents = undefined;
     transaction(this.#database, () => {
-      const put = this.#database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
+      const put = this.#database.prepare(
+        'INSERT OR REPLACE INTO records (digest, envelope, sum) VALUES (?, ?, ?)',
+      );
       const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
       const stream = this.#database.prepare(
         'INSERT OR REPLACE INTO streams (stream, high, sum) VALUES (?, ?, ?)',
       );
       const value = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value, sum) VALUES (?, ?, ?)');
-      for (const record of batch.put) put.run(fromHex(record.digest), record.bytes);
+      for (const { digest, bytes } of batch.put)
+        put.run(fromHex(digest), bytes, envelopeSum(bytes, this.#crypto));
       for (const record of batch.remove) remove.run(fromHex(record.digest));
       for (const [id, high] of batch.streams) stream.run(id, high, sumOf(id, high, this.#crypto));
       for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
@@ -126,21 +137,27 @@ export class StateStore {
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them; of the values those that can be read are kept. @returns where the old file is.
+   * whoever holds them; of the rest what can be read is kept. @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
-    const values: [string, string][] = [];
-    try {
-      for (const name of this.names('')) values.push([name, this.value(name)!]);
-    } catch (error) {
-      if (!isShoalError(error, 'E_DATA_CORRUPT')) throw error;
-    }
-    const contents: Contents = { records: [...records], streams: [], values, bad: 0, unread: 0 };
+    const left = readLeft(this.#database, this.#crypto, false);
+    const contents: Contents = { ...left, records: [...records] };
     const aside = replaceWith(this.#file, contents, this.#crypto);
     // Before the new file is opened: the end of the old one takes the log's name away.
     this.#database.close();
     this.#database = openWhole(this.#file, this.#crypto).database;
     return aside;
+  }
+
+  #markIncomplete(): void {
+    const contents = this.#contents;
+    try {
+      this.write({ put: [], remove: [], streams: [], values: [[INCOMPLETE, 'since a damaged log']] });
+    } catch (error) {
+      // A disk that refuses keeps no daemon from its start, and what is missing comes from peers all the same.
+      if (!isShoalError(error)) throw error;
+    }
+    this.#contents = contents;
   }
 
   close(): void {

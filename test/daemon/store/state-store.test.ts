@@ -128,7 +128,7 @@ t.test(
     t.equal(again.value('genesis'), 'one');
     t.equal(again.value('epoch'), undefined, 'another value than was written is none');
     t.ok(again.isIncomplete);
-    t.same(await asides(file), [path.basename(again.damage!.aside)]);
+    t.same(await asides(file), [path.basename(again.damage!.aside!)]);
     again.write({ ...nothing, put: [b], streams: [['x/0', 3]] });
     again.close();
 
@@ -143,7 +143,7 @@ t.test(
     await writeFile(`${file}.before-2001`, 'older');
     const fourth = new StateStore(file, nodeCrypto);
     t.match(fourth.damage, { records_kept: 2, rows_lost: 1 });
-    t.same(await asides(file), [path.basename(fourth.damage!.aside)]);
+    t.same(await asides(file), [path.basename(fourth.damage!.aside!)]);
     fourth.close();
   },
 );
@@ -188,7 +188,7 @@ t.test('what is no database at all is kept aside, and an empty one takes its pla
   t.same(store.load(), { records: [], streams: [] });
   t.ok(store.isIncomplete);
   store.write({ ...nothing, put: [recordOf(1, 'a')] });
-  t.equal((await stat(store.damage!.aside)).size, garbage.length);
+  t.equal((await stat(store.damage!.aside!)).size, garbage.length);
   store.close();
 });
 
