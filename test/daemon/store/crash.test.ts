@@ -4,20 +4,28 @@
  * there whole or not at all, nothing else is read, and no crash is taken for damage.
  */
 import { createHash } from 'node:crypto';
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { DataDirectory } from '../../../daemon/store/data-directory.ts';
 import { CrashDisk, cutOffStates, type DiskState } from './crash-states.ts';
-import { digestsAfter, SCENARIOS, type ScenarioName } from './crash-writes.ts';
+import {
+  batchOf,
+  DAMAGED_WRITE,
+  digestsAfter,
+  SCENARIOS,
+  type Scenario,
+  type ScenarioName,
+} from './crash-writes.ts';
 import { buildJournal, type DiskOp, runJournalled } from './disk-journal.ts';
 import { memoryDirectory } from './memory-directory.ts';
 import { Random } from './random.ts';
 
 const SEED = Number(process.env['SHOAL_SEED'] ?? 1);
 /** Drawn at each boundary of a power cut; every one there is when they are fewer. */
-const STATES_MAX = Number(process.env['SHOAL_STATES'] ?? 8);
+const STATES_MAX = Number(process.env['SHOAL_STATES'] ?? 40);
 const CHILD = path.join(import.meta.dirname, 'crash-process.ts');
 
 t.setTimeout(600_000);
@@ -49,9 +57,15 @@ function tryCrashes(
   const root = path.join(place, 'disk');
   rmSync(place, { recursive: true, force: true });
   mkdirSync(root, { recursive: true });
+  const before = SCENARIOS[name].isDamaged ? makeDamaged(path.join(root, 'data'), SCENARIOS[name]) : [];
+  const contents = before.map((file) => (statSync(file).isFile() ? readFileSync(file) : null));
+  const inodes = before.map((file) => statSync(file).ino);
   const ops = runJournalled('library' in built ? built.library : '', place, root, [CHILD, name]);
   const disk = new CrashDisk();
   disk.add(root, statSync(root).ino, null);
+  before.forEach((file, at) => {
+    disk.add(file, inodes[at]!, contents[at]!);
+  });
   const random = new Random(SEED);
   const told: Told = { seed: undefined, begun: 0, done: 0 };
   const count: Count = { boundaries: 0, states: 0, opened: 0, doubts_max: 0 };
@@ -77,6 +91,20 @@ function tryCrashes(
     for (const state of cutOffStates(disk, random, states_max)) tryOne('a power cut', state);
   });
   return { faults, count, ops };
+}
+
+/** A data directory with a key, some writes, and one record that has gone bad. @returns all paths in it. */
+function makeDamaged(place: string, scenario: Scenario): string[] {
+  const data = new DataDirectory(place, nodeCrypto);
+  for (let n = 1; n < scenario.first; n += 1) data.store.write(batchOf(n, scenario));
+  data[Symbol.dispose]();
+  const raw = new DatabaseSync(path.join(place, 'state.db'));
+  const bad = batchOf(DAMAGED_WRITE, scenario).put[0]!;
+  raw
+    .prepare('UPDATE records SET envelope = ? WHERE digest = ?')
+    .run(Buffer.from('bad'), Buffer.from(bad.digest, 'hex'));
+  raw.close();
+  return [place, ...readdirSync(place).map((name) => path.join(place, name))];
 }
 
 function takeMark(told: Told, text: string): void {
@@ -116,16 +144,19 @@ function faultOf(
   try {
     const seed = Buffer.from(data.seed).toString('hex');
     if (told.seed !== undefined && seed !== told.seed) return 'the node has another key';
-    if (data.store.damage !== null)
+    const scenario: Scenario = SCENARIOS[name];
+    if (data.store.damage !== null && !scenario.isDamaged)
       return `a crash is taken for damage: ${JSON.stringify(data.store.damage)}`;
     const { records, streams } = data.store.load();
     const written = Number(data.store.value('written') ?? 0);
     if (written < told.done)
       return `write ${told.done} was acknowledged, and ${written} is the last one there`;
-    if (written > told.begun) return `write ${written} is there, and was not begun`;
+    if (written > Math.max(told.begun, scenario.isDamaged ? scenario.first - 1 : 0))
+      return `write ${written} is there, and was not begun`;
     const height = streams.find(([stream]) => stream === 'x/0')?.[1] ?? 0;
-    if (height !== written) return `height ${height} and value ${written} are of one write`;
-    const expected = digestsAfter(written, SCENARIOS[name]);
+    if (height !== written && !(scenario.isDamaged && height === 0))
+      return `height ${height} and value ${written} are of one write`;
+    const expected = digestsAfter(written, scenario);
     if (records.length !== expected.size || records.some(({ digest }) => !expected.has(digest)))
       return `${records.length} records are there, and ${expected.size} should be after write ${written}`;
     return undefined;
@@ -174,6 +205,20 @@ t.test(`large writes that fold the log in and begin it anew, seed ${SEED}`, { sk
   t.ok(log.length > 1, 'the log was begun anew');
 });
 
+t.test(`a start that cuts damage out: every boundary, seed ${SEED}`, { skip }, async (t) => {
+  const { faults, count, ops } = tryCrashes('mended', {
+    states_max: STATES_MAX,
+    every: 1,
+    isSyncHonest: true,
+  });
+  show(t, 'mended', count, ops);
+  t.same(faults.slice(0, 5), [], `${faults.length} faults`);
+  t.ok(
+    ops.some(({ op, other }) => op === 'R' && other.endsWith('state.db')),
+    'a new file took its place',
+  );
+});
+
 t.test(
   'a disk that lies about what is synced loses acknowledged writes, and it is seen here',
   { skip },
@@ -182,7 +227,7 @@ t.test(
     show(t, 'a lying disk', count, ops);
     t.ok(
       faults.some((fault) => fault.includes('was acknowledged')),
-      faults[0],
+      `${faults.length} faults`,
     );
   },
 );
