@@ -39,7 +39,7 @@ const FIRST_CONTACT_MS = 3_000;
 /** After the first contact: what the others have is on its way. */
 const FIRST_SYNC_MS = 300;
 /** How long a node whose disk lost the record that makes it a member waits for it to come from others. */
-const RESEED_MS_MAX = 30_000;
+const RESEED_MS_MAX = 15_000;
 const HOUSEKEEPING_MS = 5_000;
 /** Multiaddrs in a member record. */
 const ADDRESSES_MAX = 16;

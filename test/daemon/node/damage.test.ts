@@ -181,7 +181,7 @@ t.test('a restored snapshot, alone or not, gives no number twice; its records co
   }
 });
 
-t.test('two daemons with one key at once: both find out and name the other', async (t) => {
+t.test('a daemon finds out that another one writes with its key, and says so', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const messages: string[] = [];
   const [a, b] = await cluster.grow('a', 'b');
@@ -193,15 +193,12 @@ t.test('two daemons with one key at once: both find out and name the other', asy
   await sleep(1100);
   const two = await cluster.start('clone', {}, listening(messages));
   t.equal(two.id, one.id);
-  for (const [node, there] of [
-    [one, '/memory/clone'],
-    [two, '/memory/b'],
-  ] as const) {
-    const [problem] = await eventually(`${there} is named`, async () => {
-      const { problems } = await node.backend.status();
-      return problems.some(({ message }) => message.includes(there)) && problems;
-    });
-    t.equal(problem!.kind, 'copied-key');
-  }
+  t.same((await two.backend.status()).problems, [], 'what the other wrote before may be of an earlier life');
+  // The memory mesh has one place for each key: what goes to the node, its last daemon hears.
+  await one.backend.run({ name: 'web', image: IMAGE });
+  await eventually('the clone says so', async () => {
+    const { problems } = await two.backend.status();
+    return problems.some(({ kind }) => kind === 'copied-key');
+  });
   t.notOk(messages.some((message) => message.includes('signed two records with one number')));
 });

@@ -232,6 +232,42 @@ t.test('a file that is found damaged while it is used is begun anew with what is
   again.close();
 });
 
+t.test(
+  'a log with a bad place in it is cut there, and that is told; one that a crash cut is not',
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const file = path.join(directory, 'state.db');
+    const store = new StateStore(file, nodeCrypto);
+    for (let seq = 1; seq <= 20; seq += 1) store.write({ ...nothing, put: [recordOf(seq, `k${seq}`)] });
+    const [base, log] = [await readFile(file), await readFile(`${file}-wal`)];
+    store.close();
+    const open = async (name: string, change: (log: Buffer) => Buffer) => {
+      const copy = path.join(directory, name);
+      await writeFile(copy, base);
+      await writeFile(`${copy}-wal`, change(Buffer.from(log)));
+      const opened = new StateStore(copy, nodeCrypto);
+      t.teardown(() => opened.close());
+      return opened;
+    };
+    const whole = await open('whole', (bytes) => bytes);
+    t.equal(whole.damage, null);
+    t.equal(digests(whole).length, 20);
+    const torn = await open('torn', (bytes) => bytes.subarray(0, bytes.byteLength - 1000));
+    t.equal(torn.damage, null);
+    t.notOk(torn.isIncomplete);
+    const bad = await open('bad', (bytes) => {
+      bytes[Math.floor(bytes.byteLength / 2)]! ^= 4;
+      return bytes;
+    });
+    t.ok(bad.damage!.writes_lost > 5, `${bad.damage!.writes_lost} writes are lost`);
+    t.equal(bad.damage!.aside, null);
+    t.ok(bad.isIncomplete);
+    t.ok(digests(bad).length > 5 && digests(bad).length < 20);
+    const headless = await open('headless', (bytes) => bytes.fill(0, 0, 16));
+    t.ok(headless.damage!.writes_lost > 15);
+  },
+);
+
 t.test('a store of a newer format is refused and left as it is; so is one that is in use', async (t) => {
   const file = path.join(await temporaryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
