@@ -71,7 +71,7 @@ export const ERRORS = {
   E_DISK_FAILED: kind(
     EXIT.state,
     500,
-    "See the kernel's log; replace the disk, or move the data directory to another.",
+    "See the kernel's log and the quota; replace the disk, or move the data directory to another.",
   ),
   // ledger and trust
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { type Built, preloaded } from './preloaded.ts';
 
 export interface DiskOp {
   /** create, mkdir, write, truncate, sync, unlink, rename, link, mark. */
@@ -14,22 +15,9 @@ export interface DiskOp {
   readonly other: string;
 }
 
-const SOURCE = path.join(import.meta.dirname, 'disk-journal.c');
-
-/** Compiles the library that writes the journal. @returns its path, or why there is none. */
-export function buildJournal(directory: string): { readonly library: string } | { readonly missing: string } {
-  if (process.platform !== 'linux') return { missing: 'the journal of a disk needs Linux' };
-  const library = path.join(directory, 'disk-journal.so');
-  const { status, error, stderr } = spawnSync(
-    'cc',
-    ['-shared', '-fPIC', '-O1', '-o', library, SOURCE, '-ldl'],
-    {
-      encoding: 'utf8',
-      timeout: 60_000,
-    },
-  );
-  if (error !== undefined) return { missing: `no C compiler: ${error.message}` };
-  return status === 0 ? { library } : { missing: `the C compiler refuses: ${stderr}` };
+/** Compiles the library that writes the journal. */
+export function buildJournal(directory: string): Built {
+  return preloaded('disk-journal', directory);
 }
 
 /** @param argv of the program; it finds the directory in SHOAL_DISK_ROOT and writes marks to SHOAL_DISK_MARKS. */
