@@ -1,6 +1,6 @@
-/** Real daemons whose disks fill up, and two that run with one key. */
+/** Real daemons on a disk that fills up: refused by name, a member like any other, and whole again with space. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, cpSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import { askDns } from './ask.ts';
