@@ -46,11 +46,12 @@ export class DataDirectory {
     } catch (error) {
       throw explained(error, directory);
     }
-    this.store = new StateStore(path.join(directory, 'state.db'), crypto);
+    const seed = this.#key('node.key');
+    // Without a key beside it nothing says that a file which is no database was ever ours: it is left as it is.
+    this.store = new StateStore(path.join(directory, 'state.db'), crypto, seed !== undefined);
+    this.isEmptied = seed !== undefined && this.store.isNew;
     try {
-      const seed = this.#key('node.key');
-      this.isEmptied = seed !== undefined && this.store.isNew;
-      this.seed = seed ?? this.#createKey('node.key');
+      this.seed = seed ?? this.#key('node.key') ?? this.#createKey('node.key');
     } catch (error) {
       this.store.close();
       throw explained(error, directory);
@@ -80,7 +81,7 @@ export class DataDirectory {
       text = readFileSync(path.join(this.path, name), 'utf8').trim();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+      throw explained(error, this.path);
     }
     if (!/^[0-9a-f]{64}$/.test(text))
       throw new ShoalError('E_DATA_CORRUPT', `${path.join(this.path, name)} is damaged: ${LOSSES[name]}`);

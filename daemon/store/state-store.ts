@@ -30,8 +30,11 @@ export class StateStore {
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
-  /** @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_DENIED, E_DISK_FULL, E_DISK_FAILED */
-  constructor(file: string, crypto: Crypto) {
+  /**
+   * @param isOurs a file that cannot be read is a damaged one of this node, and not something else that bears its name.
+   * @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_DENIED, E_DISK_FULL, E_DISK_FAILED, E_DATA_CORRUPT when it is not ours
+   */
+  constructor(file: string, crypto: Crypto, isOurs = true) {
     this.#file = file;
     this.#crypto = crypto;
     finishReplacing(file);
@@ -41,7 +44,7 @@ export class StateStore {
     try {
       opened = openWhole(file, crypto);
     } catch (error) {
-      if (!isShoalError(error, 'E_DATA_CORRUPT')) throw error;
+      if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
       damage = salvage(file, crypto);
       opened = openWhole(file, crypto);
     }

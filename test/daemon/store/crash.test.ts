@@ -25,7 +25,7 @@ import { Random } from './random.ts';
 
 const SEED = Number(process.env['SHOAL_SEED'] ?? 1);
 /** Drawn at each boundary of a power cut; every one there is when they are fewer. */
-const STATES_MAX = Number(process.env['SHOAL_STATES'] ?? 40);
+const STATES_MAX = Number(process.env['SHOAL_STATES'] ?? 24);
 const CHILD = path.join(import.meta.dirname, 'crash-process.ts');
 
 t.setTimeout(600_000);
@@ -198,7 +198,7 @@ t.test(
 );
 
 t.test(`large writes that fold the log in and begin it anew, seed ${SEED}`, { skip }, async (t) => {
-  const { faults, count, ops } = tryCrashes('large', { states_max: 4, every: 24, isSyncHonest: true });
+  const { faults, count, ops } = tryCrashes('large', { states_max: 4, every: 48, isSyncHonest: true });
   show(t, 'large', count, ops);
   t.same(faults.slice(0, 5), [], `${faults.length} faults`);
   const log = ops.filter(({ op, path: file, at }) => op === 'W' && file.endsWith('-wal') && at === 0);
