@@ -68,6 +68,14 @@ t.test('a write resolves when it is durable, and is told after that', async (t) 
   t.ok(many.every(({ digest }) => have.has(digest)));
 });
 
+t.test('what a later record replaces leaves the disk', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const first = await driver.write(self.id, 'intent', self.id, intent);
+  const second = await driver.write(self.id, 'intent', self.id, { intent: 'active' });
+  t.notOk(stored(store).includes(first.digest));
+  t.ok(stored(store).includes(second.digest));
+});
+
 t.test('a write that is not allowed is refused and changes nothing', async (t) => {
   const { driver, store } = await driverOf(t);
   const before = stored(store);

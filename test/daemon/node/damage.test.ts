@@ -194,11 +194,18 @@ t.test('a daemon finds out that another one writes with its key, and says so', a
   const two = await cluster.start('clone', {}, listening(messages));
   t.equal(two.id, one.id);
   t.same((await two.backend.status()).problems, [], 'what the other wrote before may be of an earlier life');
-  // The memory mesh has one place for each key: what goes to the node, its last daemon hears.
-  await one.backend.run({ name: 'web', image: IMAGE });
-  await eventually('the clone says so', async () => {
-    const { problems } = await two.backend.status();
-    return problems.some(({ kind }) => kind === 'copied-key');
-  });
+  // A mesh has one place for each key, so what each wrote is carried to the other by hand.
+  const memberOf = ({ cluster }: ShoalNode) => cluster!.ledger.machine.ledger.get('member', two.id)!;
+  for (const [from, to, there] of [
+    [two, one, '/memory/clone'],
+    [one, two, '/memory/b'],
+  ] as const) {
+    await to.cluster!.ledger.introduce([memberOf(from).bytes]);
+    const problems = await eventually(`the one at ${there} is named`, async () => {
+      const { problems } = await to.backend.status();
+      return problems.some(({ message }) => message.includes(there)) && problems;
+    });
+    t.match(problems, [{ kind: 'copied-key' }]);
+  }
   t.notOk(messages.some((message) => message.includes('signed two records with one number')));
 });

@@ -179,6 +179,30 @@ t.test(
   },
 );
 
+t.test(
+  'damage of a page that holds nothing now is found at a start too, before something is put there',
+  async (t) => {
+    const file = path.join(await temporaryDirectory(t), 'state.db');
+    const store = new StateStore(file, nodeCrypto);
+    const gone = Array.from({ length: 60 }, (_, n) => recordOf(n + 1, `k${n}`, 3000));
+    const kept = recordOf(100, 'kept');
+    store.write({ ...nothing, put: [...gone, kept] });
+    store.write({ ...nothing, remove: gone });
+    store.close();
+    const bytes = await readFile(file);
+    // The first page of the list of free pages, by the header (SQLite file format, section 1.3).
+    const trunk = bytes.readUInt32BE(32);
+    t.ok(trunk > 0);
+    bytes.fill(0xa5, (trunk - 1) * 4096, trunk * 4096);
+    await writeFile(file, bytes);
+    const again = new StateStore(file, nodeCrypto);
+    t.teardown(() => again.close());
+    t.match(again.damage, { records_kept: 1 });
+    again.write({ ...nothing, put: gone });
+    t.equal(digests(again).length, 61);
+  },
+);
+
 t.test('what is no database at all is kept aside, and an empty one takes its place', async (t) => {
   const file = path.join(await temporaryDirectory(t), 'state.db');
   const garbage = 'this is no database at all, but a text of some length'.repeat(200);
