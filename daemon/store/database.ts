@@ -86,7 +86,11 @@ function makeTables(database: Database): void {
       .all()
       .map((row) => [row['name'], row['sql']]),
   );
-  for (const [name, sql] of there) if (TABLES[String(name)] !== sql) throw damaged(`table ${name}: ${sql}`);
+  for (const [name, sql] of there) {
+    // SQLite's own, such as the index of a unique column.
+    if (String(name).startsWith('sqlite_')) continue;
+    if (TABLES[String(name)] !== sql) throw damaged(`table ${name}: ${sql}`);
+  }
   const missing = Object.entries(TABLES).filter(([name]) => !there.has(name));
   if (missing.length === 0) return;
   transaction(database, () => {
