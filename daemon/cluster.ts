@@ -23,7 +23,7 @@ import { isTerminalPhase } from '../scheduler/slots.ts';
 import { admit, encodeWelcome, openKnock } from './admission.ts';
 import { type Clock, pause } from './clock.ts';
 import { ClusterTrust } from './cluster-trust.ts';
-import { attempt, LedgerDriver } from './drivers/ledger-driver.ts';
+import { attempt, type DiskTrouble, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
 import { StandingDriver } from './drivers/standing-driver.ts';
@@ -32,19 +32,33 @@ import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
+import { Quarantine } from './quarantine.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import { startEpoch } from './start-epoch.ts';
 import type { StateStore } from './store/state-store.ts';
 import { knownNames } from './trust/key-names.ts';
+import { type ViewReader, ViewReaders } from './view-readers.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
 /** After the first contact: what the others have is on its way. */
 const FIRST_SYNC_MS = 300;
+/** How long a node whose disk lost the record that makes it a member waits for it to come from others. */
+const RESEED_MS_MAX = 15_000;
 const HOUSEKEEPING_MS = 5_000;
 /** Multiaddrs in a member record. */
 const ADDRESSES_MAX = 16;
 /** An ended allocation of a workload that is gone is shown this long. */
 const ENDED_KEPT_MS = 30_000;
+
+/** What is not as it should be with this node, for its status. */
+export interface ClusterProblems {
+  readonly disk: DiskTrouble | null;
+  /** Records that are kept and shown nowhere: they make this version of shoal throw. */
+  readonly quarantined: number;
+  /** Another daemon that runs with this node's key, by the addresses that it tells. */
+  readonly copy: readonly string[] | null;
+}
 
 export interface ClusterComponents {
   readonly store: StateStore;
@@ -97,6 +111,10 @@ export class Cluster implements AsyncDisposable {
   readonly #dirty = new Set<string>();
   readonly #contacts: Map<NodeId, readonly string[]>;
   readonly #stopping = new AbortController();
+  readonly #quarantine: Quarantine;
+  readonly #readers: ViewReaders;
+  readonly #started_ms: number;
+  readonly #epoch: number;
   #view: ClusterView;
   #mesh: Mesh | undefined;
   #door: Door | undefined;
@@ -107,6 +125,9 @@ export class Cluster implements AsyncDisposable {
   #renumbering = false;
   /** What membership wants written before this node has heard from the others; undefined once it has. */
   #early: (() => void)[] | undefined = [];
+  #copy: readonly string[] | null = null;
+  /** Records that this disk once held may be missing. */
+  #isReseeding: boolean;
 
   constructor(components: ClusterComponents, init: ClusterInit) {
     this.#components = components;
@@ -114,27 +135,41 @@ export class Cluster implements AsyncDisposable {
     this.self = init.signer.id;
     this.#contacts = new Map(Array.from(init.contacts, ({ id, addresses }) => [id, addresses]));
     const { store, crypto, clock, log } = components;
+    this.#started_ms = clock.now();
     const stored = store.load();
-    let epoch = Number(store.value(`epoch/${this.self}`) ?? 0);
-    // How far our own writes went is not known when records are damaged: no number may be given twice.
-    if (stored.damaged.length > 0) epoch += 1;
+    const epochName = `epoch/${this.self}`;
+    const before = store.value(epochName);
+    this.#epoch = startEpoch(
+      before === undefined ? undefined : Number(before),
+      this.#started_ms,
+      stored.records,
+    );
     const machine = new LedgerMachine({
       genesis: init.genesis,
       crypto,
       signers: [init.signer],
       stored,
-      epochs: new Map([[this.self, epoch]]),
-      horizon_ms: stored.damaged.length > 0 ? HORIZON_UNKNOWN : Number(store.value('horizon') ?? 0),
+      epochs: new Map([[this.self, this.#epoch]]),
+      horizon_ms: store.isIncomplete ? HORIZON_UNKNOWN : Number(store.value('horizon') ?? 0),
     });
-    if (stored.damaged.length > 0) {
-      if (!machine.authority.isMember(this.self))
-        throw new ShoalError('E_DATA_CORRUPT', 'the record that makes this node a member is damaged');
-      log('warn', 'damaged records were left out; peers have them', { digests: stored.damaged });
-      store.forget(stored.damaged, [
-        [`epoch/${this.self}`, String(epoch)],
-        ['horizon', String(HORIZON_UNKNOWN)],
-      ]);
-    }
+    this.#isReseeding = store.isIncomplete;
+    // One that was revoked, or whose grant has ended, starts all the same: to say so, and to ask.
+    if (!isKnown(machine, this.self) && !this.#isReseeding)
+      throw new ShoalError('E_DATA_CORRUPT', 'the record that makes this node a member is not in state.db');
+    const values: [string, string][] = [[epochName, String(this.#epoch)]];
+    if (this.#isReseeding) values.push(['horizon', String(HORIZON_UNKNOWN)]);
+    // A disk that refuses keeps no node from its start: the next one begins later, and so under a higher number.
+    void attempt(log, 'keeping the new epoch', async () =>
+      store.write({ put: [], remove: [], streams: [], values }),
+    );
+    this.#quarantine = new Quarantine({ store, log, onHeld: ({ kind }) => this.#touch(kind) });
+    this.#quarantine.prune(new Set(Array.from(machine.ledger.records(), ({ digest }) => digest)));
+    this.#readers = new ViewReaders({
+      quarantine: this.#quarantine,
+      log,
+      records: () => machine.ledger.records(),
+      without: (records) => this.#derive(undefined, new Set(), records),
+    });
     this.standing = new StandingDriver({ self: this.self, clock, log });
     this.ledger = new LedgerDriver({
       machine,
@@ -221,6 +256,19 @@ export class Cluster implements AsyncDisposable {
     return bodyOf('genesis', this.#init.genesis)!.name;
   }
 
+  get problems(): ClusterProblems {
+    return {
+      disk: this.ledger.trouble ?? null,
+      quarantined: this.#quarantine.size,
+      copy: this.#copy,
+    };
+  }
+
+  /** A part that reads views when it is asked has thrown: what is at fault is found. */
+  distrust(name: string, reader: ViewReader): void {
+    this.#readers.offer(this.#view, name, reader);
+  }
+
   get subnet(): string | null {
     return this.#subnet;
   }
@@ -242,7 +290,7 @@ export class Cluster implements AsyncDisposable {
       listen,
       mdns,
       log,
-      isMember: (peer) => this.#isMember(peer) && !this.standing.isBanned(peer),
+      isMember: (peer) => this.#isAdmitted(peer) && !this.standing.isBanned(peer),
       guard: this.standing,
       isFullMesh: () => this.#view.members.size <= LAN.meshMembers_max,
     });
@@ -260,9 +308,16 @@ export class Cluster implements AsyncDisposable {
     this.#feedMembership();
     this.membership.start(this.#mesh);
     await this.#firstContact();
+    if (!isKnown(this.ledger.machine, this.self)) {
+      const message =
+        'the record that makes this node a member is lost with a part of state.db, and no member brought it ' +
+        'again; nothing else was lost. Start it when a member can be reached';
+      throw new ShoalError('E_DATA_CORRUPT', message);
+    }
 
     const before = this.#view.members.get(this.self);
-    this.#incarnation = Math.max(this.#incarnation, before?.incarnation ?? 0) + 1;
+    // The epoch of this life: above what an older disk's node ever called itself.
+    this.#incarnation = Math.max(this.#incarnation, before?.incarnation ?? 0, this.#epoch) + 1;
     await this.#startNetwork(before?.subnet ?? null);
     // Before others take this node for alive again, its allocations must say what is left of them.
     await this.#adopt();
@@ -329,14 +384,44 @@ export class Cluster implements AsyncDisposable {
   async #firstContact(): Promise<void> {
     const mesh = this.#mesh!;
     const { clock, log } = this.#components;
+    const { authority } = this.ledger.machine;
+    if (this.#isReseeding) this.#recallContacts();
     for (const [peer, addresses] of this.#contacts) {
       if (peer !== this.self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     }
     const others = [...this.#view.members.keys()].filter((id) => id !== this.self);
     if (others.length === 0 && this.#contacts.size === 0) return;
-    const deadline = clock.now() + FIRST_CONTACT_MS;
-    while (mesh.peers().length === 0 && clock.now() < deadline) await pause(clock, 20, this.#stopping.signal);
+    const isMember = authority.isMember(this.self);
+    const deadline = clock.now() + (isMember ? FIRST_CONTACT_MS : RESEED_MS_MAX);
+    const isLacking = () => mesh.peers().length === 0 || !authority.isMember(this.self);
+    while (isLacking() && clock.now() < deadline && !this.#stopping.signal.aborted)
+      await pause(clock, 20, this.#stopping.signal);
     if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, this.#stopping.signal);
+  }
+
+  /** What this disk had lost has come by now: the members are those that have grants, and no others. */
+  #endReseeding(): void {
+    const { log, store } = this.#components;
+    this.#isReseeding = false;
+    void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());
+    log('info', 'what this disk had lost has come from other members');
+    this.#disconnectStrangers();
+  }
+
+  /** Where the members were, whether or not what makes them members is still on this disk. */
+  #recallContacts(): void {
+    for (const [id, [record]] of this.ledger.machine.ledger.ofKind('member')) {
+      const member = record && bodyOf('member', record);
+      if (member && record.author === id && id !== this.self && !this.#contacts.has(id))
+        this.#contacts.set(id, member.addresses);
+    }
+  }
+
+  /** While grants may be missing on this disk, whoever it holds a member record of may bring them again. */
+  #isRemembered(peer: NodeId): boolean {
+    const { ledger } = this.ledger.machine;
+    if (!this.#isReseeding || ledger.get('revoke', peer) !== undefined) return false;
+    return ledger.get('member', peer)?.author === peer;
   }
 
   async #startNetwork(before: string | null): Promise<void> {
@@ -445,11 +530,13 @@ export class Cluster implements AsyncDisposable {
   }
 
   #changed(records: readonly LedgerRecord[]): void {
+    this.#readers.changed(records);
     for (const record of records) {
       this.#touch(record.kind);
-      if (record.kind === 'member') this.#feedMember(record.author);
-      const verdict = bodyOf('verdict', record);
-      if (verdict !== undefined) this.membership.verdict(record.author, verdict);
+      this.#feedMember(record);
+      this.#feedVerdict(record);
+      if (record.author === this.self && record.hlc.ms > this.#started_ms && !this.ledger.isOwn(record))
+        this.#onCopy(record);
     }
     if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
     this.#disconnectStrangers();
@@ -460,9 +547,14 @@ export class Cluster implements AsyncDisposable {
     return this.ledger.machine.authority.isMember(key, this.#components.clock.now());
   }
 
+  /** Members, and those who may be: a node that lost grants must hear of them from somebody. */
+  #isAdmitted(peer: NodeId): boolean {
+    return this.#isMember(peer) || this.#isRemembered(peer);
+  }
+
   #disconnectStrangers(): void {
     for (const peer of this.#mesh?.peers() ?? [])
-      if (!this.#isMember(peer)) void this.#mesh!.disconnect(peer);
+      if (!this.#isAdmitted(peer)) void this.#mesh!.disconnect(peer);
   }
 
   /** Grants end by the clock: nobody tells of it. */
@@ -474,19 +566,55 @@ export class Cluster implements AsyncDisposable {
   /** Verdicts that were on disk: membership begins where it left off. */
   #feedMembership(): void {
     this.membership.members(this.#view.members.values());
-    for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict')) {
-      const verdict = record && bodyOf('verdict', record);
-      if (record && verdict) this.membership.verdict(record.author, verdict);
+    for (const [, [record]] of this.ledger.machine.ledger.ofKind('verdict'))
+      if (record !== undefined) this.#feedVerdict(record);
+  }
+
+  /** One member's record changed: membership learns of it at once, and of nobody else. A throw is tried once more. */
+  #feedMember({ kind, author }: LedgerRecord): void {
+    if (kind !== 'member') return;
+    const { ledger, authority } = this.ledger.machine;
+    const record = ledger.get('member', recordKey.member(author));
+    const body = record && authority.counts(record) ? bodyOf('member', record) : undefined;
+    if (record === undefined || body === undefined || !authority.roles(author).has('member')) {
+      this.membership.removed(author);
+      return;
+    }
+    for (let attempt = 0; attempt < 2 && !this.#quarantine.has(record); attempt += 1) {
+      try {
+        this.membership.member(author, body.incarnation);
+        return;
+      } catch (error) {
+        this.#quarantine.strike(record, 'membership', error);
+      }
     }
   }
 
-  /** One member's record changed: membership learns of it at once, and of nobody else. */
-  #feedMember(id: NodeId): void {
-    const { ledger, authority } = this.ledger.machine;
-    const record = ledger.get('member', recordKey.member(id));
-    const body = record && authority.counts(record) ? bodyOf('member', record) : undefined;
-    if (body === undefined || !authority.roles(id).has('member')) this.membership.removed(id);
-    else this.membership.member(id, body.incarnation);
+  #feedVerdict(record: LedgerRecord): void {
+    if (this.#quarantine.has(record)) return;
+    try {
+      const verdict = bodyOf('verdict', record);
+      if (verdict !== undefined) this.membership.verdict(record.author, verdict);
+    } catch (error) {
+      this.#quarantine.strike(record, 'membership', error);
+    }
+  }
+
+  /** Somebody else writes with this node's key, now: a cloned disk runs twice. Only people can end that. */
+  #onCopy(record: LedgerRecord): void {
+    const body = bodyOf('member', record);
+    const addresses = body?.addresses ?? [];
+    const isFirst = this.#copy === null;
+    if (!isFirst && addresses.length === 0) return;
+    this.#copy = addresses;
+    if (!isFirst) return;
+    this.#components.log('warn', "another daemon runs with this node's key: stop one of them", {
+      node: this.self,
+      here: this.addresses.mesh,
+      there: addresses,
+    });
+    // The other one shall know too, and where this one is.
+    this.#tellMember(Math.max(this.#incarnation, body?.incarnation ?? 0) + 1);
   }
 
   /** One refresh for all changes of a turn. */
@@ -505,14 +633,31 @@ export class Cluster implements AsyncDisposable {
     this.#dirty.clear();
     const before = this.#view;
     this.#view = this.#derive(before, dirty);
-    // Who is a member at all follows from grants; new incarnations were told as they came.
-    if (dirty.has('grant') || dirty.has('revoke')) this.membership.members(this.#view.members.values());
-    if (this.#view.members !== before.members) this.#linkPeers();
-    this.#scheduler?.view(this.#view);
+    this.#readers.hand(this.#view, {
+      // Who is a member at all follows from grants; new incarnations were told as they came.
+      ...((dirty.has('grant') || dirty.has('revoke')) && {
+        membership: ({ members }) => this.membership.members(members.values()),
+      }),
+      ...(this.#view.members !== before.members && { 'the network': () => this.#linkPeers() }),
+      scheduler: (view) => this.#scheduler?.view(view),
+    });
   }
 
-  #derive(before: ClusterView | undefined, dirty: ReadonlySet<string>): ClusterView {
+  /** @param without records to leave out besides those in quarantine. */
+  #derive(
+    before: ClusterView | undefined,
+    dirty: ReadonlySet<string>,
+    without?: ReadonlySet<LedgerRecord>,
+  ): ClusterView {
     const { ledger, authority } = this.ledger.machine;
+    const quarantine = {
+      has: (record: LedgerRecord) => without?.has(record) === true || this.#quarantine.has(record),
+      strike: (record: LedgerRecord, where: string, error: unknown) => {
+        this.#quarantine.strike(record, where, error);
+        // It is derived again without it, or once more with it.
+        this.#touch(record.kind);
+      },
+    };
     return deriveView(
       {
         ledger,
@@ -520,6 +665,7 @@ export class Cluster implements AsyncDisposable {
         self: this.self,
         status: (id) => this.membership.status(id),
         now: this.#components.clock.now(),
+        quarantine,
       },
       before,
       dirty,
@@ -566,6 +712,7 @@ export class Cluster implements AsyncDisposable {
       if (this.#stopping.signal.aborted) return;
       this.#expireMembers();
       void attempt(log, 'looking after grants', () => this.trust.tick());
+      if (this.#isReseeding && this.#mesh!.peers().length > 0) this.#endReseeding();
       for (const allocation of this.#view.allocations) {
         const gone = !this.#view.workloads.has(workloadName(allocation.namespace, allocation.workload));
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;
@@ -583,4 +730,9 @@ export class Cluster implements AsyncDisposable {
     if (this.instances.get(slot) !== undefined) return;
     await this.ledger.write(this.self, 'alloc', recordKey.alloc(this.self, slot), null);
   }
+}
+
+/** Does any grant name the key, whatever has become of it? */
+function isKnown({ authority }: LedgerMachine, key: KeyId): boolean {
+  return authority.depth(key) < Number.POSITIVE_INFINITY;
 }

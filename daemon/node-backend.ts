@@ -124,6 +124,7 @@ export class NodeBackend implements Backend {
       started_ms: node.started_ms,
       members,
       guard: this.#guard(cluster),
+      problems: cluster === undefined ? [] : problemsOf(cluster),
       traffic: { received: transfers(received), sent: transfers(sent) },
     };
   }
@@ -489,4 +490,23 @@ type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
 
 function definedOnly<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
+}
+
+function problemsOf(cluster: Cluster): Status['problems'] {
+  const { disk, quarantined, copy } = cluster.problems;
+  const problems: Status['problems'] = [];
+  if (disk !== null) {
+    const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
+    problems.push({ kind: 'disk', message });
+  }
+  if (quarantined > 0) {
+    const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;
+    problems.push({ kind: 'quarantine', message });
+  }
+  if (copy !== null) {
+    const where = copy.join(' ') || 'an address that it has not told';
+    const message = `another daemon runs with this node's key, at ${where}: stop one of the two`;
+    problems.push({ kind: 'copied-key', message: message.slice(0, 1024) });
+  }
+  return problems;
 }

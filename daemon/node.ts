@@ -10,7 +10,13 @@ import { flattenLayers } from '../images/unpack/flatten-layers.ts';
 import type { Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
 import type { KeyId } from '../protocols/base/ids.ts';
-import { type LedgerRecord, openRecord, streamId, verifyRecord } from '../protocols/ledger/record.ts';
+import {
+  type LedgerRecord,
+  NO_CLUSTER,
+  openRecord,
+  streamId,
+  verifyRecord,
+} from '../protocols/ledger/record.ts';
 import { createDoor, knock } from '../protocols/mesh/door.ts';
 import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
 import { parseToken } from '../protocols/trust/token.ts';
@@ -184,17 +190,26 @@ export class ShoalNode implements AsyncDisposable {
       upstream: this.options.upstream?.map(serverAddress) ?? systemServers(),
       log: this.log,
       random: () => randomInt(2 ** 32) / 2 ** 32,
+      onBroken: (read) => this.#cluster?.distrust('DNS', read),
     });
     for (const failure of await this.#dns.start()) throw failure;
     const genesis = this.#storedGenesis();
+    this.#tellDamage(genesis !== undefined);
     if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: [] });
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
   }
 
   /** What cluster this node is in. @throws E_DATA_CORRUPT */
   #storedGenesis(): LedgerRecord | undefined {
-    const text = this.#data.store.value('genesis');
-    if (text === undefined) return undefined;
+    const { store } = this.#data;
+    const text = store.value('genesis');
+    if (text === undefined) {
+      // The value is lost with a part of the file; the record may be in another.
+      if (!store.isIncomplete) return undefined;
+      return store
+        .load()
+        .records.find((record) => record.cluster === NO_CLUSTER && verifyRecord(record, nodeCrypto));
+    }
     try {
       const record = openRecord(Uint8Array.from(Buffer.from(text, 'base64')), nodeCrypto);
       if (verifyRecord(record, nodeCrypto)) return record;
@@ -202,6 +217,19 @@ export class ShoalNode implements AsyncDisposable {
       if (!isShoalError(error)) throw error;
     }
     throw new ShoalError('E_DATA_CORRUPT', 'the genesis record in state.db is damaged');
+  }
+
+  /** Says what this start found lost, and what to do about it. */
+  #tellDamage(hasCluster: boolean): void {
+    const { store, isEmptied } = this.#data;
+    const { damage } = store;
+    if (damage === null && !(isEmptied && !hasCluster)) return;
+    const next = hasCluster
+      ? 'what is missing comes from other members'
+      : 'its cluster is not known here any more: join again with a token; the node keeps its id';
+    this.log('warn', `${damage === null ? 'state.db was gone' : 'state.db was damaged'}; ${next}`, {
+      ...damage,
+    });
   }
 
   async #createRuntime(): Promise<Runtime> {

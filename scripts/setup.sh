@@ -15,6 +15,8 @@ bind9-dnsutils  DNS queries with dig
 redis-tools     queries of a real redis
 busybox-static  container tests
 procps          counting of processes
+gcc             disks that crash or refuse, in tests
+libc6-dev       disks that crash or refuse, in tests
 '
 
 setup_say() { printf '%s\n' "setup: $*" >&2; }

@@ -97,6 +97,11 @@ export const StatusSchema = Type.Object({
     refused: Type.Record(Type.String(), Count),
     bans: Count,
   }),
+  /** What is not as it should be with this node; empty when all is well. */
+  problems: Type.Array(
+    Type.Object({ kind: OneOf(['disk', 'quarantine', 'copied-key']), message: Text(1024) }),
+    { maxItems: 8 },
+  ),
   /** Image bytes since start, by peer. */
   traffic: Type.Object({ received: Type.Array(TransferSchema), sent: Type.Array(TransferSchema) }),
 });

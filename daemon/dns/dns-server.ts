@@ -37,6 +37,8 @@ export interface DnsServerInit {
   readonly log: Log;
   /** Uniform in [0, 1). It also draws the ids of forwarded queries: give it a source that cannot be foretold. */
   readonly random: () => number;
+  /** A view could not be read; `read` throws at those that hold what is at fault. The last good one is answered. */
+  readonly onBroken?: (read: (view: ClusterView) => void) => void;
   /** For tests. */
   readonly tcpIdle_ms?: number;
   readonly upstreamTimeout_ms?: number;
@@ -224,8 +226,14 @@ class Dns implements DnsServer {
   #names(): NameIndex {
     const view = this.#init.view();
     if (this.#index?.view !== view) {
-      this.#index = { view, names: buildNameIndex(view, DNS_ZONE) };
-      this.#serial += 1;
+      try {
+        this.#index = { view, names: buildNameIndex(view, DNS_ZONE) };
+        this.#serial += 1;
+      } catch (error) {
+        this.#init.onBroken?.((other) => void buildNameIndex(other, DNS_ZONE));
+        if (this.#index === null) throw error;
+        this.#index = { view, names: this.#index.names };
+      }
     }
     return this.#index.names;
   }

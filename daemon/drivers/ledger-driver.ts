@@ -1,31 +1,51 @@
 /**
  * Drives the ledger's core: feeds it events, makes its writes durable before anything leaves the node, then carries
  * the other effects out in order. Effects of one turn of the event loop share one transaction (group commit).
+ *
+ * While the disk refuses (full, read-only, failing) the node goes on with what it knows: records of others are taken
+ * and passed on, and what this node says of itself and of other members goes out, for no number of this life is ever
+ * given by another (start-epoch.ts). Nothing that is asked of it is acknowledged: that is refused by name before
+ * anything is changed. What the disk lacks is written as soon as it takes it again.
  */
 import { setImmediate } from 'node:timers';
-import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import { type ErrorCode, isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
 import {
+  COLLECT_TIMER,
   gossipVerdict,
   type LedgerEffect,
   type LedgerEvent,
   type LedgerMachine,
   type Write,
 } from '../../protocols/ledger/machine.ts';
-import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
-import { type HistoryEntry, historyEntries } from '../history/history-entry.ts';
+import { historyEntries } from '../history/history-entry.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
 import type { StandingDriver } from './standing-driver.ts';
+import { Unsaved } from './unsaved.ts';
 
 export const LEDGER_CHANNEL = 'ledger';
-/** Effects waiting for the disk; beyond it events from peers are dropped, and anti-entropy brings them again. */
+/** Effects of one turn; beyond it events from peers are dropped, and anti-entropy brings them again. */
 export const EFFECTS_MAX = 65_536;
 /** How long after a failed write, such as on a full disk, it is tried again. */
 const RETRY_MS = 1_000;
+/** How long acknowledgements of deletions wait while the disk refuses. */
+const WITHHELD_MS = 60_000;
+/**
+ * What a node says of itself and of others as of now. It is true while the node runs and said anew when it starts, so
+ * it is also said when it cannot be kept: a member that cannot refute would be held for dead.
+ */
+const FACTS: ReadonlySet<string> = new Set(['member', 'verdict', 'alloc']);
+/** What a user is told while the disk refuses, by why it does. */
+const TROUBLES: Partial<Record<ErrorCode, string>> = {
+  E_DISK_FULL: 'the disk of the data directory is full',
+  E_DATA_DENIED: 'the data directory cannot be written, such as on a file system that became read-only',
+  E_DATA_CORRUPT: 'state.db is damaged and could not be replaced',
+};
 
 export interface LedgerDriverInit {
   readonly machine: LedgerMachine;
@@ -35,6 +55,13 @@ export interface LedgerDriverInit {
   /** Told what each peer's messages turned out to hold. */
   readonly standing: Pick<StandingDriver, 'charge' | 'judge'>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
+}
+
+/** Why the disk refuses, and since when. */
+export interface DiskTrouble {
+  readonly code: ErrorCode;
+  readonly reason: string;
+  readonly since_ms: number;
 }
 
 interface Answer {
@@ -52,6 +79,9 @@ export class LedgerDriver implements AsyncDisposable {
   readonly #init: LedgerDriverInit;
   #mesh: Mesh | undefined;
   #effects: LedgerEffect[] = [];
+  readonly #unsaved = new Unsaved();
+  #trouble: DiskTrouble | undefined;
+  readonly #own = new WeakSet<LedgerRecord>();
   readonly #writes = new Map<LedgerRecord, Answer>();
   #queue: QueuedWrite[] = [];
   readonly #timers = new Map<string, () => void>();
@@ -61,6 +91,16 @@ export class LedgerDriver implements AsyncDisposable {
   constructor(init: LedgerDriverInit) {
     this.#init = init;
     this.machine = init.machine;
+  }
+
+  /** Set while the disk refuses. */
+  get trouble(): DiskTrouble | undefined {
+    return this.#trouble;
+  }
+
+  /** This process wrote it. */
+  isOwn(record: LedgerRecord): boolean {
+    return this.#own.has(record);
   }
 
   /** Binds it to the mesh and begins anti-entropy. */
@@ -81,13 +121,17 @@ export class LedgerDriver implements AsyncDisposable {
   }
 
   /**
-   * Resolves once the record is durable here. @param body null deletes.
-   * @throws E_NOT_ALLOWED, E_TOO_LARGE: nothing was changed. E_DISK_FULL: it may still be written when space is back.
+   * Resolves once the record is durable here; what the node says of itself and other members also while the disk
+   * refuses. @param body null deletes.
+   * @throws E_NOT_ALLOWED, E_TOO_LARGE, E_DISK_FULL, E_DISK_FAILED, E_DATA_DENIED, E_DATA_CORRUPT: the message says
+   * whether anything was changed.
    */
   write(author: KeyId, recordKind: string, key: string, body: unknown): Promise<LedgerRecord> {
     return new Promise((resolve, reject) => {
       if (this.#stopped)
         return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
+      if (this.#trouble !== undefined && !FACTS.has(recordKind))
+        return reject(refusal(this.#trouble, 'nothing was changed'));
       this.#queue.push({ author, write: { recordKind, key, body }, resolve, reject });
       this.#wake();
     });
@@ -122,7 +166,10 @@ export class LedgerDriver implements AsyncDisposable {
         writes: batch.map(({ write }) => write),
       });
       const written = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
-      for (const [at, record] of written.entries()) this.#writes.set(record, batch[at]!);
+      for (const [at, record] of written.entries()) {
+        this.#own.add(record);
+        this.#writes.set(record, batch[at]!);
+      }
       this.#effects.push(...effects);
     } catch (error) {
       // One that is refused must not take the others with it.
@@ -133,14 +180,14 @@ export class LedgerDriver implements AsyncDisposable {
 
   /**
    * Takes in records from outside the mesh and gossips them. Resolves once they are durable here.
-   * @returns why the first of them was refused, if any. @throws E_BUSY while the disk refuses.
+   * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses.
    */
   async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
+    if (this.#trouble !== undefined) throw refusal(this.#trouble, 'nothing was changed');
     const effects = this.#handle({ kind: 'introduce', envelopes });
     this.#enqueue(effects);
     this.#drain();
-    if (this.#effects.length > 0)
-      throw new ShoalError('E_BUSY', 'the record could not be written to disk yet');
+    if (this.#trouble !== undefined) throw refusal(this.#trouble, UNKEPT);
     return effects.find((effect) => effect.kind === 'rejected')?.reason;
   }
 
@@ -185,7 +232,12 @@ export class LedgerDriver implements AsyncDisposable {
   }
 
   #dispatch(event: LedgerEvent): void {
-    if (!this.#stopped) this.#enqueue(this.#handle(event));
+    if (this.#stopped) return;
+    if (event.kind === 'timer' && event.token === COLLECT_TIMER && this.#trouble !== undefined) {
+      this.#timer(COLLECT_TIMER, WITHHELD_MS, () => this.#dispatch(event));
+      return;
+    }
+    this.#enqueue(this.#handle(event));
   }
 
   #handle(event: LedgerEvent): LedgerEffect[] {
@@ -209,8 +261,15 @@ export class LedgerDriver implements AsyncDisposable {
     if (this.#stopped) return;
     this.#seal();
     const effects = this.#effects;
-    if (!this.#persist(effects)) return;
     this.#effects = [];
+    const now = this.#init.clock.now();
+    for (const effect of effects) {
+      this.#unsaved.add(effect);
+      if (effect.kind === 'persist')
+        this.#unsaved.addHistory(historyEntries(effect.put, effect.remove, this.machine.ledger, now));
+    }
+    // While the disk refuses, the timer alone tries again.
+    if (this.#trouble === undefined) this.#save();
     const changed: LedgerRecord[] = [];
     let anyChange = false;
     for (const effect of effects) {
@@ -224,45 +283,42 @@ export class LedgerDriver implements AsyncDisposable {
     if (anyChange) this.#init.onChanged(changed);
   }
 
-  /** @returns false when the disk refused: the effects stay queued and are tried again. */
-  #persist(effects: readonly LedgerEffect[]): boolean {
-    // By what came last: a record that went and came back within one turn is live.
-    const put = new Map<string, LedgerRecord>();
-    const remove = new Map<string, LedgerRecord>();
-    const streams = new Map<StreamId, number>();
-    const values: [string, string][] = [];
-    const history: HistoryEntry[] = [];
-    for (const effect of effects) {
-      if (effect.kind === 'persist') {
-        for (const record of effect.remove) {
-          put.delete(record.digest);
-          remove.set(record.digest, record);
-        }
-        for (const record of effect.put) {
-          remove.delete(record.digest);
-          put.set(record.digest, record);
-        }
-        const now = this.#init.clock.now();
-        history.push(...historyEntries(effect.put, effect.remove, this.machine.ledger, now));
-        for (const [stream, high] of effect.streams) streams.set(stream, high);
-      } else if (effect.kind === 'epoch') {
-        values.push([`epoch/${effect.author}`, String(effect.epoch)]);
-      } else if (effect.kind === 'horizon') {
-        values.push(['horizon', String(effect.horizon_ms)]);
-      }
-    }
-    if (put.size + remove.size + streams.size + values.length === 0) return true;
+  /** Writes what the disk lacks, or sees to it that it is tried again. */
+  #save(): void {
+    if (this.#unsaved.isEmpty) return;
+    const { log, clock } = this.#init;
     try {
-      const batch = { put: [...put.values()], remove: [...remove.values()] };
-      this.#init.store.write({ ...batch, streams, values, history });
-      return true;
+      this.#writeUnsaved();
     } catch (error) {
-      this.#init.log('warn', 'the ledger cannot be written; it is tried again', { error: String(error) });
-      for (const write of this.#writes.values()) write.reject(error);
-      this.#writes.clear();
-      this.#timer('retry', RETRY_MS, () => this.#drain());
-      return false;
+      if (this.#trouble === undefined) {
+        const code = isShoalError(error) ? error.code : 'E_DISK_FAILED';
+        const reason = TROUBLES[code] ?? 'the disk of the data directory fails';
+        this.#trouble = { code, reason, since_ms: clock.now() };
+        log('warn', 'the ledger cannot be written: new writes are refused, the rest goes on', {
+          code,
+          error: String(error),
+        });
+      }
+      this.#timer('retry', RETRY_MS, () => this.#save());
+      return;
     }
+    if (this.#trouble === undefined) return;
+    this.#trouble = undefined;
+    log('info', 'the ledger is written again: new writes are taken');
+  }
+
+  /** A file that turns out damaged is begun anew: all that was in it is known here. */
+  #writeUnsaved(): void {
+    const { store, log } = this.#init;
+    try {
+      store.write(this.#unsaved.batch());
+    } catch (error) {
+      if (!isShoalError(error, 'E_DATA_CORRUPT')) throw error;
+      const aside = store.replace([...this.machine.ledger.records()]);
+      log('warn', 'state.db was damaged and has been written anew from memory', { aside });
+      store.write(this.#unsaved.batch());
+    }
+    this.#unsaved.clear();
   }
 
   #carryOut(effect: LedgerEffect): void {
@@ -281,10 +337,13 @@ export class LedgerDriver implements AsyncDisposable {
         this.#timer(token, effect.at_ms - clock.now(), () => this.#dispatch({ kind: 'timer', token }));
         break;
       }
-      case 'written':
-        this.#writes.get(effect.record)?.resolve(effect.record);
+      case 'written': {
+        const write = this.#writes.get(effect.record);
         this.#writes.delete(effect.record);
+        if (this.#trouble === undefined || FACTS.has(effect.record.kind)) write?.resolve(effect.record);
+        else write?.reject(refusal(this.#trouble, UNKEPT));
         break;
+      }
       case 'rejected':
         log('debug', 'a record was not taken', {
           reason: effect.reason,
@@ -299,9 +358,13 @@ export class LedgerDriver implements AsyncDisposable {
         });
         break;
       case 'epoch':
-        log('warn', 'this disk was older than the ledger; writing goes on in a new epoch', {
-          epoch: effect.epoch,
-        });
+        log(
+          'warn',
+          'this disk was older than the ledger, or another daemon has its key: a new epoch begins',
+          {
+            epoch: effect.epoch,
+          },
+        );
         break;
       case 'horizon':
       case 'persist':
@@ -322,6 +385,14 @@ export class LedgerDriver implements AsyncDisposable {
 
 function isNews(effect: LedgerEffect): boolean {
   return effect.kind === 'changed';
+}
+
+/** Of the write that met the refusal first: others may have it, and this node does until it ends. */
+const UNKEPT =
+  'the change is not kept by this node yet: it takes effect, unless the daemon ends before the disk takes it';
+
+function refusal({ code, reason }: DiskTrouble, state: string): ShoalError {
+  return new ShoalError(code, `${reason}; ${state}`);
 }
 
 /** Writes that may fail without harm to anybody but their own next try. */

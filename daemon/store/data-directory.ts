@@ -1,32 +1,57 @@
 /** The data directory of a node: where things are, its keys, and its lock. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, toHex } from '../../protocols/base/ids.ts';
+import { createDurably, syncDirectory } from './durable-file.ts';
 import { StateStore } from './state-store.ts';
 
 const SEED_BYTES = 32;
+/** What a damaged key means. The ledger is of no use without the node's own. */
+const LOSSES = {
+  'node.key':
+    'the identity of this node is lost unless you have a copy; all else is as it was. Without a copy move the ' +
+    'directory away, join again with a token, and revoke the old node on a member',
+  'operator.key':
+    "the operator's key of this cluster is lost unless you have a copy; nothing was changed. The cluster goes on " +
+    'without it, and only it can grant what its holders may not hand on',
+};
+type KeyName = keyof typeof LOSSES;
 
 export class DataDirectory {
   readonly path: string;
   readonly store: StateStore;
   /** Secret: the seed of this node's Ed25519 key. */
   readonly seed: Uint8Array;
+  /** The node has its key, and state.db was not there: all that it knew is gone. */
+  readonly isEmptied: boolean;
 
-  /** Makes it when absent. @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL */
+  /**
+   * Makes it when absent. @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL, E_DISK_FAILED
+   */
   constructor(directory: string, crypto: Crypto) {
     this.path = directory;
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const first = mkdirSync(directory, { recursive: true, mode: 0o700 });
+      // Each new directory is named by the one above it.
+      for (
+        let made = directory;
+        first !== undefined && made.length >= first.length;
+        made = path.dirname(made)
+      )
+        syncDirectory(path.dirname(made));
       chmodSync(directory, 0o700);
     } catch (error) {
       throw explained(error, directory);
     }
-    this.store = new StateStore(path.join(directory, 'state.db'), crypto);
+    const seed = this.#key('node.key');
+    // Without a key beside it nothing says that a file which is no database was ever ours: it is left as it is.
+    this.store = new StateStore(path.join(directory, 'state.db'), crypto, seed !== undefined);
+    this.isEmptied = seed !== undefined && this.store.isNew;
     try {
-      this.seed = this.#key('node.key') ?? this.#createKey('node.key');
+      this.seed = seed ?? this.#key('node.key') ?? this.#createKey('node.key');
     } catch (error) {
       this.store.close();
       throw explained(error, directory);
@@ -49,22 +74,22 @@ export class DataDirectory {
   }
 
   /** A new random key, mode 0600. It fails when the file exists: a key is never overwritten. */
-  #createKey(name: 'node.key' | 'operator.key'): Uint8Array {
+  #createKey(name: KeyName): Uint8Array {
     const seed = new Uint8Array(randomBytes(SEED_BYTES));
-    writeFileSync(path.join(this.path, name), `${toHex(seed)}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    createDurably(path.join(this.path, name), `${toHex(seed)}\n`);
     return seed;
   }
 
-  #key(name: string): Uint8Array | undefined {
+  #key(name: KeyName): Uint8Array | undefined {
     let text: string;
     try {
       text = readFileSync(path.join(this.path, name), 'utf8').trim();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-      throw error;
+      throw explained(error, this.path);
     }
     if (!/^[0-9a-f]{64}$/.test(text))
-      throw new ShoalError('E_DATA_CORRUPT', `${name} in the data directory is damaged`);
+      throw new ShoalError('E_DATA_CORRUPT', `${path.join(this.path, name)} is damaged: ${LOSSES[name]}`);
     return fromHex(text);
   }
 
@@ -86,6 +111,8 @@ function explained(error: unknown, directory: string): unknown {
       return new ShoalError('E_DATA_DENIED', `the data directory ${directory} cannot be used: ${message}`, {
         cause: error,
       });
+    case 'EIO':
+      return new ShoalError('E_DISK_FAILED', `the disk of ${directory} fails: ${message}`, { cause: error });
     case 'ENOSPC':
     case 'EDQUOT':
       return new ShoalError('E_DISK_FULL', `the disk of ${directory} is full; nothing was changed`, {

@@ -1,18 +1,18 @@
 /**
- * The durable state of a node: the ledger's records, what it has seen change and a few values, in SQLite. The one importer of node:sqlite.
- *
- * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The exclusive
- * lock on the file is also the lock on the data directory. Each record is checked against its digest when it is read.
+ * The durable state of a node: the ledger's records, what it has seen change and a few values. Each row is checked
+ * when it is read: what is not what was written is never returned. A damaged database is replaced at its opening by
+ * one with all that is left (the history begins anew), and that is told (`damage`). How it is on disk is in
+ * database.ts, rows.ts and salvage.ts.
  */
-import { DatabaseSync } from 'node:sqlite';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
-import { type LedgerRecord, openRecord, type StreamId } from '../../protocols/ledger/record.ts';
+import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
-
-/** Raised when the tables change in a way that older versions cannot read. */
-export const STORE_FORMAT = 1;
+import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
+import { type Contents, envelopeSum, isSum, readAll, readLeft, sumOf } from './rows.ts';
+import { type Damage, finishReplacing, INCOMPLETE, replaceWith, rewrite, salvage } from './salvage.ts';
+import { lostTransactions } from './write-ahead-log.ts';
 
 export interface StoreBatch {
   readonly put: readonly LedgerRecord[];
@@ -35,69 +35,114 @@ export interface StoredHistory {
 }
 
 export class StateStore {
-  readonly #database: DatabaseSync;
+  /** What its opening found damaged; null: nothing. */
+  readonly damage: Damage | null;
+  /** Nothing was there before. */
+  readonly isNew: boolean;
+  readonly #file: string;
   readonly #crypto: Crypto;
+  #database: Database;
+  /** What the opening read, until somebody asks for it. */
+  #contents: Contents | undefined;
 
-  /** @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL */
-  constructor(file: string, crypto: Crypto) {
+  /**
+   * @param isOurs a file that cannot be read is a damaged one of this node, and not something else that bears its name.
+   * @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_DENIED, E_DISK_FULL, E_DISK_FAILED, E_DATA_CORRUPT when it is not ours
+   */
+  constructor(file: string, crypto: Crypto, isOurs = true) {
+    this.#file = file;
     this.#crypto = crypto;
-    this.#database = opened(file);
+    finishReplacing(file);
+    let damage: Damage | null = null;
+    const writes_lost = lostTransactions(`${file}-wal`);
+    let opened: ReturnType<typeof openWhole>;
+    try {
+      opened = openWhole(file, crypto);
+    } catch (error) {
+      if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
+      damage = salvage(file, crypto);
+      opened = openWhole(file, crypto);
+    }
+    if (damage !== null) damage = { ...damage, writes_lost };
+    else if (writes_lost > 0) {
+      const records_kept = opened.contents.records.length;
+      damage = { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost };
+    }
+    this.damage = damage;
+    this.isNew = opened.isNew;
+    this.#database = opened.database;
+    this.#contents = opened.contents;
+    if (writes_lost > 0) this.#markIncomplete();
+  }
+
+  /** Records may be missing that this disk once held, and no start since has seen them whole. */
+  get isIncomplete(): boolean {
+    return this.value(INCOMPLETE) !== undefined;
+  }
+
+  /** What was missing has come from peers. */
+  setComplete(): void {
+    this.remove([INCOMPLETE]);
   }
 
   /** @throws E_DATA_CORRUPT; so does `load`. */
   value(name: string): string | undefined {
     try {
-      const row = this.#database.prepare('SELECT value FROM meta WHERE name = ?').get(name);
-      return row?.['value'] as string | undefined;
+      const row = this.#database.prepare('SELECT value, sum FROM meta WHERE name = ?').get(name);
+      if (row === undefined) return undefined;
+      const { value, sum } = row as { value: string; sum: Uint8Array };
+      if (Buffer.compare(sum, sumOf(name, value, this.#crypto)) === 0) return value;
     } catch (error) {
       throw translated(error);
     }
+    throw new ShoalError('E_DATA_CORRUPT', `the value ${name} in state.db is damaged`);
   }
 
-  /**
-   * All records and stream heights. A record that fails its checksum is left out and named in `damaged`. Which stream
-   * it was of cannot be told, so no heights are given then: peers send again what is missing. `forget` it, or it is
-   * found damaged at every start.
-   */
-  load(): { records: LedgerRecord[]; streams: [StreamId, number][]; damaged: string[] } {
-    const records: LedgerRecord[] = [];
-    const damaged: string[] = [];
+  /** Names of all values that begin so. */
+  names(prefix: string): string[] {
     try {
-      for (const row of this.#database.prepare('SELECT digest, envelope FROM records').iterate()) {
-        const expected = Buffer.from(row['digest'] as Uint8Array).toString('hex');
-        const record = this.#read(row['envelope'] as Uint8Array);
-        if (record?.digest === expected) records.push(record);
-        else damaged.push(expected);
-      }
-      const rows = damaged.length > 0 ? [] : this.#database.prepare('SELECT stream, high FROM streams').all();
-      const streams = rows.map((row) => [row['stream'], row['high']] as [StreamId, number]);
-      return { records, streams, damaged };
+      const rows = this.#database.prepare('SELECT name FROM meta WHERE name >= ? ORDER BY name').all(prefix);
+      return rows.map((row) => String(row['name'])).filter((name) => name.startsWith(prefix));
     } catch (error) {
       throw translated(error);
     }
   }
 
-  /** Takes damaged records away, and with them all stream heights. @param values kept in the same transaction. */
-  forget(damaged: readonly string[], values: Iterable<readonly [string, string]>): void {
-    this.#transaction(() => {
+  /** All records and stream heights. */
+  load(): { records: LedgerRecord[]; streams: [StreamId, number][] } {
+    const contents = this.#contents ?? readAll(this.#database, this.#crypto);
+    this.#contents = undefined;
+    if (contents.bad > 0) throw new ShoalError('E_DATA_CORRUPT', 'rows of state.db are damaged');
+    const { records, streams } = contents;
+    return { records, streams };
+  }
+
+  /** One transaction, durable when it returns. @throws E_DISK_FULL, E_DISK_FAILED, E_DATA_DENIED; nothing of it is kept then. */
+  write(batch: StoreBatch): void {
+    this.#contents = undefined;
+    transaction(this.#database, () => {
+      const put = this.#database.prepare(
+        'INSERT OR REPLACE INTO records (digest, envelope, sum) VALUES (?, ?, ?)',
+      );
       const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
-      for (const digest of damaged) remove.run(fromHex(digest));
-      this.#database.exec('DELETE FROM streams');
-      this.#putValues(values);
+      const stream = this.#database.prepare(
+        'INSERT OR REPLACE INTO streams (stream, high, sum) VALUES (?, ?, ?)',
+      );
+      const value = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value, sum) VALUES (?, ?, ?)');
+      for (const { digest, bytes } of batch.put)
+        put.run(fromHex(digest), bytes, envelopeSum(bytes, this.#crypto));
+      for (const record of batch.remove) remove.run(fromHex(record.digest));
+      for (const [id, high] of batch.streams) stream.run(id, high, sumOf(id, high, this.#crypto));
+      for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
+      this.#putHistory(batch.history ?? []);
     });
   }
 
-  /** One transaction, durable when it returns. @throws E_DISK_FULL; nothing of it is kept then. */
-  write(batch: StoreBatch): void {
-    this.#transaction(() => {
-      const put = this.#database.prepare('INSERT OR REPLACE INTO records (digest, envelope) VALUES (?, ?)');
-      const remove = this.#database.prepare('DELETE FROM records WHERE digest = ?');
-      const stream = this.#database.prepare('INSERT OR REPLACE INTO streams (stream, high) VALUES (?, ?)');
-      for (const record of batch.put) put.run(fromHex(record.digest), record.bytes);
-      for (const record of batch.remove) remove.run(fromHex(record.digest));
-      for (const [id, high] of batch.streams) stream.run(id, high);
-      this.#putValues(batch.values ?? []);
-      this.#putHistory(batch.history ?? []);
+  /** Takes values away. */
+  remove(names: readonly string[]): void {
+    transaction(this.#database, () => {
+      const remove = this.#database.prepare('DELETE FROM meta WHERE name = ?');
+      for (const name of names) remove.run(name);
     });
   }
 
@@ -106,13 +151,14 @@ export class StateStore {
     try {
       const rows = query.latestFirst
         ? this.#database
-            .prepare('SELECT id, entry FROM history WHERE stamp_ms >= ? ORDER BY stamp_ms DESC, id DESC')
+            .prepare('SELECT * FROM history WHERE stamp_ms >= ? ORDER BY stamp_ms DESC, id DESC')
             .iterate(query.since_ms)
-        : this.#database
-            .prepare('SELECT id, entry FROM history WHERE id > ? ORDER BY id')
-            .iterate(query.after);
-      for (const row of rows)
-        yield { number: row['id'] as number, entry: JSON.parse(row['entry'] as string) as HistoryEntry };
+        : this.#database.prepare('SELECT * FROM history WHERE id > ? ORDER BY id').iterate(query.after);
+      for (const { id, digest, entry, sum } of rows) {
+        const name = Buffer.from(digest as Uint8Array).toString('hex');
+        if (!isSum(sum, sumOf(name, entry as string, this.#crypto))) continue;
+        yield { number: id as number, entry: JSON.parse(entry as string) as HistoryEntry };
+      }
     } catch (error) {
       throw translated(error);
     }
@@ -126,106 +172,73 @@ export class StateStore {
 
   /** Forgets everything: for a change into a cluster that failed halfway. */
   clear(): void {
-    this.#transaction(() =>
+    this.#contents = undefined;
+    transaction(this.#database, () =>
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
+  }
+
+  /**
+   * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
+   * whoever holds them; of the rest what can be read is kept. @returns where the old file is.
+   */
+  replace(records: readonly LedgerRecord[]): string {
+    const left = readLeft(this.#database, this.#crypto, false);
+    const contents: Contents = { ...left, records: [...records] };
+    const aside = replaceWith(this.#file, contents, this.#crypto);
+    // Before the new file is opened: the end of the old one takes the log's name away.
+    this.#database.close();
+    this.#database = openWhole(this.#file, this.#crypto).database;
+    return aside;
+  }
+
+  #markIncomplete(): void {
+    const contents = this.#contents;
+    try {
+      this.write({ put: [], remove: [], streams: [], values: [[INCOMPLETE, 'since a damaged log']] });
+    } catch (error) {
+      // A disk that refuses keeps no daemon from its start, and what is missing comes from peers all the same.
+      if (!isShoalError(error)) throw error;
+    }
+    this.#contents = contents;
   }
 
   close(): void {
     if (this.#database.isOpen) this.#database.close();
   }
 
-  #transaction(work: () => void): void {
-    try {
-      this.#database.exec('BEGIN IMMEDIATE');
-      work();
-      this.#database.exec('COMMIT');
-    } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw translated(error);
-    }
-  }
-
-  #putValues(values: Iterable<readonly [string, string]>): void {
-    const put = this.#database.prepare('INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)');
-    for (const [name, text] of values) put.run(name, text);
-  }
-
   #putHistory(entries: readonly HistoryEntry[]): void {
     if (entries.length === 0) return;
     const put = this.#database.prepare(
-      'INSERT OR IGNORE INTO history (digest, stamp_ms, entry) VALUES (?, ?, ?)',
+      'INSERT OR IGNORE INTO history (digest, stamp_ms, entry, sum) VALUES (?, ?, ?, ?)',
     );
-    for (const entry of entries) put.run(fromHex(entry.digest), entry.stamp.ms, JSON.stringify(entry));
+    for (const entry of entries) {
+      const text = JSON.stringify(entry);
+      put.run(fromHex(entry.digest), entry.stamp.ms, text, sumOf(entry.digest, text, this.#crypto));
+    }
     this.#database
       .prepare('DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?')
       .run(HISTORY_ENTRIES_MAX);
   }
-
-  #read(envelope: Uint8Array): LedgerRecord | undefined {
-    try {
-      return openRecord(new Uint8Array(envelope), this.#crypto);
-    } catch (error) {
-      if (isShoalError(error)) return undefined;
-      throw error;
-    }
-  }
 }
 
-function opened(file: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
+/** Opens a database and reads all of it, rewritten first when its format is older. @throws E_DATA_CORRUPT */
+function openWhole(
+  file: string,
+  crypto: Crypto,
+): { readonly database: Database; readonly isNew: boolean; readonly contents: Contents } {
+  const { database, format } = openDatabase(file);
+  if (format > 0 && format < STORE_FORMAT) {
+    rewrite(file, database, crypto);
+    return openWhole(file, crypto);
+  }
   try {
-    database = new DatabaseSync(file);
-    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    // Takes the lock now, not at the first write.
-    database.exec('BEGIN EXCLUSIVE; COMMIT');
-    const format = database.prepare('PRAGMA user_version').get()?.['user_version'] as number;
-    if (format > STORE_FORMAT) {
-      throw new ShoalError(
-        'E_DATA_NEWER',
-        `the data directory has format ${format}; this version reads ${STORE_FORMAT}`,
-      );
-    }
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS streams (stream TEXT PRIMARY KEY, high INTEGER NOT NULL) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS history (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, stamp_ms INTEGER NOT NULL, entry TEXT NOT NULL);
-      PRAGMA user_version = ${STORE_FORMAT};`);
-    return database;
+    const contents = readAll(database, crypto);
+    if (contents.bad > 0)
+      throw new ShoalError('E_DATA_CORRUPT', `${contents.bad} rows of state.db are damaged`);
+    return { database, isNew: format === 0, contents };
   } catch (error) {
-    database?.close();
-    throw translated(error);
-  }
-}
-
-/** SQLite result codes. Source: sqlite.org/rescode.html. */
-const BUSY = 5;
-const READ_ONLY = 8;
-const CORRUPT = 11;
-const FULL = 13;
-const CANNOT_OPEN = 14;
-const NOT_A_DATABASE = 26;
-
-function translated(error: unknown): unknown {
-  const code = (error as { errcode?: number }).errcode;
-  switch (code === undefined ? undefined : code & 0xff) {
-    case BUSY:
-      return new ShoalError('E_DATA_LOCKED', 'another daemon uses this data directory', { cause: error });
-    case FULL:
-      return new ShoalError('E_DISK_FULL', 'the disk of the data directory is full; nothing was changed', {
-        cause: error,
-      });
-    case CORRUPT:
-    case NOT_A_DATABASE:
-      return new ShoalError('E_DATA_CORRUPT', 'state.db in the data directory is damaged', { cause: error });
-    case READ_ONLY:
-    case CANNOT_OPEN:
-      return new ShoalError('E_DATA_DENIED', 'state.db in the data directory cannot be written', {
-        cause: error,
-      });
-    default:
-      return error;
+    database.close();
+    throw error;
   }
 }

@@ -68,6 +68,11 @@ export const ERRORS = {
     403,
     'Make the directory writable for this user, or choose another --data.',
   ),
+  E_DISK_FAILED: kind(
+    EXIT.state,
+    500,
+    "See the kernel's log and the quota; replace the disk, or move the data directory to another.",
+  ),
   // ledger and trust
   E_QUOTA: kind(EXIT.capacity, 507, 'Remove what is no longer needed, then try again.'),
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),

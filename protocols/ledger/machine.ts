@@ -43,6 +43,8 @@ import {
 import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
+/** Looks after tombstones. A driver that cannot make records durable withholds it: an acknowledgement is a promise. */
+export const COLLECT_TIMER = 'collect';
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
 const TOLD_MAX = 4096;
@@ -658,7 +660,7 @@ export class LedgerMachine {
     switch (token) {
       case 'flush':
         return this.#flush();
-      case 'collect':
+      case COLLECT_TIMER:
         return [this.#scheduleCollect(env), ...this.#collect(env)];
       case 'evidence':
         return this.#testify(env);
@@ -685,7 +687,7 @@ export class LedgerMachine {
 
   #scheduleCollect(env: Env): LedgerEffect {
     const jitter = 0.75 + env.random() / 2;
-    return { kind: 'schedule', token: 'collect', at_ms: env.now + this.#config.collect_ms * jitter };
+    return { kind: 'schedule', token: COLLECT_TIMER, at_ms: env.now + this.#config.collect_ms * jitter };
   }
 
   #collect(env: Env): LedgerEffect[] {

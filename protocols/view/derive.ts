@@ -22,6 +22,14 @@ export interface ViewSource {
   readonly status: (member: NodeId) => MemberStatus;
   /** Milliseconds: members whose grant has ended by then are left out. */
   readonly now: number;
+  /** Records that are shown nowhere, and whoever is told that one made this throw. Without it a throw is the caller's. */
+  readonly quarantine?: RecordQuarantine;
+}
+
+/** What becomes of a record that makes a reader throw: one record costs itself, and not the view. */
+export interface RecordQuarantine {
+  has(record: LedgerRecord): boolean;
+  strike(record: LedgerRecord, where: string, error: unknown): void;
 }
 
 /** @param dirty kinds whose records changed since `before`; `member` also when a status changed. */
@@ -44,28 +52,37 @@ export function deriveView(
   };
 }
 
-function* winners(
+/** Calls `take` with the winner of each key and its siblings. It must change nothing before all that may throw. */
+function eachWinner(
   source: ViewSource,
   kind: RecordKind,
-): IterableIterator<[string, LedgerRecord, readonly LedgerRecord[]]> {
-  for (const [key, siblings] of source.ledger.ofKind(kind)) {
-    const counting = siblings.filter((record) => source.authority.counts(record));
+  take: (key: string, winner: LedgerRecord, others: readonly LedgerRecord[]) => void,
+): void {
+  const { ledger, authority, quarantine } = source;
+  for (const [key, siblings] of ledger.ofKind(kind)) {
+    const counting = siblings.filter((record) => authority.counts(record) && !quarantine?.has(record));
     const winner = counting[0];
-    if (winner !== undefined && winner.body !== null) yield [key, winner, counting.slice(1)];
+    if (winner === undefined || winner.body === null) continue;
+    try {
+      take(key, winner, counting.slice(1));
+    } catch (error) {
+      if (quarantine === undefined) throw error;
+      quarantine.strike(winner, `the view of ${kind}`, error);
+    }
   }
 }
 
 function deriveMembers(source: ViewSource): Map<NodeId, MemberView> {
   const intents = new Map<NodeId, Intent>();
-  for (const [node, record] of winners(source, 'intent')) {
+  eachWinner(source, 'intent', (node, record) => {
     const body = bodyOf('intent', record);
     if (body !== undefined) intents.set(node, body.intent);
-  }
+  });
   const members = new Map<NodeId, MemberView>();
-  for (const [id, record] of winners(source, 'member')) {
+  eachWinner(source, 'member', (id, record) => {
     const body = bodyOf('member', record);
     const roles = source.authority.roles(id, source.now);
-    if (body === undefined || !roles.has('member')) continue;
+    if (body === undefined || !roles.has('member')) return;
     members.set(id, {
       ...body,
       labels: { ...body.labels, name: body.name },
@@ -74,15 +91,15 @@ function deriveMembers(source: ViewSource): Map<NodeId, MemberView> {
       intent: intents.get(id) ?? 'active',
       worker: roles.has('worker'),
     });
-  }
+  });
   return members;
 }
 
 function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
   const workloads = new Map<WorkloadName, WorkloadView>();
-  for (const [key, record, others] of winners(source, 'workload')) {
+  eachWinner(source, 'workload', (key, record, others) => {
     const body = bodyOf('workload', record);
-    if (body === undefined || key !== workloadName(body.spec.namespace, body.spec.name)) continue;
+    if (body === undefined || key !== workloadName(body.spec.namespace, body.spec.name)) return;
     workloads.set(key as WorkloadName, {
       namespace: body.spec.namespace,
       name: body.spec.name,
@@ -100,27 +117,27 @@ function deriveWorkloads(source: ViewSource): Map<WorkloadName, WorkloadView> {
         body: bodyOf('workload', other) ?? null,
       })),
     });
-  }
+  });
   return workloads;
 }
 
 function deriveAllocations(source: ViewSource): AllocationBody[] {
   const allocations: AllocationBody[] = [];
-  for (const [key, record] of winners(source, 'alloc')) {
+  eachWinner(source, 'alloc', (key, record) => {
     const body = bodyOf('alloc', record);
     // What a host that is no member any more ran up to then would count: but it is gone, and so is what it ran.
-    if (body?.node !== record.author || !source.authority.isMember(record.author)) continue;
+    if (body?.node !== record.author || !source.authority.isMember(record.author)) return;
     if (key === recordKey.alloc(record.author, slotName(body.namespace, body.workload, body.index)))
       allocations.push(body);
-  }
+  });
   return allocations;
 }
 
 function deriveImages(source: ViewSource): ClusterView['images'] {
   const images = new Map<Digest, ImageBody & { author: NodeId; authors: NodeId[] }>();
-  for (const [key, record] of winners(source, 'image')) {
+  eachWinner(source, 'image', (key, record) => {
     const body = bodyOf('image', record);
-    if (body === undefined || key !== recordKey.image(record.author, body.manifest.digest)) continue;
+    if (body === undefined || key !== recordKey.image(record.author, body.manifest.digest)) return;
     const { digest } = body.manifest;
     const known = images.get(digest);
     const authors = [...(known?.authors ?? []), record.author].sort();
@@ -131,15 +148,15 @@ function deriveImages(source: ViewSource): ClusterView['images'] {
         ? { ...body, author: record.author, authors }
         : { ...known, authors },
     );
-  }
+  });
   return images;
 }
 
 function deriveTags(source: ViewSource): Map<string, Digest> {
   const tags = new Map<string, Digest>();
-  for (const [name, record] of winners(source, 'tag')) {
+  eachWinner(source, 'tag', (name, record) => {
     const body = bodyOf('tag', record);
     if (body !== undefined) tags.set(name, body.digest);
-  }
+  });
   return tags;
 }

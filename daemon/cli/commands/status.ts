@@ -16,7 +16,7 @@ export function statusCommand(terminal: Terminal): Command {
       const kept = status.guard.peers.filter((peer) => peer.standing !== 'good');
       const { standing } = status;
       const until = standing?.until_ms ? ` until ${new Date(standing.until_ms).toISOString()}` : '';
-      const lines = [
+      const lines: [string, string][] = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
         ['standing', standing === null ? '-' : standingText(standing.state, until, standing.reason)],
@@ -25,9 +25,10 @@ export function statusCommand(terminal: Terminal): Command {
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
         ['dns', status.dns.join(' ') || '-'],
         ['images', `${sum(status.traffic.received)} received, ${sum(status.traffic.sent)} sent`],
-        ...kept.map((peer) => [peer.standing, peer.nodeName] as const),
+        ...kept.map((peer): [string, string] => [peer.standing, peer.nodeName]),
         ['version', status.version],
-      ] as const;
+      ];
+      for (const { message } of status.problems) lines.push(['problem', message]);
       for (const [name, value] of lines) printLine(terminal, `${name.padEnd(9)}${printable(value)}`);
     });
 }

@@ -120,6 +120,7 @@ export function fakeBackend(): FakeBackend {
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
       guard: { peers: [], offences: {}, refused: {}, bans: 0 },
+      problems: [],
       traffic: { received: [], sent: [] },
     }),
     init: async (request) => {

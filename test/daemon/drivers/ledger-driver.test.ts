@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { EFFECTS_MAX, LedgerDriver, type LedgerDriverInit } from '../../../daemon/drivers/ledger-driver.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
-import { StateStore } from '../../../daemon/store/state-store.ts';
+import { StateStore, type StoreBatch } from '../../../daemon/store/state-store.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
@@ -85,6 +85,14 @@ t.test('a write resolves when it is durable, and is told after that', async (t) 
   t.ok(many.every(({ digest }) => have.has(digest)));
 });
 
+t.test('what a later record replaces leaves the disk', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const first = await driver.write(self.id, 'intent', self.id, intent);
+  const second = await driver.write(self.id, 'intent', self.id, { intent: 'active' });
+  t.notOk(stored(store).includes(first.digest));
+  t.ok(stored(store).includes(second.digest));
+});
+
 t.test('a write that is not allowed is refused and changes nothing', async (t) => {
   const { driver, store } = await driverOf(t);
   const before = stored(store);
@@ -93,25 +101,111 @@ t.test('a write that is not allowed is refused and changes nothing', async (t) =
   t.same(stored(store), before);
 });
 
-t.test('on a full disk a write fails, nobody is told, and it is written when there is space', async (t) => {
-  const clock = handClock();
-  const { driver, store, changed } = await driverOf(t, { clock });
+/** A disk that refuses until it is told otherwise, as `error` says. */
+function refusing(store: StateStore, error: () => Error) {
   const write = store.write.bind(store);
-  let full = true;
+  const disk = { refuses: true, tries: 0 };
   store.write = (batch) => {
-    if (full) throw new ShoalError('E_DISK_FULL', 'full');
+    disk.tries += 1;
+    if (disk.refuses) throw error();
     write(batch);
   };
-  const told = changed.length;
-  const have = stored(store).length;
-  await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_DISK_FULL' });
-  t.equal(changed.length, told);
-  t.equal(stored(store).length, have);
-  full = false;
-  for (const fire of [...clock.timers]) fire();
-  t.equal(stored(store).length, have + 1, 'tried again');
-  t.equal(changed.length, told + 1);
-  t.ok(await driver.write(self.id, 'intent', self.id, { intent: 'active' }), 'it goes on');
+  return disk;
+}
+
+const fire = (clock: HandClock) => {
+  const timers = [...clock.timers];
+  clock.timers.clear();
+  for (const timer of timers) timer();
+};
+const member = (n: number) => ({ incarnation: n });
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+for (const [code, error] of [
+  ['E_DISK_FULL', () => new ShoalError('E_DISK_FULL', 'full')],
+  ['E_DATA_DENIED', () => new ShoalError('E_DATA_DENIED', 'read-only')],
+  ['E_DISK_FAILED', () => new Error('EIO')],
+] as const) {
+  t.test(
+    `${code}: writes are refused by name, the node's own facts go on, and all is kept later`,
+    async (t) => {
+      const clock = handClock();
+      const { driver, store, changed } = await driverOf(t, { clock });
+      const disk = refusing(store, error);
+      const have = stored(store).length;
+      await t.rejects(driver.write(self.id, 'intent', self.id, intent), {
+        code,
+        message: /unless the daemon ends/,
+      });
+      t.match(driver.trouble, { code });
+      const told = changed.length;
+      await t.rejects(driver.write(self.id, 'intent', 'other', intent), {
+        code,
+        message: /nothing was changed/,
+      });
+      await t.rejects(driver.introduce([]), { code });
+      await turn();
+      t.equal(changed.length, told, 'of a refused write nobody hears');
+      t.equal(driver.machine.ledger.get('intent', 'other'), undefined);
+
+      const facts = [1, 2, 3].map((n) => driver.write(self.id, 'member', self.id, member(n)));
+      for (const fact of await Promise.all(facts)) t.ok(changed.includes(fact.digest), 'the view goes on');
+      t.equal(stored(store).length, have);
+      const { tries } = disk;
+      fire(clock);
+      t.equal(disk.tries, tries + 1, 'it is tried again by time, and not with each write');
+      t.match(driver.trouble, { code });
+
+      disk.refuses = false;
+      fire(clock);
+      t.equal(driver.trouble, undefined);
+      t.same(
+        new Set(stored(store)),
+        new Set(
+          Array.from(driver.machine.ledger.records(), ({ digest }) => digest).filter(
+            (d) => d !== genesis.digest,
+          ),
+        ),
+        'the disk holds what is live, and nothing that came and went meanwhile',
+      );
+      t.ok(await driver.write(self.id, 'intent', 'other', intent), 'it takes writes again');
+    },
+  );
+}
+
+t.test('a disk that refuses for long costs no more than what is live', async (t) => {
+  const clock = handClock();
+  const { driver, store } = await driverOf(t, { clock });
+  const disk = refusing(store, () => new ShoalError('E_DISK_FULL', 'full'));
+  for (let n = 0; n < 500; n += 1) await driver.write(self.id, 'member', self.id, member(n));
+  let batch: StoreBatch | undefined;
+  disk.refuses = false;
+  const write = store.write.bind(store);
+  store.write = (given) => {
+    batch = given;
+    write(given);
+  };
+  fire(clock);
+  t.equal(batch!.put.length, 1, 'of 500 versions the last');
+  t.equal(batch!.remove.length, 0);
+});
+
+t.test('a file that is found damaged by a write is begun anew with what is known', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const write = store.write.bind(store);
+  let isDamaged = true;
+  store.write = (batch) => {
+    if (isDamaged) {
+      isDamaged = false;
+      throw new ShoalError('E_DATA_CORRUPT', 'damaged');
+    }
+    write(batch);
+  };
+  const record = await driver.write(self.id, 'intent', self.id, intent);
+  t.equal(driver.trouble, undefined);
+  const have = stored(store);
+  for (const { digest } of driver.machine.ledger.records()) t.ok(have.includes(digest));
+  t.ok(have.includes(record.digest));
 });
 
 /** A mesh of one, on which the test plays the others. @returns what publishes to it. */

@@ -29,7 +29,10 @@ t.test('a damaged key is told and kept, and the lock is given back', async (t) =
   const file = path.join(place, 'node.key');
   for (const text of ['', 'no key\n', `${'a'.repeat(63)}\n`, `${'G'.repeat(64)}\n`]) {
     await writeFile(file, text);
-    t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_CORRUPT', message: /node\.key/ });
+    t.throws(() => new DataDirectory(place, nodeCrypto), {
+      code: 'E_DATA_CORRUPT',
+      message: /node\.key.*identity/,
+    });
     t.equal(await readFile(file, 'utf8'), text);
   }
   await writeFile(file, `${'ab'.repeat(32)}\n`);
@@ -37,6 +40,19 @@ t.test('a damaged key is told and kept, and the lock is given back', async (t) =
   t.teardown(() => directory[Symbol.dispose]());
   t.same(directory.seed, new Uint8Array(32).fill(0xab));
   t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_LOCKED' }, 'one at a time');
+});
+
+t.test('a file that is no database is mended beside a key, and left alone where there is none', async (t) => {
+  const place = await temporaryDirectory(t);
+  const file = path.join(place, 'state.db');
+  const text = 'the book-keeping of somebody else'.repeat(300);
+  await writeFile(file, text);
+  t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_CORRUPT' });
+  t.equal(await readFile(file, 'utf8'), text);
+  await writeFile(path.join(place, 'node.key'), `${'ab'.repeat(32)}\n`);
+  const directory = new DataDirectory(place, nodeCrypto);
+  t.teardown(() => directory[Symbol.dispose]());
+  t.ok(directory.store.damage?.aside);
 });
 
 t.test('a place that cannot be a directory is told', async (t) => {

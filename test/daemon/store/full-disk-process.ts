@@ -28,9 +28,8 @@ store.close();
 const again = new StateStore(path.join(directory, 'state.db'), nodeCrypto);
 const reopened = again.load();
 again.close();
-const counts = [full, after, reopened].map(({ records, streams, damaged }) => ({
+const counts = [full, after, reopened].map(({ records, streams }) => ({
   records: records.length,
   high: streams[0]?.[1],
-  damaged: damaged.length,
 }));
 process.stdout.write(`${JSON.stringify({ code, written, counts })}\n`);

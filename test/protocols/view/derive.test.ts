@@ -177,3 +177,42 @@ t.test('a body is read by its own kind only, a tombstone by none', async (t) => 
   t.equal(bodyOf('intent', record('intent', { intent: 'asleep' })), undefined);
   t.equal(bodyOf('intent', record('intent', null)), undefined);
 });
+
+t.test(
+  'a record that makes it throw is left out and reported; one in quarantine gives way to its sibling',
+  async (t) => {
+    const { machine } = stage();
+    write(machine, a.id, 'intent', a.id, { intent: 'draining' });
+    const authority = new Proxy(machine.authority, {
+      get(target, name) {
+        if (name === 'roles')
+          return (key: string) => {
+            if (key === b.id) throw new TypeError('a defect');
+            return target.roles(key);
+          };
+        const value = Reflect.get(target, name) as unknown;
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+    const struck: string[] = [];
+    const held = new Set<string>();
+    const source: ViewSource = {
+      ledger: machine.ledger,
+      authority,
+      self: a.id,
+      status: () => 'alive',
+      now: NOW,
+      quarantine: {
+        has: ({ digest }) => held.has(digest),
+        strike: ({ kind, key }) => struck.push(`${kind}/${key}`),
+      },
+    };
+    const view = deriveView(source, undefined, new Set());
+    t.same([...view.members.keys()], [a.id]);
+    t.same(struck, [`member/${b.id}`]);
+    const { quarantine: _, ...unguarded } = source;
+    t.throws(() => deriveView(unguarded, undefined, new Set()), TypeError);
+    held.add(machine.ledger.get('intent', a.id)!.digest);
+    t.equal(deriveView(source, undefined, new Set()).members.get(a.id)!.intent, 'active');
+  },
+);

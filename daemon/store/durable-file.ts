@@ -1,0 +1,29 @@
+/** Files and names that are on the disk, and not only in its cache, when these return. Not here: the database. */
+import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** Makes names durable that were given or taken in a directory. */
+export function syncDirectory(directory: string): void {
+  const handle = openSync(directory, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/**
+ * Makes a file that is there whole or not at all, mode 0600. What an earlier, broken try left is taken away.
+ * @throws EEXIST when the file exists: it is never overwritten.
+ */
+export function createDurably(file: string, text: string): void {
+  const draft = `${file}.new`;
+  rmSync(draft, { force: true });
+  writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
+  try {
+    linkSync(draft, file);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncDirectory(path.dirname(file));
+}

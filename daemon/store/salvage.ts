@@ -1,0 +1,164 @@
+/**
+ * A database that is damaged, or of an older format, becomes a whole one of this format with every row that is still
+ * true. The old file is kept aside, one of them, named by when it was last written. A crash at any point leaves either
+ * the old state or the new one. Not here: which rows are true (rows.ts), and fetching what is missing.
+ */
+import {
+  closeSync,
+  existsSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
+import path from 'node:path';
+import type { Crypto } from '../../protocols/base/crypto.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import { type Database, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
+import { syncDirectory } from './durable-file.ts';
+import { type Contents, insertAll, readLeft } from './rows.ts';
+
+/** Of the file that is kept aside, for whoever wants to look at it; more is cut off. */
+export const ASIDE_BYTES_MAX = 256 << 20;
+
+/** Name of the value that is set while records may be missing that this disk once held. */
+export const INCOMPLETE = 'incomplete';
+
+/** What a start found damaged, and what became of it. */
+export interface Damage {
+  /** Where the damaged file is now; null when only the end of the log was damaged, and is gone. */
+  readonly aside: string | null;
+  readonly records_kept: number;
+  /** Rows that were read and were not what was written. */
+  readonly rows_lost: number;
+  /** Parts of tables that could not be read: how many rows were there is not known. */
+  readonly parts_lost: number;
+  /** Transactions of the log that come after a place that could not be read. */
+  readonly writes_lost: number;
+}
+
+/** Rewrites a database that `openDatabase` refused as damaged. @throws E_DISK_FULL; the damaged file is as it was then. */
+export function salvage(file: string, crypto: Crypto): Damage {
+  const { records, values, bad, unread } = whatIsLeft(file, crypto);
+  // Heights are left out: those of rows that are lost would be missing, and a number may not be given twice.
+  values.push([INCOMPLETE, 'since a salvage']);
+  const aside = replaceWith(file, { records, values, streams: [], bad, unread }, crypto);
+  return { aside, records_kept: records.length, rows_lost: bad, parts_lost: unread, writes_lost: 0 };
+}
+
+/** Brings a whole database of an older format to this one. @param database open; it is closed. */
+export function rewrite(file: string, database: Database, crypto: Crypto): void {
+  const contents = readLeft(database, crypto, true);
+  database.close();
+  replaceWith(file, contents, crypto);
+}
+
+/** Puts this in the place of what a database holds. @returns where the old file is. */
+export function replaceWith(file: string, contents: Contents, crypto: Crypto): string {
+  const draft = `${file}.new`;
+  const clear = () => {
+    for (const end of ['', '-wal', '-journal']) rmSync(draft + end, { force: true });
+  };
+  clear();
+  try {
+    const { database } = openDatabase(draft);
+    try {
+      transaction(database, () => insertAll(database, contents, crypto));
+    } finally {
+      database.close();
+    }
+  } catch (error) {
+    clear();
+    throw error;
+  }
+  // From here on it counts: a start that finds it carries on.
+  renameSync(draft, whole(file));
+  syncDirectory(path.dirname(file));
+  return finishReplacing(file)!;
+}
+
+/** Carries on where a crash broke a replacement off. @returns where the old file is, if there was anything to do. */
+export function finishReplacing(file: string): string | undefined {
+  if (!existsSync(whole(file))) return undefined;
+  const aside = `${file}.before-${writtenAt(file)}`;
+  const directory = path.dirname(file);
+  for (const name of readdirSync(directory)) {
+    const other = path.join(directory, name);
+    if (name.startsWith(`${path.basename(file)}.before-`) && other !== aside) rmSync(other);
+  }
+  if (existsSync(file) && !existsSync(aside)) linkSync(file, aside);
+  // A log that stays behind would be taken for the new file's.
+  for (const end of ['-wal', '-journal']) rmSync(file + end, { force: true });
+  syncDirectory(directory);
+  renameSync(whole(file), file);
+  syncDirectory(directory);
+  if (existsSync(aside) && statSync(aside).size > ASIDE_BYTES_MAX) truncateSync(aside, ASIDE_BYTES_MAX);
+  return aside;
+}
+
+function whole(file: string): string {
+  return `${file}.whole`;
+}
+
+function writtenAt(file: string): string {
+  const at = existsSync(file) ? statSync(file).mtime : new Date(0);
+  return at.toISOString().replaceAll(':', '-');
+}
+
+/** The most of: the file as it is, with a new first page, and that without the log. */
+function whatIsLeft(file: string, crypto: Crypto): Contents {
+  const tries: (() => void)[] = [
+    () => {},
+    () => mendFirstPage(file),
+    () => rmSync(`${file}-wal`, { force: true }),
+  ];
+  let best: Contents = { records: [], streams: [], values: [], bad: 0, unread: 1 };
+  for (const prepare of tries) {
+    prepare();
+    try {
+      const database = openUnchecked(file);
+      try {
+        const left = readLeft(database, crypto, false);
+        if (sizeOf(left) > sizeOf(best)) best = left;
+      } finally {
+        database.close();
+      }
+    } catch (error) {
+      if (!isShoalError(error, 'E_DATA_CORRUPT')) throw error;
+    }
+    if (sizeOf(best) > 0) break;
+  }
+  return best;
+}
+
+function sizeOf({ records, values }: Contents): number {
+  return records.length + values.length;
+}
+
+/**
+ * The first page says where the tables begin, and without it nothing is read. But it follows from the tables: that of
+ * an empty database is put in its place. In the file itself: a copy may not fit the disk.
+ */
+function mendFirstPage(file: string): void {
+  const model = `${file}.new`;
+  for (const end of ['', '-wal']) rmSync(model + end, { force: true });
+  openDatabase(model).database.close();
+  const page = readFileSync(model).subarray(0, PAGE_BYTES);
+  rmSync(model);
+  // The count of pages is that of the file when this number and the change counter differ (SQLite file format 1.3.7).
+  page.writeUInt32BE(page.readUInt32BE(24) + 1, 24);
+  let handle: number | undefined;
+  try {
+    handle = openSync(file, 'r+');
+    writeSync(handle, page, 0, PAGE_BYTES, 0);
+  } catch (error) {
+    throw new ShoalError('E_DATA_DENIED', `state.db cannot be read: ${String(error)}`, { cause: error });
+  } finally {
+    if (handle !== undefined) closeSync(handle);
+  }
+}

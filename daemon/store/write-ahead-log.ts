@@ -1,0 +1,59 @@
+/**
+ * Looks into SQLite's write-ahead log before SQLite does. SQLite ends it silently at the first frame that fails its
+ * checksum: right after a crash, when that is the end of a write that was acknowledged to nobody, and a loss when a
+ * frame has gone bad. The two can be told apart: a transaction is only begun when the one before it is on the disk.
+ * Source: SQLite file format, section 4.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+
+const HEADER_BYTES = 32;
+const FRAME_HEADER_BYTES = 24;
+/** Of the checksum's own order of bytes the lowest bit of this tells. */
+const MAGIC = 0x377f0682;
+/** SQLite folds the log in at 4 MB; a larger one than this is not looked at. */
+const LOG_BYTES_MAX = 256 << 20;
+
+/** How many transactions were on the disk once and will not be read. One, the last, may be missed. */
+export function lostTransactions(log: string): number {
+  if (!existsSync(log) || statSync(log).size > LOG_BYTES_MAX) return 0;
+  const bytes = readFileSync(log);
+  if (bytes.byteLength < HEADER_BYTES + FRAME_HEADER_BYTES) return 0;
+  const isBigEndian = (bytes.readUInt32BE(0) & 1) === 1;
+  const page = bytes.readUInt32BE(8);
+  const isWhole = isPageSize(page) && (bytes.readUInt32BE(0) & ~1) === MAGIC;
+  const frame = FRAME_HEADER_BYTES + (isWhole ? page : 4096);
+  let sum = checksum(bytes.subarray(0, 24), isBigEndian, [0, 0]);
+  let isGood = isWhole && sum[0] === bytes.readUInt32BE(24) && sum[1] === bytes.readUInt32BE(28);
+  // With a bad header the frames' own word counts for which of them belong together.
+  const saltAt = isGood ? 16 : HEADER_BYTES + 8;
+  const salt = bytes.subarray(saltAt, saltAt + 8);
+  let commits = 0;
+  for (let at = HEADER_BYTES; at + frame <= bytes.byteLength; at += frame) {
+    const head = bytes.subarray(at, at + FRAME_HEADER_BYTES);
+    const isOfThisLog = Buffer.compare(head.subarray(8, 16), salt) === 0;
+    if (isGood) {
+      sum = checksum(head.subarray(0, 8), isBigEndian, sum);
+      sum = checksum(bytes.subarray(at + FRAME_HEADER_BYTES, at + frame), isBigEndian, sum);
+      isGood = isOfThisLog && sum[0] === head.readUInt32BE(16) && sum[1] === head.readUInt32BE(20);
+    }
+    if (!isGood && isOfThisLog && head.readUInt32BE(4) !== 0) commits += 1;
+  }
+  // One commit may be of the write that was cut off by the crash: its parts come to the disk in any order.
+  return commits > 1 ? commits : 0;
+}
+
+function isPageSize(page: number): boolean {
+  return page >= 512 && page <= 65_536 && (page & (page - 1)) === 0;
+}
+
+function checksum(bytes: Buffer, isBigEndian: boolean, seed: readonly [number, number]): [number, number] {
+  let [first, second] = seed;
+  for (let at = 0; at < bytes.byteLength; at += 8) {
+    const [a, b] = isBigEndian
+      ? [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)]
+      : [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
+    first = (first + a + second) >>> 0;
+    second = (second + b + first) >>> 0;
+  }
+  return [first, second];
+}

@@ -1,0 +1,54 @@
+/** A disk that refuses writes or syncs: each write is refused by name, as a whole, and the next one after it is kept. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import t from 'tap';
+import { memoryDirectory } from './memory-directory.ts';
+import { preloaded } from './preloaded.ts';
+
+const directory = await memoryDirectory(t);
+const built = preloaded('disk-fault', directory);
+const skip = 'missing' in built ? built.missing : false;
+const CHILD = path.join(import.meta.dirname, 'refusing-disk-process.ts');
+
+t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (t) => {
+  const root = path.join(directory, 'disk');
+  mkdirSync(root);
+  const { status, stdout, stderr } = spawnSync(process.execPath, [CHILD], {
+    encoding: 'utf8',
+    timeout: 60_000,
+    env: {
+      LD_PRELOAD: 'library' in built ? built.library : '',
+      SHOAL_DISK_ROOT: root,
+      SHOAL_DISK_FAULT: path.join(directory, 'fault'),
+    },
+  });
+  t.equal(status, 0, stderr);
+  const { outcomes, acknowledged, held, again, damage } = JSON.parse(stdout) as {
+    outcomes: Record<string, string>;
+    acknowledged: string[];
+    held: string[];
+    again: string[];
+    damage: unknown;
+  };
+  const expected = {
+    'EIO w': 'E_DISK_FAILED',
+    'EIO s': 'E_DISK_FAILED',
+    'EIO ws': 'E_DISK_FAILED',
+    'ENOSPC w': 'E_DISK_FULL',
+    'ENOSPC s': 'E_DISK_FAILED',
+    'ENOSPC ws': 'E_DISK_FULL',
+    'EROFS w': 'E_DISK_FAILED',
+    'EROFS s': 'E_DISK_FAILED',
+    'EROFS ws': 'E_DISK_FAILED',
+    'EDQUOT w': 'E_DISK_FAILED',
+    'EDQUOT s': 'E_DISK_FAILED',
+    'EDQUOT ws': 'E_DISK_FAILED',
+  };
+  const refused = Object.fromEntries(Object.entries(outcomes).filter(([name]) => !name.endsWith('gone')));
+  t.same(refused, expected);
+  for (const name of Object.keys(expected)) t.equal(outcomes[`${name} gone`], 'written', name);
+  t.same(new Set(held), new Set(acknowledged), 'a refused write leaves nothing');
+  t.same(new Set(again), new Set(acknowledged));
+  t.equal(damage, null);
+});
