@@ -181,7 +181,9 @@ t.test('what was granted does not depend on what was heard first', async (t) => 
     const grants = [twice, twice, once].map((node, order) => join(token, key, node, NOW + 3 * at + order));
     introduce(a!.machine, grants);
     introduce(b!.machine, grants.slice(1));
-    exchange(a!, b!);
+    // A round may end with what one side must not take; the next one brings the rest.
+    for (let round = 0; round < 2; round += 1) exchange(a!, b!);
+    t.equal(b!.machine.ledger.hash, a!.machine.ledger.hash);
     const late = newNode(testSigner(9));
     introduce(late.machine, [...a!.machine.ledger.records()]);
     const members = ({ machine }: TestNode) => [twice, once].map(({ id }) => machine.authority.isMember(id));
