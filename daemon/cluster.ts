@@ -12,7 +12,8 @@ import { type Digest, isDigest, type KeyId, type NodeId } from '../protocols/bas
 import { type AllocationBody, type MemberBody, recordKey } from '../protocols/base/records.ts';
 import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
 import { claimSubnet, subnetConflicts } from '../protocols/discovery/subnet.ts';
-import { HORIZON_UNKNOWN, LedgerMachine } from '../protocols/ledger/machine.ts';
+import { HORIZON_UNKNOWN } from '../protocols/ledger/horizon.ts';
+import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { LAN } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';

@@ -208,6 +208,11 @@ export class Exchange {
     return changed ? this.#greet(from, env) : this.#end(env);
   }
 
+  /** What was refused may be taken now. */
+  reconsider(): void {
+    this.#unwanted.clear();
+  }
+
   #mayRepair(peer: NodeId, now: number): boolean {
     const repair = this.#repair;
     if (repair?.peer === peer && now < repair.since_ms + this.#config.repair_ms_max) return true;

@@ -7,7 +7,7 @@
 import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
-import { type KeyId, type NodeId, toHex } from '../base/ids.ts';
+import type { KeyId, NodeId } from '../base/ids.ts';
 import { type AckBody, type GenesisBody, type GrantBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
@@ -19,14 +19,16 @@ import {
   isRoundOpen,
   type Members,
   missing,
-  type Round,
   roundEnd_ms,
   tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX, SealChecker } from './envelope.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, isProof, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
-import { isGrowOnly, isStampedLater, Ledger } from './ledger.ts';
+import { Horizon } from './horizon.ts';
+import { isGrowOnly, Ledger } from './ledger.ts';
+import { PENDING_DEFAULTS, type PendingConfig, PendingRecords } from './pending.ts';
+import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
   CONTEXT_ENTRIES_MAX,
   type Draft,
@@ -40,7 +42,7 @@ import {
   streamId,
   verifyRecord,
 } from './record.ts';
-import { decodeGossip, decodeSync, encodeGossip, type SyncMessage } from './sync.ts';
+import { decodeGossip, decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Looks after tombstones. A driver that cannot make records durable withholds it: an acknowledgement is a promise. */
@@ -48,31 +50,20 @@ export const COLLECT_TIMER = 'collect';
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
 const TOLD_MAX = 4096;
-/** As a horizon: this disk may hold what was deleted elsewhere, and it is not known since when. */
-export const HORIZON_UNKNOWN = -1;
 /** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
 const EVIDENCE_MS = 5_000;
 
-export interface LedgerConfig extends ExchangeConfig, CollectionConfig {
+export interface LedgerConfig extends ExchangeConfig, CollectionConfig, PendingConfig, QuotaConfig {
   /** Own writes wait this long for company before they are gossiped. Well under the round trip of a LAN's p99. */
   readonly batch_ms: number;
-  /** Records of authors whose grant has not arrived; the oldest go first beyond it, anti-entropy brings them again. */
-  readonly pending_records_max: number;
-  /** The same, in bytes of envelopes. */
-  readonly pending_bytes_max: number;
-  /** Live records of one author, and bytes of their envelopes. Beyond either those with the latest stamps go. */
-  readonly author_records_max: number;
-  readonly author_bytes_max: number;
 }
 
 export const LEDGER_DEFAULTS: LedgerConfig = {
   ...EXCHANGE_DEFAULTS,
   ...COLLECTION_DEFAULTS,
+  ...PENDING_DEFAULTS,
+  ...QUOTA_DEFAULTS,
   batch_ms: 3,
-  pending_records_max: 2_048,
-  pending_bytes_max: 8 << 20,
-  author_records_max: 65_536,
-  author_bytes_max: 64 << 20,
 };
 
 export interface Write {
@@ -109,12 +100,7 @@ export const REJECTIONS = [
 export type Rejection = (typeof REJECTIONS)[number];
 
 /** Refusals that no honest peer can bring upon itself by passing on what it has checked. */
-const DISHONEST: ReadonlySet<Rejection> = new Set([
-  'malformed',
-  'other-cluster',
-  'not-allowed',
-  'bad-signature',
-]);
+const DISHONEST: ReadonlySet<Rejection> = new Set(['malformed', 'other-cluster', 'bad-signature']);
 /**
  * Refusals that time does not mend: not asked for again. Not those of a signature: the digest that would be shunned does
  * not cover it, so a peer could have the true record shunned by showing it with a false one.
@@ -208,33 +194,24 @@ export class LedgerMachine {
   /** Of own streams, as the disk had them. */
   readonly #numbers: ReadonlyMap<StreamId, number>;
   readonly #exchange: Exchange;
-  readonly #pending = new Map<string, LedgerRecord>();
-  #pending_bytes = 0;
+  readonly #pending: PendingRecords;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
-  #horizon_ms: number;
-  /** This disk was found to be old, damaged, or new to what the others have collected. */
-  #isInDoubt: boolean;
-  /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
-  #doubted_ms = 0;
-  /** The last acknowledgement that this very disk has written. */
-  #acked: Round | undefined;
+  readonly #horizon: Horizon;
   readonly #accused = new Map<KeyId, Pair>();
   /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
   readonly #told = new Set<KeyId>();
-  /** For authors at their quota, the latest record that they may have. */
-  readonly #full = new Map<KeyId, LedgerRecord>();
+  readonly #quota: Quota;
 
   constructor(init: LedgerInit) {
     this.cluster = init.genesis.digest;
     this.#config = { ...LEDGER_DEFAULTS, ...init.config };
     this.#crypto = init.crypto;
     this.#seals = new SealChecker(init.crypto);
+    this.#pending = new PendingRecords(this.#config, init.crypto);
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
-    this.#horizon_ms = Math.max(0, init.horizon_ms ?? 0);
-    this.#isInDoubt = init.horizon_ms === HORIZON_UNKNOWN;
     this.ledger = init.prepared?.ledger ?? new Ledger();
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
@@ -244,30 +221,29 @@ export class LedgerMachine {
         this.authority.add(record);
       }
     }
+    this.#quota = new Quota(this.#config, this.ledger);
     this.#clock = this.ledger.latest;
-    this.#acked = ackOf(this.ledger, this.#self);
+    this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const signer of init.signers) this.addSigner(signer);
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
       depth: (record) => this.authority.depth(record.author),
-      // One that is in doubt itself must not make others let go of anything.
-      horizon_ms: () => (this.#isInDoubt ? 0 : this.#horizon_ms),
+      horizon_ms: () => this.#horizon.told_ms,
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
       onEqual: (theirs_ms) => {
-        // What equals a ledger that is not in doubt holds nothing that was collected.
-        this.#isBelieved ||= theirs_ms > 0 && theirs_ms >= Math.max(this.#doubted_ms, this.#horizon_ms);
+        this.#horizon.equals(theirs_ms);
       },
     });
   }
 
   /** What waits for a grant of its author. */
   get pending(): { readonly records: number; readonly bytes: number } {
-    return { records: this.#pending.size, bytes: this.#pending_bytes };
+    return this.#pending.size;
   }
 
   get horizon_ms(): number {
-    return this.#horizon_ms;
+    return this.#horizon.ms;
   }
 
   /** Members that have not acknowledged the tombstones that are to go next. */
@@ -336,7 +312,7 @@ export class LedgerMachine {
     });
     const records = sealRecords(drafts, own.signer, this.#crypto);
     for (const record of records) this.#assertWritable(record);
-    this.#assertFits(records);
+    this.#quota.assertFits(records);
     this.#clock = clock;
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
@@ -387,33 +363,10 @@ export class LedgerMachine {
       );
   }
 
-  /** What others would not keep is not written. What makes no more of it may always be written, above all deletions. */
-  #assertFits(records: readonly LedgerRecord[]): void {
-    const { author_records_max, author_bytes_max } = this.#config;
-    let { count, bytes } = this.ledger.filledBy(records[0]!);
-    const latest = new Map<string, LedgerRecord>();
-    for (const record of records) {
-      const name = `${record.kind}/${record.key}`;
-      const earlier = latest.get(name) ?? this.#ownEarlier(record);
-      latest.set(name, record);
-      const more_bytes = record.payload_bytes - (earlier?.payload_bytes ?? 0);
-      if (earlier === undefined) count += 1;
-      bytes += more_bytes;
-      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
-      if (isOver && more_bytes > 0)
-        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
-    }
-  }
-
-  /** The record of its author that it will replace, if any. */
-  #ownEarlier(record: LedgerRecord): LedgerRecord | undefined {
-    if (isGrowOnly(record.kind)) return undefined;
-    return this.ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
-  }
-
   // Taking in
 
   #onGossip(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
+    if (isLaterVersion(body)) return [];
     try {
       return this.#ingest(decodeGossip(body), { from, horizon_ms: 0 }, env, false);
     } catch (error) {
@@ -422,6 +375,8 @@ export class LedgerMachine {
   }
 
   #onMessage(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
+    // A daemon that was upgraded before this one: it will find that it is not answered, and is no liar for that.
+    if (isLaterVersion(body)) return [];
     let message: SyncMessage;
     try {
       message = decodeSync(body);
@@ -430,7 +385,7 @@ export class LedgerMachine {
     }
     switch (message.kind) {
       case 'hello':
-        return [...this.#exchange.onHello(from, message, env), ...this.#believed()];
+        return this.#withHorizon(() => this.#exchange.onHello(from, message, env));
       case 'compare':
         return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
       case 'records': {
@@ -454,7 +409,11 @@ export class LedgerMachine {
         taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
         if (record !== undefined && LASTING.has(reason)) this.#exchange.refuse(record, env.now);
       } else if (record?.kind === 'grant' && taken.added.length > added) {
-        queue.push(...this.#ready());
+        // What its subject was refused may be allowed now.
+        this.#exchange.reconsider();
+        queue.push(
+          ...this.#pending.take((waiting) => this.authority.admission(waiting) !== 'unknown-author'),
+        );
       }
     }
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
@@ -481,12 +440,12 @@ export class LedgerMachine {
     if (!isSettled && this.#isStale(record, from)) return 'stale';
     const admission = this.authority.admission(record);
     if (admission === 'unknown-author') {
-      this.#await(record);
+      this.#pending.add(record);
       return 'unknown-author';
     }
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
-    if (!isSettled && this.#isBeyondQuota(record)) return 'over-quota';
+    if (!isSettled && this.#quota.isBeyond(record)) return 'over-quota';
     if (!verifyRecord(record, this.#crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports.push(...this.#accuse(twin, record, env));
@@ -501,7 +460,8 @@ export class LedgerMachine {
     this.authority.add(record);
     taken.removed.push(...merge.removed);
     taken.added.push(record);
-    return this.#limit(record, taken) ? 'over-quota' : undefined;
+    for (const excess of this.#quota.excess(record)) this.#expel(excess, taken);
+    return this.ledger.has(record) ? undefined : 'over-quota';
   }
 
   /** Takes away what is one too many; with a grant go the records that only it let in. */
@@ -529,40 +489,10 @@ export class LedgerMachine {
    * like anew is believed so, for it gains nothing by a lie.
    */
   #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
-    if (this.#isInDoubt || record.hlc.ms > this.#horizon_ms || !isCollectable(record)) return false;
-    if (from === null || horizon_ms < this.#horizon_ms || this.authority.roles(from).size === 0) return true;
+    if (!this.#horizon.isPast(record)) return false;
+    if (from === null || horizon_ms < this.#horizon.ms || this.authority.roles(from).size === 0) return true;
     const { kind, key } = record;
     return this.authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
-  }
-
-  #await(record: LedgerRecord): void {
-    // By its envelope: one with a false signature must not take the place of the true one.
-    const name = this.#envelopeName(record);
-    if (this.#pending.has(name)) return;
-    const { pending_records_max, pending_bytes_max } = this.#config;
-    this.#pending.set(name, record);
-    this.#pending_bytes += record.bytes.byteLength;
-    for (const oldest of this.#pending.values()) {
-      if (this.#pending.size <= pending_records_max && this.#pending_bytes <= pending_bytes_max) break;
-      this.#unawait(oldest);
-    }
-  }
-
-  #unawait(record: LedgerRecord): void {
-    if (this.#pending.delete(this.#envelopeName(record))) this.#pending_bytes -= record.bytes.byteLength;
-  }
-
-  #envelopeName({ bytes }: LedgerRecord): string {
-    return toHex(this.#crypto.sha256(bytes));
-  }
-
-  /** Records whose author has become known: they wait no longer. */
-  #ready(): LedgerRecord[] {
-    const ready = [...this.#pending.values()].filter(
-      (record) => this.authority.admission(record) !== 'unknown-author',
-    );
-    for (const record of ready) this.#unawait(record);
-    return ready;
   }
 
   #newEpoch(record: LedgerRecord): LedgerEffect[] {
@@ -571,9 +501,13 @@ export class LedgerMachine {
     const isFuture = record.epoch > own.epoch || record.seq > own.seq;
     own.epoch = record.epoch + 1;
     own.seq = 0;
-    const effects: LedgerEffect[] = [{ kind: 'epoch', author: record.author, epoch: own.epoch }];
-    if (isFuture) effects.push(...this.#doubt());
-    return effects;
+    return [
+      { kind: 'epoch', author: record.author, epoch: own.epoch },
+      ...this.#withHorizon(() => {
+        if (isFuture) this.#horizon.doubt();
+        return [];
+      }),
+    ];
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {
@@ -582,43 +516,6 @@ export class LedgerMachine {
     } catch (error) {
       if (isShoalError(error)) return undefined;
       throw error;
-    }
-  }
-
-  // Quotas
-
-  #isFull(record: LedgerRecord): boolean {
-    const { count, bytes } = this.ledger.filledBy(record);
-    const { author_records_max, author_bytes_max } = this.#config;
-    return count >= author_records_max || bytes + record.payload_bytes > author_bytes_max;
-  }
-
-  /** The cheap refusal of a flood, before any signature is checked. What it may replace is looked at later. */
-  #isBeyondQuota(record: LedgerRecord): boolean {
-    const latest = this.#full.get(record.author);
-    if (latest === undefined) return false;
-    if (!this.#isFull(record)) {
-      this.#full.delete(record.author);
-      return false;
-    }
-    return this.#ownEarlier(record) === undefined && isStampedLater(record, latest);
-  }
-
-  /**
-   * Of an author with more than its quota those with the latest stamps go, whatever came first: so all nodes keep the
-   * same ones. @returns whether `record` itself went.
-   */
-  #limit(record: LedgerRecord, taken: Taken): boolean {
-    const { author_records_max, author_bytes_max } = this.#config;
-    const isWithin = ({ count, bytes }: { readonly count: number; readonly bytes: number }) =>
-      count <= author_records_max && bytes <= author_bytes_max;
-    for (;;) {
-      if (isWithin(this.ledger.filledBy(record)) || isWithin(this.ledger.exactlyFilledBy(record)))
-        return !this.ledger.has(record);
-      const latest = this.ledger.latestOf(record);
-      if (latest === undefined) return false;
-      this.#expel(latest, taken);
-      this.#full.set(record.author, latest);
     }
   }
 
@@ -691,33 +588,30 @@ export class LedgerMachine {
   }
 
   #collect(env: Env): LedgerEffect[] {
-    if (!isRoundOpen(this.ledger, this.#horizon_ms)) return [];
+    if (!isRoundOpen(this.ledger, this.#horizon.ms)) return [];
     const members = this.#members();
-    const effects: LedgerEffect[] = [];
-    const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
-    if (round !== undefined && round.upTo_ms > this.#horizon_ms) {
-      // Others have agreed on what this disk has never said that it holds.
-      const isOurs = this.#acked?.upTo_ms === round.upTo_ms && this.#acked.hash === round.hash;
-      if (!isOurs) effects.push(...this.#doubt());
-      if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
-      const gone = tombstones(this.ledger, round.upTo_ms);
-      for (const record of gone) this.ledger.remove(record);
-      this.#horizon_ms = round.upTo_ms;
-      if (!this.#isInDoubt) effects.push({ kind: 'horizon', horizon_ms: round.upTo_ms });
-      effects.push({ kind: 'persist', put: [], remove: gone, streams: [] });
-    }
+    const effects = this.#withHorizon(() => this.#advance(members, env));
     const due = dueAck(this.ledger, {
       self: this.#self,
       members,
-      horizon_ms: this.#horizon_ms,
+      horizon_ms: this.#horizon.ms,
       now: env.now,
       config: this.#config,
     });
     if (due === undefined || !this.#mayWrite()) return effects;
     const body: AckBody = { upTo_ms: due.upTo_ms, hash: due.hash };
-    this.#acked = due;
+    this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];
+  }
+
+  #advance(members: Members, env: Env): LedgerEffect[] {
+    const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
+    if (round === undefined || round.upTo_ms <= this.#horizon.ms) return [];
+    const gone = tombstones(this.ledger, round.upTo_ms);
+    for (const record of gone) this.ledger.remove(record);
+    this.#horizon.advance(round);
+    return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
   }
 
   /** Also those of whom nothing but their grant has come: they may hold what was deleted here. */
@@ -732,34 +626,19 @@ export class LedgerMachine {
     return members;
   }
 
-  /** Durable, so that a restart does not end it. */
-  #doubt(): LedgerEffect[] {
-    if (this.#isInDoubt) return [];
-    this.#isInDoubt = true;
-    return [{ kind: 'horizon', horizon_ms: HORIZON_UNKNOWN }];
-  }
-
-  #isBelieved = false;
-
-  /** Once equal with a peer that has collected as far, nothing is in doubt any more. */
-  #believed(): LedgerEffect[] {
-    const isRelieved = this.#isInDoubt && this.#isBelieved;
-    this.#isBelieved = false;
-    if (!isRelieved) return [];
-    this.#isInDoubt = false;
-    this.#doubted_ms = 0;
-    return [{ kind: 'horizon', horizon_ms: this.#horizon_ms }];
+  /** What `work` makes of the horizon is durable before any of its effects. */
+  #withHorizon(work: () => LedgerEffect[]): LedgerEffect[] {
+    const before = this.#horizon.durable_ms;
+    const effects = work();
+    const after = this.#horizon.durable_ms;
+    return after === before ? effects : [{ kind: 'horizon', horizon_ms: after }, ...effects];
   }
 
   readonly #toDrop = new Set<LedgerRecord>();
 
   /** A peer that has collected as far lacks it, and what is held here may be older than that. */
   #isDoubted(record: LedgerRecord, theirs_ms: number): boolean {
-    const isDoubted =
-      this.#doubted_ms > 0 &&
-      theirs_ms >= this.#doubted_ms &&
-      record.hlc.ms <= this.#doubted_ms &&
-      isCollectable(record);
+    const isDoubted = this.#horizon.isDoubtful(record, theirs_ms);
     if (isDoubted) this.#toDrop.add(record);
     return isDoubted;
   }
@@ -784,10 +663,6 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
   return isNews ? 'accept' : 'ignore';
-}
-
-function isCollectable(record: LedgerRecord): boolean {
-  return !isGrowOnly(record.kind) && record.kind !== 'genesis' && record.kind !== 'ack';
 }
 
 /** The record that begins a cluster: operator-signed, its digest is the cluster's id. */

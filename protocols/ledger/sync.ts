@@ -110,6 +110,18 @@ export function encodeSync(message: SyncMessage): Uint8Array {
   }
 }
 
+/** Is it of a version that this one does not know yet? Every message is a short array that begins with its version. */
+export function isLaterVersion(bytes: Uint8Array): boolean {
+  const [head, version] = bytes;
+  return (
+    head !== undefined &&
+    head >> 4 === 0x9 &&
+    version !== undefined &&
+    version > SYNC_VERSION &&
+    version < 0x80
+  );
+}
+
 /** @throws ShoalError E_TOO_LARGE or E_MALFORMED. */
 export function decodeSync(bytes: Uint8Array): SyncMessage {
   const fields = decode(bytes, SYNC_BYTES_MAX);

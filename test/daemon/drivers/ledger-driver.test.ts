@@ -10,7 +10,7 @@ import { ShoalError } from '../../../protocols/base/errors.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { PublishedHandler } from '../../../protocols/mesh/mesh.ts';
@@ -322,19 +322,23 @@ t.test(
   },
 );
 
-t.test('a record that goes and comes back within one turn is on disk', async (t) => {
-  const { driver, store } = await driverOf(t);
-  const record = await driver.write(self.id, 'intent', self.id, intent);
-  driver.machine.handle = () => [
-    { kind: 'persist', put: [], remove: [record], streams: [] },
-    { kind: 'persist', put: [record], remove: [], streams: [] },
-  ];
-  await driver.introduce([]);
-  t.ok(stored(store).includes(record.digest));
-  driver.machine.handle = () => [
-    { kind: 'persist', put: [record], remove: [], streams: [] },
-    { kind: 'persist', put: [], remove: [record], streams: [] },
-  ];
-  await driver.introduce([]);
-  t.notOk(stored(store).includes(record.digest));
-});
+t.test(
+  'a record that goes and comes back within one turn is on disk, one that comes and goes is not',
+  async (t) => {
+    const { driver, store } = await driverOf(t);
+    const record = await driver.write(self.id, 'intent', self.id, intent);
+    driver.machine.handle = () => [
+      { kind: 'persist', put: [], remove: [record], streams: [] },
+      { kind: 'persist', put: [record], remove: [], streams: [] },
+    ];
+    await driver.introduce([]);
+    t.ok(stored(store).includes(record.digest));
+    const other = sealRecord({ ...record, seq: record.seq + 1 }, intent, self, nodeCrypto);
+    driver.machine.handle = () => [
+      { kind: 'persist', put: [other], remove: [], streams: [] },
+      { kind: 'persist', put: [], remove: [other], streams: [] },
+    ];
+    await driver.introduce([]);
+    t.notOk(stored(store).includes(other.digest));
+  },
+);

@@ -200,6 +200,8 @@ t.test('a daemon finds out that another one writes with its key, and says so', a
     [two, one, '/memory/clone'],
     [one, two, '/memory/b'],
   ] as const) {
+    // Whoever has noticed the other says anew where it is.
+    await eventually(`each has its own word`, () => memberOf(from).digest !== memberOf(to).digest);
     await to.cluster!.ledger.introduce([memberOf(from).bytes]);
     const problems = await eventually(`the one at ${there} is named`, async () => {
       const { problems } = await to.backend.status();

@@ -2,12 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import {
-  HORIZON_UNKNOWN,
-  LEDGER_DEFAULTS,
-  type LedgerEffect,
-  LedgerMachine,
-} from '../../../protocols/ledger/machine.ts';
+import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
 import {
   cluster,

@@ -1,7 +1,8 @@
 /** A node that may have missed a collection: what it lets go, and what nobody can make it let go. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { HORIZON_UNKNOWN, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
+import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeSync } from '../../../protocols/ledger/sync.ts';
 import { cluster, env, exchange, genesis, NOW, type TestNode, write } from './fixtures.ts';

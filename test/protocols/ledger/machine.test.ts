@@ -17,7 +17,7 @@ import {
   type StreamId,
   sealRecord,
 } from '../../../protocols/ledger/record.ts';
-import { encodeGossip } from '../../../protocols/ledger/sync.ts';
+import { encodeGossip, SYNC_VERSION } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
   env,
@@ -344,7 +344,17 @@ t.test(
       'ignore',
       'its grant is under way',
     );
-    t.equal(gossip(forged(record, { kind: 'member', key: b!.signer.id, seq: 9 }).bytes), 'reject');
+    const notIts = forged(record, { kind: 'member', key: b!.signer.id, seq: 9 });
+    t.equal(gossip(notIts.bytes), 'ignore', 'a grant that allows it may be under way');
+    const later = encode([SYNC_VERSION + 1, 'g', ['whatever']]);
+    t.equal(
+      gossipVerdict(b!.machine.handle({ kind: 'gossip', from: a!.signer.id, body: later }, env())),
+      'ignore',
+      'a later version is no lie',
+    );
+    const flipped = forged(record, { seq: 10 }).bytes.slice();
+    flipped[flipped.length - 1]! ^= 1;
+    t.equal(gossip(flipped), 'reject');
     t.equal(gossip(Uint8Array.of(1)), 'reject');
   },
 );

@@ -1,0 +1,87 @@
+/**
+ * What this node holds of the past: up to where deletions were collected, and whether its own disk can be trusted
+ * about the time before. A disk is in doubt when it shows itself that it is old: its own future came from others, it
+ * lost records, or others agreed on a round that it never acknowledged. Doubt is durable, and ends when this node
+ * equals a peer that has collected as far and is in no doubt; until then it vouches for nothing.
+ * Not here: who has to acknowledge what (collection.ts).
+ */
+import type { Round } from './collection.ts';
+import { isGrowOnly } from './ledger.ts';
+import type { LedgerRecord } from './record.ts';
+
+/** The horizon of a disk in doubt. */
+export const HORIZON_UNKNOWN = -1;
+
+export class Horizon {
+  #ms: number;
+  #isInDoubt: boolean;
+  /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
+  #doubted_ms = 0;
+  /** The last acknowledgement that this very disk has written. */
+  #acked: Round | undefined;
+
+  /** @param stored as `durable_ms` last was. @param acked the acknowledgement that the disk holds. */
+  constructor(stored: number, acked: Round | undefined) {
+    this.#ms = Math.max(0, stored);
+    this.#isInDoubt = stored === HORIZON_UNKNOWN;
+    this.#acked = acked;
+  }
+
+  /** Milliseconds; 0 before the first collection. */
+  get ms(): number {
+    return this.#ms;
+  }
+
+  get isInDoubt(): boolean {
+    return this.#isInDoubt;
+  }
+
+  /** For the disk. */
+  get durable_ms(): number {
+    return this.#isInDoubt ? HORIZON_UNKNOWN : this.#ms;
+  }
+
+  /** For peers: one that is in doubt itself must not make others let go of anything. */
+  get told_ms(): number {
+    return this.#isInDoubt ? 0 : this.#ms;
+  }
+
+  acknowledge(round: Round): void {
+    this.#acked = round;
+  }
+
+  /** All have agreed on a round. */
+  advance(round: Round): void {
+    const isOurs = this.#acked?.upTo_ms === round.upTo_ms && this.#acked.hash === round.hash;
+    if (!isOurs) this.doubt();
+    if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
+    this.#ms = round.upTo_ms;
+  }
+
+  doubt(): void {
+    this.#isInDoubt = true;
+  }
+
+  /** A peer that tells this horizon holds what we hold. @returns whether that ends a doubt. */
+  equals(theirs_ms: number): boolean {
+    if (!this.#isInDoubt || theirs_ms === 0 || theirs_ms < Math.max(this.#doubted_ms, this.#ms)) return false;
+    this.#isInDoubt = false;
+    this.#doubted_ms = 0;
+    return true;
+  }
+
+  /** From before the horizon: all saw it, or it was deleted and collected. */
+  isPast(record: LedgerRecord): boolean {
+    return !this.#isInDoubt && record.hlc.ms <= this.#ms && isCollectable(record);
+  }
+
+  /** Held here, and lacked by a peer that tells this horizon: may it have been collected? */
+  isDoubtful(record: LedgerRecord, theirs_ms: number): boolean {
+    const doubted_ms = this.#doubted_ms;
+    return doubted_ms > 0 && theirs_ms >= doubted_ms && record.hlc.ms <= doubted_ms && isCollectable(record);
+  }
+}
+
+function isCollectable(record: LedgerRecord): boolean {
+  return !isGrowOnly(record.kind) && record.kind !== 'genesis' && record.kind !== 'ack';
+}

@@ -1,0 +1,93 @@
+/**
+ * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
+ * nodes keep the same ones, and a key that is stolen cannot push out what was written before.
+ */
+import { ShoalError } from '../base/errors.ts';
+import type { KeyId } from '../base/ids.ts';
+import { isGrowOnly, isStampedLater, type Ledger } from './ledger.ts';
+import type { LedgerRecord } from './record.ts';
+
+export interface QuotaConfig {
+  /** Live records of one author, tombstones included. */
+  readonly author_records_max: number;
+  /** Of their payloads. */
+  readonly author_bytes_max: number;
+}
+
+export const QUOTA_DEFAULTS: QuotaConfig = { author_records_max: 65_536, author_bytes_max: 64 << 20 };
+
+/** Authors that are known to be at their quota; the oldest goes first. */
+const FULL_MAX = 1024;
+
+interface Filled {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export class Quota {
+  readonly #config: QuotaConfig;
+  readonly #ledger: Ledger;
+  /** The latest record that each full author may have. */
+  readonly #full = new Map<KeyId, LedgerRecord>();
+
+  constructor(config: QuotaConfig, ledger: Ledger) {
+    this.#config = config;
+    this.#ledger = ledger;
+  }
+
+  /**
+   * Of own writes: what others would not keep is not written. What makes no more of it may always be, above all
+   * deletions. @throws E_QUOTA
+   */
+  assertFits(records: readonly LedgerRecord[]): void {
+    const { author_records_max, author_bytes_max } = this.#config;
+    let { count, bytes } = this.#ledger.filledBy(records[0]!);
+    const latest = new Map<string, LedgerRecord>();
+    for (const record of records) {
+      const name = `${record.kind}/${record.key}`;
+      const earlier = latest.get(name) ?? this.#earlier(record);
+      latest.set(name, record);
+      const more_bytes = record.payload_bytes - (earlier?.payload_bytes ?? 0);
+      if (earlier === undefined) count += 1;
+      bytes += more_bytes;
+      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
+      if (isOver && more_bytes > 0)
+        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+    }
+  }
+
+  /** The cheap refusal of a flood, before any signature is checked. */
+  isBeyond(record: LedgerRecord): boolean {
+    const latest = this.#full.get(record.author);
+    if (latest === undefined) return false;
+    const { count, bytes } = this.#ledger.filledBy(record);
+    const { author_records_max, author_bytes_max } = this.#config;
+    if (count < author_records_max && bytes + record.payload_bytes <= author_bytes_max) {
+      this.#full.delete(record.author);
+      return false;
+    }
+    return this.#earlier(record) === undefined && isStampedLater(record, latest);
+  }
+
+  /** After a merge: what must go of the author's, the latest first; `record` itself may be among it. */
+  *excess(record: LedgerRecord): IterableIterator<LedgerRecord> {
+    while (!this.#isWithin(this.#ledger.filledBy(record))) {
+      if (this.#isWithin(this.#ledger.exactlyFilledBy(record))) return;
+      const latest = this.#ledger.latestOf(record);
+      if (latest === undefined) return;
+      this.#full.set(record.author, latest);
+      if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
+      yield latest;
+    }
+  }
+
+  #isWithin({ count, bytes }: Filled): boolean {
+    return count <= this.#config.author_records_max && bytes <= this.#config.author_bytes_max;
+  }
+
+  /** The record of its author that it will replace, if any. */
+  #earlier(record: LedgerRecord): LedgerRecord | undefined {
+    if (isGrowOnly(record.kind)) return undefined;
+    return this.#ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
+  }
+}
