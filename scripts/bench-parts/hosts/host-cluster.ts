@@ -20,6 +20,8 @@ export interface HostCluster extends AsyncDisposable {
   sees(observer: number, wanted: (sight: Sight) => boolean, signal: AbortSignal): Promise<number>;
   /** One small change that all members are to know. @returns when it was asked for, and when the last other host knew. */
   write(from: number, signal: AbortSignal): Promise<{ readonly asked_ms: number; readonly known_ms: number }>;
+  /** Takes a host's rights away, for those who have such a thing. Resolves when it is asked for, with when that was. */
+  revoke?(victim: number, signal: AbortSignal): Promise<number>;
   /** kill -9 of the agent. @returns when. */
   kill(number: number): number;
   /** Of the agent and all that it has started. */
@@ -64,6 +66,11 @@ export async function within<T>(
 /** All of these are alive, in this sight. */
 export function isWhole(numbers: readonly number[]): (sight: Sight) => boolean {
   return (sight) => numbers.every((number) => sight.get(number) === 'alive');
+}
+
+/** It is no member any more: nobody accepts its connections or its records. */
+export function holdsNoMore(subject: number): (sight: Sight) => boolean {
+  return (sight) => !sight.has(subject);
 }
 
 export function holdsFailed(subject: number): (sight: Sight) => boolean {

@@ -8,7 +8,15 @@ import type { Bench, BenchOptions } from '../bench.ts';
 import { compareRounds, compareSamples, type Line } from '../result.ts';
 import { type HostContestant, hostsWhyNot, SERF_LAN, SERF_LOCAL, SHOAL } from './contestants.ts';
 import { trafficOf } from './cost.ts';
-import { allSee, type HostCluster, holdsFailed, hostNumbers, isWhole, within } from './host-cluster.ts';
+import {
+  allSee,
+  type HostCluster,
+  holdsFailed,
+  holdsNoMore,
+  hostNumbers,
+  isWhole,
+  within,
+} from './host-cluster.ts';
 
 const HOSTS = 10;
 const WRITES = 20;
@@ -32,6 +40,8 @@ interface Samples {
   readonly healed: number[];
   readonly written: number[];
   readonly write_bytes: number[];
+  /** Empty for those who have no revocation. */
+  readonly revoked: number[];
 }
 
 const CONTESTANTS = [SHOAL, SERF_LAN, SERF_LOCAL];
@@ -49,6 +59,8 @@ export const membershipBench: Bench = {
         sessions.get(contestant)!.push(await session(contestant, options));
       }
     }
+    const revoked = sessions.get(SHOAL)!.flatMap((one) => one.revoked);
+    yield compareRounds({ name: 'membership-revoked-by-all', unit: 'ms' }, revoked, null);
     for (const peer of [SERF_LAN, SERF_LOCAL]) {
       yield* lines(sessions.get(SHOAL)!, { name: peer.name, samples: sessions.get(peer)! });
     }
@@ -62,13 +74,14 @@ async function session(contestant: HostContestant, { signal, say }: BenchOptions
   await within(`${cluster.name}: it forms`, FORM_MS_MAX, signal, () => cluster.form());
   await allSee(cluster, all, isWhole(all), { what: 'all are whole', ms_max: FORM_MS_MAX, signal });
   await sleep(SETTLE_MS, undefined, { signal });
-  const samples: Samples = { killed: [], silent: [], healed: [], written: [], write_bytes: [] };
+  const samples: Samples = { killed: [], silent: [], healed: [], written: [], write_bytes: [], revoked: [] };
   await measureWrites(cluster, samples, signal);
   say(`${cluster.name}: written ${text(samples.written)}`);
   for (let kill = 0; kill < KILLS; kill += 1) await measureKill(cluster, HOSTS - kill, samples, signal);
   say(`${cluster.name}: killed ${text(samples.killed)}`);
   await measureSilence(cluster, Math.floor(HOSTS / 2), samples, signal);
   say(`${cluster.name}: silent ${text(samples.silent)}, healed ${text(samples.healed)}`);
+  await measureRevocation(cluster, HOSTS, samples, signal);
   return samples;
 }
 
@@ -130,6 +143,20 @@ async function measureSilence(
   const healed_ms = performance.now();
   const whole = { what: `host${victim} is healed for all`, ms_max: HEALED_MS_MAX, signal };
   samples.healed.push((await allSee(cluster, all, isWhole(all), whole)) - healed_ms);
+}
+
+/** The last thing: it cannot be undone. */
+async function measureRevocation(
+  cluster: HostCluster,
+  victim: number,
+  samples: Samples,
+  signal: AbortSignal,
+): Promise<void> {
+  if (cluster.revoke === undefined) return;
+  const others = hostNumbers(HOSTS).filter((number) => number !== victim);
+  const asked_ms = await cluster.revoke(victim, signal);
+  const wait = { what: `host${victim} is accepted by nobody`, ms_max: KNOWN_MS_MAX, signal };
+  samples.revoked.push((await allSee(cluster, others, holdsNoMore(victim), wait)) - asked_ms);
 }
 
 function* lines(

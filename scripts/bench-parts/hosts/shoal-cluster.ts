@@ -142,6 +142,13 @@ class ShoalCluster implements HostCluster {
     return { asked_ms, known_ms: Math.max(...(times_ms as number[])) };
   }
 
+  async revoke(victim: number, signal: AbortSignal): Promise<number> {
+    const [first] = this.#numbers.map((number) => this.#hosts.host(number));
+    const asked_ms = performance.now();
+    await first!.api.revokeNode(this.#hosts.host(victim).name, { reason: 'a benchmark' }, { signal });
+    return asked_ms;
+  }
+
   kill(number: number): number {
     this.#hosts.host(number).daemon?.kill('SIGKILL');
     return performance.now();
