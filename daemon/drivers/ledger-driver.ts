@@ -4,7 +4,7 @@
  *
  * While the disk refuses (full, read-only, failing) the node goes on with what it knows: records of others are taken
  * and passed on, and what this node says of itself and of other members goes out, for no number of this life is ever
- * given by another (start-epoch.ts). Nothing that is asked of it is acknowledged: that is refused by name before
+ * given by another (protocols/ledger/start-epoch.ts). Nothing that is asked of it is acknowledged: that is refused by name before
  * anything is changed. What the disk lacks is written as soon as it takes it again.
  */
 import { setImmediate } from 'node:timers';

@@ -12,11 +12,7 @@ const WATCHERS_HEARD_MIN = 2;
 
 /** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */
 export function rankedFor(state: MembershipState, subject: NodeId): readonly NodeId[] {
-  const member = state.members.get(subject);
-  if (member?.ranked?.roster === state.roster) return member.ranked.ids;
-  const ids = state.roster.watchers(subject, state.config.watchers_count * 2);
-  if (member !== undefined) member.ranked = { roster: state.roster, ids };
-  return ids;
+  return state.roster.watchers(subject, state.config.watchers_count * 2);
 }
 
 /** Whether `watcher` is one of the K by the roster. */

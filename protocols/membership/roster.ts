@@ -24,6 +24,11 @@ interface Place {
 
 type Bucket = readonly Place[];
 type Ring = readonly Bucket[];
+/** The watchers of each subject that were asked for, as far as they were. */
+type Ranks = Map<NodeId, readonly NodeId[]>;
+
+/** Subjects whose watchers a roster remembers: those around one node, or all of a process that runs many. */
+const RANKS_MAX = 16_384;
 
 /**
  * Rosters by their contents, so that equal ones are one object. Whoever runs many nodes in one process brings it;
@@ -53,9 +58,18 @@ function mix(value: number): number {
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-function pointsOf(id: NodeId): number[] {
+/** Where members stand follows from their ids alone, and is asked for at every turn. */
+const POINTS_KEPT_MAX = 16_384;
+const pointsKept = new Map<NodeId, readonly number[]>();
+
+function pointsOf(id: NodeId): readonly number[] {
+  const kept = pointsKept.get(id);
+  if (kept !== undefined) return kept;
   const hashes = hashesOf(id);
-  return Array.from({ length: RINGS_COUNT }, (_, ring) => mix(hashes[ring % 2]! + ring * 0x9e3779b1));
+  const points = Array.from({ length: RINGS_COUNT }, (_, ring) => mix(hashes[ring % 2]! + ring * 0x9e3779b1));
+  if (pointsKept.size >= POINTS_KEPT_MAX) pointsKept.clear();
+  pointsKept.set(id, points);
+  return points;
 }
 
 /** What one member adds to the fingerprint: two words, joined with the others' by exclusive or. */
@@ -124,22 +138,26 @@ export class Roster {
   readonly #rings: readonly Ring[];
   readonly #print: readonly [number, number];
   readonly #memo: RosterMemo | undefined;
+  /** Shared by rosters of the same members, whatever their incarnations. */
+  readonly #ranks: Ranks;
 
   private constructor(
     size: number,
     rings: readonly Ring[],
     print: readonly [number, number],
     memo: RosterMemo | undefined,
+    ranks: Ranks,
   ) {
     this.size = size;
     this.#rings = rings;
     this.#print = print;
     this.#memo = memo;
+    this.#ranks = ranks;
   }
 
   /** @param memo makes equal rosters that descend from this one the same object. */
   static empty(memo?: RosterMemo): Roster {
-    return Roster.#shared(memo, 0, [0, 0], () => EMPTY_RINGS);
+    return Roster.#shared(memo, 0, [0, 0], new Map(), () => EMPTY_RINGS);
   }
 
   /** Nobody, with the same memo. */
@@ -203,7 +221,7 @@ export class Roster {
         for (const each of old === undefined ? [place] : [old, place]) flip(print, each);
       }
     }
-    return Roster.#shared(this.#memo, size, print, () => rings);
+    return Roster.#shared(this.#memo, size, print, new Map(), () => rings);
   }
 
   without(id: NodeId): Roster {
@@ -216,9 +234,21 @@ export class Roster {
    * Who watches `subject`: the first `count` members after it, one ring at a time, each once. `subject` need not be
    * in the list. More than RINGS_COUNT gives those who stand in when watchers are lost.
    */
-  watchers(subject: NodeId, count: number): NodeId[] {
+  watchers(subject: NodeId, count: number): readonly NodeId[] {
+    const known = this.#ranks.get(subject);
+    // More of them only ever follow after those that were fewer.
+    if (known !== undefined && known.length >= Math.min(count, this.#others_count(subject))) {
+      return known.length <= count ? known : known.slice(0, count);
+    }
+    const watchers = this.#walkToWatchers(subject, count);
+    if (this.#ranks.size >= RANKS_MAX) this.#ranks.clear();
+    this.#ranks.set(subject, watchers);
+    return watchers;
+  }
+
+  #walkToWatchers(subject: NodeId, count: number): NodeId[] {
     const points = pointsOf(subject);
-    const others_count = this.size - (this.#find(subject, points) === undefined ? 0 : 1);
+    const others_count = this.#others_count(subject);
     const walks = points.map((point, ring) => this.#walk(ring, point, subject));
     const watchers: NodeId[] = [];
     for (let turn = 0; watchers.length < Math.min(count, others_count); turn += 1) {
@@ -233,7 +263,7 @@ export class Roster {
   /** Those before `watcher` on a ring, the nearest first, until `isEnough` says so of one, or all were named. */
   *before(ring: number, watcher: NodeId, isEnough: (id: NodeId) => boolean): IterableIterator<NodeId> {
     const points = pointsOf(watcher);
-    const others_count = this.size - (this.#find(watcher, points) === undefined ? 0 : 1);
+    const others_count = this.#others_count(watcher);
     const walk = this.#walk(ring, points[ring]!, watcher);
     for (let count = 0; count < others_count; count += 1) {
       let { id } = walk.previous();
@@ -241,6 +271,10 @@ export class Roster {
       yield id;
       if (isEnough(id)) return;
     }
+  }
+
+  #others_count(id: NodeId): number {
+    return this.size - (this.has(id) ? 1 : 0);
   }
 
   #walk(ring: number, point: number, id: NodeId): Walk {
@@ -259,7 +293,9 @@ export class Roster {
     if (old !== undefined) flip(print, old);
     if (place !== undefined) flip(print, place);
     const size = this.size + (place === undefined ? 0 : 1) - (old === undefined ? 0 : 1);
-    return Roster.#shared(this.#memo, size, print, () =>
+    // In the same places stand the same members.
+    const ranks = old !== undefined && place !== undefined ? this.#ranks : new Map();
+    return Roster.#shared(this.#memo, size, print, ranks, () =>
       this.#rings.map((ring, number) => {
         const point = points[number]!;
         const { id } = (place ?? old)!;
@@ -278,13 +314,14 @@ export class Roster {
     memo: RosterMemo | undefined,
     size: number,
     print: readonly [number, number],
+    ranks: Ranks,
     rings: () => readonly Ring[],
   ): Roster {
-    if (memo === undefined) return new Roster(size, rings(), print, undefined);
+    if (memo === undefined) return new Roster(size, rings(), print, undefined, ranks);
     const fingerprint = `${size}/${print[0]}/${print[1]}`;
     const known = memo.get(fingerprint);
     if (known !== undefined) return known;
-    const roster = new Roster(size, rings(), print, memo);
+    const roster = new Roster(size, rings(), print, memo, ranks);
     memo.set(fingerprint, roster);
     return roster;
   }

@@ -103,8 +103,6 @@ export interface Member {
   suspicion: Suspicion | null;
   redial: { readonly since_ms: number; readonly attempts_count: number; readonly timer: number } | null;
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
-  /** Its watchers, then the stand-ins, in order, by the roster they were derived from. */
-  ranked: { readonly roster: Roster; readonly ids: readonly NodeId[] } | null;
 }
 
 export type Timer =
@@ -261,7 +259,6 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     suspicion: null,
     redial: null,
     verdicts: new Map(),
-    ranked: null,
   };
   state.members.set(id, member);
   return member;

@@ -14,6 +14,7 @@ import {
   LedgerMachine,
 } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import { startEpoch } from '../../protocols/ledger/start-epoch.ts';
 import type { MembershipConfig } from '../../protocols/membership/config.ts';
 import {
   createMembership,
@@ -89,7 +90,7 @@ export class ShoalNode implements SimNode {
     const { epoch, horizon_ms, records, streams, isPristine } = disk.load();
     const { ledger, authority } = cluster.machine;
     const stored = isPristine ? [] : [...records];
-    const lifeEpoch = epochOf(epoch, host.now(), stored);
+    const lifeEpoch = startEpoch(epoch, host.now(), stored);
     disk.stage({ ...NOTHING, epoch: lifeEpoch });
     this.ledger = new LedgerMachine({
       genesis: cluster.genesis,
@@ -389,10 +390,4 @@ export class ShoalNode implements SimNode {
       }
     }
   }
-}
-
-/** As daemon/start-epoch.ts: each life of a node writes under numbers of its own, whatever became of its disk. */
-function epochOf(before: number, now: number, records: readonly LedgerRecord[]): number {
-  const latest_ms = records.reduce((latest, { hlc }) => Math.max(latest, hlc.ms), now);
-  return Math.max(before + 1, Math.floor(latest_ms / 1000));
 }

@@ -90,6 +90,23 @@ t.test('a verdict on an older incarnation is void', async (t) => {
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('a verdict on an incarnation that its subject would not follow is no verdict', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  const leap = MEMBERSHIP_LIMITS.incarnationLeap_max;
+  a.give({ ...FAILED_B, watcher: 'c', incarnation: 1 + leap + 1 });
+  t.equal(memberStatus(a.state, 'b'), 'alive', 'nobody could take it back');
+  t.equal(a.state.counters.verdictsDropped_count, 1);
+  a.give({ ...FAILED_B, watcher: 'c', incarnation: 1 + leap });
+  t.equal(memberStatus(a.state, 'b'), 'suspect', 'this one b can refute');
+
+  const b = new Machine('b').join('a', 'c');
+  b.give({ kind: 'member', id: 'b', incarnation: 1 });
+  b.give({ ...FAILED_B, watcher: 'c', incarnation: 1 + leap + 1 });
+  t.same(b.of('refute'), []);
+  b.give({ ...FAILED_B, watcher: 'c', incarnation: 1 + leap });
+  t.match(b.of('refute'), [{ incarnation: leap + 2 }]);
+});
+
 t.test('a verdict that comes before its member waits for it', async (t) => {
   const a = new Machine('a').join('c');
   a.give({ ...FAILED_B, watcher: 'c' });

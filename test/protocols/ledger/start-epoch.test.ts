@@ -1,7 +1,7 @@
 import t from 'tap';
-import { startEpoch } from '../../daemon/start-epoch.ts';
-import { EPOCH_END } from '../../protocols/ledger/record.ts';
-import { recordOf } from './store/records.ts';
+import { EPOCH_END } from '../../../protocols/ledger/record.ts';
+import { startEpoch } from '../../../protocols/ledger/start-epoch.ts';
+import { recordOf } from '../../daemon/store/records.ts';
 
 const AT = 1_800_000_000_000;
 
