@@ -25,7 +25,7 @@ import type { Log } from '../log.ts';
 
 export interface StandingDriverInit {
   readonly self: NodeId;
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
   readonly config?: Partial<StandingConfig>;
 }
@@ -40,7 +40,7 @@ export class StandingDriver implements MeshGuard {
   readonly #core: Standing;
   /** Pairs of records that have counted already, by their digests. */
   readonly #accused = new Set<string>();
-  #mesh: Mesh | undefined;
+  #mesh: Pick<Mesh, 'disconnect'> | undefined;
 
   constructor(init: StandingDriverInit) {
     this.#init = init;
@@ -48,7 +48,7 @@ export class StandingDriver implements MeshGuard {
   }
 
   /** Whom to disconnect from is known from here on. */
-  start(mesh: Mesh): void {
+  start(mesh: Pick<Mesh, 'disconnect'>): void {
     this.#mesh = mesh;
   }
 

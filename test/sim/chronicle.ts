@@ -18,6 +18,22 @@ interface Failed {
   readonly member: NodeId;
 }
 
+interface Ban {
+  readonly at_ms: number;
+  readonly node: NodeId;
+  readonly peer: NodeId;
+  /** Offences that the node has counted since its start, of all peers. */
+  readonly offences: Readonly<Record<string, number>>;
+}
+
+interface Deletion {
+  readonly key: string;
+  readonly at_ms: number;
+  readonly writer: NodeId;
+  /** Of the tombstone. */
+  readonly digest: string;
+}
+
 /** One record on its way. */
 interface Followed {
   readonly at_ms: number;
@@ -33,7 +49,15 @@ export class Chronicle {
   readonly falseVerdicts: Failed[] = [];
   /** Whether a member is dead for good, or both are healthy, now: the stage knows. */
   judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
-  readonly counts = { alive: 0, suspect: 0, failed: 0, refutations: 0, isolations: 0, equivocations: 0 };
+  readonly counts = {
+    alive: 0,
+    suspect: 0,
+    failed: 0,
+    refutations: 0,
+    isolations: 0,
+    equivocations: 0,
+    collections: 0,
+  };
   /** Acknowledged records by digest. */
   readonly acknowledged = new Map<string, Followed>();
   /** From a write to its application, on each node. */
@@ -42,6 +66,10 @@ export class Chronicle {
   readonly rejected = new Map<string, number>();
   /** Writes that were refused to a user, by code. */
   readonly refused = new Map<string, number>();
+  readonly bans: Ban[] = [];
+  /** Acknowledged deletions of tags; and what somebody asked to delete, by digest, whatever came of it. */
+  readonly deletions: Deletion[] = [];
+  readonly doomed = new Set<string>();
   /** By accused author: who saw its equivocation. */
   readonly equivocators = new Set<NodeId>();
 
@@ -66,6 +94,14 @@ export class Chronicle {
     followed.applied_count += 1;
     followed.last_ms = at_ms;
     if (this.latencies_ms.length < SAMPLES_MAX) this.latencies_ms.push(at_ms - followed.at_ms);
+  }
+
+  banned(ban: Ban): void {
+    if (this.bans.length < VERDICTS_MAX) this.bans.push(ban);
+  }
+
+  deleted(deletion: Deletion): void {
+    if (this.deletions.length < FOLLOWED_MAX) this.deletions.push(deletion);
   }
 
   equivocation(author: NodeId): void {

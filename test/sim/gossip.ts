@@ -10,12 +10,15 @@ import type { Prng } from './prng.ts';
 import { STEP } from './steps.ts';
 import { GOSSIP, GRAFT, PRUNE, type Transport, UNWANTED } from './transport.ts';
 
+/** As protocols/mesh/gossip-options.ts. */
 const DEGREE = 4;
 const DEGREE_LOW = 3;
 const DEGREE_HIGH = 5;
 const HEARTBEAT_MS = 1000;
-/** After a peer has pruned us, or nobody was left to graft. */
-const BACKOFF_MS = 10_000;
+/** As Dout: so many of the mesh's links were dialled by the node itself. */
+const DEGREE_OUTBOUND = 1;
+/** Neither side of a PRUNE grafts the other again before this. */
+const BACKOFF_MS = 60_000;
 /** Equal bytes are one message for this long. */
 const SEEN_MS = 120_000;
 const CONTROL_BYTES = 20;
@@ -58,35 +61,98 @@ export class Gossip {
     this.#transport = transport;
   }
 
-  onConnected(host: Host): void {
-    this.#expectHeartbeat(host, HEARTBEAT_MS);
+  /** Grafted at once while there is room, as when a peer's subscription comes. */
+  onConnected(host: Host, peer: NodeId): void {
+    if (host.mesh.size < DEGREE_LOW && !this.#isBackedOff(host, peer)) this.#graft(host, peer);
+    else this.#expectHeartbeat(host);
   }
 
   onDisconnected(host: Host, peer: NodeId): void {
-    if (host.mesh.delete(peer)) this.#expectHeartbeat(host, HEARTBEAT_MS);
+    if (host.mesh.delete(peer)) this.#expectHeartbeat(host);
   }
 
+  /** Nothing is to be done at most heartbeats: only those that matter take place. */
   onHeartbeat(host: Host): void {
-    host.isHeartbeatDue = false;
-    if (host.mesh.size >= DEGREE_LOW) return;
-    const candidates: NodeId[] = [];
-    for (const peer of host.ends.keys()) if (!host.mesh.has(peer)) candidates.push(peer);
-    for (const peer of this.#world.prng.sample(candidates, DEGREE - host.mesh.size)) {
-      host.mesh.add(peer);
-      this.#transport.send(host, peer, GRAFT, null, CONTROL_BYTES);
+    if (this.#world.now_ms < host.heartbeat_ms) return;
+    host.heartbeat_ms = Number.POSITIVE_INFINITY;
+    if (host.mesh.size < DEGREE_LOW) this.#fill(host, DEGREE - host.mesh.size, this.#candidates(host));
+    if (host.mesh.size > DEGREE_HIGH) this.#thin(host);
+    if (host.mesh.size >= DEGREE_LOW && !hasOutbound(host)) {
+      const dialled = this.#candidates(host).filter((peer) => isOutbound(host, peer));
+      this.#fill(host, DEGREE_OUTBOUND, dialled);
     }
+    if (host.mesh.size < DEGREE_LOW) this.#waitForBackoff(host);
   }
 
   onControl(host: Host, from: NodeId, channel: number, body: unknown): void {
     if (channel === UNWANTED) {
       (body as Publication).unwanted.add(this.#pair(host, from));
     } else if (channel === PRUNE) {
-      if (host.mesh.delete(from)) this.#expectHeartbeat(host, BACKOFF_MS);
-    } else if (host.mesh.size >= DEGREE_HIGH && !host.mesh.has(from)) {
-      this.#transport.send(host, from, PRUNE, null, CONTROL_BYTES);
-    } else {
-      host.mesh.add(from);
+      this.#backOff(host, from);
+      if (host.mesh.delete(from)) this.#expectHeartbeat(host);
+    } else if (!host.mesh.has(from)) {
+      const isFull = host.mesh.size >= DEGREE_HIGH && !isOutbound(host, from);
+      if (isFull || this.#isBackedOff(host, from)) this.#prune(host, from);
+      else if (host.ends.has(from)) {
+        host.mesh.add(from);
+        this.#expectHeartbeat(host);
+      }
     }
+  }
+
+  #candidates(host: Host): NodeId[] {
+    const candidates: NodeId[] = [];
+    for (const peer of host.ends.keys())
+      if (!host.mesh.has(peer) && !this.#isBackedOff(host, peer)) candidates.push(peer);
+    return candidates;
+  }
+
+  #fill(host: Host, count: number, candidates: NodeId[]): void {
+    for (const peer of this.#world.prng.sample(candidates, count)) this.#graft(host, peer);
+  }
+
+  /** Too many: some by lot, and one that was dialled, stay. */
+  #thin(host: Host): void {
+    const kept = this.#world.prng.sample([...host.mesh], DEGREE);
+    if (!kept.some((peer) => isOutbound(host, peer))) {
+      const dialled = [...host.mesh].find((peer) => isOutbound(host, peer));
+      if (dialled !== undefined) kept[0] = dialled;
+    }
+    for (const peer of [...host.mesh]) {
+      if (kept.includes(peer)) continue;
+      host.mesh.delete(peer);
+      this.#prune(host, peer);
+    }
+  }
+
+  #graft(host: Host, peer: NodeId): void {
+    host.mesh.add(peer);
+    this.#transport.send(host, peer, GRAFT, null, CONTROL_BYTES);
+  }
+
+  #prune(host: Host, peer: NodeId): void {
+    this.#backOff(host, peer);
+    this.#transport.send(host, peer, PRUNE, null, CONTROL_BYTES);
+  }
+
+  #backOff(host: Host, peer: NodeId): void {
+    host.backoffs.set(peer, this.#world.now_ms + BACKOFF_MS);
+  }
+
+  #isBackedOff(host: Host, peer: NodeId): boolean {
+    const until_ms = host.backoffs.get(peer);
+    if (until_ms === undefined) return false;
+    if (until_ms > this.#world.now_ms) return true;
+    host.backoffs.delete(peer);
+    return false;
+  }
+
+  /** All who are left have pruned this host: it is the end of a backoff that changes that. */
+  #waitForBackoff(host: Host): void {
+    let until_ms = Number.POSITIVE_INFINITY;
+    for (const [peer, ends_ms] of host.backoffs)
+      if (host.ends.has(peer) && !host.mesh.has(peer)) until_ms = Math.min(until_ms, ends_ms);
+    if (until_ms < Number.POSITIVE_INFINITY) this.#beatIn(host, until_ms - this.#world.now_ms + HEARTBEAT_MS);
   }
 
   publish(host: Host, body: Uint8Array): void {
@@ -126,6 +192,7 @@ export class Gossip {
   /** A new process has seen nothing. */
   onCrash(host: Host): void {
     host.mesh.clear();
+    host.backoffs.clear();
     for (const { seen } of this.#recent.values()) seen[host.at >> 3]! &= ~(1 << (host.at & 7));
   }
 
@@ -137,10 +204,18 @@ export class Gossip {
     return host.at * HOSTS_MAX + this.#world.hostOf(peer).at;
   }
 
-  #expectHeartbeat(host: Host, within_ms: number): void {
-    if (host.isHeartbeatDue || host.mesh.size >= DEGREE_LOW) return;
-    host.isHeartbeatDue = true;
-    this.#world.push(this.#world.prng.between(0, within_ms), STEP.heartbeat, host, host.life, 0, null, null);
+  #expectHeartbeat(host: Host): void {
+    const { size } = host.mesh;
+    if (size >= DEGREE_LOW && size <= DEGREE_HIGH && hasOutbound(host)) return;
+    // One that is near comes soon enough.
+    if (host.heartbeat_ms <= this.#world.now_ms + HEARTBEAT_MS) return;
+    this.#beatIn(host, this.#world.prng.between(0, HEARTBEAT_MS));
+  }
+
+  /** One that was to come later is void. */
+  #beatIn(host: Host, after_ms: number): void {
+    host.heartbeat_ms = this.#world.now_ms + after_ms;
+    this.#world.push(after_ms, STEP.heartbeat, host, host.life, 0, null, null);
   }
 
   #publicationOf(body: Uint8Array): Publication {
@@ -166,4 +241,14 @@ export class Gossip {
     seen[byte]! |= bit;
     return true;
   }
+}
+
+/** Whether `host` dialled this connection. */
+function isOutbound(host: Host, peer: NodeId): boolean {
+  return host.ends.get(peer)?.some((end) => end.isOutbound) ?? false;
+}
+
+function hasOutbound(host: Host): boolean {
+  for (const peer of host.mesh) if (isOutbound(host, peer)) return true;
+  return false;
 }

@@ -22,7 +22,10 @@ export class Host<N extends SimNode = SimNode> {
   readonly dialling = new Map<NodeId, number>();
   /** Peers that it relays gossip to. */
   readonly mesh = new Set<NodeId>();
-  isHeartbeatDue = false;
+  /** Until when it grafts none of these. */
+  readonly backoffs = new Map<NodeId, number>();
+  /** When its mesh is looked over next; infinite when there is nothing to do. */
+  heartbeat_ms = Number.POSITIVE_INFINITY;
   sent_bytes = 0;
   received_bytes = 0;
   received_count = 0;

@@ -45,6 +45,10 @@ export class Recorder implements SimNode {
     this.seen.push(`command ${name}`);
   }
 
+  hears(): boolean {
+    return true;
+  }
+
   admits(peer: string): boolean {
     return !this.strangers.has(peer);
   }

@@ -15,6 +15,8 @@ const FAULTS_MS = 60_000;
 /** After the last fault: all views are whole and all ledgers equal within this. */
 const CONVERGED_MS_MAX = 60_000;
 const HOUR_MS = 3_600_000;
+/** Of what users write, so much is deleted again, or tried to. */
+const DELETED_PART = 0.5;
 
 export interface Story {
   /** All faults are over. */
@@ -71,6 +73,7 @@ function troubled(stage: Stage, trouble: Trouble): Story {
   again(WARM_UP_MS);
   stage.world.at(last_ms, () => stage.calm());
   stage.write(stage.nodes, records_count, WARM_UP_MS, last_ms, trouble.kind ?? 'tag');
+  stage.deleteSome(stage.nodes, Math.floor(records_count * DELETED_PART), WARM_UP_MS, last_ms);
   return story(last_ms, isMild, more);
 }
 
@@ -310,6 +313,17 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     what: 'single records at rest, 20 ms from any host to any other',
     access: () => ACCESS.hop20,
     tell: propagation,
+  },
+  deletions: {
+    what: 'hours of writes and deletions, with collections, while hosts go, come back late or with an old disk',
+    tell: (stage) =>
+      troubled(stage, {
+        faults: ['away', 'hostDeath', 'tornDisk', 'partition', 'heal', 'heal', 'photograph', 'rollback'],
+        every_ms: [60_000, 600_000],
+        faults_ms: 4 * HOUR_MS,
+        records_count: 400,
+        more: { converged_ms_max: 180_000 },
+      }),
   },
   soak: { what: 'a tenth is paused at any time, a tenth of packets lost; see --hours', tell: soak },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),

@@ -3,6 +3,7 @@
  * Its disk keeps what the ledger asked to persist, and nothing leaves the node before that is synced; everything
  * else dies with it.
  */
+import { StandingDriver } from '../../daemon/drivers/standing-driver.ts';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
@@ -67,6 +68,7 @@ export interface ShoalInit {
 export class ShoalNode implements SimNode {
   readonly ledger: LedgerMachine;
   readonly membership: MembershipState;
+  readonly standing: StandingDriver;
   readonly #host: SimHost;
   readonly #init: ShoalInit;
   readonly #isPristine: boolean;
@@ -103,6 +105,8 @@ export class ShoalNode implements SimNode {
       ...(isPristine ? { prepared: { ledger: ledger.fork(), authority: authority.fork() } } : {}),
     });
     this.membership = createMembership(config, host.id, this.#env(), cluster.roster.emptied());
+    this.standing = new StandingDriver({ self: host.id, clock: host, log: () => undefined });
+    this.standing.start({ disconnect: async (peer) => this.#ban(peer) });
     this.#isPristine = isPristine;
   }
 
@@ -140,17 +144,35 @@ export class ShoalNode implements SimNode {
     this.#feedMembership({ kind: 'disconnected', peer });
   }
 
+  hears(from: NodeId, bytes: number): boolean {
+    return this.standing.admit(from, 'message', bytes);
+  }
+
+  /** What is charged is as in daemon/drivers. */
   message(from: NodeId, channel: number, body: Uint8Array): void {
     if (channel === MEMBER) {
+      const { malformed_count } = this.membership.counters;
       this.#feedMembership({ kind: 'message', from, body });
+      if (this.membership.counters.malformed_count > malformed_count)
+        this.standing.charge(from, 'repeats', 1);
       return;
     }
     this.#feedMembership({ kind: 'heard', peer: from });
-    if (channel === LEDGER) this.#feedLedger({ kind: 'message', from, body });
+    if (channel !== LEDGER) return;
+    const effects = this.#feedLedger({ kind: 'message', from, body });
+    this.standing.judge(from, effects);
+    let answer_bytes = 0;
+    for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
+    if (answer_bytes > 0) this.standing.charge(from, 'answers', answer_bytes);
+    else if (!effects.some(({ kind }) => kind === 'changed')) this.standing.charge(from, 'repeats', 1);
   }
 
   published(from: NodeId, body: Uint8Array): Verdict {
-    return gossipVerdict(this.#feedLedger({ kind: 'gossip', from, body }));
+    const effects = this.#feedLedger({ kind: 'gossip', from, body });
+    this.standing.judge(from, effects);
+    const verdict = gossipVerdict(effects);
+    if (verdict === 'ignore') this.standing.charge(from, 'repeats', 1);
+    return verdict;
   }
 
   timer(core: number, token: number): void {
@@ -160,10 +182,21 @@ export class ShoalNode implements SimNode {
   }
 
   admits(peer: NodeId): boolean {
-    return this.ledger.authority.isMember(peer, this.#host.now());
+    return this.#isMember(peer) && !this.standing.isBanned(peer);
   }
 
-  /** `tag:<name>`, `revoke:<node>`, `novel:<name>` and `header:<name>`: a kind and a header of a later version. */
+  #isMember(id: NodeId): boolean {
+    return this.ledger.authority.isMember(id, this.#host.now());
+  }
+
+  #ban(peer: NodeId): void {
+    const { chronicle, now_ms } = this.#init;
+    const { offences } = this.standing.counters;
+    chronicle.banned({ at_ms: now_ms(), node: this.#host.id, peer, offences });
+    this.#host.disconnect(peer);
+  }
+
+  /** `tag:<name>`, `delete:<name>` of such a tag, `revoke:<node>`, `novel:<name>` and `header:<name>`: a kind and a header of a later version. */
   command(name: string): void {
     const [what, ...rest] = name.split(':') as [string, ...string[]];
     const key = rest.join(':');
@@ -172,6 +205,7 @@ export class ShoalNode implements SimNode {
       return;
     }
     if (what === 'tag') this.#write('tag', key, DIGEST_BODY);
+    else if (what === 'delete') this.#delete(key);
     else if (what === 'novel') this.#write('novel', `${this.#host.id}/${key}`, { novelty: key, nested: [1] });
     else if (what === 'header') this.#introduceLater(key);
     else if (what === 'revoke') this.#revoke(key);
@@ -219,6 +253,14 @@ export class ShoalNode implements SimNode {
     }
     const key = recordKey.revoke(subject, operator.id);
     this.#write('revoke', key, { subject, epoch, last, reason: 'simulated' }, operator.id);
+  }
+
+  /** Only what this node knows of. */
+  #delete(key: string): void {
+    const record = this.ledger.ledger.get('tag', key);
+    if (record === undefined || record.isTombstone) return;
+    this.#init.chronicle.doomed.add(record.digest);
+    this.#write('tag', key, null);
   }
 
   #introduceLater(key: string): void {
@@ -290,10 +332,11 @@ export class ShoalNode implements SimNode {
         this.#tell(effect.records);
         break;
       case 'written': {
-        const { digest, kind } = effect.record;
+        const { digest, kind, key, isTombstone } = effect.record;
         const asked_ms = this.#asked.get(digest) ?? now_ms();
         this.#asked.delete(digest);
-        if (FOLLOWED.has(kind)) chronicle.written(digest, asked_ms, this.#host.id);
+        if (isTombstone) chronicle.deleted({ key, at_ms: asked_ms, writer: this.#host.id, digest });
+        else if (FOLLOWED.has(kind)) chronicle.written(digest, asked_ms, this.#host.id);
         break;
       }
       case 'rejected':
@@ -302,9 +345,11 @@ export class ShoalNode implements SimNode {
       case 'equivocation':
         chronicle.equivocation(effect.author);
         break;
+      case 'horizon':
+        if (effect.horizon_ms > 0) chronicle.counts.collections += 1;
+        break;
       case 'persist':
       case 'epoch':
-      case 'horizon':
         break;
     }
   }
@@ -319,7 +364,7 @@ export class ShoalNode implements SimNode {
     if (records.some(({ kind }) => kind === 'grant' || kind === 'revoke')) {
       // Grants say who is a member at all; else one record tells of one member.
       this.#feedMembership({ kind: 'members', members: this.#members() });
-      for (const peer of this.#peers) if (!this.admits(peer)) this.#host.disconnect(peer);
+      for (const peer of this.#peers) if (!this.#isMember(peer)) this.#host.disconnect(peer);
     }
     for (const { kind, author } of records) if (kind === 'member') this.#tellMember(author);
     for (const record of records) this.#tellVerdict(record);
@@ -339,7 +384,7 @@ export class ShoalNode implements SimNode {
   /** Undefined when it is no member. */
   #incarnationOf(id: NodeId): number | undefined {
     const body = this.ledger.ledger.get('member', id)?.body as MemberBody | undefined;
-    return this.admits(id) ? body?.incarnation : undefined;
+    return this.#isMember(id) ? body?.incarnation : undefined;
   }
 
   *#members(): IterableIterator<[NodeId, number]> {

@@ -19,6 +19,8 @@ export interface SimNode {
   timer(core: number, token: number): void;
   /** Something that a user does; its meaning is the node's. */
   command(name: string): void;
+  /** Whether it handles this frame of a peer at all, gossip's own too. As `MeshGuard.admit`. */
+  hears(from: NodeId, bytes: number): boolean;
   /** May there be a connection with this peer? As `MeshInit.isMember`. */
   admits(peer: NodeId): boolean;
 }

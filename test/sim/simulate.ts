@@ -28,7 +28,11 @@ export interface Report {
   readonly falseVerdicts_count: number;
   readonly refutations_count: number;
   readonly isolations_count: number;
+  readonly bans_count: number;
   readonly acknowledged_count: number;
+  readonly deletions_count: number;
+  /** Horizons that nodes have moved up, each with all tombstones before it. */
+  readonly collections_count: number;
   readonly records_count: number;
   /** Why records were not taken, and how often. */
   readonly rejected: Readonly<Record<string, number>>;
@@ -95,6 +99,9 @@ export function simulate(init: SimulationInit): Report {
     falseVerdicts_count: chronicle.falseVerdicts.length,
     refutations_count: chronicle.counts.refutations,
     isolations_count: chronicle.counts.isolations,
+    bans_count: chronicle.bans.length,
+    deletions_count: chronicle.deletions.length,
+    collections_count: chronicle.counts.collections,
     acknowledged_count: chronicle.acknowledged.size,
     records_count: [...living.values()][0]?.ledger.ledger.size ?? 0,
     rejected: Object.fromEntries(chronicle.rejected),

@@ -67,7 +67,7 @@ export class Simulator<N extends SimNode = SimNode> {
     host.isPowered = true;
     host.life += 1;
     host.busyUntil_ms = 0;
-    host.isHeartbeatDue = false;
+    host.heartbeat_ms = Number.POSITIVE_INFINITY;
     host.node = this.#factory(this.#worldOf(host));
     this.push(0, STEP.start, host, host.life, 0, null, null);
   }
@@ -188,7 +188,7 @@ export class Simulator<N extends SimNode = SimNode> {
   }
 
   onConnected(host: Host, peer: NodeId): void {
-    this.#gossip.onConnected(host);
+    this.#gossip.onConnected(host, peer);
     host.node?.connected(peer);
   }
 
@@ -198,7 +198,8 @@ export class Simulator<N extends SimNode = SimNode> {
   }
 
   onMessage(host: Host, from: NodeId, message: Message): void {
-    const { channel, body } = message;
+    const { channel, body, bytes } = message;
+    if (!host.node!.hears(from, bytes)) return;
     if (channel >= 0) {
       host.node!.message(from, channel, body as Uint8Array);
     } else if (channel !== GOSSIP) {

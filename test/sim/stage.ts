@@ -68,6 +68,16 @@ export class Stage {
     }
   }
 
+  /** `count` of what was written by then, each by any node that knows it. */
+  deleteSome(writers: readonly NodeId[], count: number, from_ms: number, to_ms: number): void {
+    for (let number = 0; number < count; number += 1) {
+      this.world.at(this.prng.between(from_ms, to_ms), () => {
+        const name = 1 + Math.floor(this.prng.next() * this.#writes_count);
+        this.world.command(this.prng.pick(writers), `delete:${name}`);
+      });
+    }
+  }
+
   after(delay_ms: number, act: () => void): void {
     this.world.at(this.world.now_ms + delay_ms, act);
   }

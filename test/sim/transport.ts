@@ -48,6 +48,7 @@ export interface Message {
 export interface End {
   readonly host: Host;
   other: End;
+  readonly isOutbound: boolean;
   isOpen: boolean;
   /** When what was sent last arrives: nothing arrives before it. */
   arrival_ms: number;
@@ -339,10 +340,11 @@ export class Transport {
   }
 }
 
-/** Both ends of a new connection, neither open yet. */
+/** Both ends of a new connection that `far` dialled, neither open yet. */
 function createEnds(near: Host, far: Host): [End, End] {
   const end = (host: Host): End => ({
     host,
+    isOutbound: host === far,
     other: undefined as unknown as End,
     isOpen: false,
     arrival_ms: 0,

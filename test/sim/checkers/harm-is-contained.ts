@@ -6,6 +6,8 @@ import type { Checker } from './checker.ts';
 const APPLIED_MS_MAX = 10_000;
 /** Attacks that leave a trace in what honest nodes refuse. */
 const REFUSED: ReadonlySet<string> = new Set(['forge', 'malformed', 'grants', 'stamps']);
+/** Attacks that no honest program could commit by mistake: they end in a ban. */
+const BANNED: ReadonlySet<string> = new Set(['forge', 'malformed']);
 
 export const harmIsContained: Checker = ({ chronicle, stage, living, attack }) => {
   if (attack === undefined) return [];
@@ -18,6 +20,8 @@ export const harmIsContained: Checker = ({ chronicle, stage, living, attack }) =
       );
   }
   if (REFUSED.has(attack) && chronicle.rejected.size === 0) violations.push('nothing was refused');
+  if (BANNED.has(attack) && !chronicle.bans.some(({ peer }) => stage.byzantine.includes(peer)))
+    violations.push('nobody was banned');
   if (attack === 'equivocate' && !stage.byzantine.some((id) => chronicle.equivocators.has(id)))
     violations.push('two records for one number were not noticed');
   return violations;

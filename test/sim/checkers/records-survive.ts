@@ -1,6 +1,6 @@
 /**
  * Every record whose write was acknowledged by an honest member is in the ledger of every living node at the end,
- * unless the only disk that held it lost it.
+ * unless the only disk that held it lost it, or somebody deleted it.
  */
 import { shortId } from '../../../protocols/base/ids.ts';
 import type { Checker } from './checker.ts';
@@ -16,7 +16,7 @@ export const recordsSurvive: Checker = ({ chronicle, living, stage }) => {
   }
   for (const [digest, { writer, at_ms }] of chronicle.acknowledged) {
     const isVoid = stage.byzantine.includes(writer) || (stage.revoked.get(writer) ?? at_ms + 1) <= at_ms;
-    if (isVoid || stage.lost.has(digest)) continue;
+    if (isVoid || stage.lost.has(digest) || chronicle.doomed.has(digest)) continue;
     for (const [id, hash] of held) {
       if (!sets.get(hash)!.has(digest))
         violations.push(`${shortId(id)} lacks a record that ${shortId(writer)} acknowledged`);

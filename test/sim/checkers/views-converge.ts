@@ -23,6 +23,8 @@ export function flawOf(world: Simulator<ShoalNode>, stage: Stage, node: ShoalNod
   const looked_count = Math.min(hosts.length, LOOKED_AT_MAX);
   const first = world.host(observer).at;
   const look = (id: NodeId) => {
+    // Those that ban it cannot hear it: what they make of that is no error.
+    if (stage.byzantine.includes(id)) return undefined;
     const status = memberStatus(node.membership, id);
     const right = expected(stage, id);
     if (status === right || (id === observer && right !== 'failed')) return undefined;
