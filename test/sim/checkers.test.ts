@@ -6,8 +6,10 @@ import { boundsHold } from './checkers/bounds-hold.ts';
 import type { Run } from './checkers/checker.ts';
 import { convergesInTime } from './checkers/converges-in-time.ts';
 import { deathsAreNoticed } from './checkers/deaths-are-noticed.ts';
+import { deletedStayDeleted } from './checkers/deleted-stay-deleted.ts';
 import { grantsHold } from './checkers/grants-hold.ts';
 import { harmIsContained } from './checkers/harm-is-contained.ts';
+import { honestAreNotBanned } from './checkers/honest-are-not-banned.ts';
 import { ledgersAgree } from './checkers/ledgers-agree.ts';
 import { noFalseVerdicts } from './checkers/no-false-verdicts.ts';
 import { numbersAreUnique } from './checkers/numbers-are-unique.ts';
@@ -57,6 +59,25 @@ t.test('a death that somebody never learns of is found', async (t) => {
   run.stage.dead.set(a, 1000);
   run.chronicle.status(2000, b, a, 'failed');
   t.equal(deathsAreNoticed(run).length, 1);
+});
+
+t.test('a ban of an honest member is found, and that of another is none', async (t) => {
+  const run = fresh('byzantine-forge');
+  const [a, b] = names(run);
+  t.ok(run.chronicle.bans.length > 0);
+  t.same(honestAreNotBanned(run), []);
+  run.chronicle.banned({ at_ms: 1, node: a, peer: b, offences: { malformed: 4 } });
+  t.equal(honestAreNotBanned(run).length, 1);
+});
+
+t.test('a record that comes back after its deletion is found', async (t) => {
+  const run = fresh();
+  const [a] = names(run);
+  const [key] = [...run.living.get(a)!.ledger.ledger.ofKind('tag')][0]!;
+  run.chronicle.deleted({ key, at_ms: 1, writer: a, digest: 'f'.repeat(64) });
+  t.equal(deletedStayDeleted(run).length, run.living.size);
+  run.stage.lost.add('f'.repeat(64));
+  t.same(deletedStayDeleted(run), [], 'the only disk that knew of it lost it');
 });
 
 t.test('a lost record and unequal ledgers are found', async (t) => {

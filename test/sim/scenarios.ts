@@ -77,6 +77,17 @@ function troubled(stage: Stage, trouble: Trouble): Story {
   return story(last_ms, isMild, more);
 }
 
+/** Long enough that tombstones are collected again and again. */
+function deletions(stage: Stage, faults: readonly Fault[]): Story {
+  return troubled(stage, {
+    faults,
+    every_ms: [60_000, 600_000],
+    faults_ms: 4 * HOUR_MS,
+    records_count: 400,
+    more: { converged_ms_max: 180_000 },
+  });
+}
+
 function calm(stage: Stage): Story {
   const last_ms = WARM_UP_MS + (stage.faults_ms ?? FAULTS_MS);
   stage.write(stage.nodes, 50, WARM_UP_MS, last_ms);
@@ -315,15 +326,13 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: propagation,
   },
   deletions: {
-    what: 'hours of writes and deletions, with collections, while hosts go, come back late or with an old disk',
+    what: 'hours of writes and deletions, with collections, while hosts go and come back late',
+    tell: (stage) => deletions(stage, ['away', 'hostDeath', 'partition', 'heal', 'heal']),
+  },
+  'deletions-old-disks': {
+    what: 'the same, and hosts come back with damaged disks or old images of them',
     tell: (stage) =>
-      troubled(stage, {
-        faults: ['away', 'hostDeath', 'tornDisk', 'partition', 'heal', 'heal', 'photograph', 'rollback'],
-        every_ms: [60_000, 600_000],
-        faults_ms: 4 * HOUR_MS,
-        records_count: 400,
-        more: { converged_ms_max: 180_000 },
-      }),
+      deletions(stage, ['away', 'tornDisk', 'partition', 'heal', 'heal', 'photograph', 'rollback']),
   },
   soak: { what: 'a tenth is paused at any time, a tenth of packets lost; see --hours', tell: soak },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
