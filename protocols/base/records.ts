@@ -161,8 +161,17 @@ export const IntentSchema = Type.Object({
   intent: Type.Union([Type.Literal('active'), Type.Literal('cordoned'), Type.Literal('draining')]),
 });
 
-/** `ack/<node>`: all tombstones up to that stamp that the node holds have this hash. */
-export const AckSchema = Type.Object({ upTo_ms: Count, hash: Hex(16) });
+const RoundSchema = Type.Object({ upTo_ms: Count, hash: Hex(16) });
+
+/**
+ * `ack/<node>`: all tombstones up to that stamp that the node holds have this hash; and what it acknowledged before,
+ * null or missing when that was nothing.
+ */
+export const AckSchema = Type.Object({
+  upTo_ms: Count,
+  hash: Hex(16),
+  before: Type.Optional(OrNull(RoundSchema)),
+});
 
 /** `evidence/<accuser>/<accused>`: two envelopes with one number of one author. */
 export const EvidenceSchema = Type.Object({

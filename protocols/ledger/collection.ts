@@ -58,11 +58,33 @@ export function roundOf(ledger: Ledger, upTo_ms: number): Round {
   return { upTo_ms, hash: toHex(hash) };
 }
 
-/** What a member has acknowledged. */
-export function ackOf(ledger: Ledger, member: KeyId): Round | undefined {
+/** What a member has acknowledged, and what it had before that, so that who goes on at once leaves nobody behind. */
+export interface Ack extends Round {
+  readonly before: Round | null;
+}
+
+export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   const body = ledger.get('ack', member)?.body as Partial<AckBody> | undefined;
-  if (typeof body?.upTo_ms !== 'number' || typeof body.hash !== 'string') return undefined;
-  return { upTo_ms: body.upTo_ms, hash: body.hash };
+  const round = readRound(body);
+  return round === null ? undefined : { ...round, before: readRound(body?.before) };
+}
+
+function readRound(value: Partial<Round> | null | undefined): Round | null {
+  if (typeof value?.upTo_ms !== 'number' || typeof value.hash !== 'string') return null;
+  return { upTo_ms: value.upTo_ms, hash: value.hash };
+}
+
+/** The same round again, better known, keeps the one before it. */
+export function following(last: Ack | undefined, { upTo_ms, hash }: Round): Ack {
+  if (last === undefined) return { upTo_ms, hash, before: null };
+  const isAgain = last.upTo_ms >= upTo_ms;
+  return { upTo_ms, hash, before: isAgain ? last.before : { upTo_ms: last.upTo_ms, hash: last.hash } };
+}
+
+/** What an acknowledgement says of the round up to `upTo_ms`. */
+export function acknowledged(ack: Ack | undefined, upTo_ms: number): Round | undefined {
+  if (ack?.upTo_ms === upTo_ms) return ack;
+  return ack?.before?.upTo_ms === upTo_ms ? ack.before : undefined;
 }
 
 /** Whether there is anything to acknowledge or collect; cheap, for it is asked for ever. */
@@ -75,15 +97,20 @@ export function isRoundOpen(ledger: Ledger, horizon_ms: number): boolean {
 
 /** The latest round up to `until_ms` on which all members agree that had to; undefined when there is none. */
 export function agreed(ledger: Ledger, members: Members, until_ms: number): Round | undefined {
-  const round = latest(ledger, members, until_ms);
-  if (round === undefined) return undefined;
-  for (const [member, since_ms] of members) {
-    const ack = ackOf(ledger, member);
-    if (ack === undefined || ack.upTo_ms < round.upTo_ms) {
-      if (since_ms <= round.upTo_ms) return undefined;
-    } else if (ack.hash !== round.hash) return undefined;
+  const acks = new Map([...members.keys()].map((member) => [member, ackOf(ledger, member)]));
+  const rounds = [...acks.values()].flatMap((ack) =>
+    ack === undefined ? [] : ack.before === null ? [ack] : [ack, ack.before],
+  );
+  const ends = new Set(rounds.map(({ upTo_ms }) => upTo_ms).filter((upTo_ms) => upTo_ms <= until_ms));
+  for (const upTo_ms of [...ends].sort((a, b) => b - a)) {
+    const said = [...members].flatMap(([member, since_ms]) => {
+      const round = acknowledged(acks.get(member), upTo_ms);
+      return round === undefined && since_ms > upTo_ms ? [] : [round?.hash];
+    });
+    const [hash] = said;
+    if (hash !== undefined && said.every((other) => other === hash)) return { upTo_ms, hash };
   }
-  return round;
+  return undefined;
 }
 
 /** Who has still to acknowledge before tombstones can go. */

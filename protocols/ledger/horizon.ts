@@ -5,7 +5,7 @@
  * equals a peer that has collected as far and is in no doubt; until then it vouches for nothing.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import type { Round } from './collection.ts';
+import { type Ack, acknowledged, following, type Round } from './collection.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -18,10 +18,10 @@ export class Horizon {
   /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
   #doubted_ms = 0;
   /** The last acknowledgement that this very disk has written. */
-  #acked: Round | undefined;
+  #acked: Ack | undefined;
 
   /** @param stored as `durable_ms` last was. @param acked the acknowledgement that the disk holds. */
-  constructor(stored: number, acked: Round | undefined) {
+  constructor(stored: number, acked: Ack | undefined) {
     this.#ms = Math.max(0, stored);
     this.#isInDoubt = stored === HORIZON_UNKNOWN;
     this.#acked = acked;
@@ -46,13 +46,14 @@ export class Horizon {
     return this.#isInDoubt ? 0 : this.#ms;
   }
 
+  /** Not always the same as the record says: what came back from others this disk has not said itself. */
   acknowledge(round: Round): void {
-    this.#acked = round;
+    this.#acked = following(this.#acked, round);
   }
 
   /** All have agreed on a round. */
   advance(round: Round): void {
-    const isOurs = this.#acked?.upTo_ms === round.upTo_ms && this.#acked.hash === round.hash;
+    const isOurs = acknowledged(this.#acked, round.upTo_ms)?.hash === round.hash;
     if (!isOurs) this.doubt();
     if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
     this.#ms = round.upTo_ms;

@@ -16,6 +16,7 @@ import {
   COLLECTION_DEFAULTS,
   type CollectionConfig,
   dueAck,
+  following,
   isRoundOpen,
   type Members,
   missing,
@@ -599,7 +600,7 @@ export class LedgerMachine {
       config: this.#config,
     });
     if (due === undefined || !this.#mayWrite()) return effects;
-    const body: AckBody = { upTo_ms: due.upTo_ms, hash: due.hash };
+    const body: AckBody = following(ackOf(this.ledger, this.#self), due);
     this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];

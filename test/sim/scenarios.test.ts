@@ -12,15 +12,8 @@ const PROCESS_NOTICED_MS = 2000;
 const HOST_NOTICED_MS = 4000;
 /** Long by nature: a few minutes of it show the same. */
 const HOURS: Readonly<Record<string, number>> = { 'partition-hour': 0.05, idle: 0.01 };
-/** Defects that the simulator has found and nobody has mended yet: what fails, and with which seed. */
-const OPEN: Readonly<Record<string, string>> = {
-  'deletions-old-disks':
-    'rounds that can never agree again hide the horizon from a disk that is older than it',
-};
-
 for (const scenario of Object.keys(SCENARIOS)) {
-  const todo = OPEN[scenario] ?? false;
-  t.test(`10 nodes: every invariant holds under ${scenario}`, { todo }, async (t) => {
+  t.test(`10 nodes: every invariant holds under ${scenario}`, async (t) => {
     for (const seed of SEEDS) {
       const hours = HOURS[scenario];
       const init = { nodes_count: 10, seed, scenario, ...(hours === undefined ? {} : { hours }) };

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { acknowledged, following } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -194,4 +195,15 @@ t.test('collection never resurrects, and all end alike', async (t) => {
     { numRuns: 80 },
   );
   t.pass();
+});
+
+t.test('who goes on to the next round at once leaves nobody behind', async (t) => {
+  const first = { upTo_ms: 1000, hash: 'a'.repeat(32) };
+  const second = { upTo_ms: 2000, hash: 'b'.repeat(32) };
+  const ack = following(following(undefined, first), second);
+  t.same(acknowledged(ack, 1000), first, 'the others can still see that it agreed');
+  t.match(acknowledged(ack, 2000), second);
+  t.equal(acknowledged(ack, 1500), undefined);
+  const better = following(ack, { upTo_ms: 2000, hash: 'c'.repeat(32) });
+  t.same(better.before, first, 'the same round again does not push it out');
 });
