@@ -3,6 +3,7 @@
  * door, and notices when its own key may do no more. What it decides follows from protocols/trust; here it is signed,
  * written and told. Not here: who is let in with a token (admission.ts).
  */
+
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
 import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
@@ -15,8 +16,9 @@ import type { RevocationInfo } from '../protocols/trust/listing.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
+import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
-import { attempt, type LedgerDriver } from './drivers/ledger-driver.ts';
+import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 
 /** A node whose grant ended, or that nobody talks to, asks this often how it stands. */

@@ -54,6 +54,7 @@ import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
+import { findImage } from './view/image-lookup.ts';
 import {
   allocationInfo,
   compare,
@@ -130,8 +131,8 @@ export class NodeBackend implements Backend {
   }
 
   #guard(cluster: Cluster | undefined): Status['guard'] {
-    const { offences, refused, bans } = cluster?.standing.counters ?? NO_COUNTERS;
-    const peers = (cluster?.standing.reports() ?? []).map((report) => ({
+    const { offences, refused, bans } = cluster?.guard.counters ?? NO_COUNTERS;
+    const peers = (cluster?.guard.reports() ?? []).map((report) => ({
       node: report.peer,
       nodeName: this.#nameOf(report.peer),
       standing: report.standing,
@@ -234,7 +235,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const spec = parseSpec(input);
     assertSatisfiable(cluster.view, spec);
-    if (cluster.findImage(spec.image) === undefined) {
+    if (findImage(cluster.view, spec.image) === undefined) {
       throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${spec.image}; nothing was changed`);
     }
     return await this.#writeWorkload(cluster, { stopped: false, spec });
@@ -426,7 +427,7 @@ export class NodeBackend implements Backend {
   }
 
   #imageDigest(cluster: Cluster, name: string): Digest {
-    const found = cluster.findImage(name);
+    const found = findImage(cluster.view, name);
     if (found === undefined && !isDigest(name))
       throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${name}`);
     return found?.digest ?? (name as Digest);
@@ -444,7 +445,7 @@ export class NodeBackend implements Backend {
       const present = [...live, ...leaving];
       return present.length > 0 ? present : [...ended].sort((a, b) => b.since_ms - a.since_ms).slice(0, 1);
     });
-    const image = cluster.findImage(workload.spec.image);
+    const image = findImage(cluster.view, workload.spec.image);
     const nodes = [...new Set(shown.filter(({ phase }) => isLivePhase(phase)).map(({ node }) => node))];
     const images = await Promise.all(
       nodes.map(async (node) => ({

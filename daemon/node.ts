@@ -44,6 +44,7 @@ import { createProcessRuntime } from './runtime/process-runtime.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { DataDirectory } from './store/data-directory.ts';
 import { packageVersion } from './version.ts';
+import { imageHolders } from './view/image-lookup.ts';
 
 const DNS_PORT = 53;
 
@@ -181,7 +182,7 @@ export class ShoalNode implements AsyncDisposable {
       : 'the driver shares the network of the host';
     this.#images = await createImages({
       directory: this.#data.sub('images'),
-      holders: (image) => this.#cluster?.holders(image) ?? [],
+      holders: (image) => (this.#cluster === undefined ? [] : imageHolders(this.#cluster.view, image)),
       log: this.log,
     });
     this.#dns = createDnsServer({

@@ -25,7 +25,7 @@ import type { Clock } from '../clock.ts';
 import { historyEntries } from '../history/history-entry.ts';
 import type { Log } from '../log.ts';
 import type { StateStore } from '../store/state-store.ts';
-import type { StandingDriver } from './standing-driver.ts';
+import type { GuardDriver } from './guard-driver.ts';
 import { Unsaved } from './unsaved.ts';
 
 export const LEDGER_CHANNEL = 'ledger';
@@ -53,7 +53,7 @@ export interface LedgerDriverInit {
   readonly clock: Clock;
   readonly log: Log;
   /** Told what each peer's messages turned out to hold. */
-  readonly standing: Pick<StandingDriver, 'charge' | 'judge'>;
+  readonly guard: Pick<GuardDriver, 'charge' | 'judge'>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
 }
 
@@ -110,7 +110,7 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
       const verdict = gossipVerdict(this.#fromPeer({ kind: 'gossip', from, body }));
-      if (verdict === 'ignore') this.#init.standing.charge(from, 'repeats', 1);
+      if (verdict === 'ignore') this.#init.guard.charge(from, 'repeats', 1);
       return verdict;
     });
     mesh.on('message', (from, channel, body) => {
@@ -206,9 +206,9 @@ export class LedgerDriver implements AsyncDisposable {
     const effects = this.#fromPeer({ kind: 'message', from, body });
     let answer_bytes = 0;
     for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
-    if (answer_bytes > 0) this.#init.standing.charge(from, 'answers', answer_bytes);
+    if (answer_bytes > 0) this.#init.guard.charge(from, 'answers', answer_bytes);
     // It asked for nothing and told nothing new: the end of an exchange, or one that has no end.
-    else if (!effects.some(isNews)) this.#init.standing.charge(from, 'repeats', 1);
+    else if (!effects.some(isNews)) this.#init.guard.charge(from, 'repeats', 1);
   }
 
   /**
@@ -220,7 +220,7 @@ export class LedgerDriver implements AsyncDisposable {
     try {
       const effects = this.#handle(event);
       this.#enqueue(effects);
-      this.#init.standing.judge(event.from, effects);
+      this.#init.guard.judge(event.from, effects);
       return effects;
     } catch (error) {
       this.#init.log('warn', 'a message of a peer could not be handled and was dropped: a defect', {
@@ -393,15 +393,4 @@ const UNKEPT =
 
 function refusal({ code, reason }: DiskTrouble, state: string): ShoalError {
   return new ShoalError(code, `${reason}; ${state}`);
-}
-
-/** Writes that may fail without harm to anybody but their own next try. */
-export async function attempt(log: Log, what: string, action: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await action();
-    return true;
-  } catch (error) {
-    if (!isShoalError(error, 'E_CANCELLED')) log('warn', `${what} failed`, { error: String(error) });
-    return false;
-  }
 }

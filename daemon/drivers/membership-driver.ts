@@ -15,7 +15,7 @@ import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { MemberStatus } from '../../protocols/view/view.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
-import type { StandingDriver } from './standing-driver.ts';
+import type { GuardDriver } from './guard-driver.ts';
 
 export const MEMBERSHIP_CHANNEL = 'member';
 /** Most attempts to dial end after this; every so many one has the whole time that the mesh gives it. */
@@ -26,7 +26,7 @@ export interface MembershipDriverInit {
   readonly self: NodeId;
   readonly clock: Clock;
   readonly log: Log;
-  readonly standing: Pick<StandingDriver, 'charge'>;
+  readonly guard: Pick<GuardDriver, 'charge'>;
   readonly addressesOf: (member: NodeId) => readonly string[];
   readonly writeVerdict: (body: VerdictBody) => void;
   readonly refute: (incarnation: number) => void;
@@ -56,7 +56,7 @@ export class MembershipDriver implements Disposable {
     mesh.on('message', (from, channel, body) => {
       if (channel !== MEMBERSHIP_CHANNEL) this.#dispatch({ kind: 'heard', peer: from });
       // A newer version may say what this one cannot read: a little of that is no offence.
-      else if (decodeMessage(body) === null) this.#init.standing.charge(from, 'repeats', 1);
+      else if (decodeMessage(body) === null) this.#init.guard.charge(from, 'repeats', 1);
       else this.#dispatch({ kind: 'message', from, body });
     });
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });

@@ -47,7 +47,7 @@ function handClock(): HandClock {
 
 async function driverOf(
   t: Test,
-  given: { clock?: Clock; log?: Log; standing?: LedgerDriverInit['standing'] } = {},
+  given: { clock?: Clock; log?: Log; guard?: LedgerDriverInit['guard'] } = {},
 ) {
   const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self, operator] });
@@ -57,7 +57,7 @@ async function driverOf(
     store,
     clock: given.clock ?? systemClock,
     log: given.log ?? silentLog,
-    standing: given.standing ?? { charge: () => undefined, judge: () => undefined },
+    guard: given.guard ?? { charge: () => undefined, judge: () => undefined },
     onChanged: (records) => changed.push(...records.map(({ digest }) => digest)),
   });
   t.teardown(async () => {
@@ -260,7 +260,7 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const judged: string[] = [];
   const { driver } = await driverOf(t, {
     clock: { ...systemClock, now: () => NOW },
-    standing: {
+    guard: {
       charge: (_peer, resource) => charged.push(resource),
       judge: (_peer, effects) => judged.push(...effects.map(({ kind }) => kind)),
     },

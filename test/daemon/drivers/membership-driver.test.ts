@@ -90,7 +90,7 @@ function started(clock: Clock = systemClock) {
     addressesOf: () => ['/ip4/192.0.2.1/tcp/4747'],
     writeVerdict: () => {},
     refute: () => {},
-    standing: { charge: () => undefined },
+    guard: { charge: () => undefined },
     onStatus: (member, status) => statuses.push([member, status]),
   });
   driver.members([

@@ -14,7 +14,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../daemon/clock.ts';
-import { StandingDriver } from '../../../daemon/drivers/standing-driver.ts';
+import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { encodeFrame, encodeNamed } from '../../../protocols/mesh/frames.ts';
 import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
@@ -34,7 +34,7 @@ const GIVE_UP_MS = 20_000;
 const HUGE_FRAME = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 99);
 const NAMELESS_FRAME = Uint8Array.of(0, 0, 0, 1, 0);
 
-/** A victim with its standing, a friend that must not notice anything, and the hostile member's bare libp2p node. */
+/** A victim with its guard, a friend that must not notice anything, and the hostile member's bare libp2p node. */
 async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict = 'accept') {
   const topicOf = randomBytes(32).toString('hex');
   const cluster = new TestCluster(t, (init) => createLibp2pMesh({ ...init, cluster: topicOf }));
@@ -42,18 +42,18 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
     Resource,
     typeof SMALL
   >;
-  const standing = new StandingDriver({
+  const guard = new GuardDriver({
     self: 'victim',
     clock: systemClock,
     log: () => undefined,
     config: { allowances: { ...allowances, bytes: STANDING_DEFAULTS.allowances.bytes } },
   });
   const victim = await cluster.node({
-    guard: standing,
-    isMember: (peer) => cluster.members.has(peer) && !standing.isBanned(peer),
+    guard,
+    isMember: (peer) => cluster.members.has(peer) && !guard.isBanned(peer),
     ...changes,
   });
-  standing.start(victim);
+  guard.start(victim);
   const friend = await cluster.node();
   await connected(friend, victim);
   const seen = { datagrams: 0, gossip: [] as string[] };
@@ -85,7 +85,7 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
 
   return {
     victim,
-    standing,
+    guard,
     seen,
     open,
     self,
@@ -94,7 +94,7 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
     untilBanned: async (act: (n: number) => unknown): Promise<number> => {
       const deadline_ms = Date.now() + GIVE_UP_MS;
       let n = 0;
-      for (; !standing.isBanned(self); n++) {
+      for (; !guard.isBanned(self); n++) {
         await Promise.resolve(act(n)).catch(() => undefined);
         if (n % 50 === 0) await sleep(1);
         if (Date.now() > deadline_ms) throw new Error('nothing follows from it');
@@ -106,7 +106,7 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
     friendIsWell: async (): Promise<void> => {
       t.notOk(friendLost);
       t.same(Buffer.from(await friend.request(victim.self, 'echo', Buffer.from('hi'))).toString(), 'hi');
-      t.notOk(standing.isBanned(friend.self));
+      t.notOk(guard.isBanned(friend.self));
     },
   };
 }
@@ -245,7 +245,7 @@ t.test('a flood on one stream that libp2p answers by itself', async (t) => {
 });
 
 t.test('streams that are opened and never used are few, and run out', async (t) => {
-  const { open, friendIsWell, standing, self } = await scene(t, { limits: { inboundStreams_max: 4 } });
+  const { open, friendIsWell, guard, self } = await scene(t, { limits: { inboundStreams_max: 4 } });
   const silent: Stream[] = [];
   for (let n = 0; n < 12; n++) {
     for (const protocol of [STREAM, REQUEST, MESSAGES]) {
@@ -254,7 +254,7 @@ t.test('streams that are opened and never used are few, and run out', async (t) 
     }
   }
   await until(() => silent.filter(({ status }) => status === 'open').length <= 3 * 4);
-  t.notOk(standing.isBanned(self), 'silence is no offence');
+  t.notOk(guard.isBanned(self), 'silence is no offence');
   await friendIsWell();
 });
 

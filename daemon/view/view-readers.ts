@@ -3,9 +3,9 @@
  * throws are found by leaving changed ones out, and get a strike; the part is then given the view without them. So
  * one record costs itself, and not the node. Not here: what is derived record by record (protocols/view/derive.ts).
  */
-import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import type { ClusterView } from '../protocols/view/view.ts';
-import type { Log } from './log.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { ClusterView } from '../../protocols/view/view.ts';
+import type { Log } from '../log.ts';
 import type { Quarantine } from './quarantine.ts';
 
 /** Changed records that are remembered; beyond it any live record is suspected. */

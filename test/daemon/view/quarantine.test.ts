@@ -1,13 +1,13 @@
 /** Records that make this node throw: held after the second time, also over a restart, and no more than a cap. */
 import path from 'node:path';
 import t from 'tap';
-import { nodeCrypto } from '../../daemon/crypto.ts';
-import { silentLog } from '../../daemon/log.ts';
-import { QUARANTINE_MAX, Quarantine } from '../../daemon/quarantine.ts';
-import { StateStore } from '../../daemon/store/state-store.ts';
-import type { LedgerRecord } from '../../protocols/ledger/record.ts';
-import { memoryDirectory } from './store/memory-directory.ts';
-import { recordOf } from './store/records.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { silentLog } from '../../../daemon/log.ts';
+import { StateStore } from '../../../daemon/store/state-store.ts';
+import { QUARANTINE_MAX, Quarantine } from '../../../daemon/view/quarantine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { memoryDirectory } from '../store/memory-directory.ts';
+import { recordOf } from '../store/records.ts';
 
 const twice = (quarantine: Quarantine, record: LedgerRecord) => {
   for (let n = 0; n < 2; n += 1) quarantine.strike(record, 'a part', new Error('poison'));

@@ -23,7 +23,7 @@ import {
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 
-export interface StandingDriverInit {
+export interface GuardDriverInit {
   readonly self: NodeId;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Log;
@@ -35,14 +35,14 @@ const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = { message: 'messages', 
 /** Beyond it all are forgotten, and may count once more. */
 const ACCUSED_MAX = 1024;
 
-export class StandingDriver implements MeshGuard {
-  readonly #init: StandingDriverInit;
+export class GuardDriver implements MeshGuard {
+  readonly #init: GuardDriverInit;
   readonly #core: Standing;
   /** Pairs of records that have counted already, by their digests. */
   readonly #accused = new Set<string>();
   #mesh: Pick<Mesh, 'disconnect'> | undefined;
 
-  constructor(init: StandingDriverInit) {
+  constructor(init: GuardDriverInit) {
     this.#init = init;
     this.#core = new Standing({ ...STANDING_DEFAULTS, ...init.config });
   }

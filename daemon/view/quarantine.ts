@@ -3,9 +3,9 @@
  * ledger and passed on, but no view shows them, on this node, until they are replaced. Known by their digests, on
  * disk too, so that a restart does not stumble over them again. Whose fault a throw was, view-readers.ts finds out.
  */
-import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import type { Log } from './log.ts';
-import type { StateStore } from './store/state-store.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { Log } from '../log.ts';
+import type { StateStore } from '../store/state-store.ts';
 
 /** Throws before a record is put into quarantine. */
 const STRIKES = 2;
