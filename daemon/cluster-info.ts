@@ -9,7 +9,7 @@ import type { ClusterView } from '../protocols/view/view.ts';
 import type { ClusterInfo } from './api/trust-schemas.ts';
 import { operatorInfos, revocationInfos } from './trust/grant-answers.ts';
 import type { KeyNames } from './trust/key-names.ts';
-import { compare } from './view-answers.ts';
+import { compare, memberCounts } from './view-answers.ts';
 
 interface ClusterInfoSource {
   readonly genesis: LedgerRecord;
@@ -27,8 +27,6 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
   const { genesis, ledger, authority, view, peers, nameOf } = source;
   const trust = { authority, names: nameOf };
   const { name, range } = bodyOf('genesis', genesis)!;
-  const members = { alive: 0, suspect: 0, failed: 0 };
-  for (const { status } of view.members.values()) members[status] += 1;
   const kinds = recordKinds(ledger);
   const sum = (field: 'records' | 'bytes') => kinds.reduce((total, kind) => total + kind[field], 0);
   return {
@@ -39,7 +37,7 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     operators: operatorInfos(trust),
     threshold: authority.threshold,
     revocations: revocationInfos(trust),
-    members,
+    members: memberCounts(view.members.values()),
     roles: memberRoles(source),
     flagged: flaggedKeys(ledger, nameOf),
     ledger: {

@@ -11,7 +11,7 @@ import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../protoc
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
-import type { Cut } from '../protocols/trust/cut.ts';
+import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { RevocationInfo } from '../protocols/trust/listing.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
@@ -114,7 +114,7 @@ export class ClusterTrust {
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
     const { subject, reason, descendants = false, keeps = [] } = request;
-    const cut = request.cut ?? this.#lastOf(subject);
+    const cut = request.cut ?? cutAfter(this.#init.ledger.machine.ledger.recordsOf(subject));
     const signer = request.signer ?? this.#revoker(subject);
     const record = await this.#write(
       signer,
@@ -136,7 +136,7 @@ export class ClusterTrust {
     const joined = tokens.filter(({ parent }) => parent === token.digest).map(({ digest }) => digest);
     const keeps =
       joined.length <= KEEPS_MAX
-        ? { keeps: joined, cut: { epoch: 0, last: 0 } }
+        ? { keeps: joined, cut: NOTHING }
         : // Too many to name: all stay, and the doors alone see to it that no more come.
           { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
     return await this.revoke({ subject, reason, ...keeps, ...(signer === undefined ? {} : { signer }) });
@@ -328,16 +328,6 @@ export class ClusterTrust {
       throw new ShoalError('E_NOT_ALLOWED', `the key may not write this: ${why}; nothing was changed`);
     }
     return record;
-  }
-
-  /** The last place of what a key wrote, as far as it is known. */
-  #lastOf(key: KeyId): Cut {
-    let [epoch, last] = [0, 0];
-    for (const { epoch: theirs, seq } of this.#init.ledger.machine.ledger.recordsOf(key)) {
-      if (theirs < epoch || (theirs === epoch && seq < last)) continue;
-      [epoch, last] = [theirs, seq];
-    }
-    return { epoch, last };
   }
 
   #revocation(digest: string): RevocationInfo {

@@ -1,14 +1,16 @@
-/** What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. */
+/**
+ * What users ask of a node, answered: the Backend of the HTTP API, and of an embedder. Not here: what is made of a view
+ * or of the trust for an answer (view-answers.ts, status-answer.ts, watch-answer.ts, trust/trust-desk.ts).
+ */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Images, ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type NodeId, publicKeyFromKeyId, shortId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, type NodeId, publicKeyFromKeyId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import { REFUSALS } from '../scheduler/filter.ts';
-import { assertSatisfiable, needsNode, planCluster } from '../scheduler/plan.ts';
-import { indexHolders, isLivePhase, isPresent, isTerminalPhase } from '../scheduler/slots.ts';
+import { assertSatisfiable } from '../scheduler/plan.ts';
+import { isPresent, isTerminalPhase } from '../scheduler/slots.ts';
 import { parseSpec } from '../scheduler/spec.ts';
 import type { Backend, ExecIo, InstanceRef, LogsOptions, WorkloadRef } from './api/backend.ts';
 import type {
@@ -52,6 +54,7 @@ import { clusterInfo } from './cluster-info.ts';
 import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
+import { nodeStatus } from './status-answer.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import { findImage } from './view/image-lookup.ts';
@@ -62,16 +65,14 @@ import {
   findMember,
   findWorkload,
   nodeInfo,
-  nodeName,
   tagConflicts,
   workloadInfo,
 } from './view-answers.ts';
+import { watchEvent } from './watch-answer.ts';
 
 /** Shortest time between two lines of a watch. */
 const WATCH_INTERVAL_MS = 150;
 const DEFAULT_CLUSTER_NAME = 'shoal';
-/** Before there is a cluster nobody is let in. */
-const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
 /** The node that it speaks for; `ShoalNode` is one. */
 export interface BackendNode {
@@ -100,46 +101,7 @@ export class NodeBackend implements Backend {
   }
 
   async status(): Promise<Status> {
-    const node = this.#node;
-    const { cluster } = node;
-    const members = { alive: 0, suspect: 0, failed: 0 };
-    for (const { status } of cluster?.view.members.values() ?? []) members[status] += 1;
-    const { received, sent } = node.images.traffic();
-    const transfers = (bytes: Readonly<Record<NodeId, number>>) =>
-      Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: this.#nameOf(id), bytes: count }));
-    return {
-      version: packageVersion(),
-      cluster: cluster === undefined ? null : this.#clusterId(cluster),
-      node: node.id,
-      nodeName: node.name,
-      driver: node.runtime.driver,
-      network: node.networkKind,
-      addresses: cluster?.addresses.mesh ?? [],
-      doors: cluster?.addresses.doors ?? [],
-      dns: node.dns
-        .addresses()
-        .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
-      subnet: cluster?.subnet ?? null,
-      standing: cluster?.trust.standing() ?? null,
-      pid: process.pid,
-      started_ms: node.started_ms,
-      members,
-      guard: this.#guard(cluster),
-      problems: cluster === undefined ? [] : problemsOf(cluster),
-      traffic: { received: transfers(received), sent: transfers(sent) },
-    };
-  }
-
-  #guard(cluster: Cluster | undefined): Status['guard'] {
-    const { offences, refused, bans } = cluster?.guard.counters ?? NO_COUNTERS;
-    const peers = (cluster?.guard.reports() ?? []).map((report) => ({
-      node: report.peer,
-      nodeName: this.#nameOf(report.peer),
-      standing: report.standing,
-      bans: report.bans,
-      until_ms: report.until_ms,
-    }));
-    return { peers, offences, refused, bans };
+    return nodeStatus(this.#node);
   }
 
   async init({ name, recovery = [], threshold = 1 }: InitRequest): Promise<ClusterId> {
@@ -293,7 +255,7 @@ export class NodeBackend implements Backend {
     findWorkload(cluster.view, ref);
     let last = '';
     while (!signal.aborted) {
-      const event = await this.#watchEvent(cluster, ref);
+      const event = await watchEvent(cluster, ref, this.#node.clock.now());
       if (event === undefined) return;
       const text = JSON.stringify({ ...event, at_ms: 0 });
       if (text !== last) yield event;
@@ -342,7 +304,7 @@ export class NodeBackend implements Backend {
       .map(([digest, body]) => ({
         digest,
         names: (names.get(digest) ?? []).sort(),
-        size: body.layers.reduce((sum, { size }) => sum + size, 0),
+        size: layersSize(body.layers),
         platform: body.platform,
         layers: body.layers.map(({ digest: layer, size, infohash }) => ({ digest: layer, size, infohash })),
         author: body.author,
@@ -388,11 +350,6 @@ export class NodeBackend implements Backend {
     return { id: cluster.id, name: cluster.name, node: this.#node.id, nodeName: this.#node.name };
   }
 
-  #nameOf(id: NodeId): string {
-    const { cluster } = this.#node;
-    return cluster === undefined ? shortId(id) : nodeName(cluster.view, id);
-  }
-
   /** The view may not show the write yet: the answer is made from the record itself. */
   async #writeWorkload(cluster: Cluster, body: WorkloadBody): Promise<WorkloadInfo> {
     const { namespace, name } = body.spec;
@@ -420,7 +377,7 @@ export class NodeBackend implements Backend {
     return {
       digest: image.digest,
       names: [...image.names],
-      size: layers.reduce((sum, { size }) => sum + size, 0),
+      size: layersSize(layers),
       layers: layers.length,
       bytes: image.bytes,
     };
@@ -432,59 +389,6 @@ export class NodeBackend implements Backend {
       throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${name}`);
     return found?.digest ?? (name as Digest);
   }
-
-  async #watchEvent(cluster: Cluster, ref: WorkloadRef): Promise<WatchEvent | undefined> {
-    const { view } = cluster;
-    const workload = view.workloads.get(workloadName(ref.namespace, ref.name));
-    if (workload === undefined) return undefined;
-    const allocations = view.allocations.filter(
-      (body) => body.namespace === ref.namespace && body.workload === ref.name,
-    );
-    const holders = indexHolders({ ...view, allocations });
-    const shown = [...holders.values()].flatMap(({ live, leaving, ended }) => {
-      const present = [...live, ...leaving];
-      return present.length > 0 ? present : [...ended].sort((a, b) => b.since_ms - a.since_ms).slice(0, 1);
-    });
-    const image = findImage(cluster.view, workload.spec.image);
-    const nodes = [...new Set(shown.filter(({ phase }) => isLivePhase(phase)).map(({ node }) => node))];
-    const images = await Promise.all(
-      nodes.map(async (node) => ({
-        node,
-        nodeName: this.#nameOf(node),
-        layers: (image === undefined ? [] : await cluster.remote.progress(node, image.digest)).map(
-          (layer) => ({
-            ...layer,
-            sources: Object.entries(layer.sources).map(([id, bytes]) => ({
-              node: id,
-              nodeName: this.#nameOf(id),
-              bytes,
-            })),
-          }),
-        ),
-      })),
-    );
-    const now = this.#node.clock.now();
-    const waiting = [...planCluster(view, now)]
-      .filter(
-        (plan) =>
-          plan.workload === workloadName(ref.namespace, ref.name) &&
-          needsNode(plan) &&
-          plan.candidates.length === 0,
-      )
-      .map(({ slot, refusals }) => ({
-        index: slot.index,
-        reasons: refusals.map(
-          ({ name, reason, detail }) => `${name}: ${REFUSALS[reason]}${detail ? ` (${detail})` : ''}`,
-        ),
-      }));
-    return {
-      at_ms: now,
-      workload: workloadInfo(view, workload),
-      allocations: shown.map((allocation) => allocationInfo(view, allocation)),
-      images,
-      waiting,
-    };
-  }
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
@@ -493,21 +397,6 @@ function definedOnly<T extends object>(value: T): Defined<T> {
   return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Defined<T>;
 }
 
-function problemsOf(cluster: Cluster): Status['problems'] {
-  const { disk, quarantined, copy } = cluster.problems;
-  const problems: Status['problems'] = [];
-  if (disk !== null) {
-    const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
-    problems.push({ kind: 'disk', message });
-  }
-  if (quarantined > 0) {
-    const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;
-    problems.push({ kind: 'quarantine', message });
-  }
-  if (copy !== null) {
-    const where = copy.join(' ') || 'an address that it has not told';
-    const message = `another daemon runs with this node's key, at ${where}: stop one of the two`;
-    problems.push({ kind: 'copied-key', message: message.slice(0, 1024) });
-  }
-  return problems;
+function layersSize(layers: readonly { readonly size: number }[]): number {
+  return layers.reduce((sum, { size }) => sum + size, 0);
 }

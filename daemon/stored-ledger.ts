@@ -38,9 +38,7 @@ export function openStoredLedger(init: StoredLedgerInit): { machine: LedgerMachi
   });
   // One that was revoked, or whose grant has ended, starts all the same: to say so, and to ask.
   if (!isKnown(machine, signer.id) && !store.isIncomplete) {
-    const message =
-      'the record that makes this node a member is not in state.db; nothing was changed. Move state.db away and ' +
-      'join again with a token: the node keeps its id';
+    const message = 'the record that makes this node a member is not in state.db; nothing was changed';
     throw new ShoalError('E_DATA_CORRUPT', message);
   }
   const values: [string, string][] = [[epochName, String(epoch)]];

@@ -7,7 +7,7 @@ import type { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { workloadDifference } from '../protocols/view/change.ts';
-import type { ClusterView, MemberView, WorkloadView } from '../protocols/view/view.ts';
+import type { ClusterView, MemberStatus, MemberView, WorkloadView } from '../protocols/view/view.ts';
 import { isHealthy, isLivePhase, isPresent, isTerminalPhase, slotOf, slotsOf } from '../scheduler/slots.ts';
 import type { InstanceRef, WorkloadRef } from './api/backend.ts';
 import type { AllocationInfo, ImageInfo, NodeInfo, Sibling, WorkloadInfo } from './api/schemas.ts';
@@ -26,6 +26,12 @@ export function nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
     },
     instances: own.length,
   };
+}
+
+export function memberCounts(members: Iterable<MemberView>): Record<MemberStatus, number> {
+  const counts = { alive: 0, suspect: 0, failed: 0 };
+  for (const { status } of members) counts[status] += 1;
+  return counts;
 }
 
 export function workloadInfo(view: ClusterView, workload: WorkloadView): WorkloadInfo {
@@ -115,7 +121,7 @@ export function findMember(view: ClusterView, text: string): MemberView {
   const found = [...view.members.values()].filter(({ id, name }) => isCalled(text, id, name));
   if (found.length === 1) return found[0]!;
   const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
-  throw new ShoalError('E_NOT_FOUND', `${why} ${text}`);
+  throw new ShoalError('E_NOT_FOUND', `${why} ${text}; \`shoal node ls\` has their ids`);
 }
 
 /** The instance that a user means: running ones first, then the latest. */

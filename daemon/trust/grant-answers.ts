@@ -1,7 +1,7 @@
 /** Grants, join tokens and revocations in the terms of the API. Pure: reads what the authority tells. */
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
-import type { GrantInfo as Grant } from '../../protocols/trust/listing.ts';
+import { type GrantInfo as Grant, isTokenGrant } from '../../protocols/trust/listing.ts';
 import type { GrantInfo, OperatorInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
@@ -43,7 +43,7 @@ export function tokenInfos({ authority, names, now }: GrantSource, all: boolean)
     joined.set(grant.parent, [...(joined.get(grant.parent) ?? []), grant]);
   }
   return grants
-    .filter((grant) => isToken(grant) && (all || grant.state === 'valid'))
+    .filter((grant) => isTokenGrant(grant) && (all || grant.state === 'valid'))
     .sort(byAge)
     .map(({ digest, subject, issuer, admits, granted_ms, notAfter_ms, uses, used, state }) => ({
       id: digest,
@@ -93,11 +93,6 @@ export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>):
 /** The most senior first. */
 export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): OperatorInfo[] {
   return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
-}
-
-/** A key that may do nothing but let hosts in. */
-function isToken({ roles }: Grant): boolean {
-  return roles.length === 1 && roles[0] === 'admit';
 }
 
 function isInForce({ state }: Grant): boolean {

@@ -1,6 +1,7 @@
 /** What people call a key: the name of its node, of one that is gone, or what else the key is for. Pure. */
 import { type KeyId, shortId } from '../../protocols/base/ids.ts';
 import type { LedgerMachine } from '../../protocols/ledger/machine.ts';
+import { isTokenGrant } from '../../protocols/trust/listing.ts';
 import { bodyOf } from '../../protocols/view/bodies.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
 
@@ -39,8 +40,7 @@ function formerName(ledger: LedgerMachine['ledger'], key: KeyId): string | undef
 function otherNames(authority: LedgerMachine['authority'], now: number): Map<KeyId, string> {
   const names = new Map<KeyId, string>();
   for (const { key } of authority.operators()) names.set(key, `operator ${shortId(key)}`);
-  for (const { subject, roles, digest } of authority.grants(now))
-    if (roles.includes('admit') && roles.length === 1)
-      names.set(subject, `token ${digest.slice(0, TOKEN_ID_SHOWN)}`);
+  for (const grant of authority.grants(now))
+    if (isTokenGrant(grant)) names.set(grant.subject, `token ${grant.digest.slice(0, TOKEN_ID_SHOWN)}`);
   return names;
 }

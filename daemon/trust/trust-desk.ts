@@ -3,11 +3,11 @@
  * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts.
  */
 import { randomBytes } from 'node:crypto';
+import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
-import type { LedgerRecord } from '../../protocols/ledger/record.ts';
-import { type Cut, isAfter } from '../../protocols/trust/cut.ts';
+import { type Cut, cutAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -45,8 +45,6 @@ import { type KeyNames, keyNames } from './key-names.ts';
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
-/** No record counts: the first is numbered 1. */
-const NOTHING: Cut = { epoch: 0, last: 0 };
 
 export class TrustDesk {
   readonly #cluster: Cluster;
@@ -74,7 +72,10 @@ export class TrustDesk {
     const mayHandOn = issuing.body?.admits ?? roles;
     const beyond = roles.filter((role) => !mayHandOn.includes(role));
     if (beyond.length > 0)
-      throw new ShoalError('E_NOT_ALLOWED', `this node may not hand on the role ${beyond.join(', ')}`);
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `this node may not hand on the role ${beyond.join(', ')}; nothing was changed`,
+      );
     const seed = new Uint8Array(randomBytes(32));
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = this.#now + ttl_ms;
@@ -106,12 +107,11 @@ export class TrustDesk {
     { reason = 'token revoked', hosts = false, operatorKey }: RevokeTokenRequest,
   ): Promise<TokenInfo> {
     const token = findToken(this.tokens({ all: true }), id);
-    const signer = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
     if (hosts) {
       const everything = { cut: NOTHING, descendants: true };
       await this.#revoke({ subject: token.key, reason, ...everything }, operatorKey);
     } else {
-      await this.#cluster.trust.revokeToken(token.key, reason, signer);
+      await this.#cluster.trust.revokeToken(token.key, reason, givenSigner(operatorKey));
     }
     return findToken(this.tokens({ all: true }), token.id);
   }
@@ -137,7 +137,7 @@ export class TrustDesk {
   async appoint({ key, operatorKey }: AppointRequest): Promise<OperatorInfo[]> {
     publicKeyFromKeyId(key);
     const { trust } = this.#cluster;
-    await (operatorKey === undefined ? trust.appoint(key) : trust.appoint(key, operatorSigner(operatorKey)));
+    await trust.appoint(key, givenSigner(operatorKey));
     return this.operators();
   }
 
@@ -161,15 +161,15 @@ export class TrustDesk {
         'E_TOO_LARGE',
         `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.length}; nothing was changed`,
       );
-    const signer = operatorKey === undefined ? {} : { signer: operatorSigner(operatorKey) };
-    const { digest } = await this.#cluster.trust.revoke({ ...request, ...signer });
+    const signer = givenSigner(operatorKey);
+    const { digest } = await this.#cluster.trust.revoke(signer ? { ...request, signer } : request);
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
   /** By whose word a token may be made here. @throws E_NOT_ALLOWED */
   #issuer(operatorKey: string | undefined) {
     const { trust, self, ledger } = this.#cluster;
-    const given = operatorKey === undefined ? undefined : operatorSigner(operatorKey);
+    const given = givenSigner(operatorKey);
     // The node's own word first: what it lets in it may revoke itself.
     const candidates = given === undefined ? [self, trust.operator] : [given];
     for (const by of candidates) {
@@ -195,9 +195,11 @@ export class TrustDesk {
     return [...addresses.doors, ...theirs].slice(0, DOORS_MAX);
   }
 
+  /** What a key wrote until then counts, as far as it is known. */
   #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {
     if (until_ms === undefined) return {};
-    return { cut: lastPlace(this.#cluster.ledger.machine.ledger.records(), key, until_ms) };
+    const written = [...this.#cluster.ledger.machine.ledger.recordsOf(key)];
+    return { cut: cutAfter(written.filter(({ hlc }) => hlc.ms <= until_ms)) };
   }
 
   /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
@@ -236,17 +238,7 @@ export class TrustDesk {
   }
 }
 
-/** @param seed hex. A secret: never in a message. */
-function operatorSigner(seed: string): ReturnType<typeof signerFromSeed> {
-  return signerFromSeed(fromHex(seed));
-}
-
-/** The last place of what a key wrote until then, as far as it is known. */
-function lastPlace(records: Iterable<LedgerRecord>, key: KeyId, until_ms: number): Cut {
-  let cut = NOTHING;
-  for (const record of records) {
-    if (record.author !== key || record.hlc.ms > until_ms || !isAfter(record, cut)) continue;
-    cut = { epoch: record.epoch, last: record.seq };
-  }
-  return cut;
+/** Of the key that came with a request, if one did. @param seed hex. A secret: never in a message. */
+function givenSigner(seed: string | undefined): Signer | undefined {
+  return seed === undefined ? undefined : signerFromSeed(fromHex(seed));
 }

@@ -23,6 +23,11 @@ export interface GrantInfo {
   readonly state: GrantState;
 }
 
+/** Is it a join token's: a key that may do nothing but let hosts in? */
+export function isTokenGrant({ roles }: Pick<GrantInfo, 'roles'>): boolean {
+  return roles.length === 1 && roles[0] === 'admit';
+}
+
 export interface RevocationInfo {
   /** Hex. */
   readonly digest: string;

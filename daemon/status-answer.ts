@@ -1,0 +1,72 @@
+/** How a node is and what it is connected to, in the terms of the API. Pure, but for what the node's parts tell. */
+import { type NodeId, shortId } from '../protocols/base/ids.ts';
+import type { Status } from './api/schemas.ts';
+import type { Cluster, ClusterProblems } from './cluster.ts';
+import type { BackendNode } from './node-backend.ts';
+import { packageVersion } from './version.ts';
+import { memberCounts, nodeName } from './view-answers.ts';
+
+/** Before there is a cluster nobody is let in. */
+const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
+
+export function nodeStatus(node: BackendNode): Status {
+  const { cluster } = node;
+  const { received, sent } = node.images.traffic();
+  const nameOf = (id: NodeId) => (cluster === undefined ? shortId(id) : nodeName(cluster.view, id));
+  const transfers = (bytes: Readonly<Record<NodeId, number>>) =>
+    Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: nameOf(id), bytes: count }));
+  return {
+    version: packageVersion(),
+    cluster:
+      cluster === undefined
+        ? null
+        : { id: cluster.id, name: cluster.name, node: node.id, nodeName: node.name },
+    node: node.id,
+    nodeName: node.name,
+    driver: node.runtime.driver,
+    network: node.networkKind,
+    addresses: cluster?.addresses.mesh ?? [],
+    doors: cluster?.addresses.doors ?? [],
+    dns: node.dns
+      .addresses()
+      .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
+    subnet: cluster?.subnet ?? null,
+    standing: cluster?.trust.standing() ?? null,
+    pid: process.pid,
+    started_ms: node.started_ms,
+    members: memberCounts(cluster?.view.members.values() ?? []),
+    guard: guardStatus(cluster, nameOf),
+    problems: cluster === undefined ? [] : problemTexts(cluster.problems),
+    traffic: { received: transfers(received), sent: transfers(sent) },
+  };
+}
+
+function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => string): Status['guard'] {
+  const { offences, refused, bans } = cluster?.guard.counters ?? NO_COUNTERS;
+  const peers = (cluster?.guard.reports() ?? []).map((report) => ({
+    node: report.peer,
+    nodeName: nameOf(report.peer),
+    standing: report.standing,
+    bans: report.bans,
+    until_ms: report.until_ms,
+  }));
+  return { peers, offences, refused, bans };
+}
+
+function problemTexts({ disk, quarantined, copy }: ClusterProblems): Status['problems'] {
+  const problems: Status['problems'] = [];
+  if (disk !== null) {
+    const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
+    problems.push({ kind: 'disk', message });
+  }
+  if (quarantined > 0) {
+    const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;
+    problems.push({ kind: 'quarantine', message });
+  }
+  if (copy !== null) {
+    const where = copy.join(' ') || 'an address that it has not told';
+    const message = `another daemon runs with this node's key, at ${where}: stop one of the two`;
+    problems.push({ kind: 'copied-key', message: message.slice(0, 1024) });
+  }
+  return problems;
+}
