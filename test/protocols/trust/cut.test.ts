@@ -1,0 +1,22 @@
+/** A cut lies behind the last place of a key, in whatever order its records are told. */
+import fc from 'fast-check';
+import t from 'tap';
+import { cutAfter, isAfter, NOTHING } from '../../../protocols/trust/cut.ts';
+
+const places = fc.array(fc.record({ epoch: fc.nat({ max: 3 }), seq: fc.integer({ min: 1, max: 9 }) }));
+
+t.test('behind a cut lies none of the places that it was made from, and it is one of them', (t) => {
+  fc.assert(
+    fc.property(places, (written) => {
+      const cut = cutAfter(written);
+      const isPlace = written.some(({ epoch, seq }) => epoch === cut.epoch && seq === cut.last);
+      return !written.some((place) => isAfter(place, cut)) && isPlace === written.length > 0;
+    }),
+  );
+  t.end();
+});
+
+t.test('where nothing was written, nothing counts', (t) => {
+  t.same(cutAfter([]), NOTHING);
+  t.end();
+});
