@@ -18,6 +18,8 @@ interface ClusterInfoSource {
   readonly view: ClusterView;
   /** Deletions before it are collected; 0: none was yet. */
   readonly horizon_ms: number;
+  /** Who has still to acknowledge what is to be collected next. */
+  readonly awaiting: readonly KeyId[];
   /** Members that this node is connected to. */
   readonly peers: number;
   readonly nameOf: KeyNames;
@@ -45,6 +47,7 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
       records: sum('records'),
       bytes: sum('bytes'),
       horizon_ms: source.horizon_ms,
+      awaiting: source.awaiting.map((key) => ({ key, name: nameOf(key) })),
       kinds,
     },
     peers,

@@ -15,7 +15,6 @@ import {
 } from '../protocols/base/records.ts';
 import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import { startEpoch } from '../protocols/ledger/start-epoch.ts';
 import { LAN } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';

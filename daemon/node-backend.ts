@@ -133,6 +133,7 @@ export class NodeBackend implements Backend {
       ledger: records,
       authority,
       horizon_ms,
+      awaiting: ledger.machine.unacknowledged(this.#node.clock.now()),
       view,
       peers: peers.length,
       nameOf,

@@ -6,10 +6,9 @@ import type { KeyId } from '../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../protocols/ledger/horizon.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { startEpoch } from '../protocols/ledger/start-epoch.ts';
 import { attempt } from './attempt.ts';
-
 import type { Log } from './log.ts';
-import { startEpoch } from './start-epoch.ts';
 import type { StateStore } from './store/state-store.ts';
 
 export interface StoredLedgerInit {

@@ -61,6 +61,8 @@ export const ClusterInfoSchema = Type.Object({
     bytes: Count,
     /** All members know all deletions before it, so those are collected; 0: none was yet. */
     horizon_ms: Count,
+    /** Members that have still to acknowledge the deletions that are to be collected next. */
+    awaiting: Type.Array(KeyNameSchema),
     kinds: Type.Array(
       Type.Object({ kind: Text(32), records: Count, deleted: Count, bytes: Count, conflicts: Count }),
     ),

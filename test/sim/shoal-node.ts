@@ -3,7 +3,7 @@
  * Its disk keeps what the ledger asked to persist, and nothing leaves the node before that is synced; everything
  * else dies with it.
  */
-import { StandingDriver } from '../../daemon/drivers/standing-driver.ts';
+import { GuardDriver } from '../../daemon/drivers/guard-driver.ts';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
@@ -35,7 +35,7 @@ export const LEDGER = 0;
 export const MEMBER = 1;
 const BOOT = 2;
 
-/** As daemon/cluster.ts: how long a start waits for a first member, and then for what it has to tell. */
+/** As daemon/contacts.ts: how long a start waits for a first member, and then for what it has to tell. */
 const FIRST_CONTACT_MS = 3000;
 const FIRST_SYNC_MS = 300;
 /** One transaction: from an SSD to an SD card. */
@@ -68,7 +68,7 @@ export interface ShoalInit {
 export class ShoalNode implements SimNode {
   readonly ledger: LedgerMachine;
   readonly membership: MembershipState;
-  readonly standing: StandingDriver;
+  readonly standing: GuardDriver;
   readonly #host: SimHost;
   readonly #init: ShoalInit;
   readonly #isPristine: boolean;
@@ -105,7 +105,7 @@ export class ShoalNode implements SimNode {
       ...(isPristine ? { prepared: { ledger: ledger.fork(), authority: authority.fork() } } : {}),
     });
     this.membership = createMembership(config, host.id, this.#env(), cluster.roster.emptied());
-    this.standing = new StandingDriver({ self: host.id, clock: host, log: () => undefined });
+    this.standing = new GuardDriver({ self: host.id, clock: host, log: () => undefined });
     this.standing.start({ disconnect: async (peer) => this.#ban(peer) });
     this.#isPristine = isPristine;
   }

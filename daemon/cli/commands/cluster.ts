@@ -39,6 +39,10 @@ function show(terminal: Terminal, info: ClusterInfo): void {
       'collected',
       info.ledger.horizon_ms === 0 ? 'nothing yet' : `deletions up to ${timeText(info.ledger.horizon_ms)}`,
     ],
+    ...info.ledger.awaiting.map(({ name }) => [
+      'awaiting',
+      `${name} has not acknowledged the next deletions`,
+    ]),
     ...info.revocations.map(({ name, by, reason, written_ms, effective, votes, needed }) => {
       const said = `${name}, by ${by.name}, ${timeText(written_ms)}: ${reason || '-'}`;
       const open = needed > 1 ? ` (${votes} of ${needed} votes)` : ' (without effect)';

@@ -75,6 +75,7 @@ export const CLUSTER_INFO: ClusterInfo = {
     records: 3,
     bytes: 2048,
     horizon_ms: AT_MS,
+    awaiting: [],
     kinds: [{ kind: 'member', records: 3, deleted: 1, bytes: 2048, conflicts: 0 }],
   },
   peers: 1,
