@@ -1,6 +1,7 @@
 /** The cluster as a whole, in the terms of the API. Pure: reads a ledger and a view, changes nothing. */
 import type { KeyId } from '../protocols/base/ids.ts';
 import { ROLES } from '../protocols/base/records.ts';
+import { flagged } from '../protocols/ledger/evidence.ts';
 import type { Ledger } from '../protocols/ledger/ledger.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
@@ -85,14 +86,8 @@ function recordKinds(ledger: Ledger): ClusterInfo['ledger']['kinds'] {
   return [...kinds].map(([kind, count]) => ({ kind, ...count })).sort((a, b) => compare(a.kind, b.kind));
 }
 
-/** Evidence has the key `<accuser>/<accused>`. */
 function flaggedKeys(ledger: Ledger, nameOf: KeyNames): ClusterInfo['flagged'] {
-  const accusers = new Map<KeyId, KeyId[]>();
-  for (const [key] of ledger.ofKind('evidence')) {
-    const [accuser = '', accused = ''] = key.split('/');
-    accusers.set(accused, [...(accusers.get(accused) ?? []), accuser]);
-  }
-  return [...accusers].map(([key, by]) => ({
+  return [...flagged(ledger)].map(([key, by]) => ({
     key,
     name: nameOf(key),
     by: by.sort(compare).map((accuser) => ({ key: accuser, name: nameOf(accuser) })),

@@ -9,6 +9,7 @@ import {
   type LedgerRecord,
   placeOf,
   type RecordHeader,
+  sealRecord,
 } from '../../../protocols/ledger/record.ts';
 
 export const NOW = 1_800_000_000_000;
@@ -132,6 +133,11 @@ export function exchange(
   a.machine.handle({ kind: 'disconnected', peer: b.signer.id }, { now, random });
   b.machine.handle({ kind: 'disconnected', peer: a.signer.id }, { now, random });
   return spent;
+}
+
+/** The record with changes, signed by the one who is given: what a member with bad intent would send. */
+export function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer: Signer): LedgerRecord {
+  return sealRecord({ ...record, author: signer.id, ...changes }, record.body, signer, nodeCrypto);
 }
 
 /** A record that nobody signed, for those who only read them. */

@@ -1,12 +1,11 @@
 /** What a member with bad intent can make others spend or leave undone: never more than in proportion to what it sends. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { Signer } from '../../../protocols/base/crypto.ts';
 import { mix32 } from '../../../protocols/base/hash.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { gossipVerdict, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { answerCompare } from '../../../protocols/ledger/reconcile.ts';
-import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import {
   decodeSync,
   encodeGossip,
@@ -19,6 +18,7 @@ import {
   cluster,
   env,
   exchange,
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -31,10 +31,6 @@ import {
 } from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
-
-function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer: Signer): LedgerRecord {
-  return sealRecord({ ...record, author: signer.id, ...changes }, record.body, signer, nodeCrypto);
-}
 
 function withBadSignature(record: LedgerRecord): LedgerRecord {
   const bytes = record.bytes.slice();

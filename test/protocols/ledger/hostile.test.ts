@@ -1,14 +1,14 @@
 /** What members with bad intent, copied keys and old disks can do to a ledger: little, and the same on every node. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { Signer } from '../../../protocols/base/crypto.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { EPOCH_END, type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import { EPOCH_END, sealRecord } from '../../../protocols/ledger/record.ts';
 import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
   env,
   exchange,
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -21,10 +21,6 @@ import {
 } from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
-
-function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer: Signer): LedgerRecord {
-  return sealRecord({ ...record, author: signer.id, ...changes }, record.body, signer, nodeCrypto);
-}
 
 function exchangeBothWays(a: TestNode, b: TestNode): void {
   for (let round = 0; round < 3; round += 1) exchange(a, b);
