@@ -3,9 +3,9 @@
  * or of the trust for an answer (view-answers.ts, status-answer.ts, watch-answer.ts, trust/trust-desk.ts).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Images, ImportedImage } from '../images/images.ts';
+import type { ImportedImage } from '../images/images.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
-import { type Digest, isDigest, type NodeId, publicKeyFromKeyId } from '../protocols/base/ids.ts';
+import { type Digest, isDigest, publicKeyFromKeyId } from '../protocols/base/ids.ts';
 import { recordKey, type WorkloadBody } from '../protocols/base/records.ts';
 import { workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
@@ -48,12 +48,10 @@ import type {
   RevokeTokenRequest,
   TokenInfo,
 } from './api/trust-schemas.ts';
-import { type Clock, pause } from './clock.ts';
+import type { BackendNode } from './backend-node.ts';
+import { pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterInfo } from './cluster-info.ts';
-import type { DnsServer } from './dns/dns-server.ts';
-import type { Network } from './network/network.ts';
-import type { Runtime } from './runtime/runtime.ts';
 import { nodeStatus } from './status-answer.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
@@ -73,21 +71,6 @@ import { watchEvent } from './watch-answer.ts';
 /** Shortest time between two lines of a watch. */
 const WATCH_INTERVAL_MS = 150;
 const DEFAULT_CLUSTER_NAME = 'shoal';
-
-/** The node that it speaks for; `ShoalNode` is one. */
-export interface BackendNode {
-  readonly id: NodeId;
-  readonly name: string;
-  readonly started_ms: number;
-  readonly clock: Clock;
-  readonly runtime: Runtime;
-  readonly images: Images;
-  readonly dns: DnsServer;
-  readonly networkKind: Network['kind'];
-  readonly cluster: Cluster | undefined;
-  init(name: string, seniors: readonly string[], threshold: number): Promise<Cluster>;
-  join(token: string): Promise<Cluster>;
-}
 
 export class NodeBackend implements Backend {
   readonly #node: BackendNode;

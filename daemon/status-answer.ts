@@ -1,8 +1,8 @@
 /** How a node is and what it is connected to, in the terms of the API. Pure, but for what the node's parts tell. */
 import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
+import type { BackendNode } from './backend-node.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
-import type { BackendNode } from './node-backend.ts';
 import { packageVersion } from './version.ts';
 import { memberCounts, nodeName } from './view-answers.ts';
 
