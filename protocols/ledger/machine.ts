@@ -4,11 +4,11 @@
  * The driver must carry out the effects of one call in order, and a `persist` must be durable before any effect
  * after it leaves the node. Everything here is deterministic in (state, event, env).
  */
-import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
+import { type Env, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import { type AckBody, type GenesisBody, type GrantBody, recordKey } from '../base/records.ts';
+import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
   ackOf,
@@ -23,25 +23,24 @@ import {
   roundEnd_ms,
   tombstones,
 } from './collection.ts';
-import { BATCH_RECORDS_MAX, SealChecker } from './envelope.ts';
-import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, isProof, type Pair } from './evidence.ts';
+import { BATCH_RECORDS_MAX } from './envelope.ts';
+import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
-import { isGrowOnly, Ledger } from './ledger.ts';
-import { PENDING_DEFAULTS, type PendingConfig, PendingRecords } from './pending.ts';
+import { DISHONEST, Intake, type Rejected, type Source } from './intake.ts';
+import { Ledger } from './ledger.ts';
+import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
   CONTEXT_ENTRIES_MAX,
   type Draft,
   type LedgerRecord,
   NO_CLUSTER,
-  openRecord,
   type RecordHeader,
   type StreamId,
   sealRecord,
   sealRecords,
   streamId,
-  verifyRecord,
 } from './record.ts';
 import { decodeGossip, decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
@@ -87,27 +86,6 @@ export type LedgerEvent =
   | { readonly kind: 'disconnected'; readonly peer: NodeId }
   | { readonly kind: 'timer'; readonly token: string };
 
-/** Why a record was not taken. */
-export const REJECTIONS = [
-  'malformed',
-  'other-cluster',
-  'unknown-author',
-  'not-allowed',
-  'from-the-future',
-  'bad-signature',
-  'stale',
-  'over-quota',
-] as const;
-export type Rejection = (typeof REJECTIONS)[number];
-
-/** Refusals that no honest peer can bring upon itself by passing on what it has checked. */
-const DISHONEST: ReadonlySet<Rejection> = new Set(['malformed', 'other-cluster', 'bad-signature']);
-/**
- * Refusals that time does not mend: not asked for again. Not those of a signature: the digest that would be shunned does
- * not cover it, so a peer could have the true record shunned by showing it with a false one.
- */
-const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed', 'stale', 'over-quota']);
-
 export type LedgerEffect =
   | {
       readonly kind: 'persist';
@@ -123,12 +101,7 @@ export type LedgerEffect =
   | { readonly kind: 'changed'; readonly records: readonly LedgerRecord[] }
   /** Answers a write; follows its `persist`. */
   | { readonly kind: 'written'; readonly record: LedgerRecord }
-  | {
-      readonly kind: 'rejected';
-      readonly from: NodeId | null;
-      readonly reason: Rejection;
-      readonly author: KeyId | null;
-    }
+  | Rejected
   | {
       readonly kind: 'equivocation';
       readonly author: KeyId;
@@ -165,22 +138,8 @@ interface Own {
   seq: number;
 }
 
-/** Where records come from, and how far it says that it has collected. */
-interface Source {
-  readonly from: NodeId | null;
-  readonly horizon_ms: number;
-}
-
+/** Records that come from no member: nothing is known of how far it has collected. */
 const NOBODY: Source = { from: null, horizon_ms: 0 };
-
-/** What taking records in has come to so far. */
-interface Taken {
-  readonly added: LedgerRecord[];
-  readonly removed: LedgerRecord[];
-  /** Of those that went: one too many of their author. */
-  readonly evicted: LedgerRecord[];
-  readonly reports: LedgerEffect[];
-}
 
 export class LedgerMachine {
   readonly cluster: string;
@@ -188,14 +147,13 @@ export class LedgerMachine {
   readonly authority: Authority;
   readonly #config: LedgerConfig;
   readonly #crypto: Crypto;
-  readonly #seals: SealChecker;
   readonly #self: NodeId;
   readonly #own = new Map<KeyId, Own>();
   readonly #epochs: ReadonlyMap<KeyId, number>;
   /** Of own streams, as the disk had them. */
   readonly #numbers: ReadonlyMap<StreamId, number>;
   readonly #exchange: Exchange;
-  readonly #pending: PendingRecords;
+  readonly #intake: Intake<LedgerEffect>;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
   readonly #horizon: Horizon;
@@ -208,8 +166,6 @@ export class LedgerMachine {
     this.cluster = init.genesis.digest;
     this.#config = { ...LEDGER_DEFAULTS, ...init.config };
     this.#crypto = init.crypto;
-    this.#seals = new SealChecker(init.crypto);
-    this.#pending = new PendingRecords(this.#config, init.crypto);
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
@@ -226,6 +182,22 @@ export class LedgerMachine {
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const signer of init.signers) this.addSigner(signer);
+    this.#intake = new Intake(this.#config, {
+      cluster: this.cluster,
+      crypto: this.#crypto,
+      ledger: this.ledger,
+      authority: this.authority,
+      horizon: this.#horizon,
+      quota: this.#quota,
+      onTwins: (one, other, env) => this.#accuse(one, other, env),
+      onNews: (record, env) => this.#onNews(record, env),
+      onRefused: (record, env) => {
+        this.#exchange.refuse(record, env.now);
+      },
+      onGrant: () => {
+        this.#exchange.reconsider();
+      },
+    });
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
@@ -240,7 +212,7 @@ export class LedgerMachine {
 
   /** What waits for a grant of its author. */
   get pending(): { readonly records: number; readonly bytes: number } {
-    return this.#pending.size;
+    return this.#intake.pending;
   }
 
   get horizon_ms(): number {
@@ -399,24 +371,7 @@ export class LedgerMachine {
   }
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
-    const { from } = source;
-    const taken: Taken = { added: [], removed: [], evicted: [], reports: [] };
-    const queue = envelopes.map((bytes) => this.#open(bytes));
-    // The queue grows while it is walked: a grant brings back what waited for it.
-    for (const record of queue) {
-      const added = taken.added.length;
-      const reason = record === undefined ? 'malformed' : this.#take(record, source, env, taken);
-      if (reason !== undefined) {
-        taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
-        if (record !== undefined && LASTING.has(reason)) this.#exchange.refuse(record, env.now);
-      } else if (record?.kind === 'grant' && taken.added.length > added) {
-        // What its subject was refused may be allowed now.
-        this.#exchange.reconsider();
-        queue.push(
-          ...this.#pending.take((waiting) => this.authority.admission(waiting) !== 'unknown-author'),
-        );
-      }
-    }
+    const taken = this.#intake.take(envelopes, source, env);
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
     const live = taken.added.filter((record) => this.ledger.has(record));
     return [
@@ -433,69 +388,13 @@ export class LedgerMachine {
     ];
   }
 
-  #take(record: LedgerRecord, from: Source, env: Env, taken: Taken): Rejection | undefined {
-    if (record.cluster !== this.cluster && record.digest !== this.cluster) return 'other-cluster';
-    const isSettled = this.ledger.has(record) || this.ledger.isReplaced(record);
-    const twin = this.ledger.twin(record);
-    if (isSettled && twin === undefined) return undefined;
-    if (!isSettled && this.#isStale(record, from)) return 'stale';
-    const admission = this.authority.admission(record);
-    if (admission === 'unknown-author') {
-      this.#pending.add(record);
-      return 'unknown-author';
-    }
-    if (admission === 'refused') return 'not-allowed';
-    if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
-    if (!isSettled && this.#quota.isBeyond(record)) return 'over-quota';
-    if (!verifyRecord(record, this.#crypto, this.#seals)) return 'bad-signature';
-    if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
-    if (twin !== undefined) taken.reports.push(...this.#accuse(twin, record, env));
-    if (isSettled) return undefined;
-    // Ours, and not from us: an older life of this disk wrote it, or a copy of our key.
-    taken.reports.push(...this.#newEpoch(record));
+  #onNews(record: LedgerRecord, env: Env): LedgerEffect[] {
+    const effects = this.#newEpoch(record);
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
-    const surplus = this.authority.surplus(record);
-    if (surplus.includes(record)) return 'over-quota';
-    for (const grant of surplus) this.#expel(grant, taken);
-    const merge = this.ledger.merge(record);
-    this.authority.add(record);
-    taken.removed.push(...merge.removed);
-    taken.added.push(record);
-    for (const excess of this.#quota.excess(record)) this.#expel(excess, taken);
-    return this.ledger.has(record) ? undefined : 'over-quota';
+    return effects;
   }
 
-  /** Takes away what is one too many; with a grant go the records that only it let in. */
-  #expel(record: LedgerRecord, taken: Taken): void {
-    if (!this.ledger.has(record)) return;
-    this.ledger.remove(record);
-    const at = taken.added.indexOf(record);
-    if (at >= 0) taken.added.splice(at, 1);
-    else taken.evicted.push(record);
-    if (!isGrowOnly(record.kind)) return;
-    this.authority.remove(record);
-    const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;
-    if (subject === undefined) return;
-    for (const dependent of [...this.ledger.recordsOf(subject)])
-      if (this.authority.admission(dependent) !== 'yes') this.#expel(dependent, taken);
-  }
-
-  #isProof(record: LedgerRecord): boolean {
-    return isProof(record, this.cluster, this.#crypto, this.#seals);
-  }
-
-  /**
-   * Records from before the horizon were seen by all, or were deleted and collected. Or they were under way for very
-   * long: an honest peer that has collected as far, and holds one, knows that it was not deleted. Who could write the
-   * like anew is believed so, for it gains nothing by a lie.
-   */
-  #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
-    if (!this.#horizon.isPast(record)) return false;
-    if (from === null || horizon_ms < this.#horizon.ms || this.authority.roles(from).size === 0) return true;
-    const { kind, key } = record;
-    return this.authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
-  }
-
+  /** Ours, and not from us: an older life of this disk wrote it, or a copy of our key. */
   #newEpoch(record: LedgerRecord): LedgerEffect[] {
     const own = this.#own.get(record.author);
     if (own === undefined || record.epoch < own.epoch) return [];
@@ -509,15 +408,6 @@ export class LedgerMachine {
         return [];
       }),
     ];
-  }
-
-  #open(bytes: Uint8Array): LedgerRecord | undefined {
-    try {
-      return openRecord(bytes, this.#crypto);
-    } catch (error) {
-      if (isShoalError(error)) return undefined;
-      throw error;
-    }
   }
 
   // Equivocation

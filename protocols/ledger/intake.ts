@@ -1,0 +1,188 @@
+/**
+ * Taking in what others wrote: each record is opened, judged, checked and merged, the cheap refusals first, and what must
+ * go because of it goes. What comes out is plain: what was added, what went, what is to be told.
+ * Not here: how records travel and where they are kept (machine.ts), and who may write what (protocols/trust).
+ */
+import { type Env, HLC_AHEAD_MS_MAX } from '../base/clock.ts';
+import type { Crypto } from '../base/crypto.ts';
+import { isShoalError } from '../base/errors.ts';
+import type { KeyId, NodeId } from '../base/ids.ts';
+import type { GrantBody } from '../base/records.ts';
+import type { Authority } from '../trust/authority.ts';
+import { SealChecker } from './envelope.ts';
+import { isProof } from './evidence.ts';
+import type { Horizon } from './horizon.ts';
+import { isGrowOnly, type Ledger } from './ledger.ts';
+import { type PendingConfig, PendingRecords } from './pending.ts';
+import type { Quota } from './quota.ts';
+import { type LedgerRecord, openRecord, verifyRecord } from './record.ts';
+
+/** Why a record was not taken. */
+export const REJECTIONS = [
+  'malformed',
+  'other-cluster',
+  'unknown-author',
+  'not-allowed',
+  'from-the-future',
+  'bad-signature',
+  'stale',
+  'over-quota',
+] as const;
+export type Rejection = (typeof REJECTIONS)[number];
+
+/** Refusals that no honest peer can bring upon itself by passing on what it has checked. */
+export const DISHONEST: ReadonlySet<Rejection> = new Set(['malformed', 'other-cluster', 'bad-signature']);
+/**
+ * Refusals that time does not mend: not asked for again. Not those of a signature: the digest that would be shunned does
+ * not cover it, so a peer could have the true record shunned by showing it with a false one.
+ */
+const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed', 'stale', 'over-quota']);
+
+export interface Rejected {
+  readonly kind: 'rejected';
+  readonly from: NodeId | null;
+  readonly reason: Rejection;
+  readonly author: KeyId | null;
+}
+
+/** Where records come from, and how far it says that it has collected. */
+export interface Source {
+  readonly from: NodeId | null;
+  readonly horizon_ms: number;
+}
+
+/** What taking records in has come to. */
+export interface Taken<Report> {
+  readonly added: LedgerRecord[];
+  readonly removed: LedgerRecord[];
+  /** Of those that went: one too many of their author. */
+  readonly evicted: LedgerRecord[];
+  readonly reports: (Rejected | Report)[];
+}
+
+export interface IntakeParts<Report> {
+  readonly cluster: string;
+  readonly crypto: Crypto;
+  readonly ledger: Ledger;
+  readonly authority: Authority;
+  readonly horizon: Horizon;
+  readonly quota: Quota;
+  /** Two records that their author signed with one number. */
+  readonly onTwins: (one: LedgerRecord, other: LedgerRecord, env: Env) => readonly Report[];
+  /** A record that is about to be merged. */
+  readonly onNews: (record: LedgerRecord, env: Env) => readonly Report[];
+  /** A record that will be refused whoever gives it. */
+  readonly onRefused: (record: LedgerRecord, env: Env) => void;
+  /** A grant was merged: what its subject was refused may be allowed now. */
+  readonly onGrant: () => void;
+}
+
+export class Intake<Report> {
+  readonly #parts: IntakeParts<Report>;
+  readonly #seals: SealChecker;
+  readonly #pending: PendingRecords;
+
+  constructor(config: PendingConfig, parts: IntakeParts<Report>) {
+    this.#parts = parts;
+    this.#seals = new SealChecker(parts.crypto);
+    this.#pending = new PendingRecords(config, parts.crypto);
+  }
+
+  /** What waits for a grant of its author. */
+  get pending(): { readonly records: number; readonly bytes: number } {
+    return this.#pending.size;
+  }
+
+  take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<Report> {
+    const { authority, onRefused, onGrant } = this.#parts;
+    const { from } = source;
+    const taken: Taken<Report> = { added: [], removed: [], evicted: [], reports: [] };
+    const queue = envelopes.map((bytes) => this.#open(bytes));
+    // The queue grows while it is walked: a grant brings back what waited for it.
+    for (const record of queue) {
+      const added = taken.added.length;
+      const reason = record === undefined ? 'malformed' : this.#take(record, source, env, taken);
+      if (reason !== undefined) {
+        taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
+        if (record !== undefined && LASTING.has(reason)) onRefused(record, env);
+      } else if (record?.kind === 'grant' && taken.added.length > added) {
+        onGrant();
+        queue.push(...this.#pending.take((waiting) => authority.admission(waiting) !== 'unknown-author'));
+      }
+    }
+    return taken;
+  }
+
+  #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {
+    const { cluster, ledger, authority, quota } = this.#parts;
+    if (record.cluster !== cluster && record.digest !== cluster) return 'other-cluster';
+    const isSettled = ledger.has(record) || ledger.isReplaced(record);
+    const twin = ledger.twin(record);
+    if (isSettled && twin === undefined) return undefined;
+    if (!isSettled && this.#isStale(record, from)) return 'stale';
+    const admission = authority.admission(record);
+    if (admission === 'unknown-author') {
+      this.#pending.add(record);
+      return 'unknown-author';
+    }
+    if (admission === 'refused') return 'not-allowed';
+    if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
+    if (!isSettled && quota.isBeyond(record)) return 'over-quota';
+    if (!verifyRecord(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
+    if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
+    if (twin !== undefined) taken.reports.push(...this.#parts.onTwins(twin, record, env));
+    if (isSettled) return undefined;
+    taken.reports.push(...this.#parts.onNews(record, env));
+    const surplus = authority.surplus(record);
+    if (surplus.includes(record)) return 'over-quota';
+    for (const grant of surplus) this.#expel(grant, taken);
+    const merge = ledger.merge(record);
+    authority.add(record);
+    taken.removed.push(...merge.removed);
+    taken.added.push(record);
+    for (const excess of quota.excess(record)) this.#expel(excess, taken);
+    return ledger.has(record) ? undefined : 'over-quota';
+  }
+
+  /** Takes away what is one too many; with a grant go the records that only it let in. */
+  #expel(record: LedgerRecord, taken: Taken<Report>): void {
+    const { ledger, authority } = this.#parts;
+    if (!ledger.has(record)) return;
+    ledger.remove(record);
+    const at = taken.added.indexOf(record);
+    if (at >= 0) taken.added.splice(at, 1);
+    else taken.evicted.push(record);
+    if (!isGrowOnly(record.kind)) return;
+    authority.remove(record);
+    const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;
+    if (subject === undefined) return;
+    for (const dependent of [...ledger.recordsOf(subject)])
+      if (authority.admission(dependent) !== 'yes') this.#expel(dependent, taken);
+  }
+
+  #isProof(record: LedgerRecord): boolean {
+    return isProof(record, this.#parts.cluster, this.#parts.crypto, this.#seals);
+  }
+
+  /**
+   * Records from before the horizon were seen by all, or were deleted and collected. Or they were under way for very
+   * long: an honest peer that has collected as far, and holds one, knows that it was not deleted. Who could write the
+   * like anew is believed so, for it gains nothing by a lie.
+   */
+  #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
+    const { authority, horizon } = this.#parts;
+    if (!horizon.isPast(record)) return false;
+    if (from === null || horizon_ms < horizon.ms || authority.roles(from).size === 0) return true;
+    const { kind, key } = record;
+    return authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
+  }
+
+  #open(bytes: Uint8Array): LedgerRecord | undefined {
+    try {
+      return openRecord(bytes, this.#parts.crypto);
+    } catch (error) {
+      if (isShoalError(error)) return undefined;
+      throw error;
+    }
+  }
+}
