@@ -178,9 +178,10 @@ function unsettleSome(turn: Turn): void {
 /** Members with whom this node has nothing to do any more. Its own word is kept: an older one may still come. */
 function forgetIdle(state: MembershipState): void {
   for (const [id, member] of state.members) {
-    const { probe, suspicion, redial, verdicts } = member;
+    const { probe, suspicion, redial, charge, verdicts } = member;
     if (state.wanted.has(id) || state.targets.has(id) || state.connected.has(id)) continue;
-    if (probe !== null || suspicion !== null || redial !== null || state.doubted.has(id)) continue;
+    if (probe !== null || suspicion !== null || redial !== null || charge !== null) continue;
+    if (state.doubted.has(id)) continue;
     if (!verdicts.has(state.self)) state.members.delete(id);
   }
 }

@@ -38,6 +38,16 @@ export interface MembershipConfig {
    * adopts win over their replacements.
    */
   readonly suspicionClosed_ms: number;
+  /**
+   * A watcher that is not needed for the agreement leaves the verdict to the others for this long, and spares its own
+   * record when they have agreed by then. Over the time that records need on their way.
+   */
+  readonly spare_ms: number;
+  /**
+   * A member that is heard again is expected to refute, which voids all verdicts with one record. A watcher writes
+   * that it takes its own back only when that has not come after this.
+   */
+  readonly takeBack_ms: number;
   /** Lifeguard's local health: 0 is well. It rises with stalls, accusations and needless questions. */
   readonly health_max: number;
   /** What an answer in time, or a beat in time, mends of it. */
@@ -83,6 +93,8 @@ export const LAN: MembershipConfig = {
   suspicionConfirmed_ms: 350,
   confirmations_count: 2,
   suspicionClosed_ms: 250,
+  spare_ms: 100,
+  takeBack_ms: 2000,
   health_max: 8,
   beatMends: 0.25,
   patience_max: 3,
@@ -109,6 +121,8 @@ export const WAN: MembershipConfig = {
   suspicion_ms: 6000,
   suspicionConfirmed_ms: 2000,
   suspicionClosed_ms: 2000,
+  spare_ms: 1000,
+  takeBack_ms: 6000,
   stall_ms: 1000,
   meet_ms: 20_000,
   redialFirst_ms: 1000,

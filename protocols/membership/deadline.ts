@@ -5,8 +5,15 @@
 import type { NodeId } from '../base/ids.ts';
 import { isOnDuty, watchersOf } from './duties.ts';
 import { startProbe } from './probing.ts';
-import { type Member, memberOf, type Suspicion, startTimer, type Turn } from './state.ts';
-import { refreshDoubt } from './votes.ts';
+import {
+  type Member,
+  type MembershipState,
+  memberOf,
+  type Suspicion,
+  startTimer,
+  type Turn,
+} from './state.ts';
+import { agreement, refreshDoubt } from './votes.ts';
 
 export function onDeadline(turn: Turn, member: Member): void {
   const { state } = turn;
@@ -19,10 +26,24 @@ export function onDeadline(turn: Turn, member: Member): void {
     suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
     return;
   }
+  if (isDispensable(state, member, suspicion)) {
+    suspicion.isLeft = true;
+    const timer = { kind: 'deadline', id: member.id } as const;
+    suspicion.deadline = startTimer(turn, timer, state.config.spare_ms);
+    return;
+  }
   suspicion.deadline = null;
   // It is silent: a fresh connection is worth more than this one.
   if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
   refreshDoubt(turn, member);
+}
+
+/** As many watchers as must agree stand before this node in the ranking, and all of them doubt the member too. */
+function isDispensable(state: MembershipState, member: Member, suspicion: Suspicion): boolean {
+  if (suspicion.isLeft) return false;
+  const watchers = watchersOf(state, member.id);
+  const needed = watchers.slice(0, agreement(watchers.length));
+  return needed.length > 0 && needed.every((id) => suspicion.confirmedBy.has(id) && !state.doubted.has(id));
 }
 
 /** While another watcher can be heard that does not agree; and a while longer, for it may be slow. */

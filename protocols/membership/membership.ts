@@ -13,6 +13,7 @@ import { onDeadline } from './deadline.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
+  accusation,
   onAck,
   onNack,
   onProbeTimeout,
@@ -39,7 +40,15 @@ import {
   worsenHealth,
 } from './state.ts';
 import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
-import { isAccused, keepVerdict, onWatcherChanged, refreshDoubt, settle, settleIsolation } from './votes.ts';
+import {
+  endCharge,
+  keepVerdict,
+  onWatcherChanged,
+  refreshDoubt,
+  settle,
+  settleIsolation,
+  takeBack,
+} from './votes.ts';
 
 export type { MembershipEffect, MembershipEvent, MembershipState } from './state.ts';
 
@@ -177,6 +186,7 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
     return;
   }
   const member = state.members.get(id);
+  if (member?.charge != null && member.charge.incarnation < incarnation) endCharge(turn, member);
   // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
   if (member !== undefined && raiseIncarnation(turn, member, incarnation)) dial(turn, member);
 }
@@ -200,6 +210,7 @@ function drop(turn: Turn, id: NodeId): void {
     endProbe(turn, member);
     endSuspicionOf(turn, member);
     endRedial(turn, member);
+    endCharge(turn, member);
     stopTimer(turn, member.late);
   }
   const isShared = state.hearable === state.roster;
@@ -238,7 +249,7 @@ function onConnected(turn: Turn, peer: NodeId): void {
   member.late = null;
   expect(turn, member);
   if (wasFailed) hurryRedials(turn);
-  if (isAccused(member)) startProbe(turn, member);
+  if (accusation(member) !== null) startProbe(turn, member);
 }
 
 function onDisconnected(turn: Turn, peer: NodeId): void {
@@ -366,6 +377,7 @@ function onTimer(turn: Turn, token: number): void {
     else if (timer.kind === 'probe') onProbeTimeout(turn, member);
     else if (timer.kind === 'deadline') onDeadline(turn, member);
     else if (timer.kind === 'reprobe') onReprobe(turn, member);
+    else if (timer.kind === 'takeBack') takeBack(turn, member);
     else onRedial(turn, member);
   }
 }

@@ -38,8 +38,8 @@ function pick<T>(turn: Turn, items: T[], count: number): T[] {
  * What the member should refute, if anything: what is on record. A mere doubt ends with the answer, and a record
  * for each would flood a network that loses much.
  */
-function accusation(member: Member): number | null {
-  return isAccused(member) ? member.incarnation : null;
+export function accusation(member: Member): number | null {
+  return isAccused(member) ? member.incarnation : (member.charge?.incarnation ?? null);
 }
 
 function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {

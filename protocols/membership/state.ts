@@ -84,6 +84,8 @@ export interface Suspicion {
   /** The timer of the next question; null when there is no way to ask. */
   reprobe: number | null;
   postponements_count: number;
+  /** Enough others are about to give their verdicts, and this node has left it to them. */
+  isLeft: boolean;
 }
 
 export interface Member {
@@ -102,13 +104,15 @@ export interface Member {
   probe: Probe | null;
   suspicion: Suspicion | null;
   redial: { readonly since_ms: number; readonly attempts_count: number; readonly timer: number } | null;
+  /** This node's failed verdict that is on record and that no record voids yet; and the timer that takes it back. */
+  charge: { readonly incarnation: number; takeBack: number | null } | null;
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
 }
 
 export type Timer =
   | { readonly kind: 'tick'; readonly at_ms: number }
   | {
-      readonly kind: 'late' | 'probe' | 'deadline' | 'reprobe' | 'redial';
+      readonly kind: 'late' | 'probe' | 'deadline' | 'reprobe' | 'redial' | 'takeBack';
       readonly at_ms: number;
       readonly id: NodeId;
     }
@@ -136,6 +140,7 @@ export interface MembershipCounters {
   membersRefused_count: number;
   stalls_count: number;
   verdictsGiven_count: number;
+  verdictsTakenBack_count: number;
   refutations_count: number;
 }
 
@@ -235,6 +240,7 @@ export function createState(
       membersRefused_count: 0,
       stalls_count: 0,
       verdictsGiven_count: 0,
+      verdictsTakenBack_count: 0,
       refutations_count: 0,
     },
   };
@@ -258,6 +264,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     probe: null,
     suspicion: null,
     redial: null,
+    charge: null,
     verdicts: new Map(),
   };
   state.members.set(id, member);

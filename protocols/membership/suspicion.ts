@@ -15,7 +15,7 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { agreement, giveVerdict, heldVerdict, refreshDoubt } from './votes.ts';
+import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
 
 /** Of a member that no two watchers can tell about, the closing of one connection says too little. */
 const CLOSED_MIN = 2;
@@ -76,6 +76,7 @@ export function suspect(
     deadline: null,
     reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, ask_ms),
     postponements_count: 0,
+    isLeft: false,
   };
   started.deadline = startTimer(
     turn,
@@ -142,7 +143,7 @@ export function endProbe(turn: Turn, member: Member): void {
   member.probe = null;
 }
 
-/** It lives: this node's doubt ends, and its own failed verdict is taken back. */
+/** It lives: this node's doubt ends, and its own failed verdict counts no more here. */
 export function heard(turn: Turn, member: Member): void {
   const { state } = turn;
   member.heard_ms = turn.now;
@@ -150,7 +151,7 @@ export function heard(turn: Turn, member: Member): void {
   if (member.probe?.isLate === true) worsenHealth(state);
   endProbe(turn, member);
   endSuspicion(turn, member);
-  if (heldVerdict(member, state.self) === 'failed') giveVerdict(turn, member, 'alive');
+  awaitRefutation(turn, member);
 }
 
 /** A higher incarnation ends every doubt of the ones before it. */

@@ -12,6 +12,8 @@ import {
   type MembershipState,
   memberOf,
   type PendingVerdict,
+  startTimer,
+  stopTimer,
   type Turn,
   type Verdict,
 } from './state.ts';
@@ -26,10 +28,18 @@ export function agreement(watchers_count: number): number {
   return watchers_count <= 2 ? watchers_count : Math.floor(watchers_count / 2) + 1;
 }
 
-function deriveStatus(state: MembershipState, member: Member): MemberStatus {
-  const verdicts = watchersOf(state, member.id).map((watcher) => heldVerdict(member, watcher));
+function heldVerdicts(state: MembershipState, member: Member): (Verdict | null)[] {
+  return watchersOf(state, member.id).map((watcher) => heldVerdict(member, watcher));
+}
+
+function isAgreed(verdicts: readonly (Verdict | null)[]): boolean {
   const failed_count = verdicts.filter((verdict) => verdict === 'failed').length;
-  if (verdicts.length > 0 && failed_count >= agreement(verdicts.length)) return 'failed';
+  return verdicts.length > 0 && failed_count >= agreement(verdicts.length);
+}
+
+function deriveStatus(state: MembershipState, member: Member): MemberStatus {
+  const verdicts = heldVerdicts(state, member);
+  if (isAgreed(verdicts)) return 'failed';
   // Once agreed it holds until a watcher takes it back: watchers that are lost later change nothing.
   const isKept = member.status === 'failed' && !verdicts.includes('alive') && isAccused(member);
   return isKept ? 'failed' : 'suspect';
@@ -82,13 +92,49 @@ function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
   turn.effects.push({ kind: 'status', member: member.id, status });
 }
 
-/** This node's own verdict: a record for the others, and it counts here at once. */
-export function giveVerdict(turn: Turn, member: Member, verdict: Verdict): void {
-  const { incarnation } = member;
-  member.verdicts.set(turn.state.self, { incarnation, verdict });
-  turn.state.counters.verdictsGiven_count += 1;
-  turn.effects.push({ kind: 'verdict', subject: member.id, incarnation, verdict });
+/** This node's own verdict: a record for the others, unless there is one, and it counts here at once. */
+function giveVerdict(turn: Turn, member: Member): void {
+  const { state } = turn;
+  const { id, incarnation, charge } = member;
+  member.verdicts.set(state.self, { incarnation, verdict: 'failed' });
+  stopTimer(turn, charge?.takeBack ?? null);
+  member.charge = { incarnation, takeBack: null };
+  if (charge?.incarnation !== incarnation) {
+    state.counters.verdictsGiven_count += 1;
+    turn.effects.push({ kind: 'verdict', subject: id, incarnation, verdict: 'failed' });
+  }
   refreshDoubt(turn, member);
+}
+
+/**
+ * It was heard: this node's verdict counts no more here. Its record is for the member to void: that is one record in
+ * place of one by each watcher. A node that was cut off takes it back itself, since others have not heard of it yet.
+ */
+export function awaitRefutation(turn: Turn, member: Member): void {
+  const { state } = turn;
+  const { charge, incarnation } = member;
+  if (charge === null) return;
+  if (heldVerdict(member, state.self) === 'failed') {
+    member.verdicts.set(state.self, { incarnation, verdict: 'alive' });
+    refreshDoubt(turn, member);
+  }
+  if (state.cutOff !== null) takeBack(turn, member);
+  else charge.takeBack ??= startTimer(turn, { kind: 'takeBack', id: member.id }, state.config.takeBack_ms);
+}
+
+/** What it told us of its incarnation does not reach the others: only its record voids verdicts for all. */
+export function takeBack(turn: Turn, member: Member): void {
+  const { charge, id } = member;
+  if (charge === null) return;
+  endCharge(turn, member);
+  turn.state.counters.verdictsTakenBack_count += 1;
+  turn.effects.push({ kind: 'verdict', subject: id, incarnation: charge.incarnation, verdict: 'alive' });
+}
+
+/** No verdict of this node stands against it any more. */
+export function endCharge(turn: Turn, member: Member): void {
+  stopTimer(turn, member.charge?.takeBack ?? null);
+  member.charge = null;
 }
 
 /** Keeps the verdict of a record. One that came before its members waits for them. */
@@ -116,6 +162,9 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
   const held = member.verdicts.get(watcher);
   // Own records come back late; what this process has said since is newer.
   if (watcher === state.self && held !== undefined && held.incarnation >= incarnation) return;
+  if (watcher === state.self && verdict === 'failed' && incarnation >= known_incarnation) {
+    member.charge ??= { incarnation, takeBack: null };
+  }
   if (incarnation < member.incarnation) {
     if (!member.verdicts.delete(watcher)) return;
   } else if (held !== undefined || hasRoom(state, member, watcher)) {
@@ -149,9 +198,9 @@ export function settle(turn: Turn): void {
     const member = state.members.get(id);
     if (member === undefined || !state.doubted.has(id)) continue;
     const isDue = member.suspicion !== null && member.suspicion.deadline === null;
-    if (isDue && heldVerdict(member, state.self) !== 'failed' && isOnDuty(state, id)) {
-      giveVerdict(turn, member, 'failed');
-    }
+    // When others have agreed one more says nothing new; should they get lost it is due again.
+    const isSpare = heldVerdict(member, state.self) === 'failed' || isAgreed(heldVerdicts(state, member));
+    if (isDue && !isSpare && isOnDuty(state, id)) giveVerdict(turn, member);
     setStatus(turn, member, deriveStatus(state, member));
   }
 }

@@ -168,10 +168,129 @@ t.test('a connection of a failed member counts at once, and it is told of what o
   t.equal(memberStatus(a.state, 'b'), 'failed');
   a.effects = [];
   a.give({ kind: 'connected', peer: 'b' });
-  t.match(a.of('verdict'), [{ subject: 'b', incarnation: 1, verdict: 'alive' }]);
+  t.equal(memberStatus(a.state, 'b'), 'suspect', 'both would have to agree');
   t.match(a.sent(), [{ to: 'b', message: { type: 'ping', suspected: 1 } }], 'so that it may refute');
   a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 2 });
   t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+/** A machine that has given a failed verdict on b and hears b again. */
+function heardAgain(others: readonly string[] = ['b', 'c', 'd', 'e']): Machine {
+  const a = new Machine('a').join(...others);
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+  for (let left_ms = 1300; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    for (const peer of others.slice(1)) a.give({ kind: 'heard', peer });
+  }
+  a.effects = [];
+  a.give({ kind: 'connected', peer: 'b' });
+  return a;
+}
+
+t.test('who refutes on record voids a verdict, which nobody then takes back in a record too', async (t) => {
+  const a = heardAgain();
+  t.match(a.sent()[0], { to: 'b', message: { type: 'ping', suspected: 1 } }, 'so that it refutes soon');
+  a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 2 });
+  a.give({ kind: 'member', id: 'b', incarnation: 2 });
+  t.equal(a.state.members.get('b')!.charge, null);
+  a.pass(10_000);
+  t.notOk(a.of('verdict').some(({ verdict }) => verdict === 'alive'));
+});
+
+t.test(
+  'a verdict is taken back on record when its subject refutes it by word only, or not at all',
+  async (t) => {
+    const taken = { subject: 'b', incarnation: 1, verdict: 'alive' };
+    for (const incarnation of [1, 2]) {
+      const a = heardAgain();
+      a.hear('b', { type: 'ack', seq: a.state.seq, incarnation });
+      t.equal(memberStatus(a.state, 'b'), 'alive', 'here at once');
+      a.pass(a.state.config.takeBack_ms - 1);
+      t.notOk(a.of('verdict').some(({ verdict }) => verdict === 'alive'));
+      a.pass(1);
+      t.match(a.of('verdict').at(-1), taken);
+    }
+    const restarted = new Machine('a').join('b', 'c', 'd');
+    restarted.give({ ...FAILED_B, watcher: 'a' });
+    restarted.give({ kind: 'heard', peer: 'b' });
+    restarted.pass(restarted.state.config.takeBack_ms);
+    t.match(restarted.of('verdict'), [taken], 'by a later life too');
+  },
+);
+
+t.test('a verdict that stands on record is not written again', async (t) => {
+  const a = heardAgain();
+  a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 1 });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.pass(1250);
+  t.same(a.of('verdict'), []);
+  t.equal(memberStatus(a.state, 'b'), 'suspect', 'but it counts again');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  a.give({ ...FAILED_B, watcher: 'd' });
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+  a.pass(10_000);
+  t.notOk(
+    a.of('verdict').some(({ subject }) => subject === 'b'),
+    'nor taken back',
+  );
+});
+
+t.test('who was cut off takes its verdicts back at once', async (t) => {
+  const others = ['b', 'c', 'd', 'e'];
+  const a = new Machine('a').join(...others);
+  for (const peer of others) a.give({ kind: 'disconnected', peer });
+  a.pass(5000);
+  t.ok(a.state.cutOff !== null);
+  a.effects = [];
+  a.give({ kind: 'connected', peer: 'b' });
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'alive' }]);
+});
+
+/** The last of b's four watchers, while the three before it doubt b as it does itself. */
+function lastInRank(): { last: Machine; needed: readonly string[] } {
+  const crowd = ['a', 'c', 'd', 'e', 'f', 'g', 'h'];
+  const watchers = new Machine('b').join(...crowd).state.roster.watchers('b', 4);
+  const self = watchers[3]!;
+  const last = new Machine(self).join('b', ...crowd.filter((id) => id !== self));
+  const needed = watchers.slice(0, 3);
+  last.give({ kind: 'disconnected', peer: 'b' });
+  for (const from of needed) last.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
+  last.effects = [];
+  return { last, needed };
+}
+
+t.test('a watcher that is not needed gives no verdict when the others have agreed', async (t) => {
+  const { last, needed } = lastInRank();
+  last.pass(260);
+  t.same(last.of('verdict'), []);
+  for (const watcher of needed) last.give({ ...FAILED_B, watcher });
+  t.equal(memberStatus(last.state, 'b'), 'failed');
+  const hearOthers = (duration_ms: number) => {
+    for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+      last.pass(100);
+      for (const peer of last.state.connected.keys()) if (peer !== 'b') last.give({ kind: 'heard', peer });
+    }
+  };
+  hearOthers(5000);
+  t.same(last.of('verdict'), []);
+  last.give({ ...FAILED_B, watcher: 'b', subject: needed[0]! });
+  last.give({ ...FAILED_B, watcher: 'b', subject: needed[1]! });
+  t.match(
+    last.of('verdict'),
+    [{ subject: 'b', verdict: 'failed' }],
+    'it does when they have no say any more',
+  );
+});
+
+t.test('a watcher that is not needed gives its verdict when the others do not', async (t) => {
+  const { last } = lastInRank();
+  last.pass(260);
+  t.same(last.of('verdict'), []);
+  last.pass(last.state.config.spare_ms);
+  t.match(last.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
 });
 
 t.test('a silent member is asked, through relays too, then suspected, then cut off', async (t) => {
