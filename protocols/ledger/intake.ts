@@ -15,7 +15,8 @@ import type { Horizon } from './horizon.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import { type PendingConfig, PendingRecords } from './pending.ts';
 import type { Quota } from './quota.ts';
-import { type LedgerRecord, openRecord, verifyRecord } from './record.ts';
+import type { LedgerRecord } from './record.ts';
+import type { RecordReader } from './record-reader.ts';
 
 /** Why a record was not taken. */
 export const REJECTIONS = [
@@ -63,6 +64,7 @@ export interface Taken<Report> {
 export interface IntakeParts<Report> {
   readonly cluster: string;
   readonly crypto: Crypto;
+  readonly reader: RecordReader;
   readonly ledger: Ledger;
   readonly authority: Authority;
   readonly horizon: Horizon;
@@ -128,7 +130,7 @@ export class Intake<Report> {
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
     if (!isSettled && quota.isBeyond(record)) return 'over-quota';
-    if (!verifyRecord(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
+    if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports.push(...this.#parts.onTwins(twin, record, env));
     if (isSettled) return undefined;
@@ -179,7 +181,7 @@ export class Intake<Report> {
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {
     try {
-      return openRecord(bytes, this.#parts.crypto);
+      return this.#parts.reader.open(bytes, this.#parts.crypto);
     } catch (error) {
       if (isShoalError(error)) return undefined;
       throw error;

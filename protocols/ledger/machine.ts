@@ -42,7 +42,8 @@ import {
   sealRecords,
   streamId,
 } from './record.ts';
-import { decodeGossip, decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
+import { RECORD_READER, type RecordReader } from './record-reader.ts';
+import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Looks after tombstones. A driver that cannot make records durable withholds it: an acknowledgement is a promise. */
@@ -115,6 +116,8 @@ export type LedgerEffect =
 export interface LedgerInit {
   readonly genesis: LedgerRecord;
   readonly crypto: Crypto;
+  /** Its own when nothing is given. */
+  readonly reader?: RecordReader;
   /** Keys that this node writes with; the first is its own. */
   readonly signers: readonly [Signer, ...Signer[]];
   readonly config?: Partial<LedgerConfig>;
@@ -147,6 +150,7 @@ export class LedgerMachine {
   readonly authority: Authority;
   readonly #config: LedgerConfig;
   readonly #crypto: Crypto;
+  readonly #reader: RecordReader;
   readonly #self: NodeId;
   readonly #own = new Map<KeyId, Own>();
   readonly #epochs: ReadonlyMap<KeyId, number>;
@@ -166,6 +170,7 @@ export class LedgerMachine {
     this.cluster = init.genesis.digest;
     this.#config = { ...LEDGER_DEFAULTS, ...init.config };
     this.#crypto = init.crypto;
+    this.#reader = init.reader ?? RECORD_READER;
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
@@ -185,6 +190,7 @@ export class LedgerMachine {
     this.#intake = new Intake(this.#config, {
       cluster: this.cluster,
       crypto: this.#crypto,
+      reader: this.#reader,
       ledger: this.ledger,
       authority: this.authority,
       horizon: this.#horizon,
@@ -341,7 +347,7 @@ export class LedgerMachine {
   #onGossip(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
     if (isLaterVersion(body)) return [];
     try {
-      return this.#ingest(decodeGossip(body), { from, horizon_ms: 0 }, env, false);
+      return this.#ingest(this.#reader.envelopesOf(body), { from, horizon_ms: 0 }, env, false);
     } catch (error) {
       return rejectMalformed(error, from);
     }

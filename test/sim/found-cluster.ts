@@ -4,9 +4,11 @@ import type { NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
 import { type LedgerEvent, LedgerMachine, sealGenesis } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { RecordReader } from '../../protocols/ledger/record-reader.ts';
 import { Roster } from '../../protocols/membership/roster.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
 import { RecentRosters } from './recent-rosters.ts';
+import { createSharedReader } from './shared-reader.ts';
 
 export interface Cluster {
   readonly genesis: LedgerRecord;
@@ -21,6 +23,8 @@ export interface Cluster {
   readonly machine: LedgerMachine;
   /** All members that have a record. */
   readonly roster: Roster;
+  /** Of all nodes. */
+  readonly reader: RecordReader;
 }
 
 /** @param newcomers_count how many of the last have a grant and no member record yet: they are to join. */
@@ -63,6 +67,7 @@ export function foundCluster(nodes_count: number, newcomers_count: number, now: 
     records: new Map(Array.from(machine.ledger.records(), (record) => [record.digest, record])),
     machine,
     roster: roster.withAll(present.map(([id, { incarnation }]) => [id, incarnation])),
+    reader: createSharedReader(),
   };
 }
 

@@ -180,6 +180,30 @@ function soak(stage: Stage): Story {
   return story(last_ms, true);
 }
 
+/**
+ * Once a minute a tenth of the members, by lot, is paused at once, for 0.5 to 5 s each, and a tenth of the packets is
+ * lost all the time. Soak has more pauses the larger the cluster is, so that no large one can be soaked for a day.
+ */
+function soakDay(stage: Stage): Story {
+  const last_ms = WARM_UP_MS + (stage.faults_ms ?? 300_000);
+  const { world, prng, nodes } = stage;
+  const paused_count = Math.max(1, Math.round(nodes.length / 10));
+  world.at(WARM_UP_MS, () => {
+    world.network.quality = { ...GOOD, loss: 0.1 };
+  });
+  const again = (at_ms: number): void => {
+    if (at_ms >= last_ms) return;
+    world.at(at_ms, () => {
+      for (const id of prng.sample(nodes, paused_count)) stage.pause(id, prng.between(500, 5000));
+      again(at_ms + 60_000);
+    });
+  };
+  again(prng.between(WARM_UP_MS, WARM_UP_MS + 60_000));
+  world.at(last_ms, () => stage.calm());
+  stage.write(nodes, 60, WARM_UP_MS, last_ms);
+  return story(last_ms, true);
+}
+
 /** A member is revoked by an operator, and writes on. */
 function revocation(stage: Stage): Story {
   const at_ms = WARM_UP_MS + 5000;
@@ -335,6 +359,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       deletions(stage, ['away', 'tornDisk', 'partition', 'heal', 'heal', 'photograph', 'rollback']),
   },
   soak: { what: 'a tenth is paused at any time, a tenth of packets lost; see --hours', tell: soak },
+  'soak-day': { what: 'a tenth is paused at once every minute, a tenth of packets lost', tell: soakDay },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
   mixed: {
     what: 'everything at once',

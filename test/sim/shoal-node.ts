@@ -97,6 +97,7 @@ export class ShoalNode implements SimNode {
     this.ledger = new LedgerMachine({
       genesis: cluster.genesis,
       crypto: fastCrypto,
+      reader: cluster.reader,
       signers,
       epochs: new Map([[host.id, lifeEpoch]]),
       horizon_ms,

@@ -108,6 +108,10 @@ export class Simulator<N extends SimNode = SimNode> {
     this.#queue.push(this.now_ms + after_ms, kind, host.at, host.life, a, b, ref, body);
   }
 
+  defer(host: Host, end: End, rest: Message): void {
+    this.#queue.push(host.busyUntil_ms, STEP.arrival, host.at, host.life, 0, 0, end, rest);
+  }
+
   runUntil(end_ms: number): void {
     const queue = this.#queue;
     while (queue.next_ms <= end_ms) {
@@ -137,7 +141,7 @@ export class Simulator<N extends SimNode = SimNode> {
       if (isOfOneLife(kind) && (step.life !== host.life || host.node === null)) return;
     }
     this.steps_count += 1;
-    this.trace?.add(this.now_ms, kind, host.at, a, b, traced(body));
+    if (this.trace !== null) this.#record(this.trace, kind, host, a, b, body);
     switch (kind) {
       case STEP.arrival:
         this.transport.onArrival(ref as End, body as Message);
@@ -176,7 +180,7 @@ export class Simulator<N extends SimNode = SimNode> {
         this.#gossip.relay(host, body as Publication, ref as NodeId);
         break;
       case STEP.retry:
-        this.transport.onRetry(ref as End);
+        this.transport.onRetry(ref as End, a);
         break;
       case STEP.syn:
         this.transport.trySyn(host, ref as NodeId, a, b);
@@ -210,6 +214,13 @@ export class Simulator<N extends SimNode = SimNode> {
       const verdict = host.node!.published(from, publication.body);
       if (verdict === 'accept') this.#gossip.onAccepted(host, publication, from);
     }
+  }
+
+  #record(trace: Trace, kind: number, host: Host<N>, a: number, b: number, body: unknown): void {
+    trace.add(this.now_ms, kind, host.at, a, b, traced(body));
+    let part = kind === STEP.arrival ? (body as Message).next : null;
+    for (; part !== null; part = part.next)
+      trace.add(this.now_ms, kind, host.at, part.channel, b, traced(part));
   }
 
   #worldOf(host: Host<N>): SimHost {

@@ -57,6 +57,62 @@ t.test('loss is delay, and order is kept', async (t) => {
   );
 });
 
+t.test('a loss is noticed soon when more is sent behind it, and by the timer when not', async (t) => {
+  for (const [isFollowed, from_ms, to_ms] of [
+    [true, 30, 35],
+    [false, 200, 210],
+  ] as const) {
+    const { world, a, b } = pair();
+    world.network.quality = { ...GOOD, loss: 1 };
+    a.host.send('b', CHANNEL, Uint8Array.of(1));
+    world.network.quality = GOOD;
+    if (isFollowed) world.at(530, () => a.host.send('b', CHANNEL, Uint8Array.of(2)));
+    world.runUntil(500 + from_ms);
+    t.equal(b.count('message'), 0);
+    world.runUntil(500 + to_ms);
+    t.same(
+      b.bodies.map(([byte]) => byte),
+      isFollowed ? [1, 2] : [1],
+    );
+  }
+});
+
+t.test('a busy link that loses a tenth keeps up with what is sent', async (t) => {
+  const { world, a, b } = pair();
+  world.network.quality = { ...GOOD, loss: 0.1 };
+  const count = 3000;
+  for (let at = 0; at < count; at += 1) world.at(500 + at * 7, () => a.host.send('b', CHANNEL, BODY));
+  world.runUntil(500 + count * 7 + 2000);
+  t.equal(b.count('message'), count);
+  t.equal(world.transport.dropped_count, 0);
+});
+
+t.test(
+  'what is sent in one moment comes in one segment, and its rest waits for a busy process',
+  async (t) => {
+    const { world, a, b } = pair();
+    const { steps_count } = world;
+    for (let at = 0; at < 10; at += 1) a.host.send('b', CHANNEL, Uint8Array.of(at));
+    world.runUntil(600);
+    t.equal(world.steps_count - steps_count, 1);
+    t.same(b.seen.slice(-10), Array(10).fill(`message a ${CHANNEL}`));
+    for (let at = 0; at < 3; at += 1) a.host.send('b', CHANNEL, Uint8Array.of(at));
+    world.at(600.1, () => a.host.send('b', CHANNEL, Uint8Array.of(3)));
+    b.message = (from, channel, body) => {
+      b.seen.push(`message ${from} ${channel}`);
+      b.bodies.push(body);
+      if (body[0] === 0) world.pause('b', 50);
+    };
+    world.runUntil(640);
+    t.equal(b.count('message'), 11);
+    world.runUntil(700);
+    t.same(
+      b.bodies.slice(-4).map(([byte]) => byte),
+      [0, 1, 2, 3],
+    );
+  },
+);
+
 t.test('duplication doubles and reordering lets others overtake', async (t) => {
   const { world, a, b } = pair();
   world.network.quality = { ...GOOD, duplication: 1 };
@@ -64,7 +120,9 @@ t.test('duplication doubles and reordering lets others overtake', async (t) => {
   world.runUntil(700);
   t.equal(b.count('message'), 2);
   world.network.quality = { ...GOOD, reordering: 0.5 };
-  for (let at = 0; at < 100; at += 1) a.host.send('b', CHANNEL, Uint8Array.of(at));
+  for (let at = 0; at < 100; at += 1) {
+    world.at(700 + at / 10, () => a.host.send('b', CHANNEL, Uint8Array.of(at)));
+  }
   world.runUntil(800);
   const order = b.bodies.slice(2).map(([byte]) => byte!);
   t.notSame(

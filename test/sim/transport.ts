@@ -1,8 +1,11 @@
 /**
  * Connections between simulated hosts, with what TCP makes of a bad network: order is kept, loss is delay, everything
- * behind a lost segment waits for it, and what stays silent too long is broken. A connection that one side has
- * forgotten is answered with a reset, when the next data reach that side.
- * Sources: RFC 9293, RFC 6298 (retransmission timer); Linux for its least timeout and the times of SYNs.
+ * behind a lost segment waits for it, and what stays silent too long is broken. A lost segment is noticed by the timer,
+ * or a round trip after something sent later has arrived. What is sent in one moment travels as one segment. A
+ * connection that one side has forgotten is answered with a reset, when the next data reach that side.
+ * Sources: RFC 9293, RFC 6298 (retransmission timer), RFC 8985 (RACK: loss noticed by what was sent later); Linux for
+ * its least timeout and the times of SYNs. Not here: congestion windows, and tail probes: with one segment in flight
+ * Linux's comes no sooner than the timer.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import type { Host } from './host.ts';
@@ -12,6 +15,8 @@ import { STEP } from './steps.ts';
 /** Linux's least retransmission timeout; added to it is a round trip. */
 const RETRY_MS_MIN = 200;
 const RETRY_MS_MAX = 120_000;
+/** Round trips until what was sent later shows a loss: RACK allows a quarter of one for reordering. */
+const NOTICED_ROUND_TRIPS = 1.25;
 /** Unacknowledged for this long, a connection is given up. Linux alone would try for a quarter of an hour. */
 export const BROKEN_AFTER_MS = 60_000;
 /** A SYN is sent again after this, doubling. */
@@ -42,6 +47,8 @@ export interface Message {
   readonly channel: number;
   readonly body: unknown;
   readonly bytes: number;
+  /** What was sent in the same moment, and comes in the same segment. */
+  next: Message | null;
 }
 
 /** One host's end of a connection, and the way out of it. */
@@ -56,6 +63,15 @@ export interface End {
   stuck: Message[] | null;
   stuckSince_ms: number;
   retry_ms: number;
+  /** Of the retry that counts: an earlier one took its place. */
+  retry_number: number;
+  /** Nothing sent later has shown the loss yet, and the timer has not run out. */
+  mayHasten: boolean;
+  hasExpired: boolean;
+  /** The segment that is filled while this moment lasts: its last message, its bytes, and the moment. */
+  filled: Message | null;
+  filled_bytes: number;
+  filled_ms: number;
   /** What others learn of a cut on the way back: nothing is acknowledged. */
   isWatched: boolean;
 }
@@ -65,6 +81,8 @@ export interface TransportWorld {
   readonly now_ms: number;
   readonly network: Network;
   push(after_ms: number, kind: number, host: Host, a: number, b: number, ref: unknown, body: unknown): void;
+  /** The rest of a segment, for when the process is free again. */
+  defer(host: Host, end: End, rest: Message): void;
   hostOf(id: NodeId): Host;
   /** Between the first end to a peer and the loss of the last. */
   onConnected(host: Host, peer: NodeId): void;
@@ -94,15 +112,32 @@ export class Transport {
     const end = ends[ends.length - 1]!;
     if (!end.isOpen) return false;
     if (end.stuck === null) {
-      this.#carry(end, { channel, body, bytes });
+      this.#carry(end, { channel, body, bytes, next: null });
       return true;
     }
     if (end.stuck.length >= SEND_QUEUE_MAX) {
       this.dropped_count += 1;
       return false;
     }
-    end.stuck.push({ channel, body, bytes });
+    end.stuck.push({ channel, body, bytes, next: null });
+    if (end.mayHasten) this.#hasten(end);
     return true;
+  }
+
+  /** What is sent behind a lost segment shows, if it arrives and its acknowledgement too, that something is missing. */
+  #hasten(end: End): void {
+    const world = this.#world;
+    const { network } = world;
+    const { host, other } = end;
+    if (!this.#passes(host, other.host) || !this.#passes(other.host, host)) return;
+    end.mayHasten = false;
+    if (network.isLost() || network.isLost()) return;
+    this.#retryIn(end, 2 * network.base_ms(host.at, other.host.at) * NOTICED_ROUND_TRIPS);
+  }
+
+  #retryIn(end: End, after_ms: number): void {
+    end.retry_number += 1;
+    this.#world.push(after_ms, STEP.retry, end.host, end.retry_number, 0, end, null);
   }
 
   dial(host: Host, peer: NodeId): void {
@@ -159,37 +194,61 @@ export class Transport {
     const { host } = end;
     if (!host.isPowered) {
       // Sent into the dark: the sender tries again.
-      if (end.other.isOpen) this.#strand(end.other, message);
+      if (end.other.isOpen) this.#strandSegment(end.other, message);
       return;
     }
-    if (!end.isOpen) {
-      this.#tellReset(end);
-      return;
+    const peer = end.other.host.id;
+    for (let part: Message | null = message; part !== null; part = part.next) {
+      if (!end.isOpen) {
+        this.#tellReset(end);
+        return;
+      }
+      if (part !== message && host.busyUntil_ms > this.#world.now_ms) {
+        this.#world.defer(host, end, part);
+        return;
+      }
+      host.received_bytes += part.bytes + OVERHEAD_BYTES;
+      host.received_count += 1;
+      this.#world.onMessage(host, peer, part);
     }
-    host.received_bytes += message.bytes + OVERHEAD_BYTES;
-    host.received_count += 1;
-    this.#world.onMessage(host, end.other.host.id, message);
   }
 
-  onRetry(end: End): void {
+  onRetry(end: End, number: number): void {
     const { stuck } = end;
-    if (!end.isOpen || stuck === null) return;
+    if (!end.isOpen || stuck === null || number !== end.retry_number) return;
     const world = this.#world;
     if (this.#passes(end.host, end.other.host) && !world.network.isLost()) {
-      end.stuck = null;
-      for (let at = 0; at < stuck.length; at += 1) {
-        // Another loss among them holds up the rest again.
-        if (end.stuck !== null) (end.stuck as Message[]).push(stuck[at]!);
-        else this.#carry(end, stuck[at]!);
-      }
+      this.#unstick(end, stuck);
       return;
     }
     if (world.now_ms - end.stuckSince_ms >= BROKEN_AFTER_MS) {
       this.#shut(end);
       return;
     }
-    end.retry_ms = Math.min(RETRY_MS_MAX, end.retry_ms * 2);
-    world.push(end.retry_ms, STEP.retry, end.host, 0, 0, end, null);
+    // Lost again after a loss that was noticed early: the timer begins anew. After that it doubles.
+    if (end.mayHasten || end.hasExpired) end.retry_ms = Math.min(RETRY_MS_MAX, end.retry_ms * 2);
+    end.hasExpired = true;
+    end.mayHasten = false;
+    this.#retryIn(end, end.retry_ms);
+  }
+
+  /**
+   * The lost segment has arrived. What was sent behind it has arrived already, or was lost by its own lot: that is
+   * noticed within round trips, as in one long message, but for the last, behind which nothing was sent. After the
+   * timer the window is one segment, and what comes next may wait for the timer again.
+   */
+  #unstick(end: End, stuck: Message[]): void {
+    const { network } = this.#world;
+    let first_count = stuck.length - 1;
+    if (end.hasExpired) first_count = segmentLength(stuck);
+    const isLost = first_count > 0 && first_count < stuck.length && network.isLost();
+    const rest = isLost ? stuck.splice(first_count) : [];
+    let bytes = 0;
+    for (const message of stuck) bytes += message.bytes;
+    const late_ms = this.#recovery_ms(end, bytes);
+    end.stuck = null;
+    for (const message of stuck) this.#carry(end, message, late_ms);
+    for (const message of rest) this.#strand(end, message);
   }
 
   /** Nothing came back since: the way back is cut still. */
@@ -232,13 +291,25 @@ export class Transport {
     return from.isPowered && to.isPowered && this.#world.network.isOpen(from.at, to.at);
   }
 
-  #carry(end: End, message: Message): void {
+  /** @param recovered_ms it has been sent before, was lost, and comes so much later. */
+  #carry(end: End, message: Message, recovered_ms = -1): void {
     const world = this.#world;
-    const { network } = world;
+    const { network, now_ms } = world;
     const from = end.host;
     const to = end.other.host;
     from.sent_bytes += message.bytes + OVERHEAD_BYTES;
-    if (!this.#passes(from, to) || (message.bytes <= SEGMENT_BYTES && network.isLost())) {
+    if (
+      end.filled_ms === now_ms &&
+      end.filled !== null &&
+      end.filled_bytes + message.bytes <= SEGMENT_BYTES
+    ) {
+      end.filled.next = message;
+      end.filled = message;
+      end.filled_bytes += message.bytes;
+      return;
+    }
+    const isNew = recovered_ms < 0;
+    if (!this.#passes(from, to) || (isNew && message.bytes <= SEGMENT_BYTES && network.isLost())) {
       this.#strand(end, message);
       return;
     }
@@ -246,17 +317,21 @@ export class Transport {
       end.isWatched = true;
       world.push(BROKEN_AFTER_MS, STEP.unacknowledged, from, 0, 0, end, null);
     }
-    const delay_ms = network.delay_ms(from.at, to.at, message.bytes) + this.#recovery_ms(end, message.bytes);
+    end.filled = message;
+    end.filled_bytes = message.bytes;
+    end.filled_ms = now_ms;
+    const late_ms = isNew ? this.#recovery_ms(end, message.bytes) : recovered_ms;
+    const delay_ms = network.delay_ms(from.at, to.at, message.bytes) + late_ms;
     const { quality } = network;
     if (network.chance(quality.reordering)) {
-      const late_ms = delay_ms * (1 + OVERTAKEN_TIMES_MAX * (network.chance(0.5) ? 1 : 0.5));
-      world.push(late_ms, STEP.arrival, to, 0, 0, end.other, message);
+      const after_ms = delay_ms * (1 + OVERTAKEN_TIMES_MAX * (network.chance(0.5) ? 1 : 0.5));
+      world.push(after_ms, STEP.arrival, to, 0, 0, end.other, message);
       return;
     }
-    end.arrival_ms = Math.max(world.now_ms + delay_ms, end.arrival_ms);
-    world.push(end.arrival_ms - world.now_ms, STEP.arrival, to, 0, 0, end.other, message);
+    end.arrival_ms = Math.max(now_ms + delay_ms, end.arrival_ms);
+    world.push(end.arrival_ms - now_ms, STEP.arrival, to, 0, 0, end.other, message);
     if (network.chance(quality.duplication)) {
-      world.push(end.arrival_ms - world.now_ms + delay_ms, STEP.arrival, to, 0, 0, end.other, message);
+      world.push(end.arrival_ms - now_ms + delay_ms, STEP.arrival, to, 0, 0, end.other, message);
     }
   }
 
@@ -277,6 +352,7 @@ export class Transport {
 
   #strand(end: End, message: Message): void {
     const world = this.#world;
+    end.filled = null;
     if (end.stuck !== null) {
       end.stuck.push(message);
       return;
@@ -284,7 +360,14 @@ export class Transport {
     end.stuck = [message];
     end.stuckSince_ms = world.now_ms;
     end.retry_ms = RETRY_MS_MIN + 2 * world.network.base_ms(end.host.at, end.other.host.at);
-    world.push(end.retry_ms, STEP.retry, end.host, 0, 0, end, null);
+    end.mayHasten = true;
+    end.hasExpired = false;
+    this.#retryIn(end, end.retry_ms);
+  }
+
+  #strandSegment(end: End, segment: Message): void {
+    for (let part: Message | null = segment; part !== null; part = part.next)
+      this.#strand(end, { channel: part.channel, body: part.body, bytes: part.bytes, next: null });
   }
 
   /** What losses cost a handshake after its first segment. */
@@ -340,6 +423,16 @@ export class Transport {
   }
 }
 
+/** How many of the messages fit into a first segment; 1 at least. */
+function segmentLength(messages: readonly Message[]): number {
+  let bytes = 0;
+  for (const [at, message] of messages.entries()) {
+    bytes += message.bytes;
+    if (at > 0 && bytes > SEGMENT_BYTES) return at;
+  }
+  return messages.length;
+}
+
 /** Both ends of a new connection that `far` dialled, neither open yet. */
 function createEnds(near: Host, far: Host): [End, End] {
   const end = (host: Host): End => ({
@@ -351,6 +444,12 @@ function createEnds(near: Host, far: Host): [End, End] {
     stuck: null,
     stuckSince_ms: 0,
     retry_ms: 0,
+    retry_number: 0,
+    mayHasten: false,
+    hasExpired: false,
+    filled: null,
+    filled_bytes: 0,
+    filled_ms: 0,
     isWatched: false,
   });
   const a = end(near);
