@@ -9,6 +9,7 @@ import { isShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
 import type { GrantBody } from '../base/records.ts';
 import type { Authority } from '../trust/authority.ts';
+import { isOwned } from '../trust/rules.ts';
 import { SealChecker } from './envelope.ts';
 import { isProof } from './evidence.ts';
 import type { Horizon } from './horizon.ts';
@@ -71,6 +72,8 @@ export interface IntakeParts<Report> {
   readonly quota: Quota;
   /** Two records that their author signed with one number. */
   readonly onTwins: (one: LedgerRecord, other: LedgerRecord, env: Env) => readonly Report[];
+  /** Did this node itself write it, and its disk know nothing of that? */
+  readonly isForgotten: (record: LedgerRecord) => boolean;
   /** A record that is about to be merged. */
   readonly onNews: (record: LedgerRecord, env: Env) => readonly Report[];
   /** A record that will be refused whoever gives it. */
@@ -121,7 +124,7 @@ export class Intake<Report> {
     const isSettled = ledger.has(record) || ledger.isReplaced(record);
     const twin = ledger.twin(record);
     if (isSettled && twin === undefined) return undefined;
-    if (!isSettled && this.#isStale(record, from)) return 'stale';
+    if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
     if (admission === 'unknown-author') {
       this.#pending.add(record);
@@ -169,14 +172,15 @@ export class Intake<Report> {
   /**
    * Records from before the horizon were seen by all, or were deleted and collected. Or they were under way for very
    * long: an honest peer that has collected as far, and holds one, knows that it was not deleted. Who could write the
-   * like anew is believed so, for it gains nothing by a lie.
+   * like anew is believed so, for it gains nothing by a lie. So is any member about what nobody but its author can
+   * write: the author may be gone, and then no other could give it.
    */
   #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
     const { authority, horizon } = this.#parts;
     if (!horizon.isPast(record)) return false;
     if (from === null || horizon_ms < horizon.ms || authority.roles(from).size === 0) return true;
     const { kind, key } = record;
-    return authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
+    return !isOwned(record) && authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {

@@ -154,8 +154,8 @@ export class LedgerMachine {
   readonly #self: NodeId;
   readonly #own = new Map<KeyId, Own>();
   readonly #epochs: ReadonlyMap<KeyId, number>;
-  /** Of own streams, as the disk had them. */
-  readonly #numbers: ReadonlyMap<StreamId, number>;
+  /** The last number of each own stream of an earlier life that the disk knows of. */
+  readonly #numbers: Map<StreamId, number>;
   readonly #exchange: Exchange;
   readonly #intake: Intake<LedgerEffect>;
   #outbox: Uint8Array[] = [];
@@ -186,6 +186,7 @@ export class LedgerMachine {
     this.#quota = new Quota(this.#config, this.ledger);
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
+    for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
     for (const signer of init.signers) this.addSigner(signer);
     this.#intake = new Intake(this.#config, {
       cluster: this.cluster,
@@ -196,6 +197,7 @@ export class LedgerMachine {
       horizon: this.#horizon,
       quota: this.#quota,
       onTwins: (one, other, env) => this.#accuse(one, other, env),
+      isForgotten: (record) => this.#isForgotten(record),
       onNews: (record, env) => this.#onNews(record, env),
       onRefused: (record, env) => {
         this.#exchange.refuse(record, env.now);
@@ -395,9 +397,33 @@ export class LedgerMachine {
   }
 
   #onNews(record: LedgerRecord, env: Env): LedgerEffect[] {
+    const isForgotten = this.#isForgotten(record);
     const effects = this.#newEpoch(record);
+    if (isForgotten) {
+      this.#remember(record);
+      effects.push(...this.#withHorizon(() => this.#doubt()));
+    }
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
     return effects;
+  }
+
+  /** Of an earlier life, and unknown to the disk: the disk is an older one, or has lost what it held. */
+  #isForgotten({ author, epoch, seq }: LedgerRecord): boolean {
+    return (
+      author === this.#self &&
+      epoch !== this.#own.get(author)?.epoch &&
+      seq > (this.#numbers.get(streamId(author, epoch)) ?? 0)
+    );
+  }
+
+  #remember({ author, epoch, seq }: LedgerRecord): void {
+    const stream = streamId(author, epoch);
+    this.#numbers.set(stream, Math.max(seq, this.#numbers.get(stream) ?? 0));
+  }
+
+  #doubt(): LedgerEffect[] {
+    this.#horizon.doubt();
+    return [];
   }
 
   /** Ours, and not from us: an older life of this disk wrote it, or a copy of our key. */
@@ -409,10 +435,7 @@ export class LedgerMachine {
     own.seq = 0;
     return [
       { kind: 'epoch', author: record.author, epoch: own.epoch },
-      ...this.#withHorizon(() => {
-        if (isFuture) this.#horizon.doubt();
-        return [];
-      }),
+      ...this.#withHorizon(() => (isFuture ? this.#doubt() : [])),
     ];
   }
 

@@ -42,9 +42,17 @@ interface Written {
 
 /** @returns the roles of which the author needs one, or undefined when nobody but another may write this key. */
 export function rolesFor(record: Written): readonly Role[] | undefined {
-  const own = isOwn(record.key, record.author);
-  const rule = RULES.get(record.kind) ?? (own ? UNKNOWN_OWN : UNKNOWN_SHARED);
-  return rule.owner && !own ? undefined : rule.roles;
+  const rule = ruleFor(record);
+  return rule.owner && !isOwn(record.key, record.author) ? undefined : rule.roles;
+}
+
+/** Can nobody but its author write the key of this record, which was admitted? */
+export function isOwned(record: Written): boolean {
+  return ruleFor(record).owner;
+}
+
+function ruleFor({ kind, key, author }: Written): Rule {
+  return RULES.get(kind) ?? (isOwn(key, author) ? UNKNOWN_OWN : UNKNOWN_SHARED);
 }
 
 /** Does the first part of the key name the author? */

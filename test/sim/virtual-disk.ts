@@ -3,6 +3,7 @@
  * a crash keeps some of those that were under way, in order; damaged records are found at load and named. What all
  * disks began with is shared between them. Not here: how long a sync takes (shoal-node.ts).
  */
+import { HORIZON_UNKNOWN } from '../../protocols/ledger/horizon.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import type { Prng } from './prng.ts';
 
@@ -85,7 +86,8 @@ export class VirtualDisk {
   }
 
   /**
-   * Makes some records unreadable; with them the heights of streams are lost, as in daemon/store.
+   * Makes some records unreadable; with them the heights of streams are lost, as in daemon/store, and the disk is in
+   * doubt.
    * @returns their digests.
    */
   damage(prng: Prng, count: number, accept: (record: LedgerRecord) => boolean): readonly string[] {
@@ -93,7 +95,10 @@ export class VirtualDisk {
     for (const record of this.#records()) if (accept(record)) digests.push(record.digest);
     this.#damaged = prng.sample(digests, count);
     for (const digest of this.#damaged) this.#take(digest);
-    if (this.#damaged.length > 0) this.#streams = new Map();
+    if (this.#damaged.length > 0) {
+      this.#streams = new Map();
+      this.#horizon_ms = HORIZON_UNKNOWN;
+    }
     return this.#damaged;
   }
 

@@ -1,6 +1,7 @@
 /** A node that may have missed a collection: what it lets go, and what nobody can make it let go. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { KeyId } from '../../../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
@@ -40,6 +41,7 @@ function restarted(
   records: Iterable<LedgerRecord> = machine.ledger.records(),
   horizon_ms = machine.horizon_ms,
   number = 100,
+  epochs: ReadonlyMap<KeyId, number> = new Map(),
 ): TestNode {
   return {
     signer,
@@ -47,6 +49,7 @@ function restarted(
       genesis,
       crypto: nodeCrypto,
       signers: [signer],
+      epochs,
       horizon_ms,
       stored: { records: [...records], streams: [[`${signer.id}/0`, number]] },
     }),
@@ -139,3 +142,44 @@ t.test('what is written anew between acknowledgement and collection puts nobody 
     'the horizon is durable: nothing is in doubt',
   );
 });
+
+t.test('what a node wrote itself, and its disk has lost, comes back from before the horizon', async (t) => {
+  const { nodes } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const own = c.machine.ledger.get('member', c.signer.id)!;
+  const left = [...c.machine.ledger.records()].filter((record) => record !== own);
+  // Of the loss the disk says nothing, and each start writes under a higher epoch.
+  const life = new Map([[c.signer.id, 5]]);
+  const again = restarted(c, left, c.machine.horizon_ms, 0, life);
+  everybody([a, b, again], LATER);
+  t.ok(again.machine.ledger.has(own));
+  t.equal(again.machine.ledger.hash, a.machine.ledger.hash);
+});
+
+t.test(
+  'own records that the disk does not know begin a doubt, whatever epoch this start writes under',
+  async (t) => {
+    const { nodes, before } = collected(3);
+    const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+    const isOwn = ({ author }: LedgerRecord) => author === c.signer.id;
+    const old = restarted(
+      c,
+      before.filter((record) => !isOwn(record)),
+      0,
+      0,
+      new Map([[c.signer.id, 5]]),
+    );
+    const own = [...c.machine.ledger.records()].filter((record) => isOwn(record) && record.kind === 'member');
+    const effects = old.machine.handle(
+      { kind: 'introduce', envelopes: own.map(({ bytes }) => bytes) },
+      env(LATER),
+    );
+    t.match(
+      effects.filter(({ kind }) => kind === 'horizon'),
+      [{ horizon_ms: HORIZON_UNKNOWN }],
+    );
+    for (let turn = 0; turn < 4; turn += 1) round([a, b, old], LATER + turn * 60_000);
+    t.equal(new Set([a, b, old].map(({ machine }) => machine.ledger.hash)).size, 1);
+    t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0);
+  },
+);

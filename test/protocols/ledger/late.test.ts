@@ -28,7 +28,7 @@ function everybody(nodes: readonly TestNode[], now: number): void {
 }
 
 /** All have collected; `a` wrote `late` before that, and only its acknowledgement went to the others. */
-function lateWrite() {
+function lateWrite(kind = 'tag', key = (_author: string) => 'late:1') {
   const nodes = cluster(3) as [TestNode, TestNode, TestNode];
   const [a, b, c] = nodes;
   for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
@@ -36,7 +36,7 @@ function lateWrite() {
   everybody(nodes, NOW);
   write(b.machine, b.signer.id, 'tag', 'gone:1', null, NOW + 1);
   everybody(nodes, NOW + 1);
-  const late = write(a.machine, a.signer.id, 'tag', 'late:1', TAG, NOW + 2);
+  const late = write(a.machine, a.signer.id, kind, key(a.signer.id), TAG, NOW + 2);
   for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
   const acks = nodes.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
   for (const { machine } of nodes) {
@@ -52,6 +52,15 @@ t.test('a write that others hear of only after the horizon is taken from whoever
   everybody(nodes, LATER);
   for (const { machine } of nodes) t.ok(machine.ledger.has(late));
   t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('what only its author may write is taken from others when the author is gone', async (t) => {
+  const { b, c, a, late } = lateWrite('alloc', (author) => `${author}/1`);
+  exchange(a, b, LATER);
+  t.ok(b.machine.ledger.has(late));
+  everybody([b, c], LATER);
+  t.ok(c.machine.ledger.has(late));
+  t.equal(b.machine.ledger.hash, c.machine.ledger.hash);
 });
 
 t.test('what was deleted is not taken from one who could not write it', async (t) => {
