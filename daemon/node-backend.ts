@@ -43,6 +43,7 @@ import type {
   OperatorInfo,
   RemoveNodeRequest,
   RevocationInfo,
+  RevocationPlan,
   RevokeNodeRequest,
   RevokeOperatorRequest,
   RevokeTokenRequest,
@@ -55,6 +56,7 @@ import type { DnsServer } from './dns/dns-server.ts';
 import type { Network } from './network/network.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { nodeStatus } from './status-answer.ts';
+import { flaggedKeys } from './trust/flagged-keys.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import { findImage } from './view/image-lookup.ts';
@@ -133,6 +135,7 @@ export class NodeBackend implements Backend {
       ledger: records,
       authority,
       horizon_ms,
+      flagged: flaggedKeys(ledger.machine),
       awaiting: ledger.machine.unacknowledged(this.#node.clock.now()),
       view,
       peers: peers.length,
@@ -180,10 +183,23 @@ export class NodeBackend implements Backend {
     return await this.#seen(this.#trust().revokeOperator(operator, request));
   }
 
+  async planRevokeToken(token: string, request: RevokeTokenRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeToken(token, request);
+  }
+
+  async planRevokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeOperator(operator, request);
+  }
+
+  async planRevokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeNode(node, request);
+  }
+
   async nodes(): Promise<NodeInfo[]> {
-    const { view } = this.#cluster();
+    const { view, ledger } = this.#cluster();
+    const flagged = flaggedKeys(ledger.machine);
     return [...view.members.values()]
-      .map((member) => nodeInfo(view, member))
+      .map((member) => nodeInfo(view, member, flagged))
       .sort((a, b) => compare(a.name, b.name));
   }
 
@@ -191,7 +207,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
-    return nodeInfo(cluster.view, { ...member, intent });
+    return nodeInfo(cluster.view, { ...member, intent }, flaggedKeys(cluster.ledger.machine));
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {
