@@ -1,7 +1,6 @@
 /** The cluster as a whole, in the terms of the API. Pure: reads a ledger and a view, changes nothing. */
 import type { KeyId } from '../protocols/base/ids.ts';
 import { ROLES } from '../protocols/base/records.ts';
-import { flagged } from '../protocols/ledger/evidence.ts';
 import type { Ledger } from '../protocols/ledger/ledger.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
@@ -21,6 +20,8 @@ interface ClusterInfoSource {
   readonly horizon_ms: number;
   /** Who has still to acknowledge what is to be collected next. */
   readonly awaiting: readonly KeyId[];
+  /** Keys that were used twice, and who proved it. */
+  readonly flagged: ReadonlyMap<KeyId, readonly KeyId[]>;
   /** Members that this node is connected to. */
   readonly peers: number;
   readonly nameOf: KeyNames;
@@ -42,7 +43,7 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     revocations: revocationInfos(trust),
     members: memberCounts(view.members.values()),
     roles: memberRoles(source),
-    flagged: flaggedKeys(ledger, nameOf),
+    flagged: flags(source),
     ledger: {
       hash: ledger.hash,
       records: sum('records'),
@@ -86,10 +87,10 @@ function recordKinds(ledger: Ledger): ClusterInfo['ledger']['kinds'] {
   return [...kinds].map(([kind, count]) => ({ kind, ...count })).sort((a, b) => compare(a.kind, b.kind));
 }
 
-function flaggedKeys(ledger: Ledger, nameOf: KeyNames): ClusterInfo['flagged'] {
-  return [...flagged(ledger)].map(([key, by]) => ({
+function flags({ flagged, nameOf }: ClusterInfoSource): ClusterInfo['flagged'] {
+  return [...flagged].map(([key, by]) => ({
     key,
     name: nameOf(key),
-    by: by.sort(compare).map((accuser) => ({ key: accuser, name: nameOf(accuser) })),
+    by: [...by].sort(compare).map((accuser) => ({ key: accuser, name: nameOf(accuser) })),
   }));
 }

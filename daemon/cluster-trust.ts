@@ -13,6 +13,7 @@ import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { RevocationInfo } from '../protocols/trust/listing.ts';
+import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
@@ -20,6 +21,7 @@ import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
+import { flaggedKeys } from './trust/flagged-keys.ts';
 
 /** A node whose grant ended, or that nobody talks to, asks this often how it stands. */
 const APPEAL_MS = 20_000;
@@ -31,6 +33,11 @@ const APPEAL_DOORS_MAX = 4;
 const WORRY_MS = 3_600_000;
 /** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
 const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
+
+/** What users wrote: told to them before a revocation voids it. */
+const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
+/** Of a draft that goes nowhere. */
+const NO_SIGNATURE = new Uint8Array(64);
 
 /** How this node's own key stands. */
 export interface OwnStanding {
@@ -77,6 +84,8 @@ export interface ClusterTrustInit {
 export class ClusterTrust {
   readonly #init: ClusterTrustInit;
   #told: OwnStanding['state'] = 'member';
+  /** Keys that it has told of. */
+  readonly #flagged = new Set<KeyId>();
   #worried_ms = Number.NEGATIVE_INFINITY;
   #heard_ms: number;
   #appealed_ms = Number.NEGATIVE_INFINITY;
@@ -113,22 +122,46 @@ export class ClusterTrust {
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
-    const { subject, reason, descendants = false, keeps = [] } = request;
-    const cut = request.cut ?? cutAfter(this.#init.ledger.machine.ledger.recordsOf(subject));
-    const signer = request.signer ?? this.#revoker(subject);
-    const record = await this.#write(
-      signer,
-      'revoke',
-      revokeBody({ subject, reason, cut, descendants, keeps }),
-    );
+    // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
+    this.foresee(request);
+    const signer = request.signer ?? this.#revoker(request.subject);
+    const record = await this.#write(signer, 'revoke', this.#revokeBody(request));
     return this.#revocation(record.digest);
   }
 
+  /** What this revocation would change if it was written now. @throws E_NOT_ALLOWED as `revoke` */
+  foresee(request: RevokeRequest): Outcome {
+    const { ledger, crypto, clock } = this.#init;
+    const { machine } = ledger;
+    const signer = request.signer ?? this.#revoker(request.subject);
+    const author = typeof signer === 'string' ? signer : signer.id;
+    const draft = sealAct({
+      cluster: machine.cluster,
+      signer: { id: author, sign: () => NO_SIGNATURE },
+      kind: 'revoke',
+      body: this.#revokeBody(request),
+      known: machine.ledger.recordsOf(author),
+      crypto,
+      now: clock.now(),
+    });
+    const wanted = WANTED_KINDS.flatMap((kind) =>
+      [...machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
+    );
+    const outcome = foresee(this.#authority, draft, wanted, clock.now());
+    const { effective, votes } = outcome.revocation;
+    if (!effective && votes === 0)
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${shortId(request.subject)}; nothing was changed`,
+      );
+    return outcome;
+  }
+
   /**
-   * No host may join with this token any more; those that did stay.
-   * @param subject the token's key. @throws E_NOT_FOUND, E_NOT_ALLOWED
+   * That no host may join with this token any more; those that did stay.
+   * @param subject the token's key. @throws E_NOT_FOUND
    */
-  async revokeToken(subject: KeyId, reason: string, signer?: Signer): Promise<RevocationInfo> {
+  tokenRevocation(subject: KeyId, reason: string): RevokeRequest {
     const tokens = [...this.#authority.grants(this.#init.clock.now())];
     const token = tokens.find((grant) => grant.subject === subject && grant.roles.includes('admit'));
     if (token === undefined)
@@ -139,7 +172,7 @@ export class ClusterTrust {
         ? { keeps: joined, cut: NOTHING }
         : // Too many to name: all stay, and the doors alone see to it that no more come.
           { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
-    return await this.revoke({ subject, reason, ...keeps, ...(signer === undefined ? {} : { signer }) });
+    return { subject, reason, ...keeps };
   }
 
   /** Votes for a new operator. @returns whether it is one now. @throws E_NOT_ALLOWED */
@@ -184,6 +217,7 @@ export class ClusterTrust {
 
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
   notice(): void {
+    this.#noticeFlags();
     const { log, clock, self } = this.#init;
     const { state, until_ms, reason } = this.standing();
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
@@ -209,6 +243,16 @@ export class ClusterTrust {
     if (now - this.#worried_ms < WORRY_MS) return;
     this.#worried_ms = now;
     log('warn', 'the grant of this node ends soon, and no admitter has renewed it', { end });
+  }
+
+  /** Who proved it has said so in its log; all others say it here. */
+  #noticeFlags(): void {
+    for (const [key, by] of flaggedKeys(this.#init.ledger.machine)) {
+      if (this.#flagged.has(key)) continue;
+      this.#flagged.add(key);
+      const message = 'a key signed two records with one number: it was copied or stolen, revoke it if so';
+      this.#init.log('warn', message, { key, by });
+    }
   }
 
   /** Every few seconds: renews what is due, and appeals when this node is refused. */
@@ -289,6 +333,11 @@ export class ClusterTrust {
     if (operator === undefined) return undefined;
     const body = renewalOnAppeal(this.#authority, operator.id, subject, clock.now());
     return body && { signer: operator, body };
+  }
+
+  #revokeBody({ subject, reason, cut, descendants = false, keeps = [] }: RevokeRequest): RevokeBody {
+    const last = cut ?? cutAfter(this.#init.ledger.machine.ledger.recordsOf(subject));
+    return revokeBody({ subject, reason, cut: last, descendants, keeps });
   }
 
   #revoker(subject: KeyId): Signer | NodeId {

@@ -43,6 +43,7 @@ import type {
   OperatorInfo,
   RemoveNodeRequest,
   RevocationInfo,
+  RevocationPlan,
   RevokeNodeRequest,
   RevokeOperatorRequest,
   RevokeTokenRequest,
@@ -53,6 +54,7 @@ import { pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterInfo } from './cluster-info.ts';
 import { nodeStatus } from './status-answer.ts';
+import { flaggedKeys } from './trust/flagged-keys.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import { findImage } from './view/image-lookup.ts';
@@ -116,6 +118,7 @@ export class NodeBackend implements Backend {
       ledger: records,
       authority,
       horizon_ms,
+      flagged: flaggedKeys(ledger.machine),
       awaiting: ledger.machine.unacknowledged(this.#node.clock.now()),
       view,
       peers: peers.length,
@@ -163,10 +166,23 @@ export class NodeBackend implements Backend {
     return await this.#seen(this.#trust().revokeOperator(operator, request));
   }
 
+  async planRevokeToken(token: string, request: RevokeTokenRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeToken(token, request);
+  }
+
+  async planRevokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeOperator(operator, request);
+  }
+
+  async planRevokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationPlan> {
+    return this.#trust().planRevokeNode(node, request);
+  }
+
   async nodes(): Promise<NodeInfo[]> {
-    const { view } = this.#cluster();
+    const { view, ledger } = this.#cluster();
+    const flagged = flaggedKeys(ledger.machine);
     return [...view.members.values()]
-      .map((member) => nodeInfo(view, member))
+      .map((member) => nodeInfo(view, member, flagged))
       .sort((a, b) => compare(a.name, b.name));
   }
 
@@ -174,7 +190,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
-    return nodeInfo(cluster.view, { ...member, intent });
+    return nodeInfo(cluster.view, { ...member, intent }, flaggedKeys(cluster.ledger.machine));
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {

@@ -3,9 +3,13 @@ import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
+import { flaggedKeys, flagText } from './trust/flagged-keys.ts';
+import { keyNames } from './trust/key-names.ts';
 import { packageVersion } from './version.ts';
 import { memberCounts, nodeName } from './view-answers.ts';
 
+/** Flagged keys in one answer; `shoal cluster info` has all. */
+const FLAGS_TOLD_MAX = 5;
 /** Before there is a cluster nobody is let in. */
 const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
@@ -36,7 +40,10 @@ export function nodeStatus(node: BackendNode): Status {
     started_ms: node.started_ms,
     members: memberCounts(cluster?.view.members.values() ?? []),
     guard: guardStatus(cluster, nameOf),
-    problems: cluster === undefined ? [] : problemTexts(cluster.problems),
+    problems:
+      cluster === undefined
+        ? []
+        : [...problemTexts(cluster.problems), ...flagTexts(cluster, node.clock.now())],
     traffic: { received: transfers(received), sent: transfers(sent) },
   };
 }
@@ -51,6 +58,14 @@ function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => strin
     until_ms: report.until_ms,
   }));
   return { peers, offences, refused, bans };
+}
+
+function flagTexts(cluster: Cluster, now: number): Status['problems'] {
+  const { machine } = cluster.ledger;
+  const names = keyNames(cluster.view, machine, now);
+  return [...flaggedKeys(machine).keys()].slice(0, FLAGS_TOLD_MAX).map((key) => {
+    return { kind: 'flagged-key' as const, message: flagText(names(key)) };
+  });
 }
 
 function problemTexts({ disk, quarantined, copy }: ClusterProblems): Status['problems'] {

@@ -15,11 +15,17 @@ import type { AllocationInfo, ImageInfo, NodeInfo, Sibling, WorkloadInfo } from 
 /** Shortest end of an id that stands for it. */
 const ID_END_LENGTH_MIN = 8;
 
-export function nodeInfo(view: ClusterView, member: MemberView): NodeInfo {
+/** @param flagged keys that were used twice. */
+export function nodeInfo(
+  view: ClusterView,
+  member: MemberView,
+  flagged: { has(key: KeyId): boolean },
+): NodeInfo {
   const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
   return {
     ...member,
     self: member.id === view.self,
+    flagged: flagged.has(member.id),
     used: {
       cpu_millis: own.reduce((sum, { resources }) => sum + resources.cpu_millis, 0),
       memory_bytes: own.reduce((sum, { resources }) => sum + resources.memory_bytes, 0),

@@ -35,6 +35,7 @@ import type {
   OperatorInfo,
   RemoveNodeRequest,
   RevocationInfo,
+  RevocationPlan,
   RevokeNodeRequest,
   RevokeOperatorRequest,
   RevokeTokenRequest,
@@ -95,6 +96,11 @@ export interface Backend {
   appoint(request: AppointRequest): Promise<OperatorInfo[]>;
   /** One vote against an operator. @param operator id, or end of an id. @throws E_NOT_FOUND, E_NOT_ALLOWED */
   revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo>;
+
+  /** What the revocations of the same name would change; nothing is changed. @throws as they do */
+  planRevokeToken(token: string, request: RevokeTokenRequest): Promise<RevocationPlan>;
+  planRevokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationPlan>;
+  planRevokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationPlan>;
 
   clusterInfo(): Promise<ClusterInfo>;
   /** The latest changes that this node has seen and still keeps, the oldest of them first. */

@@ -39,6 +39,7 @@ import type {
   OperatorInfo,
   RemoveNodeRequest,
   RevocationInfo,
+  RevocationPlan,
   RevokeNodeRequest,
   RevokeOperatorRequest,
   RevokeTokenRequest,
@@ -82,6 +83,9 @@ export class ApiClient {
   revokeToken(token: string, body: RevokeTokenRequest = {}, options?: CallOptions): Promise<TokenInfo> {
     return this.#json('POST', `/v1/tokens/${encodeURIComponent(token)}/revoke`, body, options);
   }
+  planRevokeToken(token: string, body: RevokeTokenRequest, options?: CallOptions): Promise<RevocationPlan> {
+    return this.#json('POST', `/v1/tokens/${encodeURIComponent(token)}/revoke/plan`, body, options);
+  }
   grants(query: ListQuery = {}, options?: CallOptions): Promise<GrantInfo[]> {
     return this.#json('GET', `/v1/grants${queryText(query)}`, undefined, options);
   }
@@ -103,6 +107,9 @@ export class ApiClient {
   revokeNode(node: string, body: RevokeNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
     return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/revoke`, body, options);
   }
+  planRevokeNode(node: string, body: RevokeNodeRequest, options?: CallOptions): Promise<RevocationPlan> {
+    return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/revoke/plan`, body, options);
+  }
   removeNode(node: string, body: RemoveNodeRequest = {}, options?: CallOptions): Promise<RevocationInfo> {
     return this.#json('POST', `/v1/nodes/${encodeURIComponent(node)}/remove`, body, options);
   }
@@ -111,6 +118,13 @@ export class ApiClient {
   }
   appoint(body: AppointRequest, options?: CallOptions): Promise<OperatorInfo[]> {
     return this.#json('POST', '/v1/operators', body, options);
+  }
+  planRevokeOperator(
+    operator: string,
+    body: RevokeOperatorRequest,
+    options?: CallOptions,
+  ): Promise<RevocationPlan> {
+    return this.#json('POST', `/v1/operators/${encodeURIComponent(operator)}/revoke/plan`, body, options);
   }
   revokeOperator(
     operator: string,

@@ -8,8 +8,8 @@ import Type, { type Static } from 'typebox';
 import {
   AllocationSchema as AllocationRecordSchema,
   MemberSchema,
+  NODE_ROLES,
   OPERATORS_MAX,
-  ROLES,
 } from '../../protocols/base/records.ts';
 import { REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
 import { Count, closed, Given, Label, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
@@ -99,7 +99,7 @@ export const StatusSchema = Type.Object({
   }),
   /** What is not as it should be with this node; empty when all is well. */
   problems: Type.Array(
-    Type.Object({ kind: OneOf(['disk', 'quarantine', 'copied-key']), message: Text(1024) }),
+    Type.Object({ kind: OneOf(['disk', 'quarantine', 'copied-key', 'flagged-key']), message: Text(1024) }),
     { maxItems: 8 },
   ),
   /** Image bytes since start, by peer. */
@@ -124,8 +124,8 @@ export type JoinRequest = Static<typeof JoinRequestSchema>;
 
 export const TokenRequestSchema = Type.Object(
   {
-    /** What the joiner may do; default: member, worker, deployer. */
-    roles: Type.Optional(Type.Array(OneOf(ROLES), { minItems: 1, maxItems: 6 })),
+    /** What the joiner may do; default: member, worker, deployer. It must be a member to join. */
+    roles: Type.Optional(Type.Array(OneOf(NODE_ROLES), { minItems: 1, maxItems: NODE_ROLES.length })),
     /** Lifetime; default 15 minutes. */
     ttl_ms: Type.Optional(Type.Integer({ minimum: 1000, maximum: 30 * 86_400_000 })),
     /** How many hosts may join with it; default 1. */
@@ -161,6 +161,8 @@ export const NodeSchema = Type.Object({
   worker: Type.Boolean(),
   /** This is the node that answers. */
   self: Type.Boolean(),
+  /** Its key signed two records with one number: copied, or stolen. */
+  flagged: Type.Boolean(),
   /** Resources reserved by live allocations there. */
   used: Type.Object({ cpu_millis: Count, memory_bytes: Count }),
   instances: Count,

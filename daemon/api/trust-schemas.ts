@@ -2,12 +2,14 @@
  * The data of the API about trust and history: the cluster as a whole, grants, tokens, revocations and changes.
  * The rest is in schemas.ts; the rules of both are the same.
  */
-import Type, { type Static } from 'typebox';
+import Type, { type Static, type TObject } from 'typebox';
 import { ROLES } from '../../protocols/base/records.ts';
 import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
+/** Records that a plan names; it counts all of them. */
+export const PLAN_RECORDS_MAX = 1000;
 /** Lines that one answer holds. */
 export const HISTORY_LIMIT_MAX = 10_000;
 export const HISTORY_LIMIT = 50;
@@ -38,6 +40,45 @@ export const RevocationSchema = Type.Object({
   effective: Type.Boolean(),
 });
 export type RevocationInfo = Static<typeof RevocationSchema>;
+
+/** What is so now and would be no more, and the other way round. */
+const TurnOf = <T extends TObject>(schema: T) =>
+  Type.Object({ ends: Type.Array(schema), returns: Type.Array(schema) });
+const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
+const RecordRefSchema = Type.Object({
+  kind: Text(32),
+  key: Text(512),
+  author: Text(64),
+  authorName: Text(96),
+});
+
+/** What a revocation would change, if it was made now. */
+export const RevocationPlanSchema = Type.Object({
+  /** The key that is to be refused, and the one that would sign. */
+  ...KeyNameSchema.properties,
+  by: KeyNameSchema,
+  /** As of the revocation itself. */
+  epoch: Count,
+  last: Count,
+  descendants: Type.Boolean(),
+  keeps: Type.Array(Text(64)),
+  votes: Count,
+  needed: Count,
+  effective: Type.Boolean(),
+  /** Members, operators, and tokens that hosts can join with. */
+  nodes: TurnOf(KeyNameSchema),
+  operators: TurnOf(KeyNameSchema),
+  tokens: TurnOf(TokenRefSchema),
+  /** What users wrote (workloads, names of images, images, intents) that counts; at most PLAN_RECORDS_MAX are named. */
+  records: Type.Object({
+    ends_count: Count,
+    returns_count: Count,
+    ...TurnOf(RecordRefSchema).properties,
+  }),
+  /** Tokens that the key made and that hosts can still join with afterwards. */
+  open: Type.Array(TokenRefSchema),
+});
+export type RevocationPlan = Static<typeof RevocationPlanSchema>;
 
 export const ClusterInfoSchema = Type.Object({
   id: Text(64),
@@ -166,6 +207,15 @@ export const ListQuerySchema = Type.Object(
 export type ListQuery = Static<typeof ListQuerySchema>;
 
 const Reason = Type.Optional(Text(256));
+const KeepFields = {
+  /**
+   * Nodes that stay although the key let them in; for `descendants` or `since_ms`. Tokens that they joined with let
+   * nobody in any more.
+   */
+  keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+  /** All nodes that it let in and that are members now; default false. */
+  keepAll: Type.Optional(Type.Boolean()),
+};
 
 export const RevokeTokenRequestSchema = Type.Object(
   {
@@ -185,8 +235,7 @@ export const RevokeNodeRequestSchema = Type.Object(
     since_ms: Type.Optional(Count),
     /** Also hosts that it let in, and tokens that it made; default false. */
     descendants: Type.Optional(Type.Boolean()),
-    /** Nodes that stay although it let them in; for `descendants` or `since_ms`. */
-    keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+    ...KeepFields,
     operatorKey: OperatorKey,
   },
   closed,
@@ -220,6 +269,7 @@ export const RevokeOperatorRequestSchema = Type.Object(
     since_ms: Type.Optional(Count),
     /** Also what hangs on the grants that it gave; default false. */
     descendants: Type.Optional(Type.Boolean()),
+    ...KeepFields,
     operatorKey: OperatorKey,
   },
   closed,

@@ -28,7 +28,9 @@ export function checker(schema: TSchema, part: string): Check {
       ? 'is missing'
       : unknown
         ? 'is not known here'
-        : (deepest?.message ?? 'is not as it must be');
+        : deepest?.keyword === 'enum'
+          ? `must be one of ${deepest.params.allowedValues.join(', ')}`
+          : (deepest?.message ?? 'is not as it must be');
     const where = part === 'body' ? 'the request' : part === 'params' ? 'the path' : 'the query';
     return {
       error: new ShoalError('E_BAD_INPUT', field ? `${where}: "${field}" ${why}` : `${where} ${why}`, {

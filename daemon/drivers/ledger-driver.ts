@@ -166,10 +166,7 @@ export class LedgerDriver implements AsyncDisposable {
         writes: batch.map(({ write }) => write),
       });
       const written = effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
-      for (const [at, record] of written.entries()) {
-        this.#own.add(record);
-        this.#writes.set(record, batch[at]!);
-      }
+      for (const [at, record] of written.entries()) this.#writes.set(record, batch[at]!);
       this.#effects.push(...effects);
     } catch (error) {
       // One that is refused must not take the others with it.
@@ -338,6 +335,8 @@ export class LedgerDriver implements AsyncDisposable {
         break;
       }
       case 'written': {
+        // Also what nobody asked for: acknowledgements, evidence.
+        this.#own.add(effect.record);
         const write = this.#writes.get(effect.record);
         this.#writes.delete(effect.record);
         if (this.#trouble === undefined || FACTS.has(effect.record.kind)) write?.resolve(effect.record);

@@ -10,7 +10,7 @@ import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { bodyOf } from '../../protocols/view/bodies.ts';
 import { type Change, describeChange, isTold } from '../../protocols/view/change.ts';
 
-/** Beyond it the oldest lines go. At a few hundred bytes each that is some MiB on disk. */
+/** Beyond it the oldest lines of whoever has the most go (history-shares.ts). At a few hundred bytes each that is some MiB on disk. */
 export const HISTORY_ENTRIES_MAX = 20_000;
 
 export interface HistoryEntry extends Change {

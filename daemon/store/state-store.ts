@@ -9,6 +9,7 @@ import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
+import { HistoryShares } from '../history/history-shares.ts';
 import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
 import { type Contents, envelopeSum, isSum, readAll, readLeft, sumOf } from './rows.ts';
 import { type Damage, finishReplacing, INCOMPLETE, replaceWith, rewrite, salvage } from './salvage.ts';
@@ -42,6 +43,8 @@ export class StateStore {
   readonly #file: string;
   readonly #crypto: Crypto;
   #database: Database;
+  /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
+  #shares: HistoryShares | undefined;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -120,6 +123,9 @@ export class StateStore {
   /** One transaction, durable when it returns. @throws E_DISK_FULL, E_DISK_FAILED, E_DATA_DENIED; nothing of it is kept then. */
   write(batch: StoreBatch): void {
     this.#contents = undefined;
+    const shares = this.#shares;
+    // What a write that fails did to them is not on the disk.
+    this.#shares = undefined;
     transaction(this.#database, () => {
       const put = this.#database.prepare(
         'INSERT OR REPLACE INTO records (digest, envelope, sum) VALUES (?, ?, ?)',
@@ -134,7 +140,7 @@ export class StateStore {
       for (const record of batch.remove) remove.run(fromHex(record.digest));
       for (const [id, high] of batch.streams) stream.run(id, high, sumOf(id, high, this.#crypto));
       for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
-      this.#putHistory(batch.history ?? []);
+      this.#putHistory(batch.history ?? [], shares);
     });
   }
 
@@ -173,6 +179,7 @@ export class StateStore {
   /** Forgets everything: for a change into a cluster that failed halfway. */
   clear(): void {
     this.#contents = undefined;
+    this.#shares = undefined;
     transaction(this.#database, () =>
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
@@ -188,6 +195,7 @@ export class StateStore {
     const aside = replaceWith(this.#file, contents, this.#crypto);
     // Before the new file is opened: the end of the old one takes the log's name away.
     this.#database.close();
+    this.#shares = undefined;
     this.#database = openWhole(this.#file, this.#crypto).database;
     return aside;
   }
@@ -207,18 +215,37 @@ export class StateStore {
     if (this.#database.isOpen) this.#database.close();
   }
 
-  #putHistory(entries: readonly HistoryEntry[]): void {
-    if (entries.length === 0) return;
+  #putHistory(entries: readonly HistoryEntry[], known: HistoryShares | undefined): void {
+    let shares = known;
     const put = this.#database.prepare(
       'INSERT OR IGNORE INTO history (digest, stamp_ms, entry, sum) VALUES (?, ?, ?, ?)',
     );
+    const drop = this.#database.prepare('DELETE FROM history WHERE id = ?');
     for (const entry of entries) {
+      shares ??= this.#readShares();
       const text = JSON.stringify(entry);
-      put.run(fromHex(entry.digest), entry.stamp.ms, text, sumOf(entry.digest, text, this.#crypto));
+      const { changes, lastInsertRowid } = put.run(
+        fromHex(entry.digest),
+        entry.stamp.ms,
+        text,
+        sumOf(entry.digest, text, this.#crypto),
+      );
+      if (changes === 0) continue;
+      for (const number of shares.add(entry.author, Number(lastInsertRowid))) drop.run(number);
     }
-    this.#database
-      .prepare('DELETE FROM history WHERE id <= (SELECT max(id) FROM history) - ?')
-      .run(HISTORY_ENTRIES_MAX);
+    this.#shares = shares;
+  }
+
+  /** Lines that cannot be read are one author's. */
+  #readShares(): HistoryShares {
+    const shares = new HistoryShares(HISTORY_ENTRIES_MAX);
+    const rows = this.#database
+      .prepare(
+        "SELECT id, iif(json_valid(entry), entry ->> '$.author', '') AS author FROM history ORDER BY id",
+      )
+      .iterate();
+    for (const { id, author } of rows) shares.add(String(author), id as number);
+    return shares;
   }
 }
 

@@ -23,6 +23,7 @@ import type {
   OperatorInfo,
   RemoveNodeRequest,
   RevocationInfo,
+  RevocationPlan,
   RevokeNodeRequest,
   RevokeOperatorRequest,
   RevokeTokenRequest,
@@ -41,6 +42,7 @@ import {
   tokenInfos,
 } from './grant-answers.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
+import { closedByKeeping, revocationPlan } from './revocation-plan.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
@@ -69,6 +71,10 @@ export class TrustDesk {
     const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
     const { trust, id: cluster } = this.#cluster;
     const { by, issuing } = this.#issuer(request.operatorKey);
+    if (!roles.includes('member'))
+      throw new ShoalError('E_BAD_INPUT', 'a host that joins has to be a member: name that role too', {
+        detail: { field: 'roles' },
+      });
     const mayHandOn = issuing.body?.admits ?? roles;
     const beyond = roles.filter((role) => !mayHandOn.includes(role));
     if (beyond.length > 0)
@@ -102,35 +108,32 @@ export class TrustDesk {
   }
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
-  async revokeToken(
-    id: string,
-    { reason = 'token revoked', hosts = false, operatorKey }: RevokeTokenRequest,
-  ): Promise<TokenInfo> {
+  async revokeToken(id: string, request: RevokeTokenRequest): Promise<TokenInfo> {
     const token = findToken(this.tokens({ all: true }), id);
-    if (hosts) {
-      const everything = { cut: NOTHING, descendants: true };
-      await this.#revoke({ subject: token.key, reason, ...everything }, operatorKey);
-    } else {
-      await this.#cluster.trust.revokeToken(token.key, reason, givenSigner(operatorKey));
-    }
+    await this.#revoke(this.#tokenRevocation(token, request));
     return findToken(this.tokens({ all: true }), token.id);
+  }
+
+  /** What `revokeToken` would change. @throws as it does; so do the other plans. */
+  planRevokeToken(id: string, request: RevokeTokenRequest): RevocationPlan {
+    return this.#plan(this.#tokenRevocation(findToken(this.tokens({ all: true }), id), request));
   }
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE; nothing was changed then. */
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
-    const { reason = 'node revoked', since_ms, descendants = false, keep = [], operatorKey } = request;
-    const { id, name } = this.#other(node, 'revoke');
-    const keeps = keep.flatMap((text) => this.#grantsBetween(id, name, text));
-    const cut = this.#cut(id, since_ms);
-    return await this.#revoke({ subject: id, reason, descendants, keeps, ...cut }, operatorKey);
+    return await this.#revoke(this.#nodeRevocation(node, request));
+  }
+
+  planRevokeNode(node: string, request: RevokeNodeRequest): RevocationPlan {
+    return this.#plan(this.#nodeRevocation(node, request));
   }
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
   async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
-    const { id, name, status } = this.#other(node, 'remove');
+    const { id, name, status } = this.#other(findMember(this.#cluster.view, node), 'remove');
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
-    return await this.#revoke({ subject: id, reason: 'node removed' }, operatorKey);
+    return await this.#revoke({ subject: id, reason: 'node removed', ...signedWith(operatorKey) });
   }
 
   /** One vote. @throws E_BAD_KEY_ID, E_NOT_ALLOWED; nothing was changed then. */
@@ -143,26 +146,64 @@ export class TrustDesk {
 
   /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
   async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
-    const { reason = 'operator revoked', since_ms, descendants = false, operatorKey } = request;
-    const found = this.operators().filter(({ key, name }) => isCalled(operator, key, name));
-    const [{ key } = { key: '' }] = found;
-    if (found.length !== 1)
-      throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
-    return await this.#revoke(
-      { subject: key, reason, descendants, ...this.#cut(key, since_ms) },
-      operatorKey,
-    );
+    return await this.#revoke(this.#operatorRevocation(operator, request));
   }
 
-  async #revoke(request: RevokeRequest, operatorKey: string | undefined): Promise<RevocationInfo> {
-    const { keeps = [] } = request;
-    if (keeps.length > KEEPS_MAX)
+  planRevokeOperator(operator: string, request: RevokeOperatorRequest): RevocationPlan {
+    return this.#plan(this.#operatorRevocation(operator, request));
+  }
+
+  #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
+    const { reason = 'token revoked', hosts = false, operatorKey } = request;
+    const revocation = hosts
+      ? { subject: token.key, reason, cut: NOTHING, descendants: true }
+      : this.#cluster.trust.tokenRevocation(token.key, reason);
+    return { ...revocation, ...signedWith(operatorKey) };
+  }
+
+  #nodeRevocation(node: string, request: RevokeNodeRequest): RevokeRequest {
+    const { id, name } = this.#other(this.#everMember(node), 'revoke');
+    return this.#revocation({ key: id, name }, { reason: 'node revoked', ...request });
+  }
+
+  #operatorRevocation(operator: string, request: RevokeOperatorRequest): RevokeRequest {
+    const found = this.operators().filter(({ key, name }) => isCalled(operator, key, name));
+    const [subject] = found;
+    if (subject === undefined || found.length > 1)
+      throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
+    return this.#revocation(subject, { reason: 'operator revoked', ...request });
+  }
+
+  /** Of a key that may have let others in. */
+  #revocation(
+    { key, name }: { readonly key: KeyId; readonly name: string },
+    request: RevokeOperatorRequest & { readonly reason: string },
+  ): RevokeRequest {
+    const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
+    const keeps = new Set(keep.flatMap((text) => this.#grantsBetween(key, name, text)));
+    if (keepAll)
+      for (const member of this.#cluster.view.members.keys())
+        for (const grant of this.#grantsAbove(key, member)) keeps.add(grant);
+    if (keeps.size > KEEPS_MAX)
       throw new ShoalError(
         'E_TOO_LARGE',
-        `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.length}; nothing was changed`,
+        `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.size}; nothing was changed`,
       );
-    const signer = givenSigner(operatorKey);
-    const { digest } = await this.#cluster.trust.revoke(signer ? { ...request, signer } : request);
+    const cut = this.#cut(key, since_ms);
+    return { subject: key, reason, descendants, keeps: [...keeps], ...cut, ...signedWith(operatorKey) };
+  }
+
+  #plan(request: RevokeRequest): RevocationPlan {
+    return revocationPlan(this.#cluster.trust.foresee(request), this.names);
+  }
+
+  async #revoke(request: RevokeRequest): Promise<RevocationInfo> {
+    const { trust } = this.#cluster;
+    const closed = closedByKeeping(trust.foresee(request));
+    const { digest, effective } = await trust.revoke(request);
+    // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
+    for (const { subject } of effective ? closed : [])
+      await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
@@ -203,10 +244,8 @@ export class TrustDesk {
   }
 
   /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
-  #other(node: string, what: string): { id: NodeId; name: string; status: string } {
-    const { view } = this.#cluster;
-    const member = findMember(view, node);
-    if (member.id === view.self)
+  #other<T extends { readonly id: NodeId; readonly name: string }>(member: T, what: string): T {
+    if (member.id === this.#cluster.view.self)
       throw new ShoalError(
         'E_BAD_INPUT',
         `this is the node ${member.name} itself: ${what} it at another node`,
@@ -214,22 +253,41 @@ export class TrustDesk {
     return member;
   }
 
+  /** Also one that was revoked: it may turn out later that it was in wrong hands earlier. */
+  #everMember(node: string): { id: NodeId; name: string } {
+    const { view } = this.#cluster;
+    const { names } = this;
+    const called = (id: KeyId) => isCalled(node, id, names(id));
+    const revoked = this.grants({ all: true }).filter(
+      ({ subject, roles, state }) => state === 'revoked' && roles.includes('member') && called(subject),
+    );
+    const [id, ...others] = new Set(revoked.map(({ subject }) => subject));
+    if (id === undefined || others.length > 0 || [...view.members.keys()].some(called))
+      return findMember(view, node);
+    return { id, name: names(id) };
+  }
+
   /** Grants by which `issuer` let a node in, itself or by a token: all links of its chain that the issuer signed. */
   #grantsBetween(issuer: KeyId, name: string, node: string): string[] {
-    const member = findMember(this.#cluster.view, node);
+    const { id, name: called } = this.#everMember(node);
+    const found = this.#grantsAbove(issuer, id);
+    if (found.length === 0)
+      throw new ShoalError('E_BAD_INPUT', `${called} was not let in by ${name}: it stays anyway`, {
+        detail: { field: 'keep' },
+      });
+    return found;
+  }
+
+  #grantsAbove(issuer: KeyId, node: NodeId): string[] {
     const grants = new Map(this.grants({ all: true }).map((grant) => [grant.id, grant]));
     const found = new Set<string>();
     for (const grant of grants.values()) {
-      if (grant.subject !== member.id) continue;
+      if (grant.subject !== node) continue;
       for (let link: GrantInfo | undefined = grant; link !== undefined; ) {
         if (link.issuer === issuer) found.add(link.id);
         link = link.parent === null ? undefined : grants.get(link.parent);
       }
     }
-    if (found.size === 0)
-      throw new ShoalError('E_BAD_INPUT', `${member.name} was not let in by ${name}: it stays anyway`, {
-        detail: { field: 'keep' },
-      });
     return [...found];
   }
 
@@ -241,4 +299,13 @@ export class TrustDesk {
 /** Of the key that came with a request, if one did. @param seed hex. A secret: never in a message. */
 function givenSigner(seed: string | undefined): Signer | undefined {
   return seed === undefined ? undefined : signerFromSeed(fromHex(seed));
+}
+
+function signedWith(operatorKey: string | undefined): Pick<RevokeRequest, 'signer'> {
+  const signer = givenSigner(operatorKey);
+  return signer === undefined ? {} : { signer };
+}
+
+function signerOf({ signer }: RevokeRequest): Pick<RevokeRequest, 'signer'> {
+  return signer === undefined ? {} : { signer };
 }

@@ -31,6 +31,7 @@ export const ERRORS = {
   // base
   E_INTERNAL: kind(EXIT.unexpected, 500, "This is a defect: please report it with the daemon's log."),
   E_USAGE: kind(EXIT.usage, 400, 'See --help.'),
+  E_UNCONFIRMED: kind(EXIT.usage, 400, 'Look at it with --dry-run, then run it again with --yes.'),
   E_BAD_INPUT: kind(EXIT.badInput, 400, 'Correct the named field and send it again.'),
   E_BAD_KEY_ID: kind(EXIT.badInput, 400, 'Copy the whole id from `shoal node ls --json`.'),
   E_MALFORMED: kind(EXIT.badInput, 400, 'Check that the sender runs a compatible version.'),

@@ -32,6 +32,8 @@ export const GenesisSchema = Type.Object({
 
 export const ROLES = ['member', 'worker', 'deployer', 'admitter', 'operator', 'admit'] as const;
 export type Role = (typeof ROLES)[number];
+/** Roles of hosts; the others are of operators and of tokens. */
+export const NODE_ROLES = ['member', 'worker', 'deployer', 'admitter'] as const satisfies readonly Role[];
 const RoleSchema = Type.Unsafe<Role>(Type.Union(ROLES.map((role) => Type.Literal(role))));
 
 /** `grant/<subject>/<issuer>`: this key may do this, until then, says the author, who may say so by `parent`. */

@@ -6,6 +6,7 @@ import { type IntentRequest, IntentRequestSchema, NodeSchema } from '../schemas.
 import {
   type RemoveNodeRequest,
   RemoveNodeRequestSchema,
+  RevocationPlanSchema,
   RevocationSchema,
   type RevokeNodeRequest,
   RevokeNodeRequestSchema,
@@ -44,6 +45,19 @@ export function nodesRoutes(app: FastifyInstance, backend: Backend): void {
       },
     },
     (request) => backend.revokeNode(request.params.node, request.body),
+  );
+  app.post<{ Params: { node: string }; Body: RevokeNodeRequest }>(
+    '/v1/nodes/:node/revoke/plan',
+    {
+      schema: {
+        operationId: 'planRevokeNode',
+        summary: 'What revoking a node would change; nothing is changed',
+        params: NodeParams,
+        body: RevokeNodeRequestSchema,
+        response: { 200: RevocationPlanSchema },
+      },
+    },
+    (request) => backend.planRevokeNode(request.params.node, request.body),
   );
   app.post<{ Params: { node: string }; Body: RemoveNodeRequest }>(
     '/v1/nodes/:node/remove',

@@ -6,10 +6,13 @@ import {
   type AppointRequest,
   AppointRequestSchema,
   OperatorSchema,
+  RevocationPlanSchema,
   RevocationSchema,
   type RevokeOperatorRequest,
   RevokeOperatorRequestSchema,
 } from '../trust-schemas.ts';
+
+const OperatorParams = Type.Object({ operator: Type.String({ minLength: 1, maxLength: 64 }) });
 
 export function operatorsRoutes(app: FastifyInstance, backend: Backend): void {
   app.get(
@@ -41,11 +44,24 @@ export function operatorsRoutes(app: FastifyInstance, backend: Backend): void {
       schema: {
         operationId: 'revokeOperator',
         summary: 'Vote against an operator',
-        params: Type.Object({ operator: Type.String({ minLength: 1, maxLength: 64 }) }),
+        params: OperatorParams,
         body: RevokeOperatorRequestSchema,
         response: { 200: RevocationSchema },
       },
     },
     (request) => backend.revokeOperator(request.params.operator, request.body),
+  );
+  app.post<{ Params: { operator: string }; Body: RevokeOperatorRequest }>(
+    '/v1/operators/:operator/revoke/plan',
+    {
+      schema: {
+        operationId: 'planRevokeOperator',
+        summary: 'What a vote against an operator would change; nothing is changed',
+        params: OperatorParams,
+        body: RevokeOperatorRequestSchema,
+        response: { 200: RevocationPlanSchema },
+      },
+    },
+    (request) => backend.planRevokeOperator(request.params.operator, request.body),
   );
 }

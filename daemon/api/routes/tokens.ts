@@ -5,10 +5,13 @@ import type { Backend } from '../backend.ts';
 import {
   type ListQuery,
   ListQuerySchema,
+  RevocationPlanSchema,
   type RevokeTokenRequest,
   RevokeTokenRequestSchema,
   TokenInfoSchema,
 } from '../trust-schemas.ts';
+
+const TokenParams = Type.Object({ token: Type.String({ pattern: '^[0-9a-f]{1,64}$' }) });
 
 export function tokensRoutes(app: FastifyInstance, backend: Backend): void {
   app.get<{ Querystring: ListQuery }>(
@@ -29,11 +32,24 @@ export function tokensRoutes(app: FastifyInstance, backend: Backend): void {
       schema: {
         operationId: 'revokeToken',
         summary: 'Let nobody join with a token any more',
-        params: Type.Object({ token: Type.String({ pattern: '^[0-9a-f]{1,64}$' }) }),
+        params: TokenParams,
         body: RevokeTokenRequestSchema,
         response: { 200: TokenInfoSchema },
       },
     },
     (request) => backend.revokeToken(request.params.token, request.body),
+  );
+  app.post<{ Params: { token: string }; Body: RevokeTokenRequest }>(
+    '/v1/tokens/:token/revoke/plan',
+    {
+      schema: {
+        operationId: 'planRevokeToken',
+        summary: 'What revoking a token would change; nothing is changed',
+        params: TokenParams,
+        body: RevokeTokenRequestSchema,
+        response: { 200: RevocationPlanSchema },
+      },
+    },
+    (request) => backend.planRevokeToken(request.params.token, request.body),
   );
 }

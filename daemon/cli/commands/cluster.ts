@@ -50,7 +50,7 @@ function show(terminal: Terminal, info: ClusterInfo): void {
     }),
     ...info.flagged.map(({ name, by }) => [
       'flagged',
-      `${name}: its key was copied, or it lies (seen by ${by.map((one) => one.name).join(', ')})`,
+      `${name}: its key was used twice (seen by ${by.map((one) => one.name).join(', ')}): stop the copy, or revoke it`,
     ]),
   ] as const;
   for (const [name = '', value = ''] of lines) printLine(terminal, `${name.padEnd(11)}${printable(value)}`);

@@ -3,10 +3,10 @@
  * The token is a secret, so it never comes from the command line, which all users of a host can read.
  */
 import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
 import type { Command } from 'commander';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { clientCommand, clientOf } from '../command.ts';
+import { ask } from '../question.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 
 /** No token is longer. */
@@ -54,14 +54,7 @@ async function readToken(terminal: Terminal, file: string | undefined): Promise<
     });
   }
   if (terminal.env.SHOAL_TOKEN) return terminal.env.SHOAL_TOKEN;
-  if (terminal.stdin.isTTY) {
-    const lines = createInterface({ input: terminal.stdin, output: terminal.stderr });
-    try {
-      return await lines.question('Token: ', { signal: terminal.signal });
-    } finally {
-      lines.close();
-    }
-  }
+  if (terminal.stdin.isTTY) return (await ask(terminal, 'Token: ')) ?? '';
   let text = '';
   for await (const chunk of terminal.stdin.setEncoding('utf8')) {
     text += chunk;

@@ -1,17 +1,24 @@
 /** `shoal node revoke` and `shoal node rm`: an end to a node, one that lives and one that is gone. */
 import type { Command } from 'commander';
-import { collect, parseSince } from '../arguments.ts';
+import { parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import {
+  isToBeDone,
+  type KeepOptions,
+  keepsOf,
+  noteOpenTokens,
+  type PlanOptions,
+  withKeeps,
+  withPlan,
+} from '../revocation.ts';
 import { showRevocation } from '../revocation-note.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface RevokeOptions extends OperatorOption {
+interface RevokeOptions extends OperatorOption, PlanOptions, KeepOptions {
   readonly reason?: string;
   readonly since?: string;
   readonly descendants?: boolean;
-  readonly keep?: string[];
-  readonly json?: boolean;
 }
 
 interface RemoveOptions extends OperatorOption {
@@ -27,7 +34,8 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
     'Refuse the key of a node from now on: stolen, or no longer trusted',
     [
       "shoal node revoke host3 --reason 'stolen from the van'",
-      'shoal node revoke host3 --since 6h              # nothing that it wrote in the last six hours counts',
+      'shoal node revoke host3 --since 6h --dry-run    # what would go if nothing of the last six hours counted',
+      'shoal node revoke host3 --since 6h --keep-all   # but hosts that it let in since then stay',
       'shoal node revoke host1 --descendants --keep host2   # also those that it let in, but host2',
     ],
   )
@@ -37,20 +45,26 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       '--since <time>',
       'void what it wrote after this: 6h, 2d, or a time (default: what is known of it counts)',
     )
-    .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made')
-    .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
-    .option('--json', 'as JSON');
-  return withOperatorKey(command).action(async (node: string, options: RevokeOptions, command: Command) => {
-    const body = {
-      ...(options.reason === undefined ? {} : { reason: options.reason }),
-      ...(options.since === undefined ? {} : { since_ms: parseSince(options.since, '--since', Date.now()) }),
-      ...(options.descendants ? { descendants: true } : {}),
-      ...(options.keep ? { keep: options.keep } : {}),
-      ...(await operatorKeyOf(options)),
-    };
-    const done = await clientOf(command, terminal).revokeNode(node, body, { signal: terminal.signal });
-    showRevocation(terminal, options, done, AFTER);
-  });
+    .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made');
+  return withOperatorKey(withPlan(withKeeps(command))).action(
+    async (node: string, options: RevokeOptions, command: Command) => {
+      const body = {
+        ...(options.reason === undefined ? {} : { reason: options.reason }),
+        ...(options.since === undefined
+          ? {}
+          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+        ...(options.descendants ? { descendants: true } : {}),
+        ...keepsOf(options),
+        ...(await operatorKeyOf(options)),
+      };
+      const client = clientOf(command, terminal);
+      const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
+      if (!(await isToBeDone(terminal, options, plan))) return;
+      const done = await client.revokeNode(node, body, { signal: terminal.signal });
+      showRevocation(terminal, options, done, AFTER);
+      noteOpenTokens(terminal, plan);
+    },
+  );
 }
 
 export function nodeRemoveCommand(terminal: Terminal): Command {

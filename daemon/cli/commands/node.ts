@@ -1,8 +1,8 @@
 /** `shoal node ls`: the members of the cluster, as this host sees them. An end to one is in node-revoke.ts. */
 import type { Command } from 'commander';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
-import { printJson, printLine, type Terminal } from '../terminal.ts';
-import { coresText, sizeText, table } from '../text.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { coresText, printable, sizeText, table } from '../text.ts';
 import { nodeRemoveCommand, nodeRevokeCommand } from './node-revoke.ts';
 
 export function nodeCommand(terminal: Terminal): Command {
@@ -17,7 +17,7 @@ export function nodeCommand(terminal: Terminal): Command {
       const rows = nodes.map((node) => [
         `${node.name}${node.self ? '*' : ''}`,
         node.id.slice(-8),
-        node.status,
+        node.flagged ? `${node.status}, flagged` : node.status,
         node.intent,
         node.host,
         node.driver,
@@ -39,6 +39,14 @@ export function nodeCommand(terminal: Terminal): Command {
         'VERSION',
       ];
       printLine(terminal, table(head, rows));
+      for (const { name } of nodes.filter(({ flagged }) => flagged))
+        note(
+          terminal,
+          printable(
+            `${name} is flagged: its key was used twice, by a copied data directory (stop one of the two) ` +
+              `or by a thief (shoal node revoke ${name}).`,
+          ),
+        );
     });
   return plainCommand('node', 'List, revoke and remove members of the cluster', ['shoal node ls'])
     .addCommand(list)

@@ -4,6 +4,15 @@ import { parseSince } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
+import {
+  isToBeDone,
+  type KeepOptions,
+  keepsOf,
+  noteOpenTokens,
+  type PlanOptions,
+  withKeeps,
+  withPlan,
+} from '../revocation.ts';
 import { showRevocation } from '../revocation-note.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { table } from '../text.ts';
@@ -12,7 +21,7 @@ interface ActOptions extends OperatorOption {
   readonly json?: boolean;
 }
 
-interface RevokeOptions extends ActOptions {
+interface RevokeOptions extends OperatorOption, PlanOptions, KeepOptions {
   readonly reason?: string;
   readonly since?: string;
   readonly descendants?: boolean;
@@ -77,18 +86,26 @@ function revokeCommand(terminal: Terminal): Command {
     .argument('<id>', 'of its key, or the last eight characters')
     .option('--reason <text>', 'why, for those who look later')
     .option('--since <time>', 'void what it signed after this: 6h, 2d, or a time (default: all of it counts)')
-    .option('--descendants', 'also void what hangs on the grants that it gave')
-    .option('--json', 'as JSON');
-  return withOperatorKey(command).action(async (id: string, options: RevokeOptions, command: Command) => {
-    const body = {
-      ...(options.reason === undefined ? {} : { reason: options.reason }),
-      ...(options.since === undefined ? {} : { since_ms: parseSince(options.since, '--since', Date.now()) }),
-      ...(options.descendants ? { descendants: true } : {}),
-      ...(await operatorKeyOf(options)),
-    };
-    const done = await clientOf(command, terminal).revokeOperator(id, body, { signal: terminal.signal });
-    showRevocation(terminal, options, done, 'Destroy the key if you have it.');
-  });
+    .option('--descendants', 'also void what hangs on the grants that it gave');
+  return withOperatorKey(withPlan(withKeeps(command))).action(
+    async (id: string, options: RevokeOptions, command: Command) => {
+      const body = {
+        ...(options.reason === undefined ? {} : { reason: options.reason }),
+        ...(options.since === undefined
+          ? {}
+          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
+        ...(options.descendants ? { descendants: true } : {}),
+        ...keepsOf(options),
+        ...(await operatorKeyOf(options)),
+      };
+      const client = clientOf(command, terminal);
+      const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
+      if (!(await isToBeDone(terminal, options, plan))) return;
+      const done = await client.revokeOperator(id, body, { signal: terminal.signal });
+      showRevocation(terminal, options, done, 'Destroy the key if you have it.');
+      noteOpenTokens(terminal, plan);
+    },
+  );
 }
 
 export function operatorCommand(terminal: Terminal): Command {

@@ -2,13 +2,13 @@
 import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { isToBeDone, type PlanOptions, withPlan } from '../revocation.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable } from '../text.ts';
 
-interface Options extends OperatorOption {
+interface Options extends OperatorOption, PlanOptions {
   readonly reason?: string;
   readonly hosts?: boolean;
-  readonly json?: boolean;
 }
 
 export function tokenRevokeCommand(terminal: Terminal): Command {
@@ -18,15 +18,17 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
   ])
     .argument('<id>', 'of the token, from `shoal token ls`; the first eight characters are enough')
     .option('--hosts', 'also refuse the hosts that joined with it (default: they stay)')
-    .option('--reason <text>', 'why, for those who look later')
-    .option('--json', 'as JSON');
-  return withOperatorKey(command).action(async (id: string, options: Options, command: Command) => {
+    .option('--reason <text>', 'why, for those who look later');
+  return withOperatorKey(withPlan(command)).action(async (id: string, options: Options, command: Command) => {
     const body = {
       ...(options.reason === undefined ? {} : { reason: options.reason }),
       ...(options.hosts ? { hosts: true } : {}),
       ...(await operatorKeyOf(options)),
     };
-    const token = await clientOf(command, terminal).revokeToken(id, body, { signal: terminal.signal });
+    const client = clientOf(command, terminal);
+    const plan = await client.planRevokeToken(id, body, { signal: terminal.signal });
+    if (!(await isToBeDone(terminal, options, plan))) return;
+    const token = await client.revokeToken(id, body, { signal: terminal.signal });
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.id);
     const hosts = token.joined.map(({ nodeName }) => nodeName).join(', ');

@@ -14,7 +14,18 @@ import type {
 import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
 import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
-import { AT_MS, CHANGES, CLUSTER_INFO, GRANT, NODE_1, NODE_2, REVOCATION, TOKEN } from './fake-trust.ts';
+import {
+  AT_MS,
+  CHANGES,
+  CLUSTER_INFO,
+  GRANT,
+  NODE_1,
+  NODE_2,
+  PLAN,
+  REVOCATION,
+  TOKEN,
+  WIDE_PLAN,
+} from './fake-trust.ts';
 
 export const LAYER = `sha256:${'a'.repeat(64)}`;
 
@@ -28,6 +39,7 @@ const node = (id: string, name: string, self: boolean): NodeInfo => ({
   id,
   name,
   self,
+  flagged: !self,
   incarnation: 1,
   addresses: ['/ip4/10.0.0.1/tcp/4747'],
   doors: ['/ip4/10.0.0.1/tcp/4748'],
@@ -158,6 +170,19 @@ export function fakeBackend(): FakeBackend {
     revokeNode: async (name, request) => {
       called('revokeNode', name, request);
       return REVOCATION;
+    },
+    planRevokeNode: async (name, request) => {
+      called('planRevokeNode', name, request);
+      return request.descendants === true ? WIDE_PLAN : PLAN;
+    },
+    planRevokeOperator: async (operator, request) => {
+      called('planRevokeOperator', operator, request);
+      return request.descendants === true ? WIDE_PLAN : { ...PLAN, effective: false, needed: 2 };
+    },
+    planRevokeToken: async (token, request) => {
+      called('planRevokeToken', token, request);
+      if (!TOKEN.id.startsWith(token)) throw new ShoalError('E_NOT_FOUND', `there is no token ${token}`);
+      return request.hosts === true ? WIDE_PLAN : PLAN;
     },
     operators: async () => CLUSTER_INFO.operators,
     appoint: async (request) => {

@@ -4,6 +4,7 @@ import type {
   ClusterInfo,
   GrantInfo,
   RevocationInfo,
+  RevocationPlan,
   TokenInfo,
 } from '../../../daemon/api/trust-schemas.ts';
 
@@ -26,6 +27,40 @@ export const REVOCATION: RevocationInfo = {
   votes: 1,
   needed: 1,
   effective: true,
+};
+
+/** Nothing but the key that was named goes. */
+export const PLAN: RevocationPlan = {
+  key: 'gone',
+  name: 'old',
+  by: { key: OPERATOR, name: 'operator Op9999' },
+  epoch: 0,
+  last: 9,
+  descendants: false,
+  keeps: [],
+  votes: 1,
+  needed: 1,
+  effective: true,
+  nodes: { ends: [{ key: 'gone', name: 'old' }], returns: [] },
+  operators: { ends: [], returns: [] },
+  tokens: { ends: [], returns: [] },
+  records: { ends: [], ends_count: 0, returns: [], returns_count: 0 },
+  open: [],
+};
+
+/** With others, and with what they wrote. */
+export const WIDE_PLAN: RevocationPlan = {
+  ...PLAN,
+  nodes: {
+    ends: [...PLAN.nodes.ends, { key: NODE_2, name: 'two' }],
+    returns: [{ key: NODE_1, name: 'one' }],
+  },
+  records: {
+    ...PLAN.records,
+    ends: [{ kind: 'workload', key: 'default/web', author: NODE_2, authorName: 'two' }],
+    ends_count: 14,
+  },
+  open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old' }],
 };
 
 export const TOKEN: TokenInfo = {

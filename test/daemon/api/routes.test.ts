@@ -136,8 +136,10 @@ t.test('a wrong body names its field', async (t) => {
   t.match(await bad('/v1/tokens', { uses: 'two' }), { code: 'E_BAD_INPUT', particulars: { field: 'uses' } });
   t.match(await bad('/v1/tokens', { roles: ['member', 'king'] }), {
     code: 'E_BAD_INPUT',
+    detail: /"roles\.1" must be one of member, worker, deployer, admitter$/,
     particulars: { field: 'roles.1' },
   });
+  t.match(await bad('/v1/tokens', { roles: ['member', 'admit'] }), { code: 'E_BAD_INPUT' }, 'of no host');
   t.match(await bad('/v1/join', {}), { detail: /"token" is missing/ });
   t.match(await bad('/v1/images/import', { path: 'relative' }), { particulars: { field: 'path' } });
   t.match(await bad('/v1/init', [1]), { code: 'E_BAD_INPUT' });

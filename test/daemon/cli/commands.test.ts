@@ -320,6 +320,9 @@ t.test('listings are tables, and JSON with --json', async (t) => {
   t.match((await runCli(socket, ['ps', '-w'])).stdout, /default\/web +web:1 +2\/2/);
   t.match(json((await runCli(socket, ['ps', '-w', '--json'])).stdout), [{ name: 'web' }]);
   t.match((await runCli(socket, ['node', 'ls'])).stdout, /one\* +NodeOne1111|one\* +\S+ +alive/);
+  const listed = await runCli(socket, ['node', 'ls']);
+  t.match(listed.stdout, /^two +\S+ +alive, flagged/m);
+  t.match(listed.stderr, /^two is flagged: .*shoal node revoke two\)\.\n$/);
   t.match(json((await runCli(socket, ['node', 'ls', '--json'])).stdout), [
     { name: 'one', self: true },
     { name: 'two' },

@@ -60,8 +60,8 @@ t.test('tokens are listed and revoked by their ids', async (t) => {
   t.equal(revoked.stdout, `${TOKEN.id}\n`);
   t.equal(revoked.stderr, 'Joined with it, and stay: two.\n');
   t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost' }]);
-  const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
-  t.equal(hosts.stderr, 'Refused from now on: two.\n');
+  const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
+  t.match(hosts.stderr, /hosts that are refused +old, two\n(?:.*\n)*Refused from now on: two\.\n$/);
   t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
 });
 
@@ -77,10 +77,11 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
     'a',
     '--keep',
     'b',
+    '--yes',
   ];
   const revoked = await runCli(socket, ['node', 'revoke', 'two', ...args]);
   t.equal(revoked.stdout, 'gone\n');
-  t.match(revoked.stderr, /^old is refused from now on\. /);
+  t.match(revoked.stderr, /^old is refused from now on\. /m);
   t.same(backend.calls.at(-1)?.args, [
     'two',
     { reason: 'stolen', since_ms: Date.parse('2023-11-14T00:00Z'), descendants: true, keep: ['a', 'b'] },
@@ -92,6 +93,46 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   const forced = await runCli(socket, ['node', 'rm', 'two', '--force']);
   t.equal(forced.code, 0);
   t.equal(forced.stderr, 'This was vote 1 of 2: other operators have to say so too.\n');
+});
+
+t.test('what goes besides is shown before, and takes a yes; nothing was changed without one', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const acts = () => backend.calls.filter(({ method }) => /^revoke/.test(method)).length;
+  const plan =
+    'old is to be refused, by the word of operator Op9999:\n' +
+    '  hosts that are refused   old, two\n' +
+    '  written, and void        workload/default/web at two and 13 more\n' +
+    '  hosts that are back      one\n' +
+    '  tokens still good        999999999999 made at old\n';
+  for (const command of [
+    ['node', 'revoke', 'two', '--descendants'],
+    ['operator', 'revoke', 'two', '--descendants'],
+    ['token', 'revoke', '4f5c0e91', '--hosts'],
+  ]) {
+    const name = command.join(' ');
+    const asked = await runCli(socket, command);
+    t.strictSame([asked.code, asked.stdout], [2, ''], name);
+    t.equal(
+      asked.stderr,
+      `${plan}shoal: E_UNCONFIRMED: this takes more than what was named; nothing was changed. ` +
+        'Look at it with --dry-run, then run it again with --yes.\n',
+      name,
+    );
+    const dry = await runCli(socket, [...command, '--dry-run']);
+    t.strictSame([dry.code, dry.stdout, dry.stderr], [0, plan, ''], name);
+    t.match(json((await runCli(socket, [...command, '--dry-run', '--json'])).stdout), { name: 'old' }, name);
+    t.equal(acts(), 0, name);
+  }
+  const done = await runCli(socket, ['node', 'revoke', 'two', '--descendants', '-y', '--keep-all']);
+  t.equal(done.code, 0);
+  t.match(
+    done.stderr,
+    /\nA token that it made is still good\. Unless you have it: shoal token revoke 9{12}\n$/,
+  );
+  t.match(backend.calls.at(-2), { method: 'planRevokeNode', args: ['two', { keepAll: true }] });
+  t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['two', { keepAll: true }] });
+  const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
+  t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
 });
 
 t.test('operators are listed, added and revoked, with a key that no daemon keeps', async (t) => {
@@ -154,7 +195,7 @@ t.test('cluster info shows the cluster, and what it refuses, on lines of their o
   t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
   t.match(stdout, /^collected {2}deletions up to 2023-11-14T22:13:20Z$/m);
   t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
-  t.match(stdout, /^flagged {4}two: its key was copied, or it lies \(seen by one\)$/m);
+  t.match(stdout, /^flagged {4}two: its key was used twice \(seen by one\): stop the copy, or revoke it$/m);
   t.match(stdout, /^member +3 +1 +0 +2\.0 KiB$/m);
   t.equal((await runCli(socket, ['cluster', 'info', '-q'])).stdout, `${'f'.repeat(64)}\n`);
   t.match(json((await runCli(socket, ['cluster', 'info', '--json'])).stdout), { name: 'shop', peers: 1 });

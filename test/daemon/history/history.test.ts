@@ -1,5 +1,6 @@
 /** What a node has seen change: kept with the records, asked by filters, followed as it comes, and bounded. */
 import path from 'node:path';
+import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../daemon/clock.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -9,6 +10,7 @@ import {
   type HistoryEntry,
   historyEntries,
 } from '../../../daemon/history/history-entry.ts';
+import { HistoryShares } from '../../../daemon/history/history-shares.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { genesis, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
@@ -120,6 +122,61 @@ t.test('beyond its cap the oldest lines go', async (t) => {
   t.equal(store.historyEnd(), kept.at(-1)?.number);
   store.clear();
   t.same([...store.history({ latestFirst: true, since_ms: 0 })], []);
+});
+
+t.test('one busy author pushes out its own lines, also after a restart, and nobody else’s', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const open = () => new StateStore(file, nodeCrypto);
+  const put = (store: StateStore, history: HistoryEntry[]) =>
+    store.write({ put: [], remove: [], streams: [], history });
+  const store = open();
+  const quiet = [entry({ author: B }), entry({ author: B })];
+  put(store, quiet);
+  put(
+    store,
+    Array.from({ length: HISTORY_ENTRIES_MAX - 1 }, () => entry()),
+  );
+  store.close();
+  const again = open();
+  t.teardown(() => again.close());
+  const late = Array.from({ length: 50 }, () => entry());
+  t.throws(
+    () => put(again, [...late, { ...entry(), stamp: undefined as never }]),
+    'and a write that fails takes nothing',
+  );
+  put(again, late);
+  put(again, late);
+  const kept = [...again.history({ latestFirst: false, after: 0 })];
+  t.equal(kept.length, HISTORY_ENTRIES_MAX);
+  t.same(
+    kept.slice(0, 2).map(({ entry: { digest } }) => digest),
+    quiet.map(({ digest }) => digest),
+  );
+  t.same(
+    kept.slice(-50).map(({ entry: { digest } }) => digest),
+    late.map(({ digest }) => digest),
+  );
+});
+
+t.test('lines that go are the oldest of whoever has the most', async () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 12 }), fc.array(fc.constantFrom('a', 'b', 'c')), (max, authors) => {
+      const shares = new HistoryShares(max);
+      const kept = new Map<number, string>();
+      const linesOf = (author: string) => [...kept].filter(([, of]) => of === author);
+      for (const [number, author] of authors.entries()) {
+        kept.set(number, author);
+        for (const gone of shares.add(author, number)) {
+          const of = kept.get(gone)!;
+          const most = Math.max(...['a', 'b', 'c'].map((each) => linesOf(each).length));
+          if (linesOf(of).length !== most || linesOf(of)[0]![0] !== gone) return false;
+          kept.delete(gone);
+        }
+        if (kept.size !== Math.min(number + 1, max)) return false;
+      }
+      return true;
+    }),
+  );
 });
 
 t.test('a merge is told with the names that the ledger knows', async (t) => {

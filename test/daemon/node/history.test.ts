@@ -1,6 +1,11 @@
 /** Who changed what, when and where, asked at any node: also of what happened while it was cut off or not there yet. */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
 import t from 'tap';
 import type { ChangeInfo } from '../../../daemon/api/trust-schemas.ts';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
+import { fromHex } from '../../../protocols/base/ids.ts';
+import { forged } from '../../protocols/ledger/fixtures.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
@@ -129,3 +134,35 @@ t.test('nodes that hold the same tell the same of their cluster', async (t) => {
   t.match(one.operators, [{ revoked: false }]);
   t.ok(one.ledger.kinds.some(({ kind, records }) => kind === 'member' && records === 2));
 });
+
+t.test(
+  'a key that was used twice is flagged on every node, which says what to do, until it is revoked',
+  async (t) => {
+    const said: string[] = [];
+    const cluster = await MemoryCluster.create(t);
+    const [a, b] = await cluster.grow('a', 'b');
+    const c = await cluster.start('c', {}, (_level, message, fields) => {
+      if (message.startsWith('a key signed two')) said.push(String(fields?.['key']));
+    });
+    await c.backend.join({ token: (await a!.backend.createToken({})).token });
+    const seed = (await readFile(path.join(cluster.directory, 'b', 'node.key'), 'utf8')).trim();
+    const thief = signerFromSeed(fromHex(seed));
+    t.equal(thief.id, b!.id);
+    const one = a!.cluster!.ledger.machine.ledger.get('member', b!.id)!;
+    await a!.cluster!.ledger.introduce([forged(one, { kind: 'intent', key: a!.id }, thief).bytes]);
+    for (const node of [a!, c]) {
+      await eventually(`${node.name} shows it`, async () => {
+        return (await node.backend.nodes()).find(({ name }) => name === 'b')?.flagged === true;
+      });
+      t.match((await node.backend.status()).problems, [
+        { kind: 'flagged-key', message: /the key of b .*`shoal node revoke b`/ },
+      ]);
+      t.match((await node.backend.clusterInfo()).flagged, [{ name: 'b', by: [{}] }]);
+    }
+    await eventually('c says so in its log', async () => said.length > 0, 30_000);
+    t.same(said, [b!.id], 'once');
+    await a!.backend.revokeNode('b', {});
+    await eventually('it is over', async () => (await c.backend.status()).problems.length === 0);
+    t.same((await c.backend.clusterInfo()).flagged, []);
+  },
+);

@@ -100,6 +100,56 @@ t.test('a revoked node is refused, its work goes elsewhere, and everybody can se
   t.notOk((await a!.backend.grants({})).some(({ subject }) => subject === b!.id));
 });
 
+t.test('a cut in the past takes hosts with it: that is told before, and they can be kept', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const admitter = ['member', 'worker', 'deployer', 'admitter'] as const;
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a!.backend.createToken({ roles: [...admitter] })).token });
+  await eventually('b sees a', async () => (await names(b)).length === 2);
+  const since_ms = Date.now();
+  const { token, id } = await b.backend.createToken({ uses: 5 });
+  const c = await cluster.start('c');
+  await c.backend.join({ token });
+  const unused = await b.backend.createToken({});
+  await c.backend.run({ name: 'web', image: IMAGE, replicas: 1 });
+  await eventually('a knows it all', async () => {
+    return (await names(a!)).length === 3 && (await a!.backend.workloads()).length === 1;
+  });
+  const told = async (request: object) => {
+    const { nodes, tokens, records, open } = await a!.backend.planRevokeNode('b', request);
+    return {
+      nodes: nodes.ends.map(({ name }) => name).join(),
+      tokens: tokens.ends.map((one) => one.id).sort(),
+      records: records.ends.map(({ key, authorName }) => `${key} ${authorName}`).join(),
+      open: open.map((one) => one.id).sort(),
+    };
+  };
+  const both = [id, unused.id].sort();
+  t.same(await told({}), { nodes: 'b', tokens: [], records: '', open: both });
+  t.same(await told({ since_ms }), { nodes: 'b,c', tokens: both, records: 'default/web c', open: [] });
+  const kept = { nodes: 'b', tokens: both, records: '', open: [] };
+  t.same(await told({ since_ms, keepAll: true }), kept);
+  t.same(await told({ descendants: true, keep: ['c'] }), kept);
+  await t.rejects(c.backend.planRevokeNode('b', {}), { code: 'E_NOT_ALLOWED' }, 'as the revocation is');
+  t.equal((await names(a!)).length, 3, 'nothing was changed');
+  t.same((await a!.backend.clusterInfo()).revocations, []);
+
+  const again = await a!.backend.revokeNode('b', {});
+  t.match(again, { name: 'b', effective: true });
+  await eventually('b is gone', async () => !(await names(a!)).includes('b'));
+  // It turns out that it was in wrong hands earlier: the stricter cut is for a node that is in no list any more.
+  t.match(await a!.backend.revokeNode('b', { since_ms, keepAll: true }), { effective: true });
+  t.same((await names(a!)).sort(), ['a', 'c'], 'c stays');
+  t.match(await a!.backend.workloads(), [{ name: 'web' }]);
+  t.same(await a!.backend.tokens({}), [], 'and nobody joins by a token that b made, and may have kept');
+  await cluster.stop('b');
+  const d = await cluster.start('d');
+  for (const secret of [token, unused.token])
+    await t.rejects(d.backend.join({ token: secret }), { code: 'E_TOKEN_REFUSED' });
+  await t.rejects(a!.backend.revokeNode('nobody', {}), { code: 'E_NOT_FOUND' });
+});
+
 t.test('a node that is gone is removed; one that lives only by force', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a, b, c] = await cluster.grow('a', 'b', 'c');
@@ -128,6 +178,7 @@ t.test('an operator’s key that no daemon keeps takes back what was stolen, and
   const operatorKey = seed.toString('hex');
   const a = await cluster.start('a');
   await a.backend.init({ recovery: [recovery!] });
+  await t.rejects(a.backend.createToken({ roles: ['worker'] }), { code: 'E_BAD_INPUT', message: /member/ });
   const b = await cluster.start('b');
   await b.backend.join({ token: (await a.backend.createToken({})).token });
   await eventually('b sees a', async () => (await names(b)).length === 2);

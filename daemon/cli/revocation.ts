@@ -1,0 +1,116 @@
+/**
+ * How commands revoke: they show what would go besides what was named, ask about that, revoke, and say what that means.
+ * The planning and the acting are the daemon's.
+ */
+import type { Command } from 'commander';
+import type { RevocationPlan } from '../api/trust-schemas.ts';
+import { collect } from './arguments.ts';
+import { confirm } from './confirm.ts';
+import { note, printJson, printLine, type Terminal } from './terminal.ts';
+import { printable, shortDigest } from './text.ts';
+
+/** Names on one line of a plan; the rest are counted. */
+const NAMES_SHOWN_MAX = 12;
+
+export interface PlanOptions {
+  readonly yes?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+export function withPlan(command: Command): Command {
+  return command
+    .option('-y, --yes', 'do not ask, whatever else goes')
+    .option('--dry-run', 'only show what would go')
+    .option('--json', 'as JSON');
+}
+
+export interface KeepOptions {
+  readonly keep?: string[];
+  readonly keepAll?: boolean;
+}
+
+export function withKeeps(command: Command): Command {
+  return command
+    .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
+    .option('--keep-all', 'all hosts that it let in stay; only its tokens go');
+}
+
+/** The fields of a request. */
+export function keepsOf({ keep, keepAll }: KeepOptions): { keep?: string[]; keepAll?: true } {
+  return { ...(keep ? { keep } : {}), ...(keepAll ? { keepAll: true } : {}) };
+}
+
+/**
+ * Shows the plan when it is asked for, or when more would go than was named, and asks in the second case.
+ * @returns true when it is to be done. @throws E_UNCONFIRMED, E_CANCELLED
+ */
+export async function isToBeDone(
+  terminal: Terminal,
+  { yes = false, dryRun = false, json = false }: PlanOptions,
+  plan: RevocationPlan,
+): Promise<boolean> {
+  const lines = planLines(plan);
+  if (dryRun) {
+    if (json) printJson(terminal, plan);
+    else for (const line of lines) printLine(terminal, line);
+    return false;
+  }
+  if (takesMore(plan)) await confirm(terminal, lines.join('\n'), yes);
+  return true;
+}
+
+/** Tokens that are still good although their maker is refused: said once it is. */
+export function noteOpenTokens(terminal: Terminal, { open, effective }: RevocationPlan): void {
+  if (!effective) return;
+  for (const { id } of open)
+    note(
+      terminal,
+      `A token that it made is still good. Unless you have it: shoal token revoke ${shortDigest(id)}`,
+    );
+}
+
+function takesMore({ key, effective, nodes, operators, tokens, records }: RevocationPlan): boolean {
+  if (!effective) return false;
+  const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
+  const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
+  const written = records.ends_count + records.returns_count;
+  return others.length + back + written > 0;
+}
+
+function planLines(plan: RevocationPlan): string[] {
+  const { name, by, effective, votes, needed, nodes, operators, tokens, records, open } = plan;
+  if (!effective)
+    return [
+      printable(
+        `${name}, by ${by.name}: vote ${votes} of ${needed}; nothing changes until there are enough.`,
+      ),
+    ];
+  const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
+  const made = (list: readonly { id: string; issuerName: string }[]) =>
+    list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
+  const written = (list: RevocationPlan['records']['ends']) =>
+    list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
+  const rows: [string, readonly string[], number?][] = [
+    ['hosts that are refused', called(nodes.ends)],
+    ['operators dismissed', called(operators.ends)],
+    ['tokens that end', made(tokens.ends)],
+    ['written, and void', written(records.ends), records.ends_count],
+    ['hosts that are back', called(nodes.returns)],
+    ['operators that are back', called(operators.returns)],
+    ['tokens good again', made(tokens.returns)],
+    ['written, and good again', written(records.returns), records.returns_count],
+    ['tokens still good', made(open)],
+  ];
+  const told = rows.filter(([, names]) => names.length > 0);
+  return [
+    printable(`${name} is to be refused, by the word of ${by.name}:`),
+    ...told.map(([what, names, count = names.length]) => `  ${what.padEnd(25)}${namesText(names, count)}`),
+  ];
+}
+
+function namesText(names: readonly string[], count: number): string {
+  const shown = names.slice(0, NAMES_SHOWN_MAX).map(printable).join(', ');
+  const more = count - Math.min(names.length, NAMES_SHOWN_MAX);
+  return more > 0 ? `${shown} and ${more} more` : shown;
+}

@@ -1,0 +1,58 @@
+/**
+ * What a revocation would change, in the terms of the API: hosts, operators, tokens and what users wrote. Pure. What
+ * would change is worked out in protocols/trust/outcome.ts.
+ */
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { GrantInfo } from '../../protocols/trust/listing.ts';
+import type { Outcome, Turn } from '../../protocols/trust/outcome.ts';
+import { PLAN_RECORDS_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
+import { compare } from '../view-answers.ts';
+import type { KeyNames } from './key-names.ts';
+
+/** Tokens that stay for who joined with them, and that nobody shall join with any more. */
+export function closedByKeeping({ open, revocation }: Outcome): GrantInfo[] {
+  return open.filter(({ digest }) => revocation.keeps.includes(digest));
+}
+
+export function revocationPlan(outcome: Outcome, names: KeyNames): RevocationPlan {
+  const { revocation, members, operators, tokens, records, open } = outcome;
+  const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
+  const key = (id: string) => ({ key: id, name: names(id) });
+  const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
+    id: digest,
+    key: tokenKey,
+    issuer,
+    issuerName: names(issuer),
+  });
+  const record = ({ kind, key, author }: LedgerRecord) => ({ kind, key, author, authorName: names(author) });
+  const closed = effective ? closedByKeeping(outcome) : [];
+  return {
+    ...key(subject),
+    by: key(by),
+    epoch,
+    last,
+    descendants,
+    keeps: [...keeps],
+    votes,
+    needed,
+    effective,
+    nodes: told(members, key, ({ name }) => name),
+    operators: told(operators, key, ({ name }) => name),
+    tokens: told({ ...tokens, ends: [...tokens.ends, ...closed] }, token, ({ id }) => id),
+    records: {
+      ends_count: records.ends.length,
+      returns_count: records.returns.length,
+      ...told(capped(records), record, ({ kind, key }) => `${kind}/${key}`),
+    },
+    open: open.filter((grant) => !closed.includes(grant)).map(token),
+  };
+}
+
+function told<T, U>({ ends, returns }: Turn<T>, tell: (item: T) => U, order: (item: U) => string) {
+  const list = (items: readonly T[]) => items.map(tell).sort((a, b) => compare(order(a), order(b)));
+  return { ends: list(ends), returns: list(returns) };
+}
+
+function capped<T>({ ends, returns }: Turn<T>): Turn<T> {
+  return { ends: ends.slice(0, PLAN_RECORDS_MAX), returns: returns.slice(0, PLAN_RECORDS_MAX) };
+}

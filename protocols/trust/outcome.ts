@@ -1,0 +1,81 @@
+/**
+ * What a revocation would change, told before it is written: the answers before and after it put side by side. Asked of
+ * a fork, so nothing is changed here. Not here: whether its author may write it (standing.ts), and who asks (daemon).
+ */
+import type { KeyId } from '../base/ids.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import type { Authority } from './authority.ts';
+import { type GrantInfo, isTokenGrant, type RevocationInfo } from './listing.ts';
+
+/** What is so now and would be no more, and the other way round. */
+export interface Turn<T> {
+  readonly ends: readonly T[];
+  readonly returns: readonly T[];
+}
+
+export interface Outcome {
+  /** The revocation as it would be listed. */
+  readonly revocation: RevocationInfo;
+  readonly members: Turn<KeyId>;
+  readonly operators: Turn<KeyId>;
+  /** Grants of tokens that hosts can join with, by age. */
+  readonly tokens: Turn<GrantInfo>;
+  /** Of the records that were asked about: those that count. */
+  readonly records: Turn<LedgerRecord>;
+  /** Tokens that hosts could join with afterwards: those whose issuer is the subject, and those that are kept. */
+  readonly open: readonly GrantInfo[];
+}
+
+/** @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about. */
+export function foresee(
+  authority: Authority,
+  revocation: LedgerRecord,
+  records: Iterable<LedgerRecord>,
+  now: number,
+): Outcome {
+  const after = authority.fork();
+  after.add(revocation);
+  const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
+  if (listed === undefined) throw new RangeError('this is no revocation');
+  const tokens = openTokens(after, now);
+  return {
+    revocation: listed,
+    members: turn(members(authority, now), members(after, now)),
+    operators: turn(operators(authority), operators(after)),
+    tokens: turn(openTokens(authority, now), tokens),
+    records: turn(counting(authority, records), counting(after, records)),
+    open: [...tokens.values()].filter(
+      ({ digest, issuer }) => issuer === listed.subject || listed.keeps.includes(digest),
+    ),
+  };
+}
+
+function members(authority: Authority, now: number): Map<KeyId, KeyId> {
+  const found = new Map<KeyId, KeyId>();
+  for (const { subject } of authority.grants(now))
+    if (!found.has(subject) && authority.isMember(subject, now)) found.set(subject, subject);
+  return found;
+}
+
+function operators(authority: Authority): Map<KeyId, KeyId> {
+  const inForce = authority.operators().filter((operator) => operator.inForce);
+  return new Map(inForce.map(({ key }) => [key, key]));
+}
+
+function openTokens(authority: Authority, now: number): Map<string, GrantInfo> {
+  const open = [...authority.grants(now)].filter((grant) => isTokenGrant(grant) && grant.state === 'valid');
+  open.sort((a, b) => a.granted_ms - b.granted_ms || (a.digest < b.digest ? -1 : 1));
+  return new Map(open.map((grant) => [grant.digest, grant]));
+}
+
+function counting(authority: Authority, records: Iterable<LedgerRecord>): Map<string, LedgerRecord> {
+  const found = new Map<string, LedgerRecord>();
+  for (const record of records) if (authority.counts(record)) found.set(record.digest, record);
+  return found;
+}
+
+function turn<K, T>(before: ReadonlyMap<K, T>, after: ReadonlyMap<K, T>): Turn<T> {
+  const lacking = (from: ReadonlyMap<K, T>, other: ReadonlyMap<K, T>) =>
+    [...from].filter(([key]) => !other.has(key)).map(([, value]) => value);
+  return { ends: lacking(before, after), returns: lacking(after, before) };
+}

@@ -1,0 +1,124 @@
+/** What a revocation would change is what it then changes, and asking changes nothing. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { foresee } from '../../../protocols/trust/outcome.ts';
+import { ADMITTER, appoint, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
+
+const TOKEN = { roles: ['admit' as const], admits: ADMITTER.admits };
+
+/** op and sen rule; op -> ann (admitter) -> token -> bob (admitter) -> cem; ann -> dan; ann made another token. */
+function stage(threshold = 1) {
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const token = grant('ann', 'tok', { ...TOKEN, parent: ann.digest, uses: 5 }, { seq: 1 });
+  const bob = grant('tok', 'bob', { ...ADMITTER, parent: token.digest }, { seq: 1 });
+  const cem = grant('bob', 'cem', { parent: bob.digest }, { seq: 3 });
+  const dan = grant('ann', 'dan', { parent: ann.digest }, { seq: 2 });
+  const late = grant('ann', 'two', { ...TOKEN, parent: ann.digest }, { seq: 4 });
+  const grants = [ann, token, bob, cem, dan, late];
+  const replica = new Replica(authority(['sen', 'op'], threshold)).offer(grants);
+  return { replica, authority: replica.authority, digests: { token: token.digest, late: late.digest } };
+}
+
+const cut = (last: number, epoch = 0) => ({ cut: { epoch, last } });
+const WRITTEN = [own('cem', { seq: 9 }, 'workload'), own('ann', { seq: 5 }, 'workload')];
+const keys = (...names: string[]) => names.map(key);
+
+t.test(
+  'a cut tells of the hosts, tokens and records that go after it, and of the tokens that stay',
+  async (t) => {
+    const { authority: of, digests } = stage();
+    const before = [...of.grants(NOW)];
+    const late = foresee(of, revoke('op', 'ann', { seq: 9 }, cut(2)), WRITTEN, NOW);
+    t.same(late.members.ends, keys('ann'));
+    t.same(
+      late.tokens.ends.map(({ digest }) => digest),
+      [digests.late],
+    );
+    t.same(late.records.ends, [WRITTEN[1]]);
+    t.same(
+      late.open.map(({ digest }) => digest),
+      [digests.token],
+      'what it made before can be joined with',
+    );
+    const early = foresee(of, revoke('op', 'ann', { seq: 9 }, cut(0)), WRITTEN, NOW);
+    t.same([...early.members.ends].sort(), keys('ann', 'bob', 'cem', 'dan'));
+    t.same(early.records.ends, WRITTEN);
+    t.same(early.open, []);
+    t.same([...of.grants(NOW)], before, 'asking changed nothing');
+    t.equal([...of.revocations()].length, 0);
+  },
+);
+
+t.test('what is kept stays, and its token is told to be open', async (t) => {
+  const { authority: of, digests } = stage();
+  const kept = { ...cut(0), keeps: [digests.token] };
+  const outcome = foresee(of, revoke('op', 'ann', { seq: 9 }, kept), WRITTEN, NOW);
+  t.same([...outcome.members.ends].sort(), keys('ann', 'dan'));
+  t.same(outcome.records.ends, [WRITTEN[1]]);
+  t.same(
+    outcome.open.map(({ digest }) => digest),
+    [digests.token],
+  );
+});
+
+t.test('what the thief revoked is back', async (t) => {
+  const { replica, authority: of } = stage();
+  replica.offer([revoke('bob', 'cem', { seq: 7 }), appoint('op', 'new', { seq: 8 })]);
+  t.same(foresee(of, revoke('sen', 'bob', { seq: 9 }, cut(6)), [], NOW).members, {
+    ends: keys('bob'),
+    returns: keys('cem'),
+  });
+  t.same(foresee(of, revoke('sen', 'op', { seq: 9 }, cut(7)), [], NOW).operators, {
+    ends: keys('op', 'new'),
+    returns: [],
+  });
+});
+
+t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
+  const { authority: of } = stage(2);
+  const vote = foresee(of, revoke('sen', 'op', { seq: 9 }, { ...cut(0), descendants: true }), WRITTEN, NOW);
+  t.match(vote.revocation, { votes: 1, needed: 2, effective: false });
+  const none = { ends: [], returns: [] };
+  t.match(vote, { members: none, operators: none, tokens: none, records: none });
+  t.match(foresee(of, revoke('dan', 'ann', { seq: 9 }), WRITTEN, NOW).revocation, {
+    votes: 0,
+    effective: false,
+  });
+  t.throws(() => foresee(of, own('ann', { seq: 9 }), [], NOW), RangeError);
+});
+
+t.test('what is told is what then happens', async (t) => {
+  const names = ['ann', 'bob', 'cem', 'dan', 'op', 'tok'];
+  const one = fc.record({
+    by: fc.constantFrom('op', 'sen', 'ann', 'bob'),
+    of: fc.constantFrom(...names),
+    last: fc.nat(5),
+    descendants: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(one, { minLength: 1, maxLength: 5 }), (acts) => {
+      const { replica, authority: of } = stage();
+      const made = acts.map(({ by, of: subject, last, descendants }, at) =>
+        revoke(by, subject, { seq: 10 + at }, { ...cut(last), descendants }),
+      );
+      const last = made.pop() as LedgerRecord;
+      replica.offer(made);
+      const members = () => new Set(keys(...names).filter((name) => of.isMember(name, NOW)));
+      const counting = () => new Set(WRITTEN.filter((record) => of.counts(record)));
+      const [membersBefore, countingBefore] = [members(), counting()];
+      const outcome = foresee(of, last, WRITTEN, NOW);
+      replica.offer([last]);
+      const expected = <T>(before: Set<T>, after: Set<T>) => ({
+        ends: new Set([...before].filter((each) => !after.has(each))),
+        returns: new Set([...after].filter((each) => !before.has(each))),
+      });
+      const sets = <T>({ ends, returns }: { ends: readonly T[]; returns: readonly T[] }) => ({
+        ends: new Set(ends),
+        returns: new Set(returns),
+      });
+      t.same(sets(outcome.members), expected(membersBefore, members()));
+      t.same(sets(outcome.records), expected(countingBefore, counting()));
+    }),
+  );
+});
