@@ -32,7 +32,6 @@ import { Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
-  CONTEXT_ENTRIES_MAX,
   type Draft,
   type LedgerRecord,
   NO_CLUSTER,
@@ -42,6 +41,7 @@ import {
   sealRecords,
   streamId,
 } from './record.ts';
+import { CONTEXT_ENTRIES_MAX } from './record-reader.ts';
 import { decodeGossip, decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
