@@ -13,6 +13,7 @@ const keys = new Map<KeyId, KeyObject>();
 
 export const nodeCrypto: Crypto = {
   sha256: (bytes) => hash('sha256', bytes, 'buffer'),
+  sha256Text: (bytes) => hash('sha256', bytes, 'binary'),
   verify(key, message, signature) {
     try {
       return verify(null, message, publicKey(key), signature);

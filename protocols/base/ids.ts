@@ -70,9 +70,13 @@ export function toHex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }
 
-/** Bytes as text of the same length: a key for tables. */
-export function toLatin1(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+/** Bytes, or those from `start` to `end`, as text of the same length: a key for tables. */
+export function toLatin1(bytes: Uint8Array, start = 0, end = bytes.byteLength): string {
+  return Buffer.prototype.latin1Slice.call(bytes, start, end);
+}
+
+export function fromLatin1(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'latin1'));
 }
 
 export function fromHex(text: string): Uint8Array {

@@ -12,7 +12,8 @@
  */
 import { decodeInPlace, encode } from '../base/codec.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
-import { fromHex, type KeyId, toLatin1 } from '../base/ids.ts';
+import { Cursor } from '../base/cursor.ts';
+import { fromLatin1, type KeyId, toLatin1 } from '../base/ids.ts';
 
 /** Records under one signature: the path is as long as the logarithm. */
 export const BATCH_RECORDS_MAX = 1024;
@@ -22,15 +23,62 @@ const HASH_BYTES = 32;
 const BRANCH = 0x01;
 const BATCH_TEXT = new TextEncoder().encode('shoal batch 1\n');
 
+/** Where a payload is in the tree of its batch. Hashes are latin1 texts, one unit a byte. */
+interface Place {
+  readonly sides: number;
+  readonly path: readonly string[];
+}
+
 export interface Envelope {
   readonly payload: Uint8Array;
   readonly signature: Uint8Array;
   /** Undefined: the signature is of this payload alone. */
-  readonly batch: { readonly sides: number; readonly path: readonly Uint8Array[] } | undefined;
+  readonly batch: Place | undefined;
+}
+
+/**
+ * Finds the payload of an envelope that looks as `sealEnvelopes` makes it, and checks the shape of all of it.
+ * @param cursor over the envelope; it is left behind the payload. @returns where the payload starts, or -1 for whatever
+ * `openEnvelope` has to judge.
+ */
+export function payloadStart(cursor: Cursor): number {
+  const fields = cursor.array();
+  if (fields !== 2 && fields !== 4) return -1;
+  const length = cursor.binary();
+  if (length < 0) return -1;
+  const start = cursor.at;
+  cursor.pass(length);
+  if (!cursor.passBinary(SIGNATURE_BYTES)) return -1;
+  if (fields === 4) {
+    const sides = cursor.count();
+    const path = cursor.array();
+    if (sides < 0 || path < 0 || path > PATH_LENGTH_MAX || sides >= 2 ** path) return -1;
+    for (let at = 0; at < path; at += 1) if (!cursor.passBinary(HASH_BYTES)) return -1;
+  }
+  if (!cursor.isAtEnd) return -1;
+  cursor.at = start + length;
+  return start;
 }
 
 /** @returns views into `bytes`, or undefined when it is no envelope. */
 export function openEnvelope(bytes: Uint8Array, bytes_max: number): Envelope | undefined {
+  if (bytes.byteLength > bytes_max) return undefined;
+  const cursor = new Cursor(bytes);
+  const start = payloadStart(cursor);
+  if (start < 0) return openByDecoder(bytes, bytes_max);
+  const payload = bytes.subarray(start, cursor.at);
+  cursor.passBinary(SIGNATURE_BYTES);
+  const signature = bytes.subarray(cursor.at - SIGNATURE_BYTES, cursor.at);
+  if (cursor.isAtEnd) return { payload, signature, batch: undefined };
+  const sides = cursor.count();
+  const path = Array.from({ length: cursor.array() }, () => {
+    cursor.passBinary(HASH_BYTES);
+    return toLatin1(bytes, cursor.at - HASH_BYTES, cursor.at);
+  });
+  return { payload, signature, batch: { sides, path } };
+}
+
+function openByDecoder(bytes: Uint8Array, bytes_max: number): Envelope | undefined {
   const fields = decodeInPlace(bytes, bytes_max);
   if (!Array.isArray(fields) || (fields.length !== 2 && fields.length !== 4)) return undefined;
   const [payload, signature, sides, path] = fields as unknown[];
@@ -39,16 +87,16 @@ export function openEnvelope(bytes: Uint8Array, bytes_max: number): Envelope | u
   if (typeof sides !== 'number' || !Number.isInteger(sides) || sides < 0) return undefined;
   if (!Array.isArray(path) || path.length > PATH_LENGTH_MAX || sides >> path.length !== 0) return undefined;
   if (!path.every((hash) => isHash(hash, HASH_BYTES))) return undefined;
-  return { payload, signature, batch: { sides, path } };
+  return { payload, signature, batch: { sides, path: path.map((hash) => toLatin1(hash)) } };
 }
 
 /** @param payloads at least one and at most BATCH_RECORDS_MAX. @returns an envelope for each, in their order. */
 export function sealEnvelopes(payloads: readonly Uint8Array[], signer: Signer, crypto: Crypto): Uint8Array[] {
   const [alone] = payloads;
   if (payloads.length === 1) return [encode([alone, signer.sign(alone!)])];
-  const levels: Uint8Array[][] = [payloads.map((payload) => crypto.sha256(payload))];
+  const levels: string[][] = [payloads.map((payload) => crypto.sha256Text(payload))];
   for (let level = levels[0]!; level.length > 1; level = levels.at(-1)!) {
-    const above: Uint8Array[] = [];
+    const above: string[] = [];
     for (let at = 0; at < level.length; at += 2) {
       const [left, right] = [level[at]!, level[at + 1]];
       above.push(right === undefined ? left : branch(left, right, crypto));
@@ -58,49 +106,113 @@ export function sealEnvelopes(payloads: readonly Uint8Array[], signer: Signer, c
   const signature = signer.sign(batchText(levels.at(-1)![0]!));
   return payloads.map((payload, at) => {
     const { sides, path } = placeIn(levels, at);
-    return encode([payload, signature, sides, path]);
+    return encode([payload, signature, sides, path.map(fromLatin1)]);
   });
 }
 
-/** Batches whose signature held, so that it is checked once for all of their records. Bounded; the oldest goes first. */
+/** A hash below a signed root, and the way up; the root itself has none beside it. */
+interface Held {
+  readonly beside: string;
+  readonly isBesideLeft: boolean;
+  readonly above: Held | undefined;
+}
+
+/** Hashes of a batch that were followed up to its signature. */
+type HeldTree = Map<string, Held>;
+
+/**
+ * Batches whose signature held, so that it is checked once for all of their records, and hashes on the way up to it, so
+ * that each is made about once: a record's own path is compared all the same, for its envelope is passed on as it is.
+ * Bounded; the oldest goes first.
+ */
 export class SealChecker {
   readonly #crypto: Crypto;
-  readonly #held = new Map<string, true>();
+  readonly #roots = new Map<string, true>();
+  readonly #trees = new Map<string, HeldTree>();
   static readonly BATCHES_MAX = 1024;
+  /** Batches whose hashes are kept: they come one after another. */
+  static readonly TREES_MAX = 16;
+  static readonly HASHES_MAX = 2 * BATCH_RECORDS_MAX;
 
   constructor(crypto: Crypto) {
     this.#crypto = crypto;
   }
 
-  /** @param digest of the payload, in hex. */
-  holds(author: KeyId, envelope: Envelope, digest: string): boolean {
-    const { payload, signature, batch } = envelope;
+  /** @param digest of the payload, as latin1. */
+  holds(author: KeyId, { payload, signature, batch }: Envelope, digest: string): boolean {
     if (batch === undefined) return this.#crypto.verify(author, payload, signature);
-    const text = batchText(rootOf(fromHex(digest), batch, this.#crypto));
-    const name = `${author} ${toLatin1(text)} ${toLatin1(signature)}`;
-    if (this.#held.has(name)) return true;
-    if (!this.#crypto.verify(author, text, signature)) return false;
-    this.#held.set(name, true);
-    if (this.#held.size > SealChecker.BATCHES_MAX) this.#held.delete(this.#held.keys().next().value!);
+    const seal = `${author} ${toLatin1(signature)}`;
+    const tree = this.#trees.get(seal);
+    const climbed: string[] = [];
+    let hash = digest;
+    for (const [level, beside] of batch.path.entries()) {
+      const held = tree?.get(hash);
+      if (held !== undefined && isWayUp(held, batch, level)) {
+        hold(tree!, climbed, batch, held);
+        return true;
+      }
+      climbed.push(hash);
+      hash = isLeft(batch, level) ? branch(beside, hash, this.#crypto) : branch(hash, beside, this.#crypto);
+    }
+    if (!this.#isSigned(author, hash, signature, seal)) return false;
+    hold(this.#treeOf(seal), climbed, batch, ROOT);
     return true;
   }
-}
 
-function rootOf(digest: Uint8Array, batch: NonNullable<Envelope['batch']>, crypto: Crypto): Uint8Array {
-  let hash = digest;
-  for (const [level, beside] of batch.path.entries()) {
-    const isLeft = ((batch.sides >> level) & 1) === 1;
-    hash = isLeft ? branch(beside, hash, crypto) : branch(hash, beside, crypto);
+  #isSigned(author: KeyId, root: string, signature: Uint8Array, seal: string): boolean {
+    const name = `${seal} ${root}`;
+    if (this.#roots.has(name)) return true;
+    if (!this.#crypto.verify(author, batchText(root), signature)) return false;
+    this.#roots.set(name, true);
+    if (this.#roots.size > SealChecker.BATCHES_MAX) this.#roots.delete(this.#roots.keys().next().value!);
+    return true;
   }
-  return hash;
+
+  #treeOf(seal: string): HeldTree {
+    let tree = this.#trees.get(seal);
+    if (tree === undefined) {
+      tree = new Map();
+      this.#trees.set(seal, tree);
+      if (this.#trees.size > SealChecker.TREES_MAX) this.#trees.delete(this.#trees.keys().next().value!);
+    }
+    return tree;
+  }
 }
 
-/** At a level where nothing is beside it a node is lifted as it is, and the path skips that level. */
-function placeIn(
-  levels: readonly (readonly Uint8Array[])[],
-  leaf: number,
-): { sides: number; path: Uint8Array[] } {
-  const path: Uint8Array[] = [];
+const ROOT: Held = { beside: '', isBesideLeft: false, above: undefined };
+
+/** Is the rest of a path, from `level`, the way up that is known? */
+function isWayUp(held: Held, batch: Place, level: number): boolean {
+  let step = held;
+  for (let at = level; at < batch.path.length; at += 1) {
+    if (step.above === undefined) return false;
+    if (step.beside !== batch.path[at] || step.isBesideLeft !== isLeft(batch, at)) return false;
+    step = step.above;
+  }
+  return step.above === undefined;
+}
+
+/** Keeps the hashes that led up to `held`, from the leaf, and those beside them: they are signed as well. */
+function hold(tree: HeldTree, climbed: readonly string[], batch: Place, held: Held): void {
+  let above = held;
+  for (let level = climbed.length - 1; level >= 0; level -= 1) {
+    if (tree.size + 2 > SealChecker.HASHES_MAX) return;
+    const hash = climbed[level]!;
+    const beside = batch.path[level]!;
+    const isBesideLeft = isLeft(batch, level);
+    const here: Held = { beside, isBesideLeft, above };
+    tree.set(hash, here);
+    tree.set(beside, { beside: hash, isBesideLeft: !isBesideLeft, above });
+    above = here;
+  }
+}
+
+function isLeft({ sides }: Place, level: number): boolean {
+  return ((sides >> level) & 1) === 1;
+}
+
+function placeIn(levels: readonly (readonly string[])[], leaf: number): { sides: number; path: string[] } {
+  const path: string[] = [];
   let sides = 0;
   let at = leaf;
   for (const level of levels.slice(0, -1)) {
@@ -114,18 +226,19 @@ function placeIn(
   return { sides, path };
 }
 
-function branch(left: Uint8Array, right: Uint8Array, crypto: Crypto): Uint8Array {
-  const bytes = new Uint8Array(1 + 2 * HASH_BYTES);
-  bytes[0] = BRANCH;
-  bytes.set(left, 1);
-  bytes.set(right, 1 + HASH_BYTES);
-  return crypto.sha256(bytes);
+const branchBytes = Buffer.alloc(1 + 2 * HASH_BYTES);
+branchBytes[0] = BRANCH;
+
+function branch(left: string, right: string, crypto: Crypto): string {
+  branchBytes.write(left, 1, HASH_BYTES, 'latin1');
+  branchBytes.write(right, 1 + HASH_BYTES, HASH_BYTES, 'latin1');
+  return crypto.sha256Text(branchBytes);
 }
 
-function batchText(root: Uint8Array): Uint8Array {
+function batchText(root: string): Uint8Array {
   const text = new Uint8Array(BATCH_TEXT.length + HASH_BYTES);
   text.set(BATCH_TEXT);
-  text.set(root, BATCH_TEXT.length);
+  text.set(fromLatin1(root), BATCH_TEXT.length);
   return text;
 }
 

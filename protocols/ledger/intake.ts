@@ -11,13 +11,13 @@ import type { GrantBody } from '../base/records.ts';
 import type { Authority } from '../trust/authority.ts';
 import { isOwned } from '../trust/rules.ts';
 import { SealChecker } from './envelope.ts';
+import type { EnvelopeReader } from './envelope-reader.ts';
 import { isProof } from './evidence.ts';
 import type { Horizon } from './horizon.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import { type PendingConfig, PendingRecords } from './pending.ts';
 import type { Quota } from './quota.ts';
-import type { LedgerRecord } from './record.ts';
-import type { RecordReader } from './record-reader.ts';
+import { keepRecord, type LedgerRecord } from './record.ts';
 
 /** Why a record was not taken. */
 export const REJECTIONS = [
@@ -65,7 +65,7 @@ export interface Taken<Report> {
 export interface IntakeParts<Report> {
   readonly cluster: string;
   readonly crypto: Crypto;
-  readonly reader: RecordReader;
+  readonly reader: EnvelopeReader;
   readonly ledger: Ledger;
   readonly authority: Authority;
   readonly horizon: Horizon;
@@ -102,27 +102,35 @@ export class Intake<Report> {
     const { authority, onRefused, onGrant } = this.#parts;
     const { from } = source;
     const taken: Taken<Report> = { added: [], removed: [], evicted: [], reports: [] };
-    const queue = envelopes.map((bytes) => this.#open(bytes));
-    // The queue grows while it is walked: a grant brings back what waited for it.
-    for (const record of queue) {
+    const take = (record: LedgerRecord) => {
       const added = taken.added.length;
-      const reason = record === undefined ? 'malformed' : this.#take(record, source, env, taken);
+      const reason = this.#take(record, source, env, taken);
       if (reason !== undefined) {
-        taken.reports.push({ kind: 'rejected', from, reason, author: record?.author ?? null });
-        if (record !== undefined && LASTING.has(reason)) onRefused(record, env);
-      } else if (record?.kind === 'grant' && taken.added.length > added) {
+        taken.reports.push({ kind: 'rejected', from, reason, author: record.author });
+        if (LASTING.has(reason)) onRefused(record, env);
+      } else if (record.kind === 'grant' && taken.added.length > added) {
         onGrant();
-        queue.push(...this.#pending.take((waiting) => authority.admission(waiting) !== 'unknown-author'));
+        waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
       }
+    };
+    // What waited for a grant that came. It grows while it is walked, for there may be grants among it.
+    const waiting: LedgerRecord[] = [];
+    for (const bytes of envelopes) {
+      const record = this.#open(bytes);
+      if (record === undefined)
+        taken.reports.push({ kind: 'rejected', from, reason: 'malformed', author: null });
+      else take(record);
     }
+    for (const record of waiting) take(record);
     return taken;
   }
 
   #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {
     const { cluster, ledger, authority, quota } = this.#parts;
     if (record.cluster !== cluster && record.digest !== cluster) return 'other-cluster';
-    const isSettled = ledger.has(record) || ledger.isReplaced(record);
-    const twin = ledger.twin(record);
+    let finding = ledger.find(record);
+    const { twin } = finding;
+    const isSettled = finding.isLive || finding.isReplaced;
     if (isSettled && twin === undefined) return undefined;
     if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
@@ -139,12 +147,17 @@ export class Intake<Report> {
     if (isSettled) return undefined;
     taken.reports.push(...this.#parts.onNews(record, env));
     const surplus = authority.surplus(record);
-    if (surplus.includes(record)) return 'over-quota';
-    for (const grant of surplus) this.#expel(grant, taken);
-    const merge = ledger.merge(record);
+    if (surplus.length > 0) {
+      if (surplus.includes(record)) return 'over-quota';
+      for (const grant of surplus) this.#expel(grant, taken);
+      finding = ledger.find(record);
+    }
+    keepRecord(record);
+    const { removed } = ledger.merge(record, finding);
     authority.add(record);
-    taken.removed.push(...merge.removed);
+    for (const each of removed) taken.removed.push(each);
     taken.added.push(record);
+    if (quota.isKept(record)) return undefined;
     for (const excess of quota.excess(record)) this.#expel(excess, taken);
     return ledger.has(record) ? undefined : 'over-quota';
   }

@@ -16,21 +16,34 @@
 import { type Hlc, hlcCompare } from '../base/clock.ts';
 import { mix32 } from '../base/hash.ts';
 import type { KeyId } from '../base/ids.ts';
-import { authorHash, type ContextEntry, kindPrefix, type LedgerRecord, placeOf } from './record.ts';
+import { authorHash, kindPrefix, placeOf } from './place.ts';
+import type { LedgerRecord } from './record.ts';
+import type { ContextEntry } from './record-reader.ts';
 import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
+
+/** How a record stands to what is live. Good until the ledger changes. */
+export interface Finding {
+  /** This very record is live. */
+  readonly isLive: boolean;
+  /** Another that is live stands in its place. */
+  readonly isReplaced: boolean;
+  /** Live records that it replaces, if it is merged. */
+  readonly replaces: readonly LedgerRecord[];
+  /** Proof that the author signed two records for one sequence: the other one, which is live. Both are kept. */
+  readonly twin: LedgerRecord | undefined;
+}
 
 export interface Merge {
   /** True when the record is live now. */
   readonly added: boolean;
   /** Records that it replaced. */
   readonly removed: readonly LedgerRecord[];
-  /** Proof that the author signed two records for one sequence: the other one, which is live. Both are kept. */
-  readonly equivocation: LedgerRecord | undefined;
 }
 
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
 const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
 const NONE: readonly LedgerRecord[] = [];
+const NOT_MERGED: Merge = { added: false, removed: NONE };
 
 /** By kind and key: what is read, replaced and compared. */
 const BY_KEY: Place = {
@@ -82,38 +95,53 @@ export class Ledger {
     return words.map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
   }
 
-  /** Merges a record that may enter. */
-  merge(record: LedgerRecord): Merge {
-    let removed = NONE;
+  /** One look at all that is asked of a record that comes in. */
+  find(record: LedgerRecord): Finding {
+    let isLive = false;
     let isReplaced = false;
+    let replaced = NONE;
     for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow)) {
       if (!isSameKey(sibling, record)) continue;
-      if (sibling.digest === record.digest) return { added: false, removed: NONE, equivocation: undefined };
-      if (replaces(sibling, record)) isReplaced = true;
-      else if (replaces(record, sibling)) removed = [...removed, sibling];
+      if (isSame(sibling, record)) isLive = true;
+      else if (replaces(sibling, record)) isReplaced = true;
+      else if (replaces(record, sibling)) replaced = replaced === NONE ? [sibling] : [...replaced, sibling];
     }
-    const equivocation = this.twin(record);
-    if (isReplaced) return { added: false, removed: NONE, equivocation };
-    for (const sibling of removed) this.remove(sibling);
-    this.#byKey.add(record);
+    return { isLive, isReplaced, replaces: replaced, twin: this.#twin(record) };
+  }
+
+  /** Merges a record that may enter. @param finding as `find` has just told. */
+  merge(record: LedgerRecord, finding = this.find(record)): Merge {
+    if (finding.isLive || finding.isReplaced) return NOT_MERGED;
+    const removed = finding.replaces;
+    const [replaced] = removed;
+    if (replaced === undefined) {
+      this.#byKey.add(record);
+    } else {
+      this.#byKey.replace(replaced, record);
+      this.#forget(replaced);
+      for (let at = 1; at < removed.length; at += 1) this.remove(removed[at]!);
+    }
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
     if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
-    return { added: true, removed, equivocation };
+    return { added: true, removed };
   }
 
   /** Takes a live record away: one that was collected, or that is one too many of its author. */
   remove(record: LedgerRecord): void {
     this.#byKey.remove(record);
+    this.#forget(record);
+  }
+
+  #forget(record: LedgerRecord): void {
     this.#byNumber.remove(record);
     if (record.isTombstone) this.#tombstones_count -= 1;
   }
 
-  /** A live record that bears the number of this one, and is another. */
-  twin(record: LedgerRecord): LedgerRecord | undefined {
-    const { author, epoch, seq, digest } = record;
+  #twin(record: LedgerRecord): LedgerRecord | undefined {
+    const { author, epoch, seq } = record;
     for (const other of this.#byNumber.near(record.authorHash, numberHash(epoch, seq))) {
-      if (other.seq === seq && other.epoch === epoch && other.author === author && other.digest !== digest)
+      if (other.seq === seq && other.epoch === epoch && other.author === author && !isSame(other, record))
         return other;
     }
     return undefined;
@@ -122,14 +150,7 @@ export class Ledger {
   /** Is this very record live? */
   has(record: LedgerRecord): boolean {
     for (const other of this.#byKey.near(record.placeHigh, record.placeLow))
-      if (other.digest === record.digest) return true;
-    return false;
-  }
-
-  /** Does a live record stand in the place of this one? */
-  isReplaced(record: LedgerRecord): boolean {
-    for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow))
-      if (isSameKey(sibling, record) && replaces(sibling, record)) return true;
+      if (isSame(other, record)) return true;
     return false;
   }
 
@@ -173,7 +194,7 @@ export class Ledger {
 
   /** How many live records the author of this one has, and their bytes; a few authors may be counted as one. */
   filledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
-    return this.#byNumber.summary(authorPrefix(record.authorHash));
+    return this.#byNumber.filling(record.authorHash);
   }
 
   /** The same without others whose key has an equal hash: one could be searched for. O(its records). */
@@ -219,6 +240,11 @@ export function isGrowOnly(kind: string): boolean {
 /** By stamp, and by digest when stamps are equal: a total order. */
 export function isStampedLater(a: LedgerRecord, b: LedgerRecord): boolean {
   return (hlcCompare(a.hlc, b.hlc) || compareText(a.digest, b.digest)) > 0;
+}
+
+/** By name; the words of the digest first, for its text is made when it is asked for. */
+function isSame(a: LedgerRecord, b: LedgerRecord): boolean {
+  return a === b || (a.words[0] === b.words[0] && a.words[1] === b.words[1] && a.digest === b.digest);
 }
 
 function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {

@@ -24,6 +24,7 @@ import {
   tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX } from './envelope.ts';
+import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
@@ -32,7 +33,6 @@ import { Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
-  CONTEXT_ENTRIES_MAX,
   type Draft,
   type LedgerRecord,
   NO_CLUSTER,
@@ -42,7 +42,7 @@ import {
   sealRecords,
   streamId,
 } from './record.ts';
-import { RECORD_READER, type RecordReader } from './record-reader.ts';
+import { CONTEXT_ENTRIES_MAX } from './record-reader.ts';
 import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
@@ -117,7 +117,7 @@ export interface LedgerInit {
   readonly genesis: LedgerRecord;
   readonly crypto: Crypto;
   /** Its own when nothing is given. */
-  readonly reader?: RecordReader;
+  readonly reader?: EnvelopeReader;
   /** Keys that this node writes with; the first is its own. */
   readonly signers: readonly [Signer, ...Signer[]];
   readonly config?: Partial<LedgerConfig>;
@@ -150,7 +150,7 @@ export class LedgerMachine {
   readonly authority: Authority;
   readonly #config: LedgerConfig;
   readonly #crypto: Crypto;
-  readonly #reader: RecordReader;
+  readonly #reader: EnvelopeReader;
   readonly #self: NodeId;
   readonly #own = new Map<KeyId, Own>();
   readonly #epochs: ReadonlyMap<KeyId, number>;
@@ -170,7 +170,7 @@ export class LedgerMachine {
     this.cluster = init.genesis.digest;
     this.#config = { ...LEDGER_DEFAULTS, ...init.config };
     this.#crypto = init.crypto;
-    this.#reader = init.reader ?? RECORD_READER;
+    this.#reader = init.reader ?? ENVELOPE_READER;
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);

@@ -1,7 +1,6 @@
 /** Records whose author's grant has not come yet. Anti-entropy brings again what had no room here. */
 import type { Crypto } from '../base/crypto.ts';
-import { toHex } from '../base/ids.ts';
-import type { LedgerRecord } from './record.ts';
+import { keepRecord, type LedgerRecord } from './record.ts';
 
 export interface PendingConfig {
   /** Beyond either the oldest go. */
@@ -29,8 +28,9 @@ export class PendingRecords {
   }
 
   add(record: LedgerRecord): void {
-    const name = toHex(this.#crypto.sha256(record.bytes));
+    const name = this.#crypto.sha256Text(record.bytes);
     if (this.#records.has(name)) return;
+    keepRecord(record);
     this.#records.set(name, record);
     this.#bytes += record.bytes.byteLength;
     const { pending_records_max, pending_bytes_max } = this.#config;

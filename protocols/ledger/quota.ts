@@ -69,6 +69,11 @@ export class Quota {
     return this.#earlier(record) === undefined && isStampedLater(record, latest);
   }
 
+  /** After a merge: whether nothing must go. */
+  isKept(record: LedgerRecord): boolean {
+    return this.#isWithin(this.#ledger.filledBy(record));
+  }
+
   /** After a merge: what must go of the author's, the latest first; `record` itself may be among it. */
   *excess(record: LedgerRecord): IterableIterator<LedgerRecord> {
     while (!this.#isWithin(this.#ledger.filledBy(record))) {

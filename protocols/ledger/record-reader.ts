@@ -1,22 +1,222 @@
 /**
- * How a node reads what others sent. All nodes read alike; one that shares its process with many others is given a
- * reader that remembers what it has read for them (test/sim). Not here: what is done with a record (intake.ts).
+ * Reads the payload of a record: by a cursor where it has the shape in which records are written, else by the decoder of
+ * MessagePack, which then also says what is malformed. What the cursor accepts the decoder reads as the same, so which
+ * of them it was is not to be seen (test/protocols/ledger/record-reader.test.ts).
+ * Not here: the envelope around it (envelope.ts) and what a record is (record.ts).
  */
-import type { Crypto } from '../base/crypto.ts';
-import type { SealChecker } from './envelope.ts';
-import { type LedgerRecord, openRecord, verifyRecord } from './record.ts';
-import { decodeGossip } from './sync.ts';
+import type { Hlc } from '../base/clock.ts';
+import { decodeInPlace } from '../base/codec.ts';
+import type { Cursor } from '../base/cursor.ts';
+import { ShoalError } from '../base/errors.ts';
+import { fromLatin1, type KeyId, keyIdFromPublicKey, toHex } from '../base/ids.ts';
+import { Interned } from '../base/interned.ts';
+import { authorHash, keyHigh, keyLow, kindByte, placeHigh } from './place.ts';
 
-export interface RecordReader {
-  /** @throws as `decodeGossip`. */
-  readonly envelopesOf: (gossip: Uint8Array) => readonly Uint8Array[];
-  /** @throws as `openRecord`. */
-  readonly open: (envelope: Uint8Array, crypto: Crypto) => LedgerRecord;
-  readonly verify: (record: LedgerRecord, crypto: Crypto, seals: SealChecker) => boolean;
+export const RECORD_VERSION = 1;
+/** Authors that ever wrote one key; beyond it a write is refused rather than the context cut. */
+export const CONTEXT_ENTRIES_MAX = 256;
+const KIND_LENGTH_MAX = 32;
+const KEY_LENGTH_MAX = 512;
+const HASH_BYTES = 32;
+const FIELDS = 12;
+/** One more than the highest epoch. */
+export const EPOCH_END = 2 ** 32;
+
+/** "Everything that `author` wrote to this key up to (epoch, seq) is known to, and replaced by, this record." */
+export interface ContextEntry {
+  readonly author: KeyId;
+  readonly epoch: number;
+  readonly seq: number;
 }
 
-export const RECORD_READER: RecordReader = {
-  envelopesOf: decodeGossip,
-  open: openRecord,
-  verify: verifyRecord,
-};
+/** What a payload says, its body aside, and what follows from that. */
+export interface ReadPayload {
+  readonly cluster: string;
+  readonly author: KeyId;
+  readonly authorHash: number;
+  readonly epoch: number;
+  readonly seq: number;
+  readonly hlc: Hlc;
+  readonly kind: string;
+  readonly key: string;
+  readonly placeHigh: number;
+  readonly placeLow: number;
+  readonly generation: number;
+  readonly context: readonly ContextEntry[];
+  readonly isTombstone: boolean;
+}
+
+interface Author {
+  readonly text: string;
+  readonly id: KeyId;
+  readonly hash: number;
+}
+
+interface Cluster {
+  readonly text: string;
+  readonly hex: string;
+}
+
+interface Kind {
+  readonly text: string;
+  readonly byte: number;
+}
+
+interface Key {
+  readonly text: string;
+  readonly high: number;
+  readonly low: number;
+}
+
+const NO_CONTEXT: readonly ContextEntry[] = [];
+
+const authors = new Interned<Author>(16_384, (text) => {
+  const id = keyIdFromPublicKey(fromLatin1(text));
+  return { text, id, hash: authorHash(id) };
+});
+const clusters = new Interned<Cluster>(16, (text) => ({ text, hex: toHex(fromLatin1(text)) }));
+const kinds = new Interned<Kind>(256, (text) => (isAscii(text) ? { text, byte: kindByte(text) } : undefined));
+const keys = new Interned<Key>(16_384, (text) =>
+  isAscii(text) ? { text, high: keyHigh(text), low: keyLow(text) } : undefined,
+);
+
+/** @throws ShoalError E_MALFORMED. */
+export function readPayload(bytes: Uint8Array, start: number, end: number, cursor: Cursor): ReadPayload {
+  cursor.enter(start, end);
+  return readByCursor(bytes, cursor) ?? readByDecoder(bytes.subarray(start, end));
+}
+
+/** @returns undefined for what it does not understand. */
+export function readByCursor(bytes: Uint8Array, cursor: Cursor): ReadPayload | undefined {
+  if (cursor.array() !== FIELDS || cursor.count() !== RECORD_VERSION) return undefined;
+  if (!cursor.passBinary(HASH_BYTES)) return undefined;
+  const cluster = clusters.at(bytes, cursor.at - HASH_BYTES, cursor.at)!;
+  if (!cursor.passBinary(HASH_BYTES)) return undefined;
+  const author = authors.at(bytes, cursor.at - HASH_BYTES, cursor.at)!;
+  const epoch = cursor.count();
+  const seq = cursor.count();
+  const ms = cursor.count();
+  const n = cursor.count();
+  if (epoch < 0 || epoch >= EPOCH_END || seq <= 0 || ms < 0 || n < 0) return undefined;
+  const kind = textAt(bytes, cursor, kinds, KIND_LENGTH_MAX);
+  if (kind === undefined) return undefined;
+  const key = textAt(bytes, cursor, keys, KEY_LENGTH_MAX);
+  if (key === undefined) return undefined;
+  const generation = cursor.count();
+  if (generation < 0) return undefined;
+  const context = contextAt(bytes, cursor);
+  if (context === undefined) return undefined;
+  const isTombstone = cursor.isNull();
+  if (!cursor.passValue() || !cursor.isAtEnd) return undefined;
+  return {
+    cluster: cluster.hex,
+    author: author.id,
+    authorHash: author.hash,
+    epoch,
+    seq,
+    hlc: { ms, n },
+    kind: kind.text,
+    key: key.text,
+    placeHigh: placeHigh(kind.byte, key.high),
+    placeLow: key.low,
+    generation,
+    context,
+    isTombstone,
+  };
+}
+
+/** @throws ShoalError E_MALFORMED. */
+export function readByDecoder(payload: Uint8Array): ReadPayload {
+  const fields = decodeInPlace(payload, payload.byteLength);
+  if (!Array.isArray(fields) || fields.length < FIELDS || fields[0] !== RECORD_VERSION) {
+    throw malformed('unknown record version or shape');
+  }
+  const [, cluster, author, epoch, seq, ms, n, kind, key, generation, context, body] = fields as unknown[];
+  if (!isBytes(cluster, HASH_BYTES) || !isBytes(author, HASH_BYTES)) throw malformed('bad cluster or author');
+  if (
+    !isCount(epoch) ||
+    epoch >= EPOCH_END ||
+    !isCount(seq) ||
+    seq === 0 ||
+    !isCount(ms) ||
+    !isCount(n) ||
+    !isCount(generation)
+  ) {
+    throw malformed('bad number');
+  }
+  if (!isText(kind, KIND_LENGTH_MAX) || !isText(key, KEY_LENGTH_MAX)) throw malformed('bad kind or key');
+  if (!Array.isArray(context) || context.length > CONTEXT_ENTRIES_MAX) throw malformed('bad context');
+  const id = keyIdFromPublicKey(author);
+  return {
+    cluster: toHex(cluster),
+    author: id,
+    authorHash: authorHash(id),
+    epoch,
+    seq,
+    hlc: { ms, n },
+    kind,
+    key,
+    placeHigh: placeHigh(kindByte(kind), keyHigh(key)),
+    placeLow: keyLow(key),
+    generation,
+    context: context.length === 0 ? NO_CONTEXT : context.map(openContextEntry),
+    isTombstone: body == null,
+  };
+}
+
+function textAt<Value extends { readonly text: string }>(
+  bytes: Uint8Array,
+  cursor: Cursor,
+  known: Interned<Value>,
+  length_max: number,
+): Value | undefined {
+  const length = cursor.text();
+  if (length <= 0 || length > length_max) return undefined;
+  const start = cursor.at;
+  cursor.pass(length);
+  return known.at(bytes, start, start + length);
+}
+
+function contextAt(bytes: Uint8Array, cursor: Cursor): readonly ContextEntry[] | undefined {
+  const length = cursor.array();
+  if (length === 0) return NO_CONTEXT;
+  if (length < 0 || length > CONTEXT_ENTRIES_MAX) return undefined;
+  const context: ContextEntry[] = [];
+  for (let at = 0; at < length; at += 1) {
+    if (cursor.array() !== 3 || !cursor.passBinary(HASH_BYTES)) return undefined;
+    const author = authors.at(bytes, cursor.at - HASH_BYTES, cursor.at)!.id;
+    const epoch = cursor.count();
+    const seq = cursor.count();
+    if (epoch < 0 || seq < 0) return undefined;
+    context.push({ author, epoch, seq });
+  }
+  return context;
+}
+
+function openContextEntry(entry: unknown): ContextEntry {
+  if (!Array.isArray(entry) || !isBytes(entry[0], HASH_BYTES) || !isCount(entry[1]) || !isCount(entry[2])) {
+    throw malformed('bad context');
+  }
+  return { author: keyIdFromPublicKey(entry[0]), epoch: entry[1], seq: entry[2] };
+}
+
+function isAscii(text: string): boolean {
+  for (let at = 0; at < text.length; at += 1) if (text.charCodeAt(at) >= 0x80) return false;
+  return true;
+}
+
+function isBytes(value: unknown, length: number): value is Uint8Array {
+  return value instanceof Uint8Array && value.byteLength === length;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isText(value: unknown, length_max: number): value is string {
+  return typeof value === 'string' && value.length > 0 && value.length <= length_max;
+}
+
+export function malformed(what: string): ShoalError {
+  return new ShoalError('E_MALFORMED', `a record was dropped: ${what}`);
+}

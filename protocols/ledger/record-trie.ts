@@ -1,10 +1,11 @@
 /**
  * Records in a 16-way trie over 64 bits of place, with count, bytes and fingerprint of every subtree: so that two nodes
  * find what differs between them without listing what does not, and so that one that forks shares what neither
- * changes. Nodes of the trie belong to one owner, who changes them in place; all others copy first.
+ * changes. Digits in which all records of a subtree agree cost no node. Nodes of the trie belong to one owner, who
+ * changes them in place; all others copy first.
  *
- * Source of the comparing: Meyer, "Range-Based Set Reconciliation" (2023); of the sharing: Bagwell's hash array mapped
- * tries with owner marks, as in Clojure's transients.
+ * Source of the comparing: Meyer, "Range-Based Set Reconciliation" (2023); of the digits passed over: Morrison,
+ * "PATRICIA" (1968); of the sharing: Bagwell's hash array mapped tries with owner marks, as in Clojure's transients.
  * Not here: what a place means, and what replaces what (ledger.ts).
  */
 import type { LedgerRecord } from './record.ts';
@@ -32,8 +33,7 @@ export interface Summary {
 
 type Owner = object;
 
-/** Either a leaf (`items`) or a branch (`children`). */
-interface TrieNode {
+interface Sums {
   readonly owner: Owner;
   count: number;
   bytes: number;
@@ -41,11 +41,28 @@ interface TrieNode {
   b: number;
   c: number;
   d: number;
-  items: LedgerRecord[] | null;
-  children: (TrieNode | undefined)[] | null;
 }
 
+interface Leaf extends Sums {
+  items: LedgerRecord[];
+  readonly children: null;
+}
+
+interface Branch extends Sums {
+  readonly items: null;
+  /** By the digit at `depth`; at least two are there. All places below agree with `high` and `low` up to it. */
+  readonly children: (TrieNode | undefined)[];
+  readonly depth: number;
+  readonly high: number;
+  readonly low: number;
+}
+
+type TrieNode = Leaf | Branch;
+
 const NOTHING: readonly LedgerRecord[] = [];
+const NO_SUMS: Omit<Sums, 'owner'> = { count: 0, bytes: 0, a: 0, b: 0, c: 0, d: 0 };
+/** Digits of the high half. */
+const HIGH_DIGITS = 8;
 
 export class RecordTrie {
   readonly #place: Place;
@@ -71,9 +88,9 @@ export class RecordTrie {
   /** The records near a place, all of that place among them. Not to be kept: the next change may alter it. */
   near(high: number, low: number): readonly LedgerRecord[] {
     let node = this.#root;
-    for (let depth = 0; node !== undefined; depth += 1) {
+    while (node !== undefined) {
       if (node.items !== null) return node.items;
-      node = node.children![digit(high, low, depth)];
+      node = node.children[digit(high, low, node.depth)];
     }
     return NOTHING;
   }
@@ -81,36 +98,55 @@ export class RecordTrie {
   add(record: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
-    this.#root = this.#added(this.#root, record, high, low, 0);
+    this.#root = this.#added(this.#root, record, high, low);
   }
 
   /** @param record must be here. */
   remove(record: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
-    this.#root = this.#removed(this.#root!, record, high, low, 0);
+    this.#root = this.#removed(this.#root!, record, high, low);
+  }
+
+  /** @param record must be here. @param by has the same place. */
+  replace(record: LedgerRecord, by: LedgerRecord): void {
+    const high = this.#place.high(record);
+    const low = this.#place.low(record);
+    let node = this.#own(this.#root!);
+    this.#root = node;
+    for (;;) {
+      sum(node, record, -1);
+      sum(node, by, 1);
+      if (node.items !== null) break;
+      const at = digit(high, low, node.depth);
+      const child: TrieNode = this.#own(node.children[at]!);
+      node.children[at] = child;
+      node = child;
+    }
+    node.items[node.items.indexOf(record)] = by;
   }
 
   summary(prefix: Prefix): Summary {
-    const { node, isWhole } = this.#find(prefix);
-    if (node === undefined) return { count: 0, bytes: 0, words: [0, 0, 0, 0] };
-    if (isWhole) return { count: node.count, bytes: node.bytes, words: [node.a, node.b, node.c, node.d] };
-    let [count, bytes, a, b, c, d] = [0, 0, 0, 0, 0, 0];
-    for (const record of this.range(prefix)) {
-      const { words } = record;
-      count += 1;
-      bytes += record.payload_bytes;
-      a ^= words[0];
-      b ^= words[1];
-      c ^= words[2];
-      d ^= words[3];
-    }
+    const node = this.#find(prefix);
+    const { count, bytes, a, b, c, d } =
+      node === undefined ? NO_SUMS : node.items === null ? node : this.#sumsOf(node, prefix);
     return { count, bytes, words: [a, b, c, d] };
+  }
+
+  /** Count and bytes of all whose place begins with these 32 bits. */
+  filling(high: number): Pick<Summary, 'count' | 'bytes'> {
+    let node = this.#root;
+    while (node !== undefined) {
+      if (node.items !== null) return this.#fillingOf(node, high);
+      if (node.depth >= HIGH_DIGITS) return (node.high ^ high) === 0 ? node : NO_SUMS;
+      node = node.children[digit(high, 0, node.depth)];
+    }
+    return NO_SUMS;
   }
 
   /** Leaves of a range, in the order of their places; a leaf may hold others than those of the range. */
   *leaves(prefix: Prefix): IterableIterator<readonly LedgerRecord[]> {
-    const { node } = this.#find(prefix);
+    const node = this.#find(prefix);
     if (node !== undefined) yield* leavesOf(node);
   }
 
@@ -122,12 +158,7 @@ export class RecordTrie {
   }
 
   isIn(record: LedgerRecord, prefix: Prefix): boolean {
-    const high = this.#place.high(record);
-    const low = this.#place.low(record);
-    for (let depth = 0; depth < prefix.length; depth += 1) {
-      if (digit(high, low, depth) !== hexDigit(prefix, depth)) return false;
-    }
-    return true;
+    return isWithin(this.#place.high(record), this.#place.low(record), prefix);
   }
 
   /**
@@ -149,120 +180,194 @@ export class RecordTrie {
 
   /** None when the range is a leaf already. */
   #parts(prefix: Prefix): { prefix: Prefix; count: number }[] {
-    const { node, isWhole } = this.#find(prefix);
-    if (!isWhole || node?.children == null) return [];
+    const node = this.#find(prefix);
+    if (node === undefined || node.items !== null) return [];
+    const common = hexDigits(node.high, node.low).slice(0, node.depth);
     return node.children.flatMap((child, at) =>
-      child === undefined ? [] : [{ prefix: prefix + at.toString(16), count: child.count }],
+      child === undefined ? [] : [{ prefix: common + at.toString(16), count: child.count }],
     );
   }
 
-  /** The node that holds a range, and whether it holds nothing else. */
-  #find(prefix: Prefix): { node: TrieNode | undefined; isWhole: boolean } {
+  /** The branch that holds a range and nothing else, or the leaf that holds all of it and perhaps more. */
+  #find(prefix: Prefix): TrieNode | undefined {
     let node = this.#root;
-    for (let depth = 0; depth < prefix.length; depth += 1) {
-      if (node === undefined) return { node, isWhole: true };
-      if (node.children === null) return { node, isWhole: false };
-      node = node.children[hexDigit(prefix, depth)];
-    }
-    return { node, isWhole: true };
-  }
-
-  #added(
-    known: TrieNode | undefined,
-    record: LedgerRecord,
-    high: number,
-    low: number,
-    depth: number,
-  ): TrieNode {
-    const node = known === undefined ? this.#leaf() : this.#own(known);
-    count(node, record, 1);
-    if (node.items !== null) {
-      node.items.push(record);
-      if (node.items.length > LEAF_RECORDS_MAX && depth < PREFIX_LENGTH_MAX) this.#split(node, depth);
-    } else {
-      const at = digit(high, low, depth);
-      node.children![at] = this.#added(node.children![at], record, high, low, depth + 1);
+    while (node !== undefined && node.items === null) {
+      if (node.depth >= prefix.length) return isWithin(node.high, node.low, prefix) ? node : undefined;
+      node = node.children[hexDigit(prefix, node.depth)];
     }
     return node;
   }
 
-  #removed(
-    known: TrieNode,
-    record: LedgerRecord,
-    high: number,
-    low: number,
-    depth: number,
-  ): TrieNode | undefined {
+  #sumsOf(leaf: Leaf, prefix: Prefix): Sums {
+    const sums = this.#leaf();
+    for (const record of leaf.items) if (this.isIn(record, prefix)) sum(sums, record, 1);
+    return sums;
+  }
+
+  #fillingOf(leaf: Leaf, high: number): Pick<Summary, 'count' | 'bytes'> {
+    let [count, bytes] = [0, 0];
+    for (const record of leaf.items) {
+      if (this.#place.high(record) !== high) continue;
+      count += 1;
+      bytes += record.payload_bytes;
+    }
+    return { count, bytes };
+  }
+
+  #added(known: TrieNode | undefined, record: LedgerRecord, high: number, low: number): TrieNode {
+    if (known === undefined) return this.#leafOf(record);
+    if (known.items === null) {
+      const depth = firstDifference(high ^ known.high, low ^ known.low);
+      if (depth < known.depth) return this.#parted(known, record, high, low, depth);
+    }
+    const node = this.#own(known);
+    sum(node, record, 1);
+    if (node.items !== null) {
+      node.items.push(record);
+      return node.items.length > LEAF_RECORDS_MAX ? this.#divided(node) : node;
+    }
+    const at = digit(high, low, node.depth);
+    node.children[at] = this.#added(node.children[at], record, high, low);
+    return node;
+  }
+
+  #removed(known: TrieNode, record: LedgerRecord, high: number, low: number): TrieNode | undefined {
     if (known.count === 1) return undefined;
     const node = this.#own(known);
-    count(node, record, -1);
+    sum(node, record, -1);
     if (node.items !== null) {
       const at = node.items.indexOf(record);
       const last = node.items.pop()!;
       if (at < node.items.length) node.items[at] = last;
       return node;
     }
-    const at = digit(high, low, depth);
-    node.children![at] = this.#removed(node.children![at]!, record, high, low, depth + 1);
-    if (node.count <= LEAF_RECORDS_MAX / 2) {
-      node.items = [...leavesOf(node)].flat();
-      node.children = null;
-    }
-    return node;
+    const at = digit(high, low, node.depth);
+    const child = this.#removed(node.children[at]!, record, high, low);
+    node.children[at] = child;
+    if (node.count <= LEAF_RECORDS_MAX / 2) return leafOf(this.#owner, node, [...leavesOf(node)].flat());
+    return child === undefined ? withoutDetour(node) : node;
   }
 
-  #split(node: TrieNode, depth: number): void {
-    const items = node.items!;
-    node.items = null;
-    node.children = new Array<TrieNode | undefined>(16).fill(undefined);
+  /** A leaf that is over full as a branch, unless all of its records have one place. */
+  #divided(leaf: Leaf): TrieNode {
+    const { items } = leaf;
+    const high = this.#place.high(items[0]!);
+    const low = this.#place.low(items[0]!);
+    let depth = PREFIX_LENGTH_MAX;
+    for (const item of items)
+      depth = Math.min(depth, firstDifference(high ^ this.#place.high(item), low ^ this.#place.low(item)));
+    if (depth === PREFIX_LENGTH_MAX) return leaf;
+    const branch = branchOf(this.#owner, leaf, newChildren(), depth, high, low);
     for (const item of items) {
-      const high = this.#place.high(item);
-      const low = this.#place.low(item);
-      const at = digit(high, low, depth);
-      node.children[at] = this.#added(node.children[at], item, high, low, depth + 1);
+      const at = digit(this.#place.high(item), this.#place.low(item), depth);
+      branch.children[at] = this.#added(
+        branch.children[at],
+        item,
+        this.#place.high(item),
+        this.#place.low(item),
+      );
     }
+    return branch;
   }
 
-  #leaf(): TrieNode {
-    return { owner: this.#owner, count: 0, bytes: 0, a: 0, b: 0, c: 0, d: 0, items: [], children: null };
+  /** A branch, and a record that leaves its common digits at `depth`, under a new one. */
+  #parted(branch: Branch, record: LedgerRecord, high: number, low: number, depth: number): Branch {
+    const above = branchOf(this.#owner, branch, newChildren(), depth, high, low);
+    sum(above, record, 1);
+    above.children[digit(branch.high, branch.low, depth)] = branch;
+    above.children[digit(high, low, depth)] = this.#leafOf(record);
+    return above;
+  }
+
+  #leafOf(record: LedgerRecord): Leaf {
+    const leaf = this.#leaf();
+    sum(leaf, record, 1);
+    leaf.items.push(record);
+    return leaf;
+  }
+
+  #leaf(): Leaf {
+    return leafOf(this.#owner, NO_SUMS, []);
   }
 
   #own(node: TrieNode): TrieNode {
     if (node.owner === this.#owner) return node;
-    return {
-      owner: this.#owner,
-      count: node.count,
-      bytes: node.bytes,
-      a: node.a,
-      b: node.b,
-      c: node.c,
-      d: node.d,
-      items: node.items === null ? null : node.items.slice(),
-      children: node.children === null ? null : node.children.slice(),
-    };
+    if (node.items !== null) return leafOf(this.#owner, node, node.items.slice());
+    return branchOf(this.#owner, node, node.children.slice(), node.depth, node.high, node.low);
   }
 }
 
-function count(node: TrieNode, record: LedgerRecord, sign: 1 | -1): void {
+function leafOf(
+  owner: Owner,
+  { count, bytes, a, b, c, d }: Omit<Sums, 'owner'>,
+  items: LedgerRecord[],
+): Leaf {
+  return { owner, count, bytes, a, b, c, d, items, children: null };
+}
+
+function branchOf(
+  owner: Owner,
+  { count, bytes, a, b, c, d }: Sums,
+  children: (TrieNode | undefined)[],
+  depth: number,
+  high: number,
+  low: number,
+): Branch {
+  // Places as signed numbers: those need no box.
+  return { owner, count, bytes, a, b, c, d, items: null, children, depth, high: high | 0, low: low | 0 };
+}
+
+function newChildren(): (TrieNode | undefined)[] {
+  return new Array<TrieNode | undefined>(16).fill(undefined);
+}
+
+/** What is left of a branch: itself, or the one child that it has. */
+function withoutDetour(branch: Branch): TrieNode {
+  let only: TrieNode | undefined;
+  for (const child of branch.children) {
+    if (child === undefined) continue;
+    if (only !== undefined) return branch;
+    only = child;
+  }
+  return only!;
+}
+
+function sum(sums: Sums, record: LedgerRecord, sign: 1 | -1): void {
   const { words } = record;
-  node.count += sign;
-  node.bytes += sign * record.payload_bytes;
-  node.a ^= words[0];
-  node.b ^= words[1];
-  node.c ^= words[2];
-  node.d ^= words[3];
+  sums.count += sign;
+  sums.bytes += sign * record.payload_bytes;
+  sums.a ^= words[0];
+  sums.b ^= words[1];
+  sums.c ^= words[2];
+  sums.d ^= words[3];
 }
 
 function* leavesOf(node: TrieNode): IterableIterator<LedgerRecord[]> {
   if (node.items !== null) yield node.items;
-  else for (const child of node.children!) if (child !== undefined) yield* leavesOf(child);
+  else for (const child of node.children) if (child !== undefined) yield* leavesOf(child);
 }
 
 function digit(high: number, low: number, depth: number): number {
-  return depth < 8 ? (high >>> (28 - 4 * depth)) & 15 : (low >>> (60 - 4 * depth)) & 15;
+  return depth < HIGH_DIGITS ? (high >>> (28 - 4 * depth)) & 15 : (low >>> (60 - 4 * depth)) & 15;
 }
 
 function hexDigit(prefix: Prefix, depth: number): number {
   const code = prefix.charCodeAt(depth);
   return code < 58 ? code - 48 : code - 87;
+}
+
+function hexDigits(high: number, low: number): string {
+  return [high, low].map((half) => (half >>> 0).toString(16).padStart(HIGH_DIGITS, '0')).join('');
+}
+
+function isWithin(high: number, low: number, prefix: Prefix): boolean {
+  for (let depth = 0; depth < prefix.length; depth += 1)
+    if (digit(high, low, depth) !== hexDigit(prefix, depth)) return false;
+  return true;
+}
+
+/** The first digit in which two places differ, by what their halves differ in; PREFIX_LENGTH_MAX for none. */
+function firstDifference(high: number, low: number): number {
+  if (high !== 0) return Math.clz32(high) >> 2;
+  return low === 0 ? PREFIX_LENGTH_MAX : HIGH_DIGITS + (Math.clz32(low) >> 2);
 }

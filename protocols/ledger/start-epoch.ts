@@ -3,7 +3,8 @@
  * that no two lives share one: not when the disk is an older one, a restored snapshot or damaged, not when it could
  * not be written, and not when nobody can be asked. Epochs are 32 bits: seconds last until 2106.
  */
-import { EPOCH_END, type LedgerRecord } from './record.ts';
+import type { LedgerRecord } from './record.ts';
+import { EPOCH_END } from './record-reader.ts';
 
 /**
  * @param before of the last life that this disk knows of, if any. @param now milliseconds; a clock without a battery

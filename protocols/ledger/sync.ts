@@ -14,6 +14,7 @@
  * Source: Meyer, "Range-Based Set Reconciliation" (2023). Pure. Which message follows which is reconcile.ts.
  */
 import { decode, encode } from '../base/codec.ts';
+import { Cursor } from '../base/cursor.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromHex, toHex } from '../base/ids.ts';
 import { type LedgerRecord, RECORD_BYTES_MAX, type Words } from './record.ts';
@@ -33,6 +34,7 @@ export const LISTED_MAX = 4096;
 const ENVELOPES_MAX = 16_384;
 const ITEM_BYTES = 20;
 const SHORT_DIGEST_BYTES = 8;
+const GOSSIP = 'g'.charCodeAt(0);
 
 /** The first half of a digest's hex text. */
 export type ShortDigest = string;
@@ -165,11 +167,32 @@ export function encodeGossip(envelopes: readonly Uint8Array[]): Uint8Array {
   return encode([SYNC_VERSION, 'g', envelopes]);
 }
 
-/** @throws ShoalError E_TOO_LARGE or E_MALFORMED. */
+/** @returns views into `bytes`. @throws ShoalError E_TOO_LARGE or E_MALFORMED. */
 export function decodeGossip(bytes: Uint8Array): readonly Uint8Array[] {
+  const quick = readGossip(bytes);
+  if (quick !== undefined) return quick;
   const fields = decode(bytes, SYNC_BYTES_MAX);
   if (!Array.isArray(fields) || fields[0] !== SYNC_VERSION || fields[1] !== 'g') throw malformed();
   return list(fields[2], ENVELOPES_MAX).map(envelope);
+}
+
+/** As `encodeGossip` makes it; undefined for what else may be right. */
+function readGossip(bytes: Uint8Array): Uint8Array[] | undefined {
+  if (bytes.byteLength > SYNC_BYTES_MAX) return undefined;
+  const cursor = new Cursor(bytes);
+  if (cursor.array() !== 3 || cursor.count() !== SYNC_VERSION || cursor.text() !== 1) return undefined;
+  if (bytes[cursor.at] !== GOSSIP) return undefined;
+  cursor.pass(1);
+  const count = cursor.array();
+  if (count < 0 || count > ENVELOPES_MAX) return undefined;
+  const envelopes: Uint8Array[] = [];
+  for (let at = 0; at < count; at += 1) {
+    const length = cursor.binary();
+    if (length < 0 || length > RECORD_BYTES_MAX) return undefined;
+    envelopes.push(bytes.subarray(cursor.at, cursor.at + length));
+    cursor.pass(length);
+  }
+  return cursor.isAtEnd ? envelopes : undefined;
 }
 
 export function shortDigest(record: LedgerRecord): ShortDigest {

@@ -4,7 +4,7 @@
  * where nobody searches for collisions.
  */
 import type { Crypto, Signer } from '../../protocols/base/crypto.ts';
-import { type KeyId, keyIdFromPublicKey } from '../../protocols/base/ids.ts';
+import { type KeyId, keyIdFromPublicKey, toLatin1 } from '../../protocols/base/ids.ts';
 import { FastHash } from './fast-hash.ts';
 
 const SIGNATURE_BYTES = 64;
@@ -37,6 +37,7 @@ function hashed(seed: number, bytes: Uint8Array): Uint8Array {
 
 export const fastCrypto: Crypto = {
   sha256: (bytes) => hashed(HASHED, bytes),
+  sha256Text: (bytes) => toLatin1(hashed(HASHED, bytes)),
   verify(key, message, signature) {
     new FastHash(seedOf(key)).bytes(message).spread(scratch);
     for (let at = 0; at < SIGNATURE_BYTES; at += 1) if (signature[at] !== scratchBytes[at]) return false;

@@ -2,9 +2,9 @@
 import type { Signer } from '../../protocols/base/crypto.ts';
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
+import type { EnvelopeReader } from '../../protocols/ledger/envelope-reader.ts';
 import { type LedgerEvent, LedgerMachine, sealGenesis } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
-import type { RecordReader } from '../../protocols/ledger/record-reader.ts';
 import { Roster } from '../../protocols/membership/roster.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
 import { RecentRosters } from './recent-rosters.ts';
@@ -24,7 +24,7 @@ export interface Cluster {
   /** All members that have a record. */
   readonly roster: Roster;
   /** Of all nodes. */
-  readonly reader: RecordReader;
+  readonly reader: EnvelopeReader;
 }
 
 /** @param newcomers_count how many of the last have a grant and no member record yet: they are to join. */

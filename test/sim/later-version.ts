@@ -3,7 +3,7 @@ import { encode } from '../../protocols/base/codec.ts';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { fromHex, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { sealEnvelopes } from '../../protocols/ledger/envelope.ts';
-import { RECORD_VERSION } from '../../protocols/ledger/record.ts';
+import { RECORD_VERSION } from '../../protocols/ledger/record-reader.ts';
 import { fastCrypto } from './fast-crypto.ts';
 
 /** @returns one envelope; see protocols/ledger/record.ts for its fields. */

@@ -4,13 +4,8 @@ import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
-import {
-  authorHash,
-  type LedgerRecord,
-  placeOf,
-  type RecordHeader,
-  sealRecord,
-} from '../../../protocols/ledger/record.ts';
+import { authorHash, placeOf } from '../../../protocols/ledger/place.ts';
+import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../protocols/ledger/record.ts';
 
 export const NOW = 1_800_000_000_000;
 

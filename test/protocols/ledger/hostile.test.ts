@@ -2,7 +2,8 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { EPOCH_END, sealRecord } from '../../../protocols/ledger/record.ts';
+import { sealRecord } from '../../../protocols/ledger/record.ts';
+import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,

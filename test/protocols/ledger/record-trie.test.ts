@@ -122,3 +122,41 @@ t.test('a fork and its origin change apart', async (t) => {
   );
   t.pass();
 });
+
+t.test('to replace a record by another of its place is to remove it and to add the other', async (t) => {
+  fc.assert(
+    fc.property(fc.array(record, { minLength: 1, maxLength: 60 }), fc.array(record), (records, others) => {
+      const trie = trieOf(records);
+      const fork = trie.fork();
+      const after = records.map((each, at) => {
+        const by = others[at];
+        if (by === undefined) return each;
+        const there = { ...by, placeHigh: each.placeHigh, placeLow: each.placeLow };
+        trie.replace(each, there);
+        return there;
+      });
+      const holds = (one: RecordTrie, list: readonly LedgerRecord[]) =>
+        new Set(list).symmetricDifference(new Set(one.range(''))).size === 0 &&
+        prefixesOf(list).every(
+          (prefix) => JSON.stringify(one.summary(prefix)) === JSON.stringify(naiveSummary(list, prefix)),
+        );
+      return holds(trie, after) && holds(fork, records);
+    }),
+  );
+  t.pass();
+});
+
+t.test('how much is under the high half of a place is the sum of what is there', async (t) => {
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 80 }), half, (records, other) => {
+      const trie = trieOf(records);
+      return [other, ...records.map(({ placeHigh }) => placeHigh)].every((high) => {
+        const { count, bytes } = trie.filling(high);
+        const inside = records.filter(({ placeHigh }) => placeHigh === high);
+        const expected = inside.reduce((sum, { payload_bytes }) => sum + payload_bytes, 0);
+        return count === inside.length && bytes === expected;
+      });
+    }),
+  );
+  t.pass();
+});

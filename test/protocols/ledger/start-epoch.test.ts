@@ -1,5 +1,5 @@
 import t from 'tap';
-import { EPOCH_END } from '../../../protocols/ledger/record.ts';
+import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { startEpoch } from '../../../protocols/ledger/start-epoch.ts';
 import { recordOf } from '../../daemon/store/records.ts';
 

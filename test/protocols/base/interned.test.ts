@@ -1,0 +1,30 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { toLatin1 } from '../../../protocols/base/ids.ts';
+import { Interned } from '../../../protocols/base/interned.ts';
+
+t.test('whatever else falls on its slot, a value is that of its bytes', async (t) => {
+  // Two slots, so that nearly all of them meet.
+  const table = new Interned(2, (text) => ({ text }));
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 12 }), fc.nat(3), (bytes, start) => {
+      const from = Math.min(start, bytes.length);
+      return table.at(bytes, from, bytes.length)?.text === toLatin1(bytes.subarray(from));
+    }),
+  );
+  t.pass();
+});
+
+t.test('equal bytes are made into a value once, and what is refused is not kept', async (t) => {
+  let made = 0;
+  const table = new Interned(16, (text) => {
+    made += 1;
+    return text === 'no' ? undefined : { text };
+  });
+  const bytes = new TextEncoder().encode('a yes a no');
+  t.equal(table.at(bytes, 2, 5), table.at(Uint8Array.from(bytes), 2, 5));
+  t.equal(made, 1);
+  t.equal(table.at(bytes, 8, 10), undefined);
+  t.equal(table.at(bytes, 8, 10), undefined);
+  t.equal(made, 3);
+});
