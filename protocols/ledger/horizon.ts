@@ -5,7 +5,7 @@
  * equals a peer that has collected as far and is in no doubt; until then it vouches for nothing.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import { type Ack, acknowledged, following, type Round } from './collection.ts';
+import { type Ack, hasSaid, type Round } from './collection.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -17,14 +17,14 @@ export class Horizon {
   #isInDoubt: boolean;
   /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
   #doubted_ms = 0;
-  /** The last acknowledgement that this very disk has written. */
-  #acked: Ack | undefined;
+  /** What this very disk has acknowledged since it last collected. */
+  #said: readonly Round[];
 
-  /** @param stored as `durable_ms` last was. @param acked the acknowledgement that the disk holds. */
+  /** @param stored as `durable_ms` last was. @param acked what the disk holds of its own acknowledgements. */
   constructor(stored: number, acked: Ack | undefined) {
     this.#ms = Math.max(0, stored);
     this.#isInDoubt = stored === HORIZON_UNKNOWN;
-    this.#acked = acked;
+    this.#said = acked?.rounds ?? [];
   }
 
   /** Milliseconds; 0 before the first collection. */
@@ -48,19 +48,22 @@ export class Horizon {
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
   acknowledge(round: Round): void {
-    this.#acked = following(this.#acked, round);
+    this.#said = [...this.#said, round];
   }
 
   /** All have agreed on a round. */
   advance(round: Round): void {
-    const isOurs = acknowledged(this.#acked, round.upTo_ms)?.hash === round.hash;
-    if (!isOurs) this.doubt();
+    if (!hasSaid({ rounds: this.#said }, round)) this.doubt();
+    this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
     if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
     this.#ms = round.upTo_ms;
   }
 
+  /** As after a restart: a disk in doubt has no horizon until the next look at what all agree on. */
   doubt(): void {
+    if (this.#isInDoubt) return;
     this.#isInDoubt = true;
+    this.#ms = 0;
   }
 
   /** A peer that tells this horizon holds what we hold. @returns whether that ends a doubt. */
