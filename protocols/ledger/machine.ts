@@ -197,8 +197,8 @@ export class LedgerMachine {
       onTwins: (one, other, env) => this.#accuse(one, other, env),
       isForgotten: (record) => this.#isForgotten(record),
       onNews: (record, env) => this.#onNews(record, env),
-      onRefused: (record, env) => {
-        this.#exchange.refuse(record, env.now);
+      onRefused: (record, horizon_ms, env) => {
+        this.#exchange.refuse(record, horizon_ms, env.now);
       },
       onGrant: () => {
         this.#exchange.reconsider();
@@ -210,6 +210,7 @@ export class LedgerMachine {
       depth: (record) => this.authority.depth(record.author),
       horizon_ms: () => this.#horizon.told_ms,
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
+      coverOf: (theirs_ms) => this.#horizon.coverOf(theirs_ms),
       onEqual: (theirs_ms) => {
         this.#horizon.equals(theirs_ms);
       },
@@ -364,7 +365,7 @@ export class LedgerMachine {
       case 'hello':
         return this.#withHorizon(() => this.#exchange.onHello(from, message, env));
       case 'compare':
-        return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
+        return this.#withHorizon(() => [...this.#exchange.onCompare(from, message, env), ...this.#dropped()]);
       case 'records': {
         const source = { from, horizon_ms: this.#exchange.horizonOf(from) };
         const effects = this.#ingest(message.envelopes, source, env, false);
@@ -376,6 +377,7 @@ export class LedgerMachine {
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
     const taken = this.#intake.take(envelopes, source, env);
+    this.#horizon.took(taken.added, source.horizon_ms);
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
     const live = taken.added.filter((record) => this.ledger.has(record));
     return [
