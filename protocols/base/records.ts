@@ -166,13 +166,14 @@ export const IntentSchema = Type.Object({
 const RoundSchema = Type.Object({ upTo_ms: Count, hash: Hex(16) });
 
 /**
- * `ack/<node>`: all tombstones up to that stamp that the node holds have this hash; and what it acknowledged before,
- * null or missing when that was nothing.
+ * `ack/<node>`: all tombstones up to that stamp that the node holds have this hash; what else it has acknowledged
+ * since it last collected, and up to where it has.
  */
 export const AckSchema = Type.Object({
   upTo_ms: Count,
   hash: Hex(16),
-  before: Type.Optional(OrNull(RoundSchema)),
+  collected_ms: Count,
+  before: Type.Array(RoundSchema),
 });
 
 /** `evidence/<accuser>/<accused>`: two envelopes with one number of one author. */

@@ -4,10 +4,13 @@
  * horizon: the tombstones are collected, and a record from before the horizon that a node does not hold is stale.
  *
  * Nobody claims another's state: the horizon follows from signed records alone. A member that is away holds collection
- * up until it is back or removed; one that was granted after T need not have acknowledged it. A node whose disk is found
- * to be old (its own future comes from others), to have lost records, or to have missed a round doubts what it has from
- * before the horizon, through restarts, until it equals a peer that has collected as far and is in no doubt: what that
- * peer lacks is dropped, not given. While in doubt it vouches for nothing. Nothing that a peer says begins a doubt.
+ * up until it is back or removed; one that was granted after T need not have acknowledged it. So that nobody is left
+ * behind, whatever was acknowledged stays acknowledged until its author has collected as far: as long as one member has
+ * not seen an agreement that others have acted on, all of it is still there to be seen. Acknowledgements of two lives of
+ * a node stand beside one another until one of them knows the other (ledger.ts): an old disk cannot unsay what its
+ * former self has said. And nobody acknowledges or collects anything while it does not see how others could have
+ * collected what they say: that is how an old disk waits for its former self's acknowledgement, which puts it in doubt
+ * (horizon.ts).
  * Source: causal stability, Baquero et al., "Making Operation-Based CRDTs Operation-Based" (2014).
  */
 import { fromHex, type KeyId, type NodeId, toHex } from '../base/ids.ts';
@@ -26,6 +29,8 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 
 /** Rounds begin at multiples of this part of `tombstone_ms`, so that members mostly choose the same T unasked. */
 const QUANTUM_PART = 4;
+/** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
+const ROUNDS_MAX = 16;
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
 export type Members = ReadonlyMap<NodeId, number>;
@@ -58,107 +63,171 @@ export function roundOf(ledger: Ledger, upTo_ms: number): Round {
   return { upTo_ms, hash: toHex(hash) };
 }
 
-/** What a member has acknowledged, and what it had before that, so that who goes on at once leaves nobody behind. */
-export interface Ack extends Round {
-  readonly before: Round | null;
+/** What a member has said in all its lives. */
+export interface Ack {
+  /** Acknowledged, and not yet left behind; the last is the latest. */
+  readonly rounds: readonly Round[];
+  /** Up to where it has collected; 0 before the first time. */
+  readonly collected_ms: number;
 }
 
+/** Undefined when it has never acknowledged anything. */
 export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
-  const body = ledger.get('ack', member)?.body as Partial<AckBody> | undefined;
-  const round = readRound(body);
-  return round === null ? undefined : { ...round, before: readRound(body?.before) };
+  const rounds: Round[] = [];
+  let collected_ms = 0;
+  for (const { body } of ledger.siblings('ack', member)) {
+    if (!isRound(body)) continue;
+    const { before, collected_ms: theirs_ms } = body as Partial<AckBody>;
+    if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
+    for (const round of [...(Array.isArray(before) ? before : []), body])
+      if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
+  }
+  if (rounds.length === 0) return undefined;
+  return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms };
 }
 
-function readRound(value: Partial<Round> | null | undefined): Round | null {
-  if (typeof value?.upTo_ms !== 'number' || typeof value.hash !== 'string') return null;
-  return { upTo_ms: value.upTo_ms, hash: value.hash };
+function isRound(value: unknown): value is Round {
+  const round = value as Partial<Round> | null | undefined;
+  return typeof round?.upTo_ms === 'number' && typeof round.hash === 'string';
 }
 
-/** The same round again, better known, keeps the one before it. */
-export function following(last: Ack | undefined, { upTo_ms, hash }: Round): Ack {
-  if (last === undefined) return { upTo_ms, hash, before: null };
-  const isAgain = last.upTo_ms >= upTo_ms;
-  return { upTo_ms, hash, before: isAgain ? last.before : { upTo_ms: last.upTo_ms, hash: last.hash } };
+/** The next acknowledgement: what was said before stays said until it is collected. */
+export function following(ack: Ack | undefined, round: Round, horizon_ms: number): AckBody {
+  const collected_ms = Math.max(horizon_ms, ack?.collected_ms ?? 0);
+  const others = (ack?.rounds ?? []).filter(
+    ({ upTo_ms, hash }) => upTo_ms >= collected_ms && (upTo_ms !== round.upTo_ms || hash !== round.hash),
+  );
+  return { upTo_ms: round.upTo_ms, hash: round.hash, collected_ms, before: others.slice(1 - ROUNDS_MAX) };
 }
 
-/** What an acknowledgement says of the round up to `upTo_ms`. */
-export function acknowledged(ack: Ack | undefined, upTo_ms: number): Round | undefined {
-  if (ack?.upTo_ms === upTo_ms) return ack;
-  return ack?.before?.upTo_ms === upTo_ms ? ack.before : undefined;
+export function hasSaid(ack: Pick<Ack, 'rounds'> | undefined, { upTo_ms, hash }: Round): boolean {
+  return ack?.rounds.some((round) => round.upTo_ms === upTo_ms && round.hash === hash) ?? false;
 }
 
 /** Whether there is anything to acknowledge or collect; cheap, for it is asked for ever. */
 export function isRoundOpen(ledger: Ledger, horizon_ms: number): boolean {
   if (ledger.tombstones_count > 0) return true;
   for (const [member] of ledger.ofKind('ack'))
-    if ((ackOf(ledger, member)?.upTo_ms ?? 0) > horizon_ms) return true;
+    if ((ackOf(ledger, member)?.rounds.at(-1)?.upTo_ms ?? 0) > horizon_ms) return true;
   return false;
 }
 
-/** The latest round up to `until_ms` on which all members agree that had to; undefined when there is none. */
-export function agreed(ledger: Ledger, members: Members, until_ms: number): Round | undefined {
-  const acks = new Map([...members.keys()].map((member) => [member, ackOf(ledger, member)]));
-  const rounds = [...acks.values()].flatMap((ack) =>
-    ack === undefined ? [] : ack.before === null ? [ack] : [ack, ack.before],
-  );
-  const ends = new Set(rounds.map(({ upTo_ms }) => upTo_ms).filter((upTo_ms) => upTo_ms <= until_ms));
-  for (const upTo_ms of [...ends].sort((a, b) => b - a)) {
-    const said = [...members].flatMap(([member, since_ms]) => {
-      const round = acknowledged(acks.get(member), upTo_ms);
-      return round === undefined && since_ms > upTo_ms ? [] : [round?.hash];
-    });
-    const [hash] = said;
-    if (hash !== undefined && said.every((other) => other === hash)) return { upTo_ms, hash };
-  }
-  return undefined;
-}
+/** What all members have said, as one of them sees it. Made anew for each look. */
+export class Acknowledgements {
+  readonly #members: Members;
+  readonly #acks = new Map<NodeId, Ack>();
+  readonly #self: NodeId;
+  readonly #horizon_ms: number;
+  /** Hashes that were said of each T. */
+  readonly #hashes = new Map<number, Set<string>>();
+  /** Has any member collected, and this one neither done so nor acknowledged anything? It came later, or its disk is old. */
+  readonly isNew: boolean;
 
-/** Who has still to acknowledge before tombstones can go. */
-export function missing(ledger: Ledger, members: Members, until_ms: number): NodeId[] {
-  const round = latest(ledger, members, until_ms);
-  if (round === undefined) return [];
-  return [...members].flatMap(([member, since_ms]) => {
-    const ack = ackOf(ledger, member);
-    const isDone = ack?.upTo_ms === round.upTo_ms && ack.hash === round.hash;
-    return isDone || since_ms > round.upTo_ms ? [] : [member];
-  });
-}
-
-/** The acknowledgement that this node shall write now; undefined when its last one stands, or nothing is due. */
-export function dueAck(
-  ledger: Ledger,
-  init: {
-    readonly self: NodeId;
-    readonly members: Members;
-    readonly horizon_ms: number;
-    readonly now: number;
-    readonly config: CollectionConfig;
-  },
-): Round | undefined {
-  const { self, members, horizon_ms, now, config } = init;
-  const own = ackOf(ledger, self);
-  const open = latest(ledger, members, roundEnd_ms(config, now));
-  if (open !== undefined && open.upTo_ms > horizon_ms) {
-    const round = roundOf(ledger, open.upTo_ms);
-    return own?.upTo_ms === round.upTo_ms && own.hash === round.hash ? undefined : round;
+  /** @param horizon_ms up to where `self` has collected. */
+  constructor(ledger: Ledger, members: Members, self: NodeId, horizon_ms: number) {
+    this.#members = members;
+    this.#self = self;
+    this.#horizon_ms = horizon_ms;
+    for (const member of members.keys()) {
+      const ack = ackOf(ledger, member);
+      if (ack === undefined) continue;
+      this.#acks.set(member, ack);
+      for (const { upTo_ms, hash } of ack.rounds)
+        this.#hashes.set(upTo_ms, (this.#hashes.get(upTo_ms) ?? new Set()).add(hash));
+    }
+    this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
   }
-  const quantum = config.tombstone_ms / QUANTUM_PART;
-  const upTo_ms = Math.floor((now - config.tombstone_ms) / quantum) * quantum;
-  if (upTo_ms <= horizon_ms || tombstones(ledger, upTo_ms).length === 0) return undefined;
-  return roundOf(ledger, upTo_ms);
+
+  /** The latest round up to `until_ms`, and after the own horizon, on which all members agree that had to. */
+  agreed(until_ms: number): Round | undefined {
+    const ends = [...this.#hashes.keys()].filter((ms) => ms > this.#horizon_ms && ms <= until_ms);
+    for (const upTo_ms of ends.sort((a, b) => b - a)) {
+      const round = this.#agreedAt(upTo_ms);
+      if (round !== undefined && this.#unaccounted(upTo_ms) === undefined) return round;
+    }
+    return undefined;
+  }
+
+  /** The acknowledgement that is due now; undefined when what was said stands, or nothing is due. */
+  due(ledger: Ledger, config: CollectionConfig, now: number): Round | undefined {
+    if (this.#unaccounted(now) !== undefined) return undefined;
+    const own = this.#acks.get(this.#self);
+    const open_ms = this.#latest_ms(roundEnd_ms(config, now));
+    if (open_ms > this.#horizon_ms) {
+      const round = roundOf(ledger, open_ms);
+      return hasSaid(own, round) ? undefined : round;
+    }
+    // Who has collected without having acknowledged says so: others may still wait for it.
+    const isSilent = !this.#isCovered(this.#self, { upTo_ms: this.#horizon_ms, hash: '' });
+    const isHeard = own?.rounds.some(({ upTo_ms }) => upTo_ms === this.#horizon_ms) ?? false;
+    if (this.#horizon_ms > 0 && isSilent && !isHeard) return roundOf(ledger, this.#horizon_ms);
+    const quantum = config.tombstone_ms / QUANTUM_PART;
+    const upTo_ms = Math.floor((now - config.tombstone_ms) / quantum) * quantum;
+    if (upTo_ms <= this.#horizon_ms || tombstones(ledger, upTo_ms).length === 0) return undefined;
+    return roundOf(ledger, upTo_ms);
+  }
+
+  /** Who has still to acknowledge before tombstones can go. */
+  missing(until_ms: number): NodeId[] {
+    const upTo_ms = this.#unaccounted(until_ms) ?? this.#latest_ms(until_ms);
+    const hashes = [...(this.#hashes.get(upTo_ms) ?? [])];
+    const of = (hash: string) =>
+      [...this.#members.keys()].filter((member) => !this.#isCovered(member, { upTo_ms, hash }));
+    return hashes.map(of).sort((a, b) => a.length - b.length)[0] ?? [];
+  }
+
+  /** Up to where others have collected that this node has not followed yet. */
+  #collected(): Set<number> {
+    const ends = new Set<number>();
+    for (const { collected_ms } of this.#acks.values())
+      if (collected_ms > this.#horizon_ms) ends.add(collected_ms);
+    return ends;
+  }
+
+  /**
+   * Whatever others have collected all had agreed on. A stamp of which the acknowledgements that are here do not show
+   * that: some are still to come, this node's own perhaps, from a life that its disk does not know.
+   */
+  #unaccounted(until_ms: number): number | undefined {
+    for (const upTo_ms of this.#collected())
+      if (
+        upTo_ms <= until_ms &&
+        this.#agreedAt(upTo_ms) === undefined &&
+        !this.#isAgreed({ upTo_ms, hash: '' })
+      )
+        return upTo_ms;
+    return undefined;
+  }
+
+  #agreedAt(upTo_ms: number): Round | undefined {
+    for (const hash of this.#hashes.get(upTo_ms) ?? [])
+      if (this.#isAgreed({ upTo_ms, hash })) return { upTo_ms, hash };
+    return undefined;
+  }
+
+  #isAgreed(round: Round): boolean {
+    for (const member of this.#members.keys()) if (!this.#isCovered(member, round)) return false;
+    return true;
+  }
+
+  /** It has acknowledged the round, or collected as far; or it need not, being granted later, or new and in doubt. */
+  #isCovered(member: NodeId, round: Round): boolean {
+    const ack = this.#acks.get(member);
+    if (ack === undefined && member === this.#self && this.isNew) return true;
+    if (hasSaid(ack, round) || (ack?.collected_ms ?? 0) >= round.upTo_ms) return true;
+    const hasAnother = ack?.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms) ?? false;
+    return this.#members.get(member)! > round.upTo_ms && !hasAnother;
+  }
+
+  #latest_ms(until_ms: number): number {
+    let latest_ms = 0;
+    for (const upTo_ms of this.#hashes.keys())
+      if (upTo_ms <= until_ms) latest_ms = Math.max(latest_ms, upTo_ms);
+    return latest_ms;
+  }
 }
 
 /** No round is taken up whose T is later: a member that lies about it must not have us collect what is young. */
 export function roundEnd_ms(config: CollectionConfig, now: number): number {
   return now - config.tombstone_ms / 2;
-}
-
-function latest(ledger: Ledger, members: Members, until_ms: number): Round | undefined {
-  let round: Round | undefined;
-  for (const member of members.keys()) {
-    const ack = ackOf(ledger, member);
-    if (ack === undefined || ack.upTo_ms > until_ms) continue;
-    if (round === undefined || ack.upTo_ms > round.upTo_ms) round = ack;
-  }
-  return round;
 }

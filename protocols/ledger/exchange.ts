@@ -6,6 +6,7 @@
  */
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
+import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
 import { answerCompare, type Comparison, splitAll } from './reconcile.ts';
 import type { LedgerRecord } from './record.ts';
@@ -81,6 +82,9 @@ export interface ExchangeParts {
   readonly horizon_ms: () => number;
   /** Of what a peer lacks, the part that it shall be given; the rest is doubted here (collection.ts). */
   readonly mayGive: (records: readonly LedgerRecord[], horizon_ms: number) => readonly LedgerRecord[];
+  /** Of a node in doubt, towards a peer that tells this horizon and could end that. */
+  readonly coverOf: (horizon_ms: number) => Cover | undefined;
+  /** A peer that tells this horizon holds what we hold, from before the horizon at least. */
   readonly onEqual: (horizon_ms: number) => void;
 }
 
@@ -92,7 +96,7 @@ export class Exchange {
   /** Peers that had a turn while others waited, and until when they leave the next one to those. */
   readonly #served = new Set<NodeId>();
   #yield_ms = 0;
-  readonly #unwanted = new Map<ShortDigest, number>();
+  readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
   #repair: Repair | undefined;
   #interval_ms: number;
   /** Of the timer that counts; an older one that still fires is ignored. */
@@ -138,9 +142,9 @@ export class Exchange {
     return this.#peers.get(peer)?.horizon_ms ?? 0;
   }
 
-  /** A record that will be refused whoever gives it. */
-  refuse(record: LedgerRecord, now: number): void {
-    this.#unwanted.set(shortDigest(record), now + UNWANTED_MS);
+  /** A record that will be refused from whoever tells no later horizon. */
+  refuse(record: LedgerRecord, horizon_ms: number, now: number): void {
+    this.#unwanted.set(shortDigest(record), { until_ms: now + UNWANTED_MS, horizon_ms });
     if (this.#unwanted.size > UNWANTED_MAX) this.#unwanted.delete(this.#unwanted.keys().next().value!);
   }
 
@@ -176,7 +180,8 @@ export class Exchange {
     // Our own hello has crossed theirs, and they will answer it.
     const crossed = env.now - peer.greeted_ms < this.#config.repairSilence_ms;
     if (crossed && this.#parts.self > from) return [];
-    return [...this.#begin(from, env), this.#compare(from, splitAll(this.#parts.ledger))];
+    const isAsking = this.#parts.coverOf(hello.horizon_ms) !== undefined;
+    return [...this.#begin(from, env), this.#compare(from, splitAll(this.#parts.ledger, isAsking))];
   }
 
   onCompare(from: NodeId, message: Compare, env: Env): ExchangeEffect[] {
@@ -184,7 +189,10 @@ export class Exchange {
     if (peer === undefined || !this.#mayRepair(from, env.now)) return [];
     peer.horizon_ms = message.horizon_ms;
     const effects = this.#begin(from, env);
-    const answer = answerCompare(this.#parts.ledger, message, (digest) => this.#isUnwanted(digest, env.now));
+    const cover = this.#parts.coverOf(peer.horizon_ms);
+    const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
+    const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
+    if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
     const give = this.#parts.mayGive(answer.give, peer.horizon_ms);
     if (answer.compare !== undefined) effects.push(this.#compare(from, answer.compare));
     if (give.length > 0) effects.push(...this.#give(from, peer, give, env));
@@ -312,10 +320,10 @@ export class Exchange {
     return some;
   }
 
-  #isUnwanted(digest: ShortDigest, now: number): boolean {
-    const until = this.#unwanted.get(digest);
-    if (until === undefined) return false;
-    if (until > now) return true;
+  #isUnwanted(digest: ShortDigest, theirs_ms: number, now: number): boolean {
+    const refused = this.#unwanted.get(digest);
+    if (refused === undefined) return false;
+    if (refused.until_ms > now) return theirs_ms <= refused.horizon_ms;
     this.#unwanted.delete(digest);
     return false;
   }

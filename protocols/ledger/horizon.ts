@@ -1,11 +1,13 @@
 /**
  * What this node holds of the past: up to where deletions were collected, and whether its own disk can be trusted
- * about the time before. A disk is in doubt when it shows itself that it is old: its own future came from others, it
- * lost records, or others agreed on a round that it never acknowledged. Doubt is durable, and ends when this node
- * equals a peer that has collected as far and is in no doubt; until then it vouches for nothing.
+ * about the time before. A disk is in doubt when it shows itself that it is old: records of its own came from others
+ * that it does not know, it lost records, or all agreed on a round that it never acknowledged. Doubt is durable, and ends
+ * when this node has the same past as a peer that has collected as far and is in no doubt (cover.ts); until then it
+ * vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import { type Ack, acknowledged, following, type Round } from './collection.ts';
+import { type Ack, hasSaid, type Round } from './collection.ts';
+import { Cover } from './cover.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -17,14 +19,16 @@ export class Horizon {
   #isInDoubt: boolean;
   /** What is held here from before that stamp may have been collected elsewhere; 0 while no round says so. */
   #doubted_ms = 0;
-  /** The last acknowledgement that this very disk has written. */
-  #acked: Ack | undefined;
+  /** How much of what is doubted was seen at a peer that has collected as far. */
+  #cover: Cover | undefined;
+  /** What this very disk has acknowledged since it last collected. */
+  #said: readonly Round[];
 
-  /** @param stored as `durable_ms` last was. @param acked the acknowledgement that the disk holds. */
+  /** @param stored as `durable_ms` last was. @param acked what the disk holds of its own acknowledgements. */
   constructor(stored: number, acked: Ack | undefined) {
     this.#ms = Math.max(0, stored);
     this.#isInDoubt = stored === HORIZON_UNKNOWN;
-    this.#acked = acked;
+    this.#said = acked?.rounds ?? [];
   }
 
   /** Milliseconds; 0 before the first collection. */
@@ -48,27 +52,44 @@ export class Horizon {
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
   acknowledge(round: Round): void {
-    this.#acked = following(this.#acked, round);
+    this.#said = [...this.#said, round];
   }
 
   /** All have agreed on a round. */
   advance(round: Round): void {
-    const isOurs = acknowledged(this.#acked, round.upTo_ms)?.hash === round.hash;
-    if (!isOurs) this.doubt();
-    if (this.#isInDoubt) this.#doubted_ms = round.upTo_ms;
+    if (!hasSaid({ rounds: this.#said }, round)) this.doubt();
+    this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
     this.#ms = round.upTo_ms;
+    if (!this.#isInDoubt) return;
+    this.#doubted_ms = round.upTo_ms;
+    this.#cover = new Cover(round.upTo_ms);
   }
 
+  /** As after a restart: a disk in doubt has no horizon until the next look at what all agree on. */
   doubt(): void {
+    if (this.#isInDoubt) return;
     this.#isInDoubt = true;
+    this.#ms = 0;
   }
 
-  /** A peer that tells this horizon holds what we hold. @returns whether that ends a doubt. */
+  /** A peer that tells this horizon holds what we hold, of what is doubted. @returns whether that ends a doubt. */
   equals(theirs_ms: number): boolean {
     if (!this.#isInDoubt || theirs_ms === 0 || theirs_ms < Math.max(this.#doubted_ms, this.#ms)) return false;
     this.#isInDoubt = false;
     this.#doubted_ms = 0;
+    this.#cover = undefined;
     return true;
+  }
+
+  /** Undefined when a peer that tells this horizon cannot end a doubt, or there is none that a round gives a bound. */
+  coverOf(theirs_ms: number): Cover | undefined {
+    return this.#doubted_ms > 0 && theirs_ms >= this.#doubted_ms ? this.#cover : undefined;
+  }
+
+  /** Records came from a peer that tells this horizon. */
+  took(records: readonly LedgerRecord[], theirs_ms: number): void {
+    if (theirs_ms < this.#doubted_ms && records.some(({ hlc }) => hlc.ms <= this.#doubted_ms))
+      this.#cover?.forget();
   }
 
   /** From before the horizon: all saw it, or it was deleted and collected. */

@@ -76,8 +76,8 @@ export interface IntakeParts<Report> {
   readonly isForgotten: (record: LedgerRecord) => boolean;
   /** A record that is about to be merged. */
   readonly onNews: (record: LedgerRecord, env: Env) => readonly Report[];
-  /** A record that will be refused whoever gives it. */
-  readonly onRefused: (record: LedgerRecord, env: Env) => void;
+  /** A record that will be refused from whoever tells no later horizon. */
+  readonly onRefused: (record: LedgerRecord, horizon_ms: number, env: Env) => void;
   /** A grant was merged: what its subject was refused may be allowed now. */
   readonly onGrant: () => void;
 }
@@ -107,7 +107,7 @@ export class Intake<Report> {
       const reason = this.#take(record, source, env, taken);
       if (reason !== undefined) {
         taken.reports.push({ kind: 'rejected', from, reason, author: record.author });
-        if (LASTING.has(reason)) onRefused(record, env);
+        if (LASTING.has(reason)) onRefused(record, this.#refusedUpTo_ms(reason), env);
       } else if (record.kind === 'grant' && taken.added.length > added) {
         onGrant();
         waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
@@ -194,6 +194,11 @@ export class Intake<Report> {
     if (from === null || horizon_ms < horizon.ms || authority.roles(from).size === 0) return true;
     const { kind, key } = record;
     return !isOwned(record) && authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
+  }
+
+  /** Who has collected as far may be believed about a record that others are not. */
+  #refusedUpTo_ms(reason: Rejection): number {
+    return reason === 'stale' ? this.#parts.horizon.ms - 1 : Number.POSITIVE_INFINITY;
   }
 
   #open(bytes: Uint8Array): LedgerRecord | undefined {

@@ -42,6 +42,11 @@ export interface Merge {
 
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
 const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
+/**
+ * Kinds of which each life (epoch) of an author counts as an author of its own: what an old disk does not know, its node
+ * cannot unsay.
+ */
+const BY_LIFE: ReadonlySet<string> = new Set(['ack']);
 const NONE: readonly LedgerRecord[] = [];
 const NOT_MERGED: Merge = { added: false, removed: NONE };
 
@@ -220,11 +225,15 @@ export class Ledger {
     return this.#byKey;
   }
 
-  /** What a new record of this key must carry: everything that is live here, and all that it has replaced. */
-  context(kind: string, key: string): ContextEntry[] {
+  /**
+   * What a new record of this key must carry: everything that is live here, and all that it has replaced, but what its
+   * author is known to have seen.
+   */
+  context(kind: string, key: string, by: Pick<ContextEntry, 'author' | 'epoch'>): ContextEntry[] {
     const context = new Map<KeyId, ContextEntry>();
     for (const { author, epoch, seq, context: seen } of this.siblings(kind, key)) {
       for (const entry of [...seen, { author, epoch, seq }]) {
+        if (entry.author === by.author && (entry.epoch === by.epoch || !BY_LIFE.has(kind))) continue;
         const known = context.get(entry.author);
         if (known === undefined || isLater(entry, known)) context.set(entry.author, entry);
       }
@@ -273,11 +282,11 @@ function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** Both of one kind and key. An author has always seen its own earlier writes. */
+/** Both of one kind and key. An author has seen its own earlier writes. */
 function replaces(later: LedgerRecord, earlier: LedgerRecord): boolean {
   if (GROW_ONLY.has(later.kind)) return false;
   const order = hlcCompare(later.hlc, earlier.hlc);
-  if (later.author === earlier.author) {
+  if (later.author === earlier.author && !(BY_LIFE.has(later.kind) && later.epoch !== earlier.epoch)) {
     if (order !== 0) return order > 0;
     if (later.epoch !== earlier.epoch || later.seq !== earlier.seq) return isLater(later, earlier);
     return later.digest < earlier.digest;

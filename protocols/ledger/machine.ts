@@ -8,18 +8,16 @@ import { type Env, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import { type AckBody, type GenesisBody, recordKey } from '../base/records.ts';
+import { type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
+  Acknowledgements,
   ackOf,
-  agreed,
   COLLECTION_DEFAULTS,
   type CollectionConfig,
-  dueAck,
   following,
   isRoundOpen,
   type Members,
-  missing,
   roundEnd_ms,
   tombstones,
 } from './collection.ts';
@@ -199,8 +197,8 @@ export class LedgerMachine {
       onTwins: (one, other, env) => this.#accuse(one, other, env),
       isForgotten: (record) => this.#isForgotten(record),
       onNews: (record, env) => this.#onNews(record, env),
-      onRefused: (record, env) => {
-        this.#exchange.refuse(record, env.now);
+      onRefused: (record, horizon_ms, env) => {
+        this.#exchange.refuse(record, horizon_ms, env.now);
       },
       onGrant: () => {
         this.#exchange.reconsider();
@@ -212,6 +210,7 @@ export class LedgerMachine {
       depth: (record) => this.authority.depth(record.author),
       horizon_ms: () => this.#horizon.told_ms,
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
+      coverOf: (theirs_ms) => this.#horizon.coverOf(theirs_ms),
       onEqual: (theirs_ms) => {
         this.#horizon.equals(theirs_ms);
       },
@@ -229,7 +228,7 @@ export class LedgerMachine {
 
   /** Members that have not acknowledged the tombstones that are to go next. */
   unacknowledged(now: number): NodeId[] {
-    return missing(this.ledger, this.#members(), roundEnd_ms(this.#config, now));
+    return this.#acknowledgements().missing(roundEnd_ms(this.#config, now));
   }
 
   /** Authors that signed two records with one number, and who says so. */
@@ -318,10 +317,8 @@ export class LedgerMachine {
   #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
     // Authors that nobody vouches for are left out: a peer could fill a context with inventions.
     const context = this.ledger
-      .context(kind, key)
-      .filter(
-        (entry) => entry.author !== author && this.authority.depth(entry.author) < Number.POSITIVE_INFINITY,
-      );
+      .context(kind, key, { author, epoch })
+      .filter((entry) => this.authority.depth(entry.author) < Number.POSITIVE_INFINITY);
     if (context.length > CONTEXT_ENTRIES_MAX) {
       throw new ShoalError('E_TOO_LARGE', `${kind}/${key} has too many authors; nothing was changed`);
     }
@@ -368,7 +365,7 @@ export class LedgerMachine {
       case 'hello':
         return this.#withHorizon(() => this.#exchange.onHello(from, message, env));
       case 'compare':
-        return [...this.#exchange.onCompare(from, message, env), ...this.#dropped()];
+        return this.#withHorizon(() => [...this.#exchange.onCompare(from, message, env), ...this.#dropped()]);
       case 'records': {
         const source = { from, horizon_ms: this.#exchange.horizonOf(from) };
         const effects = this.#ingest(message.envelopes, source, env, false);
@@ -380,6 +377,7 @@ export class LedgerMachine {
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
     const taken = this.#intake.take(envelopes, source, env);
+    this.#horizon.took(taken.added, source.horizon_ms);
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
     const live = taken.added.filter((record) => this.ledger.has(record));
     return [
@@ -509,29 +507,28 @@ export class LedgerMachine {
 
   #collect(env: Env): LedgerEffect[] {
     if (!isRoundOpen(this.ledger, this.#horizon.ms)) return [];
-    const members = this.#members();
-    const effects = this.#withHorizon(() => this.#advance(members, env));
-    const due = dueAck(this.ledger, {
-      self: this.#self,
-      members,
-      horizon_ms: this.#horizon.ms,
-      now: env.now,
-      config: this.#config,
-    });
+    const effects = this.#withHorizon(() => this.#advance(env));
+    const due = this.#acknowledgements().due(this.ledger, this.#config, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
-    const body: AckBody = following(ackOf(this.ledger, this.#self), due);
+    const body = following(ackOf(this.ledger, this.#self), due, this.#horizon.ms);
     this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];
   }
 
-  #advance(members: Members, env: Env): LedgerEffect[] {
-    const round = agreed(this.ledger, members, roundEnd_ms(this.#config, env.now));
-    if (round === undefined || round.upTo_ms <= this.#horizon.ms) return [];
+  #advance(env: Env): LedgerEffect[] {
+    const acknowledgements = this.#acknowledgements();
+    if (acknowledgements.isNew) this.#horizon.doubt();
+    const round = acknowledgements.agreed(roundEnd_ms(this.#config, env.now));
+    if (round === undefined) return [];
     const gone = tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
     this.#horizon.advance(round);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
+  }
+
+  #acknowledgements(): Acknowledgements {
+    return new Acknowledgements(this.ledger, this.#members(), this.#self, this.#horizon.ms);
   }
 
   /** Also those of whom nothing but their grant has come: they may hold what was deleted here. */

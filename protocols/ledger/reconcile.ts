@@ -7,6 +7,7 @@
  * merge is found by the next comparison.
  * Pure functions of a ledger. Not here: with whom, when and how often (exchange.ts).
  */
+import { asked, type Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 import { PREFIX_LENGTH_MAX, type Prefix } from './record-trie.ts';
@@ -44,16 +45,20 @@ export interface Answer {
   readonly give: LedgerRecord[];
 }
 
-/** How a repair begins. */
-export function splitAll(ledger: Ledger): Comparison {
-  return { splits: [split(ledger, '')], listings: [], wants: [] };
+/** How a repair begins. @param isAsking whether this side is in doubt, and the other in none. */
+export function splitAll(ledger: Ledger, isAsking = false): Comparison {
+  return { splits: [isAsking ? asked('') : split(ledger, '')], listings: [], wants: [] };
 }
 
-/** @param isUnwanted says of a record that we lack whether we would refuse it again. */
+/**
+ * @param isUnwanted says of a record that we lack whether we would refuse it again. @param cover of a side in doubt that
+ * compares itself with one in none.
+ */
 export function answerCompare(
   ledger: Ledger,
   message: Compare,
   isUnwanted: (digest: ShortDigest) => boolean,
+  cover?: Cover,
 ): Answer {
   const splits: Split[] = [];
   const listings: Listing[] = [];
@@ -61,13 +66,20 @@ export function answerCompare(
   const give = new Set<LedgerRecord>();
   let bytes = 0;
   for (const { prefix, parts } of message.splits) {
+    cover?.divided(prefix, parts);
     for (const record of outside(ledger, prefix, parts)) give.add(record);
     for (const part of parts) {
       const own = ledger.places.summary(part.prefix);
-      if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) continue;
+      if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) {
+        cover?.settled(part.prefix);
+        continue;
+      }
       if (bytes > ANSWER_BYTES) break;
       bytes += RANGE_BYTES;
-      if (own.count <= LISTED_BEST || part.prefix.length >= PREFIX_LENGTH_MAX) {
+      if (cover !== undefined) {
+        bytes += PART_BYTES;
+        splits.push(asked(part.prefix));
+      } else if (own.count <= LISTED_BEST || part.prefix.length >= PREFIX_LENGTH_MAX) {
         if (own.count === 0) splits.push({ prefix: part.prefix, parts: [] });
         else {
           const listed = listing(ledger, part.prefix);
@@ -82,6 +94,7 @@ export function answerCompare(
     }
   }
   for (const theirs of message.listings) {
+    cover?.listed(theirs, [...ledger.places.range(theirs.prefix)]);
     const difference = compareListing(ledger, theirs, isUnwanted);
     for (const record of difference.give) give.add(record);
     if (difference.want.length === 0 || bytes > ANSWER_BYTES) continue;

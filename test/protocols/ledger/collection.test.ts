@@ -1,8 +1,8 @@
 /** Tombstones go when all have acknowledged them, and what was deleted never comes back. */
 import fc from 'fast-check';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { acknowledged, following } from '../../../protocols/ledger/collection.ts';
+import { type Ack, following } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -197,13 +197,95 @@ t.test('collection never resurrects, and all end alike', async (t) => {
   t.pass();
 });
 
-t.test('who goes on to the next round at once leaves nobody behind', async (t) => {
-  const first = { upTo_ms: 1000, hash: 'a'.repeat(32) };
-  const second = { upTo_ms: 2000, hash: 'b'.repeat(32) };
-  const ack = following(following(undefined, first), second);
-  t.same(acknowledged(ack, 1000), first, 'the others can still see that it agreed');
-  t.match(acknowledged(ack, 2000), second);
-  t.equal(acknowledged(ack, 1500), undefined);
-  const better = following(ack, { upTo_ms: 2000, hash: 'c'.repeat(32) });
-  t.same(better.before, first, 'the same round again does not push it out');
+t.test('what was acknowledged stays said until it is collected', async (t) => {
+  const rounds = [1000, 2000, 2000, 3000].map((upTo_ms, at) => ({ upTo_ms, hash: `${at}`.repeat(32) }));
+  let ack: Ack | undefined;
+  for (const round of rounds) {
+    const { before, collected_ms, ...last } = following(ack, round, 0);
+    ack = { rounds: [...before, last], collected_ms };
+  }
+  t.same(ack?.rounds, rounds, 'also the same round with another hash');
+  const next = { upTo_ms: 4000, hash: '4'.repeat(32) };
+  t.match(following(ack, next, 2000), { ...next, collected_ms: 2000, before: rounds.slice(1) });
+  t.equal(
+    following({ ...ack!, collected_ms: 2000 }, next, 0).collected_ms,
+    2000,
+    'a horizon that is not known is not unsaid',
+  );
+});
+
+/** Everything that `from` holds of some kinds, handed to `to` with nothing said in return. */
+function tell(from: TestNode, to: TestNode, now: number, accept: (record: LedgerRecord) => boolean): void {
+  introduce(to.machine, [...from.machine.ledger.records()].filter(accept), now);
+}
+
+const isAck = ({ kind }: LedgerRecord) => kind === 'ack';
+
+/** Three who hold two tombstones, and have acknowledged them; `ahead` have heard that of all. */
+function acknowledgedBy(ahead: readonly number[]): { nodes: TestNode[]; later: number } {
+  const nodes = settled(3);
+  for (const tag of ['gone:1', 'again:1'])
+    write(nodes[0]!.machine, nodes[0]!.signer.id, 'tag', tag, null, NOW + 1);
+  everybody(nodes, NOW + 1);
+  const later = NOW + 2 * tombstone_ms;
+  for (const node of nodes) collect(node, later);
+  for (const at of ahead) {
+    for (const from of nodes) tell(from, nodes[at]!, later, isAck);
+    collect(nodes[at]!, later);
+    if (nodes[at]!.machine.horizon_ms === 0) throw new Error('it has not collected');
+  }
+  return { nodes, later };
+}
+
+function assertWhole(t: Test, nodes: readonly TestNode[], from: number): void {
+  for (let turn = 1; turn <= 6; turn += 1) round(nodes, from + turn * HOUR_MS);
+  t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1, 'all hold one ledger');
+  t.equal(new Set(nodes.map(({ machine }) => machine.horizon_ms)).size, 1, 'and have collected as far');
+  for (const { machine } of nodes) t.equal(machine.ledger.siblings('tag', 'gone:1').length, 0);
+}
+
+t.test('what is written anew while some have collected leaves nobody behind', async (t) => {
+  const { nodes, later } = acknowledgedBy([1]);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const again = write(c.machine, c.signer.id, 'tag', 'again:1', TAG, later);
+  introduce(a.machine, [again], later);
+  // Another hash of the same round: what it said before is what the others have acted on.
+  collect(a, later);
+  everybody([a, b, c], later);
+  assertWhole(t, nodes, later);
+});
+
+t.test('rounds that are opened apart leave nobody behind', async (t) => {
+  const { nodes, later } = acknowledgedBy([0, 1]);
+  const [a, b] = nodes as [TestNode, TestNode, TestNode];
+  write(a.machine, a.signer.id, 'tag', 'next:1', null, later);
+  exchange(a, b, later);
+  collect(a, later + 2 * HOUR_MS);
+  collect(b, later + 3 * HOUR_MS);
+  tell(b, a, later + 3 * HOUR_MS, isAck);
+  collect(a, later + 3 * HOUR_MS);
+  assertWhole(t, nodes, later + 3 * HOUR_MS);
+});
+
+t.test('an old disk does not unsay what its former self has acknowledged', async (t) => {
+  const { nodes, later } = acknowledgedBy([0]);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  // An image from before the tombstone. Alone, it opens a round of its own.
+  const image = [...c.machine.ledger.records()].filter(
+    ({ kind, key }) => kind !== 'ack' && !key.endsWith(':1'),
+  );
+  const old: TestNode = {
+    signer: c.signer,
+    machine: new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [c.signer],
+      epochs: new Map([[c.signer.id, 5]]),
+      stored: { records: image, streams: [[`${c.signer.id}/0`, 1]] },
+    }),
+  };
+  write(old.machine, c.signer.id, 'tag', 'alone:1', null, NOW + 3);
+  collect(old, later + HOUR_MS / 4);
+  for (const node of [a, b]) tell(old, node, later + HOUR_MS, isAck);
+  assertWhole(t, [a, b, old], later + HOUR_MS);
 });

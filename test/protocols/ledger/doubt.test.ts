@@ -3,9 +3,9 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { encodeSync } from '../../../protocols/ledger/sync.ts';
+import { encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
 import { cluster, env, exchange, genesis, NOW, type TestNode, write } from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
@@ -183,3 +183,74 @@ t.test(
     t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0);
   },
 );
+
+/** One exchange, amid which `busy` writes before each message: never are the two equal. @returns what the first told its disk. */
+function exchangeAmidWrites(one: TestNode, busy: TestNode, key: string): number[] {
+  const horizons: number[] = [];
+  const queue: { to: TestNode; body: Uint8Array }[] = [];
+  let count = 0;
+  const feed = (node: TestNode, event: LedgerEvent) => {
+    for (const effect of node.machine.handle(event, env(LATER))) {
+      if (effect.kind === 'send') queue.push({ to: node === one ? busy : one, body: effect.body });
+      if (effect.kind === 'horizon' && node === one) horizons.push(effect.horizon_ms);
+    }
+  };
+  feed(one, { kind: 'connected', peer: busy.signer.id });
+  feed(busy, { kind: 'connected', peer: one.signer.id });
+  for (let next = queue.shift(); next !== undefined && count < 200; next = queue.shift()) {
+    write(busy.machine, busy.signer.id, 'tag', `${key}:${count++}`, TAG, LATER);
+    if (one.machine.ledger.hash === busy.machine.ledger.hash) throw new Error('they are equal');
+    const from = next.to === one ? busy.signer.id : one.signer.id;
+    feed(next.to, { kind: 'message', from, body: next.body });
+  }
+  feed(one, { kind: 'disconnected', peer: busy.signer.id });
+  feed(busy, { kind: 'disconnected', peer: one.signer.id });
+  return horizons;
+}
+
+t.test('doubt ends while others write all the time', async (t) => {
+  const { nodes, before } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  for (let number = 0; number < 300; number += 1)
+    write(a.machine, a.signer.id, 'tag', `many:${number}`, TAG, LATER);
+  exchange(a, b, LATER);
+  const kept = b.machine.ledger.get('tag', 'kept:1')!;
+  const old = restarted(
+    c,
+    before.filter(({ digest }) => digest !== kept.digest),
+    HORIZON_UNKNOWN,
+    0,
+    new Map([[c.signer.id, 5]]),
+  );
+  const acks = [...b.machine.ledger.records()].filter(({ kind }) => kind === 'ack');
+  old.machine.handle({ kind: 'introduce', envelopes: acks.map(({ bytes }) => bytes) }, env(LATER));
+  old.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  t.equal(old.machine.horizon_ms, b.machine.horizon_ms);
+  const horizons = [1, 2, 3].flatMap((turn) => exchangeAmidWrites(old, b, `busy${turn}`));
+  t.same(horizons, [b.machine.horizon_ms], 'it is in doubt no more');
+  t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0);
+  t.ok(old.machine.ledger.has(kept));
+});
+
+t.test('a node in doubt that has less than its peer vouches for nothing until it has as much', async (t) => {
+  const { nodes } = collected(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  const empty = restarted(b, [], HORIZON_UNKNOWN);
+  const acks = [...a.machine.ledger.records()].filter(({ kind }) => kind === 'ack' || kind === 'grant');
+  empty.machine.handle({ kind: 'introduce', envelopes: acks.map(({ bytes }) => bytes) }, env(LATER));
+  empty.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  t.equal(empty.machine.horizon_ms, a.machine.horizon_ms);
+  a.machine.handle({ kind: 'connected', peer: b.signer.id }, env(LATER));
+  empty.machine.handle({ kind: 'connected', peer: a.signer.id }, env(LATER));
+  // The other shows what it has, and gives nothing yet.
+  const { hash, size } = a.machine.ledger;
+  const { horizon_ms } = a.machine;
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    empty.machine.handle({ kind: 'message', from: a.signer.id, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash, records: size, horizon_ms });
+  const listing = { prefix: '', items: Array.from(a.machine.ledger.records(), itemOf) };
+  const effects = tell({ kind: 'compare', splits: [], listings: [listing], wants: [], horizon_ms });
+  t.notOk(effects.some(({ kind }) => kind === 'horizon'));
+  exchange(a, empty, LATER);
+  t.equal(empty.machine.ledger.hash, a.machine.ledger.hash);
+});

@@ -4,7 +4,7 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { GenesisBody } from '../../../protocols/base/records.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
-import { encodeSync } from '../../../protocols/ledger/sync.ts';
+import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
 import {
   cluster,
@@ -52,6 +52,23 @@ t.test('a write that others hear of only after the horizon is taken from whoever
   everybody(nodes, LATER);
   for (const { machine } of nodes) t.ok(machine.ledger.has(late));
   t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('what was stale from one is asked for at once from another that has collected as far', async (t) => {
+  const { a, b, late } = lateWrite();
+  t.same(rejections(introduce(b.machine, [late], LATER)), ['stale']);
+  b.machine.handle({ kind: 'connected', peer: a.signer.id }, env(LATER));
+  const listing = { prefix: '', items: Array.from(a.machine.ledger.records(), itemOf) };
+  const wanted = (horizon_ms: number) => {
+    const body = encodeSync({ kind: 'compare', splits: [], listings: [listing], wants: [], horizon_ms });
+    const effects = b.machine.handle({ kind: 'message', from: a.signer.id, body }, env(LATER));
+    return effects
+      .flatMap((effect) => (effect.kind === 'send' ? [decodeSync(effect.body)] : []))
+      .flatMap((message) => (message.kind === 'compare' ? message.wants : []))
+      .flatMap(({ digests }) => digests);
+  };
+  t.notOk(wanted(0).includes(shortDigest(late)));
+  t.ok(wanted(a.machine.horizon_ms).includes(shortDigest(late)));
 });
 
 t.test('what only its author may write is taken from others when the author is gone', async (t) => {
