@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { acknowledged, following } from '../../../protocols/ledger/collection.ts';
+import { acknowledged, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -206,4 +206,37 @@ t.test('who goes on to the next round at once leaves nobody behind', async (t) =
   t.equal(acknowledged(ack, 1500), undefined);
   const better = following(ack, { upTo_ms: 2000, hash: 'c'.repeat(32) });
   t.same(better.before, first, 'the same round again does not push it out');
+});
+
+t.test('what is collected leaves the disk too', async (t) => {
+  const nodes = settled(2);
+  const [a] = nodes;
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  const gone = write(a!.machine, a!.signer.id, 'tag', 'app:1', null, NOW + 1);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  const removed: string[] = [];
+  for (let turn = 0; turn < 3; turn += 1) {
+    for (const effect of collect(a!, later))
+      if (effect.kind === 'persist') removed.push(...effect.remove.map(({ digest }) => digest));
+    round(nodes, later);
+  }
+  t.equal(a!.machine.ledger.tombstones_count, 0);
+  t.ok(removed.includes(gone.digest));
+});
+
+t.test('a member that acknowledges what is young does not make others collect it', async (t) => {
+  const nodes = settled(3);
+  const [a, b, liar] = nodes;
+  const later = NOW + 2 * tombstone_ms;
+  const young_ms = later - tombstone_ms / 3;
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG, young_ms - 1);
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', null, young_ms);
+  everybody(nodes, later);
+  const told = { ...roundOf(liar!.machine.ledger, later - tombstone_ms / 4), before: null };
+  write(liar!.machine, liar!.signer.id, 'ack', liar!.signer.id, told, later);
+  everybody(nodes, later);
+  for (let turn = 0; turn < 3; turn += 1) round([a!, b!], later);
+  for (const { machine } of [a!, b!])
+    t.strictSame([machine.ledger.tombstones_count, machine.horizon_ms], [1, 0]);
 });
