@@ -1,7 +1,7 @@
 /** The cluster as a whole, in the terms of the API. Pure: reads a ledger and a view, changes nothing. */
 import type { KeyId } from '../protocols/base/ids.ts';
 import { ROLES } from '../protocols/base/records.ts';
-import type { Ledger } from '../protocols/ledger/ledger.ts';
+import { isGrowOnly, type Ledger } from '../protocols/ledger/ledger.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
@@ -82,6 +82,8 @@ function recordKinds(ledger: Ledger): ClusterInfo['ledger']['kinds'] {
     if (isTombstone) count.deleted += 1;
   }
   for (const [kind, count] of kinds) {
+    // Grants and revocations stand beside one another; that is no conflict.
+    if (isGrowOnly(kind)) continue;
     for (const [, siblings] of ledger.ofKind(kind)) if (siblings.length > 1) count.conflicts += 1;
   }
   return [...kinds].map(([kind, count]) => ({ kind, ...count })).sort((a, b) => compare(a.kind, b.kind));

@@ -54,6 +54,8 @@ export interface OwnStanding {
 
 export interface RevokeRequest {
   readonly subject: KeyId;
+  /** What people call it, for the message when that is refused. */
+  readonly name?: string;
   readonly reason: string;
   /** The last record of the subject that counts; absent: the last that is known here. */
   readonly cut?: Cut;
@@ -124,7 +126,7 @@ export class ClusterTrust {
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
     // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
     this.foresee(request);
-    const signer = request.signer ?? this.#revoker(request.subject);
+    const signer = request.signer ?? this.#revoker(request);
     const record = await this.#write(signer, 'revoke', this.#revokeBody(request));
     return this.#revocation(record.digest);
   }
@@ -133,7 +135,7 @@ export class ClusterTrust {
   foresee(request: RevokeRequest): Outcome {
     const { ledger, crypto, clock } = this.#init;
     const { machine } = ledger;
-    const signer = request.signer ?? this.#revoker(request.subject);
+    const signer = request.signer ?? this.#revoker(request);
     const author = typeof signer === 'string' ? signer : signer.id;
     const draft = sealAct({
       cluster: machine.cluster,
@@ -152,7 +154,7 @@ export class ClusterTrust {
     if (!effective && votes === 0)
       throw new ShoalError(
         'E_NOT_ALLOWED',
-        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${shortId(request.subject)}; nothing was changed`,
+        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
       );
     return outcome;
   }
@@ -340,14 +342,14 @@ export class ClusterTrust {
     return revokeBody({ subject, reason, cut: last, descendants, keeps });
   }
 
-  #revoker(subject: KeyId): Signer | NodeId {
+  #revoker({ subject, name = shortId(subject) }: RevokeRequest): Signer | NodeId {
     const { self, operator, clock } = this.#init;
     const now = clock.now();
     if (operator !== undefined && this.#authority.mayRevoke(operator.id, subject, now)) return operator;
     if (this.#authority.mayRevoke(self, subject, now)) return self;
     throw new ShoalError(
       'E_NOT_ALLOWED',
-      `neither this node nor a key kept on it may revoke ${shortId(subject)}: do it where an operator's key is`,
+      `neither this node nor a key kept on it may revoke ${name}: do it where an operator's key is, or give one with --operator-key`,
     );
   }
 

@@ -133,7 +133,7 @@ export class TrustDesk {
     const { id, name, status } = this.#other(findMember(this.#cluster.view, node), 'remove');
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
-    return await this.#revoke({ subject: id, reason: 'node removed', ...signedWith(operatorKey) });
+    return await this.#revoke({ subject: id, name, reason: 'node removed', ...signedWith(operatorKey) });
   }
 
   /** One vote. @throws E_BAD_KEY_ID, E_NOT_ALLOWED; nothing was changed then. */
@@ -158,7 +158,7 @@ export class TrustDesk {
     const revocation = hosts
       ? { subject: token.key, reason, cut: NOTHING, descendants: true }
       : this.#cluster.trust.tokenRevocation(token.key, reason);
-    return { ...revocation, ...signedWith(operatorKey) };
+    return { ...revocation, name: this.names(token.key), ...signedWith(operatorKey) };
   }
 
   #nodeRevocation(node: string, request: RevokeNodeRequest): RevokeRequest {
@@ -190,7 +190,7 @@ export class TrustDesk {
         `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.size}; nothing was changed`,
       );
     const cut = this.#cut(key, since_ms);
-    return { subject: key, reason, descendants, keeps: [...keeps], ...cut, ...signedWith(operatorKey) };
+    return { subject: key, name, reason, descendants, keeps: [...keeps], ...cut, ...signedWith(operatorKey) };
   }
 
   #plan(request: RevokeRequest): RevocationPlan {

@@ -77,7 +77,7 @@ export const ERRORS = {
   // ledger and trust
   E_QUOTA: kind(EXIT.capacity, 507, 'Remove what is no longer needed, then try again.'),
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),
-  E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Ask an operator for a grant with the role that is named.'),
+  E_NOT_ALLOWED: kind(EXIT.refused, 403, 'Do it at a node that may: `shoal grant ls` tells which.'),
   E_TOKEN_MALFORMED: kind(EXIT.refused, 400, 'Copy the whole token again, or create a new one.'),
   E_TOKEN_EXPIRED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
   E_TOKEN_USED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
