@@ -166,20 +166,3 @@ t.test(
     t.same((await c.backend.clusterInfo()).flagged, []);
   },
 );
-
-t.test('a collection of deletions tells for whom it waits, until that host is removed', async (t) => {
-  const cluster = await MemoryCluster.create(t);
-  const [a, b] = await cluster.grow('a', 'b', 'c');
-  await a!.backend.run({ name: 'web', image: IMAGE, replicas: 1 });
-  await cluster.stop('c');
-  await a!.backend.remove({ namespace: 'default', name: 'web' });
-  cluster.ahead_ms += 3 * 3_600_000;
-  const waits = async (node: typeof b) =>
-    (await node!.backend.clusterInfo()).ledger.awaiting.map(({ name }) => name);
-  for (const node of [a, b])
-    await eventually('it waits for c', async () => (await waits(node)).includes('c'));
-  t.equal((await a!.backend.clusterInfo()).ledger.horizon_ms, 0, 'and collects nothing');
-  await a!.backend.removeNode('c', { force: true });
-  for (const node of [a, b])
-    await eventually('it waits for c no more', async () => !(await waits(node)).includes('c'));
-});
