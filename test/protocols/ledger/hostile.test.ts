@@ -174,6 +174,7 @@ t.test('evidence that proves nothing is refused', async (t) => {
       b!.signer,
       nodeCrypto,
     );
+  const elsewhere = (key: string) => forged(one, { cluster: 'e'.repeat(64), key }, a!.signer).bytes;
   const forgedTwin = forged(one, { author: a!.signer.id, key: 'app:9' }, a!.signer).bytes.slice();
   forgedTwin[forgedTwin.length - 1]! ^= 1;
   const cases = [
@@ -181,6 +182,10 @@ t.test('evidence that proves nothing is refused', async (t) => {
     accuse(a!.signer.id, one.bytes, one.bytes, 51),
     accuse(a!.signer.id, one.bytes, forgedTwin, 52),
     accuse(a!.signer.id, Uint8Array.of(1), Uint8Array.of(2), 53),
+    // What the same key signed in another cluster is no matter of this one.
+    accuse(a!.signer.id, elsewhere('app:1'), elsewhere('app:2'), 54),
+    accuse(a!.signer.id, one.bytes, elsewhere('app:2'), 55),
+    accuse(a!.signer.id, elsewhere('app:2'), one.bytes, 56),
   ];
   for (const record of cases) t.same(rejections(introduce(a!.machine, [record])), ['not-allowed']);
   t.equal(a!.machine.flagged().size, 0);
@@ -301,3 +306,14 @@ t.test(
     t.equal([...a!.machine.ledger.ofKind('tag')].length, 3, 'what the others wrote went with their grants');
   },
 );
+
+t.test('a true record is taken although a copy with a false signature came first', async (t) => {
+  const [a, b] = cluster(2);
+  const record = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+  const copy = record.bytes.slice();
+  copy[copy.length - 1]! ^= 1;
+  const [effect] = b!.machine.handle({ kind: 'introduce', envelopes: [copy] }, env());
+  t.match(effect, { kind: 'rejected', reason: 'bad-signature' });
+  exchange(a!, b!);
+  t.ok(b!.machine.ledger.has(record));
+});

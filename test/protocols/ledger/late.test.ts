@@ -1,7 +1,7 @@
 /** What is written before the horizon and heard of after it: it is not lost, and nobody may use that to bring back more. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { GenesisBody } from '../../../protocols/base/records.ts';
+import { type GenesisBody, recordKey } from '../../../protocols/base/records.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
@@ -13,6 +13,7 @@ import {
   genesis,
   introduce,
   NOW,
+  operator,
   rejections,
   type TestNode,
   testSigner,
@@ -120,4 +121,27 @@ t.test('how an envelope is written changes nothing of what its author may have',
     a.machine.ledger.filledBy(batched[0]!),
     'signed alone or in a batch',
   );
+});
+
+t.test('nor from one that was revoked, though it once could', async (t) => {
+  const { nodes, a, b, c, gone } = lateWrite();
+  write(
+    a.machine,
+    operator.id,
+    'revoke',
+    recordKey.revoke(c.signer.id, operator.id),
+    {
+      subject: c.signer.id,
+      epoch: 0,
+      last: 99,
+      reason: 'stolen',
+    },
+    LATER,
+  );
+  everybody(nodes, LATER);
+  b.machine.handle({ kind: 'connected', peer: c.signer.id }, env(LATER));
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    b.machine.handle({ kind: 'message', from: c.signer.id, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: LATER });
+  t.same(rejections(tell({ kind: 'records', envelopes: [gone.bytes], last: true, more: false })), ['stale']);
 });

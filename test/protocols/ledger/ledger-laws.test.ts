@@ -1,9 +1,10 @@
 /** Laws of the merge: whatever the order, the doubling and the path of delivery, equal records give equal ledgers. */
 import fc from 'fast-check';
 import t from 'tap';
+import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { cluster, exchange, introduce, NOW, newNode, testSigner, write } from './fixtures.ts';
+import { cluster, exchange, introduce, NOW, newNode, testSigner, unsigned, write } from './fixtures.ts';
 
 const NODES = 3;
 
@@ -119,4 +120,63 @@ t.test('a deletion wins over what it saw and a late copy does not come back', as
   const late = newNode(testSigner(7));
   introduce(late.machine, [...b!.machine.ledger.records(), record]);
   t.equal(late.machine.ledger.get('tag', 'app:1'), undefined, 'not even where the deletion came first');
+});
+
+t.test('who replaces a record also replaces what that one had replaced, where it still stands', async (t) => {
+  const [a, b, c] = cluster(3);
+  const put = ({ machine, signer }: NonNullable<typeof a>, at_ms: number) =>
+    write(machine, signer.id, 'tag', 'app:1', { digest: `sha256:${'1'.repeat(64)}` }, NOW + at_ms);
+  const one = put(a!, 1);
+  introduce(b!.machine, [one]);
+  const two = put(b!, 2);
+  introduce(c!.machine, [two]);
+  const three = put(c!, 3);
+  const [behind] = cluster(3);
+  introduce(behind!.machine, [one]);
+  introduce(behind!.machine, [three]);
+  t.same(behind!.machine.ledger.siblings('tag', 'app:1'), [three], 'though it never heard of the second');
+});
+
+t.test('among siblings the generation decides, then the stamp, the author and the digest', async (t) => {
+  const [low, high] = ['1'.repeat(64), '2'.repeat(64)];
+  const version = (
+    changes: Partial<{ author: string; generation: number; hlc: { ms: number; n: number } }>,
+    digest = low,
+    seq = 1,
+  ) =>
+    unsigned(
+      {
+        cluster: 'f'.repeat(64),
+        author: 'ann',
+        epoch: 0,
+        seq,
+        hlc: { ms: NOW, n: 0 },
+        kind: 'tag',
+        key: 'app:1',
+        generation: 1,
+        context: [],
+        ...changes,
+      },
+      { digest },
+      digest,
+    );
+  const cases: readonly (readonly [string, LedgerRecord, LedgerRecord])[] = [
+    [
+      'generation',
+      version({ author: 'ann', generation: 2 }),
+      version({ author: 'bob', hlc: { ms: NOW + 9, n: 9 } }, high),
+    ],
+    ['stamp', version({ author: 'ann', hlc: { ms: NOW, n: 1 } }), version({ author: 'bob' }, high)],
+    ['author', version({ author: 'bob' }), version({ author: 'ann' }, high)],
+  ];
+  for (const [name, winner, other] of cases) {
+    for (const order of [
+      [winner, other],
+      [other, winner],
+    ]) {
+      const ledger = new Ledger();
+      for (const record of order) ledger.merge(record);
+      t.same(ledger.siblings('tag', 'app:1'), [winner, other], name);
+    }
+  }
 });
