@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
 import { type Ack, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
@@ -12,7 +13,9 @@ import {
   exchange,
   genesis,
   introduce,
+  memberGrant,
   NOW,
+  operator,
   rejections,
   type TestNode,
   write,
@@ -321,4 +324,17 @@ t.test('a member that acknowledges what is young does not make others collect it
   for (let turn = 0; turn < 3; turn += 1) round([a!, b!], later);
   for (const { machine } of [a!, b!])
     t.strictSame([machine.ledger.tombstones_count, machine.horizon_ms], [1, 0]);
+});
+
+t.test('a member that was granted anew is waited for as before', async (t) => {
+  const nodes = settled(2);
+  const [a, b] = nodes;
+  write(a!.machine, a!.signer.id, 'tag', 'app:1', null, NOW + 1);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  const key = recordKey.grant(b!.signer.id, operator.id);
+  write(a!.machine, operator.id, 'grant', key, memberGrant(b!.signer.id, { uses: 1 }), later);
+  for (let turn = 0; turn < 3; turn += 1) collect(a!, later);
+  t.equal(a!.machine.ledger.tombstones_count, 1);
+  t.same(a!.machine.unacknowledged(later), [b!.signer.id]);
 });

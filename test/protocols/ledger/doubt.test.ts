@@ -5,8 +5,8 @@ import type { KeyId } from '../../../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
-import { cluster, env, exchange, genesis, NOW, type TestNode, write } from './fixtures.ts';
+import { decodeSync, encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
+import { cluster, env, exchange, genesis, introduce, NOW, type TestNode, write } from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
@@ -253,4 +253,25 @@ t.test('a node in doubt that has less than its peer vouches for nothing until it
   t.notOk(effects.some(({ kind }) => kind === 'horizon'));
   exchange(a, empty, LATER);
   t.equal(empty.machine.ledger.hash, a.machine.ledger.hash);
+
+t.test('a node in doubt makes nobody let go of anything: it tells no horizon', async (t) => {
+  const { nodes, before } = collected(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const hellos = ({ machine }: TestNode) =>
+    machine
+      .handle({ kind: 'connected', peer: 'z'.repeat(52) }, env(LATER))
+      .flatMap((effect) => (effect.kind === 'send' ? [decodeSync(effect.body)] : []));
+  t.match(hellos(a), [{ kind: 'hello', horizon_ms: a.machine.horizon_ms }]);
+  t.ok(a.machine.horizon_ms > NOW);
+  const old = restarted(c, before, 0, 0);
+  // It hears of its own future, and of the round that the others have agreed on.
+  for (let turn = 0; turn < 2; turn += 1) {
+    const { body } = a.machine.ledger.get('ack', c.signer.id)!;
+    t.ok(body);
+    introduce(old.machine, [...a.machine.ledger.records()], LATER);
+    old.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  }
+  t.ok(old.machine.horizon_ms > NOW, 'it has gone on with them');
+  t.match(hellos(old), [{ kind: 'hello', horizon_ms: 0 }]);
+  t.ok(b);
 });

@@ -145,3 +145,13 @@ t.test('nor from one that was revoked, though it once could', async (t) => {
   tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: LATER });
   t.same(rejections(tell({ kind: 'records', envelopes: [gone.bytes], last: true, more: false })), ['stale']);
 });
+
+t.test('how far a peer has collected is known from its greeting alone', async (t) => {
+  const { a, b, late } = lateWrite();
+  b.machine.handle({ kind: 'connected', peer: a.signer.id }, env(LATER));
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    b.machine.handle({ kind: 'message', from: a.signer.id, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: a.machine.horizon_ms });
+  t.same(rejections(tell({ kind: 'records', envelopes: [late.bytes], last: true, more: false })), []);
+  t.ok(b.machine.ledger.has(late));
+});
