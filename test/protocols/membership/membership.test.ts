@@ -90,6 +90,29 @@ t.test('a verdict on an older incarnation is void', async (t) => {
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('a verdict that came before the incarnation it is about stands when that comes', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 2 });
+  a.give({ kind: 'member', id: 'b', incarnation: 2 });
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+  a.give({ kind: 'member', id: 'b', incarnation: 3 });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('the verdict of a member that leaves the list goes with it', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  a.give({
+    kind: 'members',
+    members: [
+      ['b', 1],
+      ['d', 1],
+    ],
+  });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
 t.test('a verdict on an incarnation that its subject would not follow is no verdict', async (t) => {
   const a = new Machine('a').join('b', 'c');
   const leap = MEMBERSHIP_LIMITS.incarnationLeap_max;
