@@ -627,6 +627,19 @@ t.test('connections that close all around end a suspicion soon, one alone does n
   t.same(open.of('verdict'), [], 'ours is open, and it answers');
   t.equal(memberStatus(open.state, 'b'), 'alive');
 
+  // Silent on a connection that is open here: that others' have closed hastens it no more than their doubt does.
+  const silent = new Machine('a').join('b', 'c', 'd');
+  for (let left = 2000; left > 0 && silent.state.members.get('b')?.suspicion == null; left -= 1) {
+    silent.pass(10);
+    for (const peer of ['c', 'd']) silent.give({ kind: 'heard', peer });
+  }
+  for (const from of ['c', 'd'])
+    silent.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
+  silent.pass(300);
+  t.same(silent.of('verdict'), []);
+  silent.pass(1200);
+  t.match(silent.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+
   const pair = new Machine('a').join('b');
   pair.give({ kind: 'disconnected', peer: 'b' });
   pair.pass(1100);
