@@ -253,6 +253,7 @@ t.test('a node in doubt that has less than its peer vouches for nothing until it
   t.notOk(effects.some(({ kind }) => kind === 'horizon'));
   exchange(a, empty, LATER);
   t.equal(empty.machine.ledger.hash, a.machine.ledger.hash);
+});
 
 t.test('a node in doubt makes nobody let go of anything: it tells no horizon', async (t) => {
   const { nodes, before } = collected(3);
