@@ -90,6 +90,29 @@ t.test('a verdict on an older incarnation is void', async (t) => {
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('a verdict that came before the incarnation it is about stands when that comes', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 2 });
+  a.give({ kind: 'member', id: 'b', incarnation: 2 });
+  t.equal(memberStatus(a.state, 'b'), 'failed');
+  a.give({ kind: 'member', id: 'b', incarnation: 3 });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('the verdict of a member that leaves the list goes with it', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ ...FAILED_B, watcher: 'c' });
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  a.give({
+    kind: 'members',
+    members: [
+      ['b', 1],
+      ['d', 1],
+    ],
+  });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
 t.test('a verdict on an incarnation that its subject would not follow is no verdict', async (t) => {
   const a = new Machine('a').join('b', 'c');
   const leap = MEMBERSHIP_LIMITS.incarnationLeap_max;
@@ -603,6 +626,19 @@ t.test('connections that close all around end a suspicion soon, one alone does n
   open.pass(1000);
   t.same(open.of('verdict'), [], 'ours is open, and it answers');
   t.equal(memberStatus(open.state, 'b'), 'alive');
+
+  // Silent on a connection that is open here: that others' have closed hastens it no more than their doubt does.
+  const silent = new Machine('a').join('b', 'c', 'd');
+  for (let left = 2000; left > 0 && silent.state.members.get('b')?.suspicion == null; left -= 1) {
+    silent.pass(10);
+    for (const peer of ['c', 'd']) silent.give({ kind: 'heard', peer });
+  }
+  for (const from of ['c', 'd'])
+    silent.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
+  silent.pass(300);
+  t.same(silent.of('verdict'), []);
+  silent.pass(1200);
+  t.match(silent.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
 
   const pair = new Machine('a').join('b');
   pair.give({ kind: 'disconnected', peer: 'b' });

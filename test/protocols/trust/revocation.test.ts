@@ -116,6 +116,20 @@ t.test('a revocation by an admitter falls with the admitter, unless it was befor
   t.equal(members(before.authority), 'bob,dan');
 });
 
+t.test('an admitter whose grant has ended takes nothing back, unless it did so before', async (t) => {
+  const ann = grant('op', 'ann', { ...ADMITTER, notAfter_ms: NOW + 10 }, { seq: 1 });
+  const bob = grant('ann', 'bob', { parent: ann.digest }, { seq: 1 });
+  for (const [at_ms, isIn] of [
+    [NOW + 10, false],
+    [NOW + 11, true],
+  ] as const) {
+    const late = revoke('ann', 'bob', { seq: 2, at_ms });
+    const { authority: of } = new Replica(authority(['op'])).offer([ann, bob, late]);
+    t.equal(of.isMember(key('bob')), isIn);
+    t.match([...of.revocations()], [{ effective: !isIn }]);
+  }
+});
+
 t.test('a key may renounce itself, and cannot make its own end worse later', async (t) => {
   const { replica, authority: of } = stage();
   replica.offer([revoke('cem', 'cem', { seq: 9 }, cut(8))]);
