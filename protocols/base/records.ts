@@ -167,12 +167,13 @@ const RoundSchema = Type.Object({ upTo_ms: Count, hash: Hex(16) });
 
 /**
  * `ack/<node>`: all tombstones up to that stamp that the node holds have this hash; what else it has acknowledged
- * since it last collected, and up to where it has.
+ * since it last collected, and up to where it has; and whether it doubts its disk, and vouches for nothing.
  */
 export const AckSchema = Type.Object({
   upTo_ms: Count,
   hash: Hex(16),
   collected_ms: Count,
+  isInDoubt: Type.Boolean(),
   before: Type.Array(RoundSchema),
 });
 

@@ -69,21 +69,24 @@ export interface Ack {
   readonly rounds: readonly Round[];
   /** Up to where it has collected; 0 before the first time. */
   readonly collected_ms: number;
+  readonly isInDoubt: boolean;
 }
 
 /** Undefined when it has never acknowledged anything. */
 export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   const rounds: Round[] = [];
   let collected_ms = 0;
+  let isInDoubt = true;
   for (const { body } of ledger.siblings('ack', member)) {
     if (!isRound(body)) continue;
-    const { before, collected_ms: theirs_ms } = body as Partial<AckBody>;
+    const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
+    isInDoubt &&= doubts === true;
     if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
     for (const round of [...(Array.isArray(before) ? before : []), body])
       if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
   }
   if (rounds.length === 0) return undefined;
-  return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms };
+  return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
 }
 
 function isRound(value: unknown): value is Round {
@@ -92,12 +95,18 @@ function isRound(value: unknown): value is Round {
 }
 
 /** The next acknowledgement: what was said before stays said until it is collected. */
-export function following(ack: Ack | undefined, round: Round, horizon_ms: number): AckBody {
-  const collected_ms = Math.max(horizon_ms, ack?.collected_ms ?? 0);
+export function following(
+  ack: Pick<Ack, 'rounds' | 'collected_ms'> | undefined,
+  round: Round,
+  horizon: { readonly ms: number; readonly isInDoubt: boolean },
+): AckBody {
+  const { upTo_ms, hash } = round;
+  const collected_ms = Math.max(horizon.ms, ack?.collected_ms ?? 0);
   const others = (ack?.rounds ?? []).filter(
-    ({ upTo_ms, hash }) => upTo_ms >= collected_ms && (upTo_ms !== round.upTo_ms || hash !== round.hash),
+    (other) => other.upTo_ms >= collected_ms && (other.upTo_ms !== upTo_ms || other.hash !== hash),
   );
-  return { upTo_ms: round.upTo_ms, hash: round.hash, collected_ms, before: others.slice(1 - ROUNDS_MAX) };
+  const { isInDoubt } = horizon;
+  return { upTo_ms, hash, collected_ms, isInDoubt, before: others.slice(1 - ROUNDS_MAX) };
 }
 
 export function hasSaid(ack: Pick<Ack, 'rounds'> | undefined, { upTo_ms, hash }: Round): boolean {
@@ -136,6 +145,11 @@ export class Acknowledgements {
         this.#hashes.set(upTo_ms, (this.#hashes.get(upTo_ms) ?? new Set()).add(hash));
     }
     this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
+  }
+
+  /** Does nobody vouch for anything, of those who have acknowledged? */
+  get areAllInDoubt(): boolean {
+    return [...this.#acks.values()].every(({ isInDoubt }) => isInDoubt);
   }
 
   /** The latest round up to `until_ms`, and after the own horizon, on which all members agree that had to. */

@@ -55,11 +55,12 @@ export class Horizon {
     this.#said = [...this.#said, round];
   }
 
-  /** All have agreed on a round. */
-  advance(round: Round): void {
+  /** All have agreed on a round. @param areAllInDoubt what they hold together is then all that there is. */
+  advance(round: Round, areAllInDoubt: boolean): void {
     if (!hasSaid({ rounds: this.#said }, round)) this.doubt();
     this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
     this.#ms = round.upTo_ms;
+    if (areAllInDoubt) this.#vouch();
     if (!this.#isInDoubt) return;
     this.#doubted_ms = round.upTo_ms;
     this.#cover = new Cover(round.upTo_ms);
@@ -75,10 +76,14 @@ export class Horizon {
   /** A peer that tells this horizon holds what we hold, of what is doubted. @returns whether that ends a doubt. */
   equals(theirs_ms: number): boolean {
     if (!this.#isInDoubt || theirs_ms === 0 || theirs_ms < Math.max(this.#doubted_ms, this.#ms)) return false;
+    this.#vouch();
+    return true;
+  }
+
+  #vouch(): void {
     this.#isInDoubt = false;
     this.#doubted_ms = 0;
     this.#cover = undefined;
-    return true;
   }
 
   /** Undefined when a peer that tells this horizon cannot end a doubt, or there is none that a round gives a bound. */

@@ -510,7 +510,7 @@ export class LedgerMachine {
     const effects = this.#withHorizon(() => this.#advance(env));
     const due = this.#acknowledgements().due(this.ledger, this.#config, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
-    const body = following(ackOf(this.ledger, this.#self), due, this.#horizon.ms);
+    const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
     this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#write(this.#self, [write], env)];
@@ -523,7 +523,7 @@ export class LedgerMachine {
     if (round === undefined) return [];
     const gone = tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
-    this.#horizon.advance(round);
+    this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
   }
 

@@ -202,19 +202,17 @@ t.test('collection never resurrects, and all end alike', async (t) => {
 
 t.test('what was acknowledged stays said until it is collected', async (t) => {
   const rounds = [1000, 2000, 2000, 3000].map((upTo_ms, at) => ({ upTo_ms, hash: `${at}`.repeat(32) }));
-  let ack: Ack | undefined;
+  const horizon = (ms: number) => ({ ms, isInDoubt: false });
+  let ack: Pick<Ack, 'rounds' | 'collected_ms'> | undefined;
   for (const round of rounds) {
-    const { before, collected_ms, ...last } = following(ack, round, 0);
-    ack = { rounds: [...before, last], collected_ms };
+    const { before, collected_ms, upTo_ms, hash } = following(ack, round, horizon(0));
+    ack = { rounds: [...before, { upTo_ms, hash }], collected_ms };
   }
   t.same(ack?.rounds, rounds, 'also the same round with another hash');
   const next = { upTo_ms: 4000, hash: '4'.repeat(32) };
-  t.match(following(ack, next, 2000), { ...next, collected_ms: 2000, before: rounds.slice(1) });
-  t.equal(
-    following({ ...ack!, collected_ms: 2000 }, next, 0).collected_ms,
-    2000,
-    'a horizon that is not known is not unsaid',
-  );
+  t.match(following(ack, next, horizon(2000)), { ...next, collected_ms: 2000, before: rounds.slice(1) });
+  const again = following({ ...ack!, collected_ms: 2000 }, next, horizon(0));
+  t.equal(again.collected_ms, 2000, 'a horizon that is not known is not unsaid');
 });
 
 /** Everything that `from` holds of some kinds, handed to `to` with nothing said in return. */

@@ -276,3 +276,23 @@ t.test('a node in doubt makes nobody let go of anything: it tells no horizon', a
   t.match(hellos(old), [{ kind: 'hello', horizon_ms: 0 }]);
   t.ok(b);
 });
+
+t.test('when all are in doubt, the next round that all acknowledge makes an end of it', async (t) => {
+  const { nodes } = collected(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  const both = [a, b].map((node) =>
+    restarted(node, node.machine.ledger.records(), HORIZON_UNKNOWN, 100, new Map([[node.signer.id, 5]])),
+  );
+  const again = LATER + 3 * LEDGER_DEFAULTS.tombstone_ms;
+  write(both[0]!.machine, a.signer.id, 'tag', 'next:1', null, LATER + 1);
+  const told = new Map<LedgerMachine, number>();
+  for (let turn = 0; turn < 5; turn += 1) {
+    for (const { machine } of both)
+      for (const effect of machine.handle({ kind: 'timer', token: 'collect' }, env(again + turn * 60_000)))
+        if (effect.kind === 'horizon') told.set(machine, effect.horizon_ms);
+    everybody(both, again + turn * 60_000);
+  }
+  for (const { machine } of both) t.equal(told.get(machine), machine.horizon_ms, 'and vouches again');
+  for (const { machine } of both) t.ok(machine.horizon_ms > LATER);
+  t.equal(both[0]!.machine.ledger.hash, both[1]!.machine.ledger.hash);
+});
