@@ -27,7 +27,13 @@ t.test('a small part of a large message does not keep it in memory', async (t) =
   }
 });
 
-t.test('what is most of its message stays where it is', async (t) => {
-  const bytes = new Uint8Array(600).subarray(10);
-  t.equal(keptBytes(bytes), bytes);
+t.test('what is most of its message, in a short one, or kept already, stays where it is', async (t) => {
+  const most = new Uint8Array(9_000).subarray(10);
+  t.equal(keptBytes(most), most);
+  const inShort = new Uint8Array(4_096).subarray(0, 3);
+  t.equal(keptBytes(inShort), inShort);
+  for (const length of [1, 500, 1024, 1025, 3_000]) {
+    const kept = keptBytes(new Uint8Array(9_000).subarray(0, length));
+    t.equal(keptBytes(kept), kept);
+  }
 });
