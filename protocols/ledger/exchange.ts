@@ -1,13 +1,15 @@
 /**
  * Anti-entropy: with whom this node compares ledgers, when, and how much it gives. One repair at a time, so that what
  * one peer gives is not asked of three; whoever comes meanwhile waits, and what a repair brought is offered to others
- * at once. An exchange that finds nothing is one hash, and the rarer the longer nothing is found.
+ * at once. An exchange that finds nothing is one hash, and the rarer the longer nothing is found. What was written a
+ * moment ago is on its way by gossip: ledgers that differ in nothing else are not compared.
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
+import { RecentChanges } from './recent-changes.ts';
 import { answerCompare, type Comparison, splitAll } from './reconcile.ts';
 import type { LedgerRecord } from './record.ts';
 import {
@@ -24,6 +26,8 @@ export interface ExchangeConfig {
   readonly exchange_ms: number;
   /** The same after exchanges that found nothing; it doubles up to this. Any change brings it back. */
   readonly exchangeIdle_ms: number;
+  /** What has an earlier stamp should have come by gossip: a difference is repaired. Above the p99 of gossip. */
+  readonly settle_ms: number;
   /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
   readonly repairSilence_ms: number;
   /** No repair takes longer: others wait. */
@@ -40,6 +44,7 @@ export interface ExchangeConfig {
 export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   exchange_ms: 5_000,
   exchangeIdle_ms: 30_000,
+  settle_ms: 2_000,
   repairSilence_ms: 1_500,
   repair_ms_max: 30_000,
   give_bytes_max: 2 << 20,
@@ -58,9 +63,13 @@ export type ExchangeEffect =
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number };
 
+type Hello = Extract<SyncMessage, { kind: 'hello' }>;
+
 interface Peer {
   give_bytes: number;
   at_ms: number;
+  /** When it connected. */
+  readonly since_ms: number;
   /** When it was last sent a hello. */
   greeted_ms: number;
   /** As it last told. */
@@ -97,6 +106,7 @@ export class Exchange {
   readonly #served = new Set<NodeId>();
   #yield_ms = 0;
   readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
+  readonly #recent: RecentChanges;
   #repair: Repair | undefined;
   #interval_ms: number;
   /** Of the timer that counts; an older one that still fires is ignored. */
@@ -106,6 +116,7 @@ export class Exchange {
     this.#config = config;
     this.#parts = parts;
     this.#interval_ms = config.exchange_ms;
+    this.#recent = new RecentChanges(parts.ledger.latest.ms);
   }
 
   start(env: Env): ExchangeEffect[] {
@@ -113,7 +124,8 @@ export class Exchange {
   }
 
   /** Records changed here: whoever missed them shall not wait for long. */
-  changed(env: Env): ExchangeEffect[] {
+  changed(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], env: Env): ExchangeEffect[] {
+    this.#recent.add(added, removed, env.now);
     if (this.#interval_ms === this.#config.exchange_ms) return [];
     this.#interval_ms = this.#config.exchange_ms;
     return [this.#scheduleExchange(env)];
@@ -123,6 +135,7 @@ export class Exchange {
     this.#peers.set(peer, {
       give_bytes: this.#config.giveBurst_bytes,
       at_ms: env.now,
+      since_ms: env.now,
       greeted_ms: Number.NEGATIVE_INFINITY,
       horizon_ms: 0,
     });
@@ -165,17 +178,18 @@ export class Exchange {
     return effects;
   }
 
-  onHello(from: NodeId, hello: Extract<SyncMessage, { kind: 'hello' }>, env: Env): ExchangeEffect[] {
+  onHello(from: NodeId, hello: Hello, env: Env): ExchangeEffect[] {
     const peer = this.#peers.get(from);
     if (peer === undefined) return [];
     peer.horizon_ms = hello.horizon_ms;
     const isOurs = this.#repair?.peer === from;
-    if (hello.hash === this.#parts.ledger.hash) {
-      this.#parts.onEqual(hello.horizon_ms);
+    const isEqual = hello.hash === this.#parts.ledger.hash;
+    if (isEqual) this.#parts.onEqual(hello.horizon_ms);
+    else this.#interval_ms = this.#config.exchange_ms;
+    if (isEqual || this.#isInFlight(peer, hello, env)) {
       if (!isOurs) return [];
       return [...this.#greet(from, env), ...this.#end(env)];
     }
-    this.#interval_ms = this.#config.exchange_ms;
     if (!this.#mayRepair(from, env.now)) return [];
     // Our own hello has crossed theirs, and they will answer it.
     const crossed = env.now - peer.greeted_ms < this.#config.repairSilence_ms;
@@ -219,6 +233,21 @@ export class Exchange {
   /** What was refused may be taken now. */
   reconsider(): void {
     this.#unwanted.clear();
+  }
+
+  /** Is what differs too new to be missed? Between peers that have just met nothing is on its way yet. */
+  #isInFlight(peer: Peer, { settled, hash }: Hello, env: Env): boolean {
+    if (env.now < peer.since_ms + this.#config.settle_ms) return false;
+    const upTo_ms = settled?.upTo_ms ?? this.#settled_ms(env);
+    return this.#hashAt(upTo_ms) === (settled?.hash ?? hash);
+  }
+
+  #settled_ms(env: Env): number {
+    return Math.max(0, Math.floor(env.now - this.#config.settle_ms));
+  }
+
+  #hashAt(ms: number): string | undefined {
+    return this.#recent.hashAt(ms, this.#parts.ledger.places.summary('').words);
   }
 
   #mayRepair(peer: NodeId, now: number): boolean {
@@ -274,7 +303,12 @@ export class Exchange {
     if (peer === undefined) return [];
     peer.greeted_ms = env.now;
     const { hash, size } = this.#parts.ledger;
-    return [this.#send(to, { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() })];
+    const hello: Hello = { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() };
+    const upTo_ms = this.#settled_ms(env);
+    const settled = this.#recent.hasAfter(upTo_ms) ? this.#hashAt(upTo_ms) : undefined;
+    return [
+      this.#send(to, settled === undefined ? hello : { ...hello, settled: { upTo_ms, hash: settled } }),
+    ];
   }
 
   #give(to: NodeId, peer: Peer, records: readonly LedgerRecord[], env: Env): ExchangeEffect[] {

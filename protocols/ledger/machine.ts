@@ -306,7 +306,7 @@ export class LedgerMachine {
       { kind: 'persist', put: live, remove: removed, streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: live },
-      ...this.#exchange.changed(env),
+      ...this.#exchange.changed(records, removed, env),
       ...this.#enqueue(
         records.map((record) => record.bytes),
         env,
@@ -389,7 +389,7 @@ export class LedgerMachine {
             env,
           )
         : []),
-      ...this.#exchange.changed(env),
+      ...this.#exchange.changed(taken.added, taken.removed, env),
       ...taken.reports,
     ];
   }

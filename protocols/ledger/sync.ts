@@ -2,6 +2,8 @@
  * Messages of the ledger between two nodes, and their wire form: msgpack arrays with a version first.
  *
  *   hello   [2, 'h', hash 16, records, horizon ms]     "this is what I have"; answered when the hash differs
+ *           [2, 'h', …, settled ms, hash 16]           and "this was the hash of what has stamps up to then"; who does
+ *                                                      not know these two fields passes over them
  *   compare [2, 'c', splits, listings, wants, horizon ms]   each list may be empty:
  *             split   [prefix, [[prefix, words 16, count]…]]   "my range is made of these, and of nothing else"
  *             listing [prefix, items 20 bytes each]            "my range holds these records"
@@ -82,6 +84,8 @@ export type SyncMessage =
       readonly records: number;
       /** The sender has collected tombstones up to this stamp. */
       readonly horizon_ms: number;
+      /** Left out when nothing has a later stamp. */
+      readonly settled?: { readonly upTo_ms: number; readonly hash: string };
     }
   | Compare
   | {
@@ -93,8 +97,11 @@ export type SyncMessage =
 
 export function encodeSync(message: SyncMessage): Uint8Array {
   switch (message.kind) {
-    case 'hello':
-      return encode([SYNC_VERSION, 'h', fromHex(message.hash), message.records, message.horizon_ms]);
+    case 'hello': {
+      const { hash, records, horizon_ms, settled } = message;
+      const more = settled === undefined ? [] : [settled.upTo_ms, fromHex(settled.hash)];
+      return encode([SYNC_VERSION, 'h', fromHex(hash), records, horizon_ms, ...more]);
+    }
     case 'compare':
       return encode([
         SYNC_VERSION,
@@ -128,10 +135,16 @@ export function isLaterVersion(bytes: Uint8Array): boolean {
 export function decodeSync(bytes: Uint8Array): SyncMessage {
   const fields = decode(bytes, SYNC_BYTES_MAX);
   if (!Array.isArray(fields) || fields[0] !== SYNC_VERSION) throw malformed();
-  const [, kind, a, b, c, d] = fields as unknown[];
+  const [, kind, a, b, c, d, e] = fields as unknown[];
   switch (kind) {
     case 'h':
-      return { kind: 'hello', hash: toHex(bin(a, 16)), records: count(b), horizon_ms: count(c) };
+      return {
+        kind: 'hello',
+        hash: toHex(bin(a, 16)),
+        records: count(b),
+        horizon_ms: count(c),
+        ...(d === undefined ? {} : { settled: { upTo_ms: count(d), hash: toHex(bin(e, 16)) } }),
+      };
     case 'c':
       return {
         kind: 'compare',

@@ -16,6 +16,16 @@ const GOLDEN: readonly [SyncMessage, string][] = [
   [{ kind: 'hello', hash: HASH, records: 300, horizon_ms: 0 }, `9502a168c410${HASH}cd012c00`],
   [
     {
+      kind: 'hello',
+      hash: HASH,
+      records: 1,
+      horizon_ms: 5,
+      settled: { upTo_ms: 1_800_000_000_123, hash: 'ef'.repeat(16) },
+    },
+    `9702a168c410${HASH}0105cb427a3185c507b000c410${'ef'.repeat(16)}`,
+  ],
+  [
+    {
       kind: 'compare',
       splits: [{ prefix: '', parts: [{ prefix: '0f', words: [1, -1, 0x7fffffff, 0], count: 9 }] }],
       listings: [
@@ -60,6 +70,7 @@ t.test('what is not of this version, or not of its shape, is refused', async (t)
   const bad = [
     `9401a168c410${HASH}cd012c`,
     `9502a168c40f${'cd'.repeat(15)}cd012c00`,
+    `9602a168c410${HASH}010500`,
     // A prefix that is no hex digits, one that is too long, items of a broken length, and more than may be listed.
     '9502a1639192a1679090c40090',
     `9502a1639192b1${'61'.repeat(17)}909090`,

@@ -1,0 +1,84 @@
+/**
+ * What the ledger's hash was without its latest stamps, so that two nodes can tell whether they differ by more than what
+ * is on its way to both. Each change is kept with the stamp of the record that made it; to undo it is an exclusive or.
+ * Pure. Not here: what follows from it (exchange.ts).
+ */
+import type { LedgerRecord, Words } from './record.ts';
+
+/** Changes by records that are older are part of every hash that is asked for. */
+const KEPT_MS = 10_000;
+const TRIMMED_MS = 1_000;
+/** With more at once nothing is said of these moments, and nodes compare what they have. */
+export const CHANGES_MAX = 4096;
+
+interface Change {
+  readonly ms: number;
+  readonly words: Words;
+}
+
+export class RecentChanges {
+  #changes: Change[] = [];
+  /** Of moments before it nothing is known. */
+  #since_ms: number;
+  #trimmed_ms = 0;
+
+  /** @param since_ms the latest stamp of what the ledger holds already. */
+  constructor(since_ms: number) {
+    this.#since_ms = since_ms;
+  }
+
+  /** @param removed what went because of `added`, or without another in its place. */
+  add(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], now: number): void {
+    const from_ms = now - KEPT_MS;
+    const stamps = new Map<string, number>();
+    for (const record of added) {
+      const { ms } = record.hlc;
+      if (removed.length > 0) stamps.set(nameOf(record), ms);
+      this.#keep(ms, record.words, from_ms);
+    }
+    for (const record of removed) {
+      const ms = stamps.get(nameOf(record));
+      if (ms !== undefined) this.#keep(ms, record.words, from_ms);
+    }
+    if (this.#changes.length > CHANGES_MAX || Math.abs(now - this.#trimmed_ms) > TRIMMED_MS)
+      this.#trim(from_ms, now);
+  }
+
+  /** Has anything with a later stamp come? */
+  hasAfter(ms: number): boolean {
+    return this.#since_ms > ms || this.#changes.some((change) => change.ms > ms);
+  }
+
+  /** @param words of the ledger as it is. @returns its hash as it was at `ms`, as `Ledger.hash`; undefined: unknown. */
+  hashAt(ms: number, words: Words): string | undefined {
+    if (ms < this.#since_ms) return undefined;
+    let [a, b, c, d] = words;
+    for (const change of this.#changes) {
+      if (change.ms <= ms) continue;
+      a ^= change.words[0];
+      b ^= change.words[1];
+      c ^= change.words[2];
+      d ^= change.words[3];
+    }
+    return [a, b, c, d].map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
+  }
+
+  #keep(ms: number, words: Words, from_ms: number): void {
+    if (ms < from_ms) this.#since_ms = Math.max(this.#since_ms, ms);
+    else this.#changes.push({ ms, words });
+  }
+
+  #trim(from_ms: number, now: number): void {
+    this.#trimmed_ms = now;
+    let kept = this.#changes.filter(({ ms }) => ms >= from_ms);
+    if (kept.length > CHANGES_MAX) kept = [];
+    if (kept.length === this.#changes.length) return;
+    const until_ms = kept.length > 0 ? from_ms : Number.POSITIVE_INFINITY;
+    for (const { ms } of this.#changes) if (ms < until_ms) this.#since_ms = Math.max(this.#since_ms, ms);
+    this.#changes = kept;
+  }
+}
+
+function nameOf({ kind, key }: LedgerRecord): string {
+  return `${kind} ${key}`;
+}

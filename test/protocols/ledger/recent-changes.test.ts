@@ -1,0 +1,108 @@
+/** What the hash was a moment ago, and that nodes do not repair what is only on its way. */
+import t from 'tap';
+import { Ledger } from '../../../protocols/ledger/ledger.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/machine.ts';
+import { CHANGES_MAX, RecentChanges } from '../../../protocols/ledger/recent-changes.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
+import { cluster, env, exchange, NOW, type TestNode, write } from './fixtures.ts';
+
+const { settle_ms, exchange_ms } = LEDGER_DEFAULTS;
+/** What the fixture wrote has settled by then. */
+const LATER = NOW + 60_000;
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+
+/** Ten keys, each written again and again, one write each 100 ms. */
+function writes(count: number): LedgerRecord[] {
+  const [a] = cluster(1);
+  return Array.from({ length: count }, (_, at) =>
+    write(a!.machine, a!.signer.id, 'tag', `app:${at % 10}`, TAG, NOW + at * 100),
+  );
+}
+
+function hashAt(recent: RecentChanges, ledger: Ledger, ms: number) {
+  return recent.hashAt(ms, ledger.places.summary('').words);
+}
+
+t.test('the hash of every moment of the last seconds is known, whatever was replaced since', async (t) => {
+  const ledger = new Ledger();
+  const recent = new RecentChanges(NOW - 1);
+  const hashes = writes(60).map((record) => {
+    const { removed } = ledger.merge(record);
+    recent.add([record], removed, record.hlc.ms);
+    return [record.hlc.ms, ledger.hash] as const;
+  });
+  for (const [ms, hash] of hashes) t.equal(hashAt(recent, ledger, ms + 50), hash);
+  t.notOk(recent.hasAfter(NOW + 6000));
+  t.ok(recent.hasAfter(NOW + 5000));
+});
+
+t.test('of what was before, or with too many changes at once, nothing is said', async (t) => {
+  const ledger = new Ledger();
+  const recent = new RecentChanges(NOW - 1);
+  t.equal(hashAt(recent, ledger, NOW - 2), undefined);
+  const [first, ...rest] = writes(200);
+  for (const record of [first!, ...rest]) recent.add([record], ledger.merge(record).removed, record.hlc.ms);
+  t.equal(hashAt(recent, ledger, NOW + 100), undefined);
+  t.equal(hashAt(recent, ledger, NOW + 30_000), ledger.hash);
+  recent.add(Array<LedgerRecord>(CHANGES_MAX + 1).fill(rest.at(-1)!), [], NOW + 20_000);
+  t.equal(hashAt(recent, ledger, NOW + 15_000), undefined);
+});
+
+/** Nodes that have been connected for long. */
+function acquainted(): [TestNode, TestNode] {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  a.machine.handle({ kind: 'connected', peer: b.signer.id }, env(NOW));
+  b.machine.handle({ kind: 'connected', peer: a.signer.id }, env(NOW));
+  return [a, b];
+}
+
+function sent(effects: readonly LedgerEffect[]): SyncMessage[] {
+  return effects.flatMap((effect) => (effect.kind === 'send' ? [decodeSync(effect.body)] : []));
+}
+
+/** The hello that `from` sends at its next exchange. */
+function hello(from: TestNode, now: number): SyncMessage {
+  for (let number = 0; number < 100; number += 1) {
+    const effects = from.machine.handle({ kind: 'timer', token: `exchange/${number}` }, env(now));
+    const [message] = sent(effects);
+    if (message !== undefined) return message;
+  }
+  throw new Error('no exchange was due');
+}
+
+function answer(to: TestNode, from: TestNode, message: SyncMessage, now: number): string[] {
+  const body = encodeSync(message);
+  return sent(to.machine.handle({ kind: 'message', from: from.signer.id, body }, env(now))).map(
+    ({ kind }) => kind,
+  );
+}
+
+t.test('what one side has just written is on its way, and no reason to compare', async (t) => {
+  for (const isTheirs of [true, false]) {
+    const [a, b] = acquainted();
+    const writer = isTheirs ? a : b;
+    a.machine.handle({ kind: 'start' }, env(NOW));
+    write(writer.machine, writer.signer.id, 'tag', 'app:1', TAG, LATER);
+    t.same(answer(b, a, hello(a, LATER + 500), LATER + 500), []);
+    a.machine.handle({ kind: 'start' }, env(LATER));
+    const late = LATER + settle_ms + 500;
+    t.same(answer(b, a, hello(a, late), late), ['compare'], 'by now it should have come');
+  }
+});
+
+t.test('peers that have just met compare what was just written: nothing is on its way', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  write(a.machine, a.signer.id, 'tag', 'app:1', TAG, LATER);
+  exchange(a, b, LATER + 1);
+  t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+});
+
+t.test('a peer that says nothing of moments is compared with what settled here', async (t) => {
+  const [a, b] = acquainted();
+  const { hash, size } = a.machine.ledger;
+  const old: SyncMessage = { kind: 'hello', hash, records: size, horizon_ms: 0 };
+  write(b.machine, b.signer.id, 'tag', 'app:1', TAG, LATER);
+  t.same(answer(b, a, old, LATER + 500), []);
+  t.same(answer(b, a, old, LATER + exchange_ms), ['compare']);
+});
