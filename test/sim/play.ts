@@ -7,9 +7,10 @@ import { Chronicle } from './chronicle.ts';
 import { foundCluster } from './found-cluster.ts';
 import { ACCESS } from './network.ts';
 import { SCENARIOS, type Scenario, WARM_UP_MS } from './scenarios.ts';
-import { type ShoalInit, ShoalNode } from './shoal-node.ts';
+import { LEDGER, MEMBER, type ShoalInit, ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS, Simulator } from './simulator.ts';
 import { SKEW_MS_MAX, Stage } from './stage.ts';
+import { GOSSIP, UNWANTED } from './transport.ts';
 import { VirtualDisk } from './virtual-disk.ts';
 
 /** All are switched on at about the same time. */
@@ -35,10 +36,19 @@ export interface SimulationInit {
   readonly config?: MembershipConfig;
 }
 
+const CHANNELS = { gossip: GOSSIP, unwanted: UNWANTED, ledger: LEDGER, member: MEMBER };
+type Channel = keyof typeof CHANNELS;
+
 /** What only a run under way can measure. */
 export interface Measured {
   /** Between warm-up and the last fault, of all nodes. */
-  readonly steady: { readonly seconds: number; readonly bytes: number; readonly messages: number };
+  readonly steady: {
+    readonly seconds: number;
+    readonly bytes: number;
+    readonly messages: number;
+    /** Of the bytes, by what they were for. */
+    readonly channel_bytes: Readonly<Record<Channel, number>>;
+  };
   /** From the last fault until all agree: what came in at all nodes, and what they had lacked. */
   readonly repair: { readonly bytes: number; readonly difference_bytes: number };
 }
@@ -117,10 +127,16 @@ function perform(
   const total = (of: 'received_bytes' | 'received_count') =>
     world.hosts.reduce((sum, host) => sum + host[of], 0);
   world.runUntil(WARM_UP_MS);
+  const channelTotal = (channel: Channel) => world.transport.receivedOn_bytes(CHANNELS[channel]);
+  const channels = Object.keys(CHANNELS) as Channel[];
+  const channelsBefore = channels.map(channelTotal);
   const before = { bytes: total('received_bytes'), messages: total('received_count') };
   world.runUntil(story.lastFault_ms);
   for (const id of stage.byzantine) (world.host(id).node as ByzantineNode | null)?.desist();
   const healed = { bytes: total('received_bytes'), messages: total('received_count') };
+  const channel_bytes = Object.fromEntries(
+    channels.map((channel, at) => [channel, channelTotal(channel) - channelsBefore[at]!]),
+  ) as Record<Channel, number>;
   const difference_bytes = differenceOf([...living().values()]);
   let converged_ms: number | null = null;
   const end_ms = story.lastFault_ms + story.converged_ms_max;
@@ -144,6 +160,7 @@ function perform(
         seconds: (story.lastFault_ms - WARM_UP_MS) / 1000,
         bytes: healed.bytes - before.bytes,
         messages: healed.messages - before.messages,
+        channel_bytes,
       },
       repair: { bytes: repair_bytes, difference_bytes },
     },

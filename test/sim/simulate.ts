@@ -50,6 +50,8 @@ export interface Report {
   /** Received, with what carries them, before the last fault. */
   readonly bytes_per_node_s: number;
   readonly messages_per_node_s: number;
+  /** The same bytes by what they were for: gossip, its IDONTWANT, anti-entropy, membership. */
+  readonly channel_bytes_per_node_s: Readonly<Record<string, number>>;
   /** What came in from the last fault until all agreed, and what had been lacking, in bytes over all nodes. */
   readonly repair_bytes: number;
   readonly difference_bytes: number;
@@ -113,6 +115,12 @@ export function simulate(init: SimulationInit): Report {
     copies: rounded(sum('gossipCopies_count') / Math.max(1, sum('gossipFirst_count'))),
     bytes_per_node_s: rounded(steady.bytes / nodes_count / steady.seconds),
     messages_per_node_s: rounded(steady.messages / nodes_count / steady.seconds),
+    channel_bytes_per_node_s: Object.fromEntries(
+      Object.entries(steady.channel_bytes).map(([channel, bytes]) => [
+        channel,
+        rounded(bytes / nodes_count / steady.seconds),
+      ]),
+    ),
     repair_bytes: repair.bytes,
     difference_bytes: repair.difference_bytes,
     trace: world.trace?.digest() ?? null,

@@ -42,6 +42,8 @@ export const GRAFT = -2;
 export const PRUNE = -3;
 /** IDONTWANT. */
 export const UNWANTED = -4;
+const CHANNEL_MIN = UNWANTED;
+const CHANNELS_COUNT = 256 - CHANNEL_MIN;
 
 export interface Message {
   readonly channel: number;
@@ -94,11 +96,17 @@ export class Transport {
   /** Messages that a full queue dropped, and those that were too large to travel. */
   dropped_count = 0;
   refused_count = 0;
+  /** What came in at all hosts, with what carries it, by channel. */
+  readonly #received_bytes = new Float64Array(CHANNELS_COUNT);
   readonly #world: TransportWorld;
   #dials_count = 0;
 
   constructor(world: TransportWorld) {
     this.#world = world;
+  }
+
+  receivedOn_bytes(channel: number): number {
+    return this.#received_bytes[channel - CHANNEL_MIN]!;
   }
 
   /** @returns false when the message was dropped. */
@@ -208,6 +216,7 @@ export class Transport {
         return;
       }
       host.received_bytes += part.bytes + OVERHEAD_BYTES;
+      this.#received_bytes[part.channel - CHANNEL_MIN]! += part.bytes + OVERHEAD_BYTES;
       host.received_count += 1;
       this.#world.onMessage(host, peer, part);
     }
