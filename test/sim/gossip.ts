@@ -86,7 +86,9 @@ export class Gossip {
 
   onControl(host: Host, from: NodeId, channel: number, body: unknown): void {
     if (channel === UNWANTED) {
-      (body as Publication).unwanted.add(this.#pair(host, from));
+      const publication = body as Publication;
+      // Who does not wait has relayed it already, and it would be kept for nothing.
+      if (this.#isFull(host) || !isSeen(host, publication)) publication.unwanted.add(this.#pair(host, from));
     } else if (channel === PRUNE) {
       this.#backOff(host, from);
       if (host.mesh.delete(from)) this.#expectHeartbeat(host);
@@ -234,13 +236,15 @@ export class Gossip {
     return publication;
   }
 
-  #see(host: Host, { seen }: Publication): boolean {
-    const byte = host.at >> 3;
-    const bit = 1 << (host.at & 7);
-    if ((seen[byte]! & bit) !== 0) return false;
-    seen[byte]! |= bit;
+  #see(host: Host, publication: Publication): boolean {
+    if (isSeen(host, publication)) return false;
+    publication.seen[host.at >> 3]! |= 1 << (host.at & 7);
     return true;
   }
+}
+
+function isSeen(host: Host, { seen }: Publication): boolean {
+  return (seen[host.at >> 3]! & (1 << (host.at & 7))) !== 0;
 }
 
 /** Whether `host` dialled this connection. */
