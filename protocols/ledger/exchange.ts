@@ -186,7 +186,9 @@ export class Exchange {
     const isEqual = hello.hash === this.#parts.ledger.hash;
     if (isEqual) this.#parts.onEqual(hello.horizon_ms);
     else this.#interval_ms = this.#config.exchange_ms;
-    if (isEqual || this.#isInFlight(peer, hello, env)) {
+    // In doubt there is more to learn from a peer than what is missing.
+    const isAsking = this.#parts.coverOf(hello.horizon_ms) !== undefined;
+    if (isEqual || (!isAsking && this.#isInFlight(peer, hello, env))) {
       if (!isOurs) return [];
       return [...this.#greet(from, env), ...this.#end(env)];
     }
@@ -194,7 +196,6 @@ export class Exchange {
     // Our own hello has crossed theirs, and they will answer it.
     const crossed = env.now - peer.greeted_ms < this.#config.repairSilence_ms;
     if (crossed && this.#parts.self > from) return [];
-    const isAsking = this.#parts.coverOf(hello.horizon_ms) !== undefined;
     return [...this.#begin(from, env), this.#compare(from, splitAll(this.#parts.ledger, isAsking))];
   }
 
