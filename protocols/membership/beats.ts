@@ -9,7 +9,7 @@ import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
 import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
 import type { Message } from './messages.ts';
-import { startProbe } from './probing.ts';
+import { gaugeRoundTrip, startProbe } from './probing.ts';
 import {
   jittered,
   type Member,
@@ -23,9 +23,16 @@ import {
   type Turn,
 } from './state.ts';
 import { raiseIncarnation } from './suspicion.ts';
+import { isUnsteady, lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
 const ROUND_TICKS = 2;
+/**
+ * Round trips to slow members are measured once in so many rounds, by lot: they may be quick again. Those that vary
+ * much may have been drawn out by loss that is over.
+ */
+const SLOW_ROUNDS = 16;
+const UNSTEADY_ROUNDS = 4;
 
 export function onTick(turn: Turn): void {
   const { state } = turn;
@@ -54,6 +61,12 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   const { state } = turn;
   const member = state.members.get(from);
   if (member === undefined) return;
+  const { beat_ms, promise_ms } = member;
+  // What came while this node was stalled was not late.
+  if (beat_ms !== null && promise_ms !== null && beat_ms > state.stalled_ms) {
+    noteBeat(state, turn.now - beat_ms - promise_ms);
+  }
+  member.beat_ms = turn.now;
   const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
   member.promise_ms = Math.min(message.next_ms, promise_ms_max);
   if (member.probe === null && member.suspicion === null) mendHealth(state);
@@ -68,11 +81,13 @@ export function expect(turn: Turn, member: Member): void {
 }
 
 function lateIn_ms(turn: Turn, member: Member): number {
-  const { late_ms } = turn.state.config;
+  const { state } = turn;
+  const { late_ms, lateChance } = state.config;
   // Never in the future, whatever the clock was set to.
   member.heard_ms = Math.min(member.heard_ms, turn.now);
-  const due_ms = member.heard_ms + silence_ms(turn.state, member) + late_ms - turn.now;
-  const isMet = turn.state.connected.has(member.id) || turn.state.doubted.has(member.id);
+  const grace_ms = late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
+  const due_ms = member.heard_ms + silence_ms(state, member) + grace_ms - turn.now;
+  const isMet = state.connected.has(member.id) || state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
 }
 
@@ -130,11 +145,22 @@ function keepUp(turn: Turn): void {
   resumeQuestions(turn);
   for (const id of state.targets) {
     const member = state.members.get(id);
-    if (member !== undefined && member.status !== 'failed') expect(turn, member);
+    if (member === undefined || member.status === 'failed') continue;
+    if (wantsRoundTrip(turn, member)) gaugeRoundTrip(turn, member);
+    expect(turn, member);
   }
   widen(turn);
   unsettleSome(turn);
   forgetIdle(state);
+}
+
+/** Whether a question is due that only asks for the round trip. */
+function wantsRoundTrip({ state, random }: Turn, member: Member): boolean {
+  const { connected, config } = state;
+  if (!connected.has(member.id)) return false;
+  if ((member.roundTrip?.samples_count ?? 0) < config.roundTrips_count) return true;
+  if (roundTrip_ms(member) < config.probe_timeout_ms / 2) return false;
+  return random() < 1 / (isUnsteady(member) ? UNSTEADY_ROUNDS : SLOW_ROUNDS);
 }
 
 /** Others took back that a member is failed; our own doubt of it stays until it is asked again. */

@@ -1,10 +1,10 @@
 /**
- * Every setting and limit of membership, and how they relate. One object; a preset changes only what differs.
+ * Every setting and limit of membership, and how they relate. One object.
  * Not here: the mesh's own timeouts (protocols/mesh) and the ledger's.
  * Sources: Das et al., "SWIM" (2002); Dadgar et al., "Lifeguard" (2018); Suresh et al., "Rapid" (2018).
  *
  * How long a silent host stays unnoticed at most, on a network that loses nothing, follows from six of them:
- * beat_interval_ms + late_ms + probe_timeout_ms + suspicionConfirmed_ms, a round trip and the gossip of a record.
+ * beat_interval_ms + late_ms + probe_timeout_ms + suspicionConfirmed_ms, four round trips and the gossip of a record.
  */
 
 export interface MembershipConfig {
@@ -48,6 +48,11 @@ export interface MembershipConfig {
    * that it takes its own back only when that has not come after this.
    */
   readonly takeBack_ms: number;
+  /** Whom it watches a node asks so often after each connection, to learn the round trip; and slow ones now and then. */
+  readonly roundTrips_count: number;
+  /** On a network that loses much, questions and suspicions outlast silences that are as likely as this. */
+  readonly lateChance: number;
+  readonly silenceChance: number;
   /** Lifeguard's local health: 0 is well. It rises with stalls, accusations and needless questions. */
   readonly health_max: number;
   /** What an answer in time, or a beat in time, mends of it. */
@@ -80,7 +85,7 @@ export interface MembershipConfig {
   readonly isolationWindow_ms: number;
 }
 
-/** Hosts on one LAN, or links up to some 50 ms. */
+/** What programs on good hosts need. Round trips and loss are measured, and add to it (weather.ts): so they serve every network. */
 export const LAN: MembershipConfig = {
   watchers_count: 4,
   beat_interval_ms: 600,
@@ -95,6 +100,9 @@ export const LAN: MembershipConfig = {
   suspicionClosed_ms: 250,
   spare_ms: 100,
   takeBack_ms: 2000,
+  roundTrips_count: 8,
+  lateChance: 0.1,
+  silenceChance: 0.003,
   health_max: 8,
   beatMends: 0.25,
   patience_max: 3,
@@ -111,23 +119,6 @@ export const LAN: MembershipConfig = {
   isolationWindow_ms: 30_000,
 };
 
-/** Satellite and mobile links: round trips over a second. */
-export const WAN: MembershipConfig = {
-  ...LAN,
-  beat_interval_ms: 2000,
-  late_ms: 1500,
-  probe_timeout_ms: 2500,
-  reprobe_interval_ms: 600,
-  suspicion_ms: 6000,
-  suspicionConfirmed_ms: 2000,
-  suspicionClosed_ms: 2000,
-  spare_ms: 1000,
-  takeBack_ms: 6000,
-  stall_ms: 1000,
-  meet_ms: 20_000,
-  redialFirst_ms: 1000,
-};
-
 /** Caps on all that grows; each is enforced before anything is kept. */
 export const MEMBERSHIP_LIMITS = {
   members_max: 16_384,
@@ -137,6 +128,8 @@ export const MEMBERSHIP_LIMITS = {
   verdictsPending_max: 1024,
   /** Probes made for others at one time; beyond it a request is answered with a nack. */
   relays_max: 256,
+  /** For this long after its nack a relay passes an answer on that comes late. */
+  relay_ms_max: 10_000,
   /** Members being redialled at one time; those that shall be connected first. */
   redials_max: 64,
   /** Members probed beyond the targets in one round by a node that has lost most of its targets. */
@@ -145,6 +138,9 @@ export const MEMBERSHIP_LIMITS = {
   standIns_max: 256,
   /** Doubted members whose status is derived again in one round, whatever has changed. */
   resettled_max: 64,
+  /** Neither round trips nor loss may draw out a wait by more than this. */
+  roundTrip_ms_max: 3000,
+  lossSilence_ms_max: 10_000,
   /** No promise of the next beat is taken for longer than so many intervals. */
   promiseIntervals_max: 32,
   /** How far over its own incarnation a node follows an accuser when it refutes. */
@@ -181,4 +177,3 @@ export function assertConfig(config: MembershipConfig): MembershipConfig {
 }
 
 assertConfig(LAN);
-assertConfig(WAN);

@@ -13,12 +13,13 @@ import {
   startTimer,
   type Turn,
 } from './state.ts';
+import { outlastWeather } from './suspicion.ts';
 import { agreement, refreshDoubt } from './votes.ts';
 
 export function onDeadline(turn: Turn, member: Member): void {
   const { state } = turn;
   const { suspicion } = member;
-  if (suspicion === null) return;
+  if (suspicion === null || outlastWeather(turn, member, suspicion)) return;
   const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
   if (isAlone && isOnDuty(state, member.id) && shallWait(turn, member, suspicion)) {
     suspicion.postponements_count += 1;

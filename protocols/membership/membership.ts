@@ -242,6 +242,7 @@ function onConnected(turn: Turn, peer: NodeId): void {
   if (member === undefined) return;
   const wasFailed = member.status === 'failed';
   member.meetBy_ms = 0;
+  member.beat_ms = null;
   endRedial(turn, member);
   // The handshake is an answer that nobody else can give.
   heard(turn, member);

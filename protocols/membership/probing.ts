@@ -9,6 +9,7 @@ import type { Message } from './messages.ts';
 import {
   jittered,
   type Member,
+  type MembershipState,
   mendHealth,
   type Probe,
   patienceOf,
@@ -18,8 +19,9 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { heard, raiseIncarnation, suspect } from './suspicion.ts';
+import { confirmed_ms, heard, raiseIncarnation, suspect } from './suspicion.ts';
 import { isAccused } from './votes.ts';
+import { lossSilence_ms, noteAnswer, noteRoundTrip, roundTrip_ms } from './weather.ts';
 
 /** A relay answers for the subject, or says nack, within this part of the probe timeout. */
 const NACK_PART = 0.8;
@@ -42,13 +44,19 @@ export function accusation(member: Member): number | null {
   return isAccused(member) ? member.incarnation : (member.charge?.incarnation ?? null);
 }
 
+/** Until then an answer is not late: with what the network needs. */
+function answerIn_ms(state: MembershipState, member: Member): number {
+  const { probe_timeout_ms, lateChance } = state.config;
+  return probe_timeout_ms * patienceOf(state) + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
+}
+
 function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
   const { state } = turn;
   state.seq += 1;
-  const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
-  const timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
+  const timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
   member.probe = {
     seq: state.seq,
+    asked_ms: turn.now,
     isUnanswered: false,
     isLate,
     timer,
@@ -73,6 +81,14 @@ export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   if (isUrgent) probe.relays_count = askRelays(turn, member, probe.seq);
 }
 
+/** Asks for nothing but the time that an answer takes. */
+export function gaugeRoundTrip(turn: Turn, member: Member): void {
+  const { state } = turn;
+  state.seq += 1;
+  member.gauge = { seq: state.seq, asked_ms: turn.now };
+  send(turn, member.id, { type: 'ping', seq: state.seq, suspected: accusation(member) });
+}
+
 /** No answer: what was asked alone is asked through relays, and what others doubt too is suspected. */
 export function onProbeTimeout(turn: Turn, member: Member): void {
   const { state } = turn;
@@ -82,11 +98,11 @@ export function onProbeTimeout(turn: Turn, member: Member): void {
     probe.isUnanswered = true;
     probe.relays_count = askRelays(turn, member, probe.seq);
     send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
-    const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
-    probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
+    probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
     return;
   }
   member.probe = null;
+  if (probe.relays_count > 0) noteAnswer(state, probe.nacks_count < probe.relays_count);
   // Relays that did not even say nack: perhaps it is us.
   const isAgreed = probe.doubters.size > 0 || probe.nacks_count >= Math.max(1, probe.relays_count);
   if (!isAgreed) worsenHealth(state);
@@ -98,8 +114,7 @@ export function pushProbe(turn: Turn, member: Member): void {
   const { state } = turn;
   if (member.probe === null) return;
   stopTimer(turn, member.probe.timer);
-  const timeout_ms = state.config.probe_timeout_ms * patienceOf(state);
-  member.probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, timeout_ms);
+  member.probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
 }
 
 /** Those with a connection to the subject first: the other watchers are. @returns how many were asked. */
@@ -133,8 +148,10 @@ export function onReprobe(turn: Turn, member: Member): void {
   if (isOpen) askRelays(turn, member, state.seq);
   if (!isConnected && !isOpen) return;
   const isUrgent = suspicion.deadline !== null && isOnDuty(state, member.id);
-  const { reprobe_interval_ms, suspicion_ms } = state.config;
-  const after_ms = jittered(turn, isUrgent ? reprobe_interval_ms : suspicion_ms);
+  const { reprobe_interval_ms, suspicionConfirmed_ms, suspicion_ms } = state.config;
+  // As often as a suspicion on a good network: more questions would only queue behind those that were lost.
+  const urgent_ms = reprobe_interval_ms * (confirmed_ms(state, member) / suspicionConfirmed_ms);
+  const after_ms = jittered(turn, isUrgent ? urgent_ms : suspicion_ms);
   suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id: member.id }, after_ms);
 }
 
@@ -149,6 +166,8 @@ export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack'
   const member = state.members.get(from);
   if (member === undefined) return;
   raiseIncarnation(turn, member, message.incarnation);
+  const question = [member.gauge, member.probe].find((asked) => asked?.seq === message.seq);
+  if (question != null) noteRoundTrip(member, turn.now - question.asked_ms);
   if (member.probe?.isLate === false && message.seq >= member.probe.seq) mendHealth(state);
 }
 
@@ -186,15 +205,25 @@ export function onRequest(turn: Turn, from: NodeId, message: Message & { type: '
     state.seq += 1;
   }
   const { seq } = state;
-  const timer = startTimer(turn, { kind: 'relay', seq }, state.config.probe_timeout_ms * NACK_PART);
-  state.relays.set(seq, { origin: from, originSeq: message.seq, subject, timer });
+  // A peer need not be a member yet.
+  const known = state.members.get(subject);
+  const away_ms = known === undefined ? 0 : roundTrip_ms(known);
+  const nack_ms = state.config.probe_timeout_ms * NACK_PART + away_ms;
+  const timer = startTimer(turn, { kind: 'relay', seq }, nack_ms);
+  state.relays.set(seq, { origin: from, originSeq: message.seq, subject, timer, isNacked: false });
   send(turn, subject, { type: 'ping', seq, suspected });
 }
 
 export function onRelayTimeout(turn: Turn, seq: number): void {
   const relay = turn.state.relays.get(seq);
   if (relay === undefined) return;
-  endRelay(turn, seq);
+  if (relay.isNacked) {
+    endRelay(turn, seq);
+    return;
+  }
+  // What was lost on its way is still worth passing on when it comes.
+  const timer = startTimer(turn, { kind: 'relay', seq }, MEMBERSHIP_LIMITS.relay_ms_max);
+  turn.state.relays.set(seq, { ...relay, timer, isNacked: true });
   send(turn, relay.origin, { type: 'nack', seq: relay.originSeq, subject: relay.subject });
 }
 

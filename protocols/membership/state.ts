@@ -58,6 +58,7 @@ export type MembershipEffect =
 /** One question to a member. */
 export interface Probe {
   readonly seq: number;
+  readonly asked_ms: number;
   /** Asked alone and without an answer, so that it is being asked through relays too. */
   isUnanswered: boolean;
   /** It was asked because a beat that was promised did not come. */
@@ -76,6 +77,8 @@ export interface Suspicion {
   readonly since_ms: number;
   /** How much of the time since then this node itself was stalled. */
   pushed_ms: number;
+  /** How long it lasts, as far as was known when the deadline was set. */
+  wait_ms: number;
   readonly confirmedBy: Set<NodeId>;
   /** Those whose connection to it closed, this node too. */
   readonly closedBy: Set<NodeId>;
@@ -99,6 +102,12 @@ export interface Member {
   heard_ms: number;
   /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
   promise_ms: number | null;
+  /** When its last beat came; null: none did on this connection. */
+  beat_ms: number | null;
+  /** The last question that only asks for the round trip. No answer to it is no news. */
+  gauge: { readonly seq: number; readonly asked_ms: number } | null;
+  /** Of questions to it over this connection and those before; null: none was answered yet. */
+  roundTrip: { smoothed_ms: number; variation_ms: number; samples_count: number } | null;
   /** The timer that looks whether it is late; targets have one. */
   late: number | null;
   probe: Probe | null;
@@ -123,6 +132,8 @@ export interface Relay {
   readonly originSeq: number;
   readonly subject: NodeId;
   readonly timer: number;
+  /** It has said that no answer came in time. */
+  readonly isNacked: boolean;
 }
 
 export interface PendingVerdict {
@@ -151,6 +162,8 @@ export interface MembershipState {
   incarnation: number;
   /** Lifeguard's local health multiplier less one: 0 is well. */
   health: number;
+  /** 0 to 1: how much of what this node expects comes late by a retransmission or more. */
+  lateness: number;
   /** Timers due before this were held up by a stall that has been dealt with. */
   stalled_ms: number;
   seq: number;
@@ -211,6 +224,7 @@ export function createState(
     started: false,
     incarnation: 0,
     health: 0,
+    lateness: 0,
     stalled_ms: now,
     seq: 0,
     token: 0,
@@ -260,6 +274,9 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     meetBy_ms: state.connected.has(id) ? 0 : turn.now + state.config.meet_ms,
     heard_ms: turn.now,
     promise_ms: null,
+    beat_ms: null,
+    gauge: null,
+    roundTrip: null,
     late: null,
     probe: null,
     suspicion: null,

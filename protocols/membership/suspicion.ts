@@ -16,6 +16,7 @@ import {
   worsenHealth,
 } from './state.ts';
 import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
+import { lossSilence_ms, roundTrip_ms } from './weather.ts';
 
 /** Of a member that no two watchers can tell about, the closing of one connection says too little. */
 const CLOSED_MIN = 2;
@@ -29,12 +30,23 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   const watchers_count = watchersOf(state, member.id).length;
   const { confirmedBy, closedBy } = suspicion;
   if (closedBy.has(state.self) && closedBy.size >= Math.max(CLOSED_MIN, agreement(watchers_count))) {
-    return config.suspicionClosed_ms;
+    return config.suspicionClosed_ms + networkWait_ms(state, member);
   }
-  const alone_ms = config.suspicion_ms * Math.max(1, Math.log10(state.roster.size));
+  const alone_ms =
+    config.suspicion_ms * Math.max(1, Math.log10(state.roster.size)) + networkWait_ms(state, member);
   const enough = Math.max(1, Math.min(config.confirmations_count, watchers_count - 1));
   const confirmed = Math.log(Math.min(confirmedBy.size, enough) + 1) / Math.log(enough + 1);
-  return alone_ms - (alone_ms - patienceOf(state) * config.suspicionConfirmed_ms) * confirmed;
+  return alone_ms - (alone_ms - confirmed_ms(state, member)) * confirmed;
+}
+
+/** A question after the first, and what loss may make of it. */
+function networkWait_ms(state: MembershipState, member: Member): number {
+  return 2 * roundTrip_ms(member) + lossSilence_ms(state, state.config.silenceChance);
+}
+
+/** From suspicion to verdict when enough others have confirmed. */
+export function confirmed_ms(state: MembershipState, member: Member): number {
+  return patienceOf(state) * state.config.suspicionConfirmed_ms + networkWait_ms(state, member);
 }
 
 /**
@@ -71,6 +83,7 @@ export function suspect(
     seqFirst: state.seq + 1,
     since_ms: turn.now,
     pushed_ms: 0,
+    wait_ms: 0,
     confirmedBy,
     closedBy,
     deadline: null,
@@ -78,11 +91,8 @@ export function suspect(
     postponements_count: 0,
     isLeft: false,
   };
-  started.deadline = startTimer(
-    turn,
-    { kind: 'deadline', id: member.id },
-    timeout_ms(state, member, started),
-  );
+  started.wait_ms = timeout_ms(state, member, started);
+  started.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, started.wait_ms);
   member.suspicion = started;
   if (isDuty) tellWatchers(turn, member, isClosed);
   refreshDoubt(turn, member);
@@ -118,8 +128,17 @@ function armDeadline(turn: Turn, member: Member): void {
   stopTimer(turn, suspicion.deadline);
   // Never in the future, whatever the clock was set to.
   const elapsed_ms = Math.max(0, turn.now - suspicion.since_ms) - suspicion.pushed_ms;
-  const left_ms = timeout_ms(turn.state, member, suspicion) - elapsed_ms;
-  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, left_ms);
+  suspicion.wait_ms = timeout_ms(turn.state, member, suspicion);
+  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, suspicion.wait_ms - elapsed_ms);
+}
+
+/** The network has become worse since the deadline was set. @returns whether it was put off for that. */
+export function outlastWeather(turn: Turn, member: Member, suspicion: Suspicion): boolean {
+  const more_ms = timeout_ms(turn.state, member, suspicion) - suspicion.wait_ms;
+  if (more_ms < 1) return false;
+  suspicion.wait_ms += more_ms;
+  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, more_ms);
+  return true;
 }
 
 /** The node was stalled for `stall_ms`: that time says nothing about others. */

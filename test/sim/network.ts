@@ -20,6 +20,8 @@ export const ACCESS = {
   wan: { latency_ms: 20, jitter_ms: 3, bytesPer_ms: 1_250 },
   /** LTE and worse. */
   mobile: { latency_ms: 45, jitter_ms: 40, bytesPer_ms: 250 },
+  /** Half of the way up to a geostationary satellite and down: some 300 ms from host to host. */
+  satellite: { latency_ms: 150, jitter_ms: 20, bytesPer_ms: 250 },
   /** Exactly 20 ms from host to host. */
   hop20: { latency_ms: 10, jitter_ms: 0, bytesPer_ms: 12_500 },
 } as const satisfies Record<string, Access>;

@@ -156,14 +156,20 @@ function idle(stage: Stage): Story {
   return story(WARM_UP_MS + (stage.faults_ms ?? 300_000), true);
 }
 
-/** A tenth of the members is paused at any time, for 0.5 to 5 s each, and a tenth of the packets is lost. */
-function soak(stage: Stage): Story {
+/**
+ * A tenth of the members is paused at any time, for 0.5 to 5 s each, and some of the packets are lost: first a few, and
+ * so many once the members have had time to see what weather it is.
+ */
+function soak(stage: Stage, loss: number): Story {
   const last_ms = WARM_UP_MS + (stage.faults_ms ?? 120_000);
   const { world, prng, nodes } = stage;
   const share = 0.1;
   const mean_ms = 2750;
   world.at(WARM_UP_MS, () => {
-    world.network.quality = { ...GOOD, loss: 0.1 };
+    world.network.quality = { ...GOOD, loss: Math.min(loss, LOSS_FIRST) };
+  });
+  world.at(WARM_UP_MS + LOSS_RISES_MS, () => {
+    world.network.quality = { ...GOOD, loss };
   });
   const again = (at_ms: number): void => {
     if (at_ms >= last_ms) return;
@@ -179,6 +185,10 @@ function soak(stage: Stage): Story {
   stage.write(nodes, 60, WARM_UP_MS, last_ms);
   return story(last_ms, true);
 }
+
+/** From then until the members have seen what weather it is. */
+const LOSS_FIRST = 0.1;
+const LOSS_RISES_MS = 30_000;
 
 /**
  * Once a minute a tenth of the members, by lot, is paused at once, for 0.5 to 5 s each, and a tenth of the packets is
@@ -261,6 +271,16 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   calm: { what: 'writes, and no fault', tell: calm },
   idle: { what: 'no writes, no fault: what rest costs', tell: idle },
   wan: { what: 'hosts on LAN, WAN and mobile links, and no fault', access: fleet, tell: calm },
+  satellite: {
+    what: 'some 300 ms from any host to any other, and no fault',
+    access: () => ACCESS.satellite,
+    tell: calm,
+  },
+  'satellite-soak': {
+    what: 'the soak of paused members and lost packets on such links',
+    access: () => ACCESS.satellite,
+    tell: (stage) => soak(stage, 0.1),
+  },
   loss: {
     what: 'up to 10 % of packets are lost',
     tell: (stage) => troubled(stage, { faults: ['someLoss'], every_ms: [2000, 10_000], isMild: true }),
@@ -358,7 +378,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: (stage) =>
       deletions(stage, ['away', 'tornDisk', 'partition', 'heal', 'heal', 'photograph', 'rollback']),
   },
-  soak: { what: 'a tenth is paused at any time, a tenth of packets lost; see --hours', tell: soak },
+  soak: {
+    what: 'a tenth is paused at any time, a tenth of packets lost; see --hours',
+    tell: (stage) => soak(stage, 0.1),
+  },
+  'heavy-soak': {
+    what: 'the same with 30 % of the packets lost, once they have been 10 %',
+    tell: (stage) => soak(stage, 0.3),
+  },
   'soak-day': { what: 'a tenth is paused at once every minute, a tenth of packets lost', tell: soakDay },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
   mixed: {

@@ -316,7 +316,10 @@ t.test('a member that acknowledges what is young does not make others collect it
   write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG, young_ms - 1);
   write(a!.machine, a!.signer.id, 'tag', 'app:1', null, young_ms);
   everybody(nodes, later);
-  const told = following(undefined, roundOf(liar!.machine.ledger, later - tombstone_ms / 4), 0);
+  const told = following(undefined, roundOf(liar!.machine.ledger, later - tombstone_ms / 4), {
+    ms: 0,
+    isInDoubt: false,
+  });
   write(liar!.machine, liar!.signer.id, 'ack', liar!.signer.id, told, later);
   everybody(nodes, later);
   for (let turn = 0; turn < 3; turn += 1) round([a!, b!], later);

@@ -1,9 +1,8 @@
 import t from 'tap';
-import { assertConfig, LAN, WAN } from '../../../protocols/membership/config.ts';
+import { assertConfig, LAN } from '../../../protocols/membership/config.ts';
 
 t.test('presets agree with themselves', async (t) => {
   t.equal(assertConfig(LAN), LAN);
-  t.equal(assertConfig(WAN), WAN);
 });
 
 t.test('settings that contradict one another are refused', async (t) => {

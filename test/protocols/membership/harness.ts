@@ -1,4 +1,7 @@
-/** One membership machine under a test's hand: a clock that stands still until told, chance by a fixed rule, effects kept. */
+/**
+ * One membership machine under a test's hand: a clock that stands still until told, chance by a fixed rule, effects
+ * kept. It asks for no round trips unless told.
+ */
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { LAN, type MembershipConfig } from '../../../protocols/membership/config.ts';
 import {
@@ -19,7 +22,7 @@ export class Machine {
 
   constructor(self: NodeId, config: Partial<MembershipConfig> = {}, now = 1_000_000) {
     this.now = now;
-    this.state = createMembership({ ...LAN, jitter: 0, ...config }, self, this.#env());
+    this.state = createMembership({ ...LAN, jitter: 0, roundTrips_count: 0, ...config }, self, this.#env());
   }
 
   #env() {

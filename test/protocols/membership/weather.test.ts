@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { LAN, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { memberStatus } from '../../../protocols/membership/membership.ts';
+import { lossSilence_ms, noteAnswer, noteBeat, roundTrip_ms } from '../../../protocols/membership/weather.ts';
+import { Machine } from './harness.ts';
+
+const STEP_MS = 5;
+
+/** A machine that has had all its questions for round trips answered, each after so long. */
+function gauged(took_ms: number): Machine {
+  const a = new Machine('a', { roundTrips_count: LAN.roundTrips_count }).join('b', 'c', 'd');
+  const answers: { at_ms: number; from: string; seq: number }[] = [];
+  for (let step = 0; step < 5000; step += 1) {
+    a.effects = [];
+    a.pass(STEP_MS);
+    for (const { to, message } of a.sent()) {
+      if (message.type === 'ping') answers.push({ at_ms: a.now + took_ms, from: to, seq: message.seq });
+    }
+    while (answers[0] !== undefined && answers[0].at_ms <= a.now) {
+      const { from, seq } = answers.shift()!;
+      a.hear(from, { type: 'ack', seq, incarnation: 1 });
+    }
+    if (step % 100 === 0) hearFrom(a, 'b', 'c', 'd');
+  }
+  a.effects = [];
+  return a;
+}
+
+function hearFrom(a: Machine, ...peers: readonly string[]): void {
+  for (const peer of peers) a.give({ kind: 'heard', peer });
+}
+
+function passWith(a: Machine, duration_ms: number, ...peers: readonly string[]): void {
+  for (let left_ms = Math.ceil(duration_ms); left_ms > 0; left_ms -= 100) {
+    a.pass(Math.min(100, left_ms));
+    hearFrom(a, ...peers);
+  }
+}
+
+t.test('a node asks whom it watches for the round trip, and no more once it knows', async (t) => {
+  const a = gauged(2);
+  const { roundTrip } = a.state.members.get('b')!;
+  t.equal(roundTrip?.samples_count, LAN.roundTrips_count);
+  t.ok(roundTrip_ms(a.state.members.get('b')!) < 5 * STEP_MS);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('over a slow link an answer is awaited for its round trip longer', async (t) => {
+  for (const [took_ms, isPatient] of [
+    [2, false],
+    [600, true],
+  ] as const) {
+    const a = gauged(took_ms);
+    a.hear('b', { type: 'beat', incarnation: 1, next_ms: 2400 });
+    const late_ms = 2400 + LAN.late_ms + roundTrip_ms(a.state.members.get('b')!);
+    passWith(a, late_ms, 'c', 'd');
+    t.match(
+      a.sent().find(({ to, message }) => to === 'b' && message.type === 'ping'),
+      { to: 'b' },
+    );
+    passWith(a, LAN.probe_timeout_ms + 100, 'c', 'd');
+    t.equal(memberStatus(a.state, 'b'), isPatient ? 'alive' : 'suspect', `${took_ms} ms`);
+  }
+});
+
+t.test('whatever is measured, no wait grows by more than its caps', async () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.boolean(), { maxLength: 400 }),
+      fc.double({ min: 1e-6, max: 0.5, noNaN: true }),
+      (lates, chance) => {
+        const { state } = new Machine('a');
+        for (const isLate of lates) noteAnswer(state, isLate);
+        const wait_ms = lossSilence_ms(state, chance);
+        assert.ok(wait_ms >= 0 && wait_ms <= MEMBERSHIP_LIMITS.lossSilence_ms_max);
+        noteAnswer(state, true);
+        assert.ok(lossSilence_ms(state, chance) >= wait_ms, 'worse weather, shorter wait');
+      },
+    ),
+  );
+  const far = gauged(60_000).state.members.get('b')!;
+  assert.ok(roundTrip_ms(far) <= MEMBERSHIP_LIMITS.roundTrip_ms_max);
+});
+
+t.test(
+  'on a network that loses nothing nothing is added, and a single late beat is soon forgotten',
+  async (t) => {
+    const { state } = new Machine('a');
+    for (let beat = 0; beat < 100; beat += 1) noteBeat(state, 20);
+    t.equal(lossSilence_ms(state, LAN.silenceChance), 0);
+    noteBeat(state, 210);
+    t.ok(lossSilence_ms(state, LAN.silenceChance) < 500);
+    for (let beat = 0; beat < 10; beat += 1) noteBeat(state, 20);
+    t.equal(lossSilence_ms(state, LAN.silenceChance), 0);
+  },
+);
+
+t.test('the part of late beats that is assumed comes near to what there is', async (t) => {
+  for (const [part, losses_count] of [
+    [0.1, 2.5],
+    [0.3, 4.8],
+  ] as const) {
+    const { state } = new Machine('a');
+    let sum_ms = 0;
+    for (let beat = 0; beat < 4000; beat += 1) {
+      noteBeat(state, (beat * 7) % 10 < part * 10 ? 210 : 0);
+      if (beat >= 2000) sum_ms += lossSilence_ms(state, LAN.silenceChance) / 2000;
+    }
+    const expected_ms = 200 * (2 ** losses_count - 1);
+    t.ok(sum_ms > expected_ms / 2 && sum_ms < expected_ms * 2, `${part}: ${sum_ms} ms`);
+  }
+});
+
+t.test('what came while this node was stalled says nothing of the weather', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.hear('b', { type: 'beat', incarnation: 1, next_ms: 1200 });
+  a.pass(100);
+  a.stall(3000);
+  const { lateness } = a.state;
+  a.hear('b', { type: 'beat', incarnation: 1, next_ms: 1200 });
+  t.equal(a.state.lateness, lateness);
+});
+
+t.test('a suspicion outlasts weather that has become worse since it began', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  passWith(a, 1000, 'c', 'd');
+  for (let beat = 0; beat < 20; beat += 1) noteAnswer(a.state, beat % 3 === 0);
+  const wait_ms = lossSilence_ms(a.state, LAN.silenceChance);
+  t.ok(wait_ms > 1000);
+  passWith(a, 250, 'c', 'd');
+  t.same(a.of('verdict'), []);
+  passWith(a, wait_ms, 'c', 'd');
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'and ends all the same');
+});
+
+t.test('a relay serves for a peer that is no member yet', async (t) => {
+  const a = new Machine('a').join('c');
+  a.give({ kind: 'connected', peer: 'newcomer' });
+  a.hear('c', { type: 'request', seq: 77, subject: 'newcomer', suspected: null });
+  t.match(a.sent().at(-1), { to: 'newcomer', message: { type: 'ping' } });
+});
+
+t.test('a relay passes on an answer that comes after it has said that there was none', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.hear('c', { type: 'request', seq: 77, subject: 'b', suspected: null });
+  const [seq] = a.state.relays.keys();
+  a.pass(LAN.probe_timeout_ms);
+  t.match(
+    a.sent().find(({ message }) => message.type === 'nack'),
+    { to: 'c', message: { seq: 77 } },
+  );
+  a.hear('b', { type: 'ack', seq: seq!, incarnation: 1 });
+  t.match(
+    a.sent().find(({ message }) => message.type === 'relayed'),
+    { to: 'c', message: { seq: 77, subject: 'b' } },
+  );
+  a.hear('c', { type: 'request', seq: 78, subject: 'b', suspected: null });
+  a.pass(LAN.probe_timeout_ms + MEMBERSHIP_LIMITS.roundTrip_ms_max + MEMBERSHIP_LIMITS.relay_ms_max);
+  t.equal(a.state.relays.size, 0, 'but not for ever');
+});
