@@ -80,10 +80,12 @@ export class Contacts {
     if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, signal);
   }
 
-  /** Somebody was seen on the network. */
+  /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */
   discovered(mesh: Mesh, peer: NodeId, addresses: readonly string[]): void {
+    const { self, members } = this.#init;
     if (!this.#isMember(peer) || mesh.peers().includes(peer)) return;
     this.#addresses.set(peer, addresses);
+    if (self > peer && members().get(peer)?.status !== 'failed') return;
     mesh.connect(peer, addresses).catch(() => {});
   }
 

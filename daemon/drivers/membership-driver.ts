@@ -18,9 +18,6 @@ import type { Log } from '../log.ts';
 import type { GuardDriver } from './guard-driver.ts';
 
 export const MEMBERSHIP_CHANNEL = 'member';
-/** Most attempts to dial end after this; every so many one has the whole time that the mesh gives it. */
-const BRIEF_DIAL_MS = 2_000;
-const PATIENT_EVERY = 3;
 
 export interface MembershipDriverInit {
   readonly self: NodeId;
@@ -38,9 +35,8 @@ export class MembershipDriver implements Disposable {
   readonly #init: MembershipDriverInit;
   readonly #state: MembershipState;
   readonly #timers = new Set<() => void>();
-  /** Attempts under way, and how many there were since the last that succeeded. */
-  readonly #dialling = new Set<NodeId>();
-  readonly #attempts = new Map<NodeId, number>();
+  /** Attempts under way, and whether another was asked for meanwhile. */
+  readonly #dialling = new Map<NodeId, boolean>();
   readonly #stopping = new AbortController();
   #mesh: Mesh | undefined;
 
@@ -149,27 +145,23 @@ export class MembershipDriver implements Disposable {
     }
   }
 
-  /** Failing is silence: the core asks again. */
+  /** Failing is silence: the core asks again. What it asked for while an attempt was under way follows that one. */
   async #dial(peer: NodeId): Promise<void> {
-    const addresses = this.#init.addressesOf(peer);
-    if (this.#dialling.has(peer) || addresses.length === 0) return;
-    this.#dialling.add(peer);
-    // The kernel sends its request to connect anew ever more slowly. When the link is back only a fresh one is quick,
-    // and when it is slow only a patient one succeeds: by turns.
-    const attempts_count = (this.#attempts.get(peer) ?? 0) + 1;
-    this.#attempts.set(peer, attempts_count);
-    const brief = new AbortController();
-    const isPatient = attempts_count % PATIENT_EVERY === 0;
-    const cancel = this.#init.clock.after(BRIEF_DIAL_MS, () => isPatient || brief.abort());
-    const signal = AbortSignal.any([this.#stopping.signal, brief.signal]);
+    const isUnderWay = this.#dialling.has(peer);
+    this.#dialling.set(peer, isUnderWay);
+    if (isUnderWay) return;
+    const { signal } = this.#stopping;
     try {
-      await this.#mesh?.connect(peer, addresses, { signal });
-      this.#attempts.delete(peer);
+      const addresses = this.#init.addressesOf(peer);
+      if (addresses.length > 0) await this.#mesh?.connect(peer, addresses, { signal });
+      this.#dialling.set(peer, false);
     } catch (error) {
-      this.#init.log('debug', 'a member could not be dialled', { member: peer, error: String(error) });
-    } finally {
-      cancel();
-      this.#dialling.delete(peer);
+      const { cause } = error as Error;
+      const detail = { member: peer, error: String(error), cause: String(cause) };
+      this.#init.log('debug', 'a member could not be dialled', detail);
     }
+    const isAskedAgain = this.#dialling.get(peer) === true;
+    this.#dialling.delete(peer);
+    if (isAskedAgain && !signal.aborted) void this.#dial(peer);
   }
 }

@@ -8,6 +8,8 @@ import { jittered, type Member, memberOf, startTimer, stopTimer, type Turn } fro
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
+/** Who leaves the first attempt to the other side waits for so many first backoffs: a handshake on a busy host. */
+const LATER_TIMES = 4;
 
 function isWanted(turn: Turn, member: Member): boolean {
   const { state } = turn;
@@ -34,16 +36,26 @@ function schedule(
   turn.state.redialling.add(member.id);
 }
 
-/** Dials now, and again until connected. @param isLater leave the other side the first attempt. */
+/**
+ * Dials now, and again until connected. Two that never met learn of one another at about the same time, and again of
+ * their addresses: the greater id then leaves it to the lesser one for a while. @param isLater leave it in any case.
+ */
 export function dial(turn: Turn, member: Member, isLater = false): void {
+  const { self, connected } = turn.state;
+  const isUnmet = turn.now < member.meetBy_ms && member.status === 'alive';
+  const isOthers = isUnmet && self > member.id;
+  if (!connected.has(member.id)) attempt(turn, member, isLater || isOthers);
+}
+
+function attempt(turn: Turn, member: Member, isLater: boolean): void {
   const { state } = turn;
-  if (!state.started || state.connected.has(member.id) || !isWanted(turn, member)) return;
+  if (!state.started || !isWanted(turn, member)) return;
   if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
   const since_ms = Math.min(turn.now, member.redial?.since_ms ?? turn.now);
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
   if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
   const after_ms = backoff_ms(turn, since_ms);
-  schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * 2 : after_ms);
+  schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * LATER_TIMES : after_ms);
 }
 
 export function redialAfterLoss(turn: Turn, member: Member, connected_ms: number): void {
@@ -60,7 +72,7 @@ export function onRedial(turn: Turn, member: Member): void {
   // A place is given up for another lost member when there are not enough for all.
   const isCrowded = state.failed.size > MEMBERSHIP_LIMITS.redials_max && !state.wanted.has(member.id);
   if (state.connected.has(member.id) || !isWanted(turn, member)) endRedial(turn, member);
-  else dial(turn, member);
+  else attempt(turn, member, false);
   if (isCrowded) endRedial(turn, member);
 }
 

@@ -6,7 +6,7 @@
 
 import type { Connection, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
-import { tls } from '@libp2p/tls';
+
 import { createLibp2p } from 'libp2p';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import { parseAddress } from './addresses.ts';
@@ -15,6 +15,7 @@ import { checkSize } from './frames.ts';
 import { keyFromSeed, listenError } from './libp2p-node.ts';
 import { DOOR_LIMITS, type Door, type DoorInit, type DoorLimits, type Knock } from './mesh.ts';
 import { meshMuxer } from './muxer.ts';
+import { meshTls } from './tls.ts';
 
 const KNOCK = '/shoal/knock/1';
 /** A knock, and one that is being refused. */
@@ -124,7 +125,7 @@ async function createDoorNode(
     privateKey: await keyFromSeed(seed),
     addresses: { listen: [...listen] },
     transports: [tcp()],
-    connectionEncrypters: [tls()],
+    connectionEncrypters: [meshTls()],
     streamMuxers: [
       meshMuxer({
         maxInboundStreams: STREAMS_MAX,

@@ -17,7 +17,7 @@ import { answer, ask } from './exchange.ts';
 import { checkSize, decodeNamed, encodeFrame, encodeNamed, NAME_BYTES_MAX } from './frames.ts';
 import { Gossip } from './gossip.ts';
 import { GOSSIP_PROTOCOL_PREFIX, gossipTopic } from './gossip-options.ts';
-import { createNode, listenError, type MeshNode } from './libp2p-node.ts';
+import { addressTimeout_ms, createNode, listenError, type MeshNode } from './libp2p-node.ts';
 import {
   MESH_LIMITS,
   type Mesh,
@@ -43,6 +43,8 @@ const STREAM = '/shoal/stream/1';
 /** One is enough; a second one comes while the first is being given up. */
 const MESSAGE_STREAMS_MAX = 4;
 const STREAM_HEADER_TIMEOUT_MS = 10_000;
+/** Within this time both of two sides may dial: longer than a handshake takes on a busy host. */
+const CROSSING_MS_MAX = 5_000;
 
 interface Peer {
   readonly channel: MessageChannel;
@@ -89,6 +91,7 @@ class Libp2pMesh implements Mesh {
   async start(): Promise<void> {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
+      onDialled: (peer) => this.#endOld(peer),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
       peers_count: () => this.peers().length,
     });
@@ -154,7 +157,7 @@ class Libp2pMesh implements Mesh {
       throw new ShoalError('E_NOT_ALLOWED', `${peer} is no member, or banned for now`);
     const targets = addressesOf(peer, addresses);
     this.#parted.delete(peer);
-    const timeout = AbortSignal.timeout(this.#limits.dial_timeout_ms * Math.max(1, targets.length));
+    const timeout = AbortSignal.timeout(addressTimeout_ms(this.#limits) * Math.max(1, targets.length));
     const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout]);
     this.#dialling.set(peer, (this.#dialling.get(peer) ?? 0) + 1);
     try {
@@ -180,8 +183,23 @@ class Libp2pMesh implements Mesh {
     this.#abortConnections(peer, 'disconnected');
   }
 
-  #abortConnections(peer: NodeId, reason: string): void {
-    for (const connection of this.#node.getConnections(peerIdFromString(peer))) {
+  /**
+   * Whoever dials has no connection: one that is still open here it has given up while the network was cut, or in a
+   * former life. What is sent on that one is not acknowledged, and TCP would find out only many seconds later.
+   * Two that dial one another at the same time have two young ones.
+   */
+  #endOld(peer: NodeId): void {
+    this.#abortConnections(peer, 'the peer has dialled anew', ({ timeline }) => {
+      return Date.now() - timeline.open > CROSSING_MS_MAX;
+    });
+  }
+
+  #abortConnections(
+    peer: NodeId,
+    reason: string,
+    isMeant: (connection: Connection) => boolean = () => true,
+  ): void {
+    for (const connection of this.#node.getConnections(peerIdFromString(peer)).filter(isMeant)) {
       try {
         connection.abort(new Error(reason));
       } catch (error) {

@@ -7,8 +7,7 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
 import { ping } from '@libp2p/ping';
-import { tcp } from '@libp2p/tcp';
-import { tls } from '@libp2p/tls';
+
 import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
@@ -16,6 +15,8 @@ import { gossipOptions, gossipTopic } from './gossip-options.ts';
 import { type LanDiscoveryHooks, lanDiscovery } from './lan-discovery.ts';
 import type { MeshInit, MeshLimits } from './mesh.ts';
 import { KEEP_ALIVE_MS, meshMuxer } from './muxer.ts';
+import { meshTcp } from './tcp.ts';
+import { meshTls } from './tls.ts';
 
 /**
  * Above 4 MB, which is what a paused stream may hold, yamux kills the stream. One window is also what a sender may
@@ -34,6 +35,8 @@ const DHT_REFRESH_INTERVAL_MS = 3_600_000;
 export interface NodeHooks extends LanDiscoveryHooks {
   /** May this node dial that member now? */
   readonly mayDial: (peer: NodeId) => boolean;
+  /** A member has dialled us and proved its key. Its new connection is not open yet. */
+  readonly onDialled: (peer: NodeId) => void;
 }
 
 /** @param seed 32 bytes (RFC 8032). */
@@ -49,6 +52,11 @@ export function listenError(listen: readonly string[], cause: unknown): ShoalErr
     : new ShoalError('E_BAD_INPUT', `cannot listen on ${where}`, { cause });
 }
 
+/** To be answered at one address, and then to shake hands: a link that came back late must not cost the other half. */
+export function addressTimeout_ms({ dial_timeout_ms }: MeshLimits): number {
+  return 2 * dial_timeout_ms;
+}
+
 /** @returns a node that is not started yet. */
 export async function createNode(init: MeshInit, limits: MeshLimits, hooks: NodeHooks) {
   const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
@@ -58,18 +66,25 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
     transports: [
-      tcp({
-        inboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
-        outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
-      }),
+      meshTcp(
+        {
+          inboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+          outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+        },
+        limits.dial_timeout_ms,
+      ),
     ],
     // Measured with @chainsafe/libp2p-noise 17.0.0 in its place: TLS, done in C, moves a burst of gossip at four to
     // seven times the rate, and bulk bytes no slower. Noise dials some milliseconds faster; connections last for days.
-    connectionEncrypters: [tls()],
+    connectionEncrypters: [meshTls()],
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {
       denyDialPeer: (peer) => isStranger(peer) || !hooks.mayDial(peer.toString()),
-      denyInboundEncryptedConnection: isStranger,
+      denyInboundEncryptedConnection: (peer) => {
+        if (isStranger(peer)) return true;
+        hooks.onDialled(peer.toString());
+        return false;
+      },
       denyOutboundEncryptedConnection: isStranger,
       filterMultiaddrForPeer: (peer) => !isStranger(peer),
     },
@@ -77,8 +92,8 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
       maxConnections: CONNECTIONS_MAX,
       inboundConnectionThreshold: INBOUND_PER_SECOND_MAX,
       maxIncomingPendingConnections: INBOUND_PENDING_MAX,
-      addressDialTimeout: limits.dial_timeout_ms,
-      dialTimeout: limits.dial_timeout_ms,
+      addressDialTimeout: addressTimeout_ms(limits),
+      dialTimeout: addressTimeout_ms(limits),
       outboundStreamProtocolNegotiationTimeout: limits.dial_timeout_ms,
       addressSorter: () => 0,
       resolvers: {},

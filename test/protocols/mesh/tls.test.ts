@@ -1,0 +1,60 @@
+/** Our TLS next to the library's own, which is what the wire is defined by. */
+import { randomBytes } from 'node:crypto';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import type { ConnectionEncrypter } from '@libp2p/interface';
+import { ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { type TLSComponents, tls } from '@libp2p/tls';
+import { createLibp2p } from 'libp2p';
+import t, { type Test } from 'tap';
+import { meshTls } from '../../../protocols/mesh/tls.ts';
+
+type Encrypter = (components: TLSComponents) => ConnectionEncrypter;
+
+async function node(t: Test, encrypter: Encrypter) {
+  const made = await createLibp2p({
+    privateKey: await generateKeyPairFromSeed('Ed25519', randomBytes(32)),
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+    transports: [tcp()],
+    connectionEncrypters: [encrypter],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+    services: { ping: ping() },
+  });
+  t.teardown(() => made.stop());
+  return made;
+}
+
+const KINDS: readonly [string, Encrypter][] = [
+  ['ours', meshTls()],
+  ['the library', tls()],
+];
+
+for (const [dialler, dials] of KINDS)
+  for (const [listener, listens] of KINDS)
+    t.test(`${dialler} dials ${listener}: both know whom they have, again and again`, async (t) => {
+      const near = await node(t, dials);
+      const far = await node(t, listens);
+      for (let round = 0; round < 3; round += 1) {
+        const connection = await near.dial(far.getMultiaddrs());
+        t.ok(connection.remotePeer.equals(far.peerId));
+        t.equal(connection.multiplexer, yamux()().protocol, 'agreed on in the handshake');
+        t.ok((await near.services.ping.ping(far.peerId)) >= 0);
+        const [theirs] = far.getConnections(near.peerId);
+        t.ok(theirs?.remotePeer.equals(near.peerId));
+        await near.hangUp(far.peerId);
+      }
+    });
+
+t.test('who is not whom it was dialled as is refused, also when its certificate is known', async (t) => {
+  const near = await node(t, meshTls());
+  const far = await node(t, meshTls());
+  const other = await node(t, meshTls());
+  await near.dial(far.getMultiaddrs());
+  await near.hangUp(far.peerId);
+  const [address] = far.getMultiaddrs();
+  const claimed = address!.decapsulate('/p2p').encapsulate(`/p2p/${other.peerId.toString()}`);
+  await t.rejects(near.dial(claimed));
+  t.same(near.getConnections(other.peerId), []);
+});
