@@ -85,10 +85,21 @@ function lateIn_ms(turn: Turn, member: Member): number {
   const { late_ms, lateChance } = state.config;
   // Never in the future, whatever the clock was set to.
   member.heard_ms = Math.min(member.heard_ms, turn.now);
+  if (member.beat_ms !== null) member.beat_ms = Math.min(member.beat_ms, turn.now);
   const grace_ms = late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
-  const due_ms = member.heard_ms + silence_ms(state, member) + grace_ms - turn.now;
+  const due_ms = dueAt_ms(state, member) + grace_ms - turn.now;
   const isMet = state.connected.has(member.id) || state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
+}
+
+/**
+ * When the next sign of life is due. Others before the promised beat do not put it off: all watchers hear a busy member
+ * at once, and would all miss it as late as can be.
+ */
+function dueAt_ms(state: MembershipState, member: Member): number {
+  const { beat_ms, promise_ms, heard_ms } = member;
+  const promised_ms = beat_ms === null || promise_ms === null ? heard_ms : beat_ms + promise_ms;
+  return promised_ms > heard_ms ? promised_ms : heard_ms + silence_ms(state, member);
 }
 
 export function onLate(turn: Turn, member: Member): void {
@@ -99,8 +110,9 @@ export function onLate(turn: Turn, member: Member): void {
 }
 
 /** This node was stalled: what it did not read in that time was not late. */
-export function pushLate(turn: Turn, member: Member): void {
-  member.heard_ms = Math.max(member.heard_ms, turn.now - silence_ms(turn.state, member));
+export function pushLate({ state, now }: Turn, member: Member): void {
+  member.heard_ms = Math.max(member.heard_ms, now - silence_ms(state, member));
+  if (member.beat_ms !== null) member.beat_ms = Math.max(member.beat_ms, now - silence_ms(state, member));
 }
 
 /** Derives again whom this node watches, who watches it and whom it is connected to. */

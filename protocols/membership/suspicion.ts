@@ -30,7 +30,7 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   const watchers_count = watchersOf(state, member.id).length;
   const { confirmedBy, closedBy } = suspicion;
   if (closedBy.has(state.self) && closedBy.size >= Math.max(CLOSED_MIN, agreement(watchers_count))) {
-    return config.suspicionClosed_ms + networkWait_ms(state, member);
+    return config.suspicionClosed_ms + 2 * roundTrip_ms(member);
   }
   const alone_ms =
     config.suspicion_ms * Math.max(1, Math.log10(state.roster.size)) + networkWait_ms(state, member);

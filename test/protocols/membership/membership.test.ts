@@ -587,6 +587,21 @@ t.test('a promise is kept for as long as it said, and no promise is for ever', a
   t.equal(memberStatus(deaf.state, 'b'), 'failed');
 });
 
+t.test('a member that has said other things is missed at its promised beat all the same', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.hear('b', { type: 'beat', incarnation: 1, next_ms: 2400 });
+  a.pass(2300);
+  a.give({ kind: 'heard', peer: 'b' });
+  const pings = () => a.sent().filter(({ to, message }) => to === 'b' && message.type === 'ping');
+  a.pass(299);
+  t.same(pings(), []);
+  a.pass(1);
+  t.equal(pings().length, 1);
+  a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 1 });
+  a.pass(2000);
+  t.equal(pings().length, 1, 'once it has answered it has its time again');
+});
+
 t.test('whatever comes from a member is a sign of life, so that a busy one is never asked', async (t) => {
   const a = new Machine('a').join('b');
   for (let round = 0; round < 20; round += 1) {

@@ -136,6 +136,16 @@ t.test('a suspicion outlasts weather that has become worse since it began', asyn
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'and ends all the same');
 });
 
+t.test('that connections closed all around is no matter of loss', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  for (let beat = 0; beat < 20; beat += 1) noteAnswer(a.state, beat % 3 === 0);
+  a.give({ kind: 'disconnected', peer: 'b' });
+  for (const from of ['c', 'd'])
+    a.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
+  a.pass(LAN.suspicionClosed_ms);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
 t.test('a relay serves for a peer that is no member yet', async (t) => {
   const a = new Machine('a').join('c');
   a.give({ kind: 'connected', peer: 'newcomer' });
