@@ -23,20 +23,19 @@ import {
   type Turn,
 } from './state.ts';
 import { raiseIncarnation } from './suspicion.ts';
-import { isUnsteady, lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
+import { lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
 const ROUND_TICKS = 2;
-/**
- * Round trips to slow members are measured once in so many rounds, by lot: they may be quick again. Those that vary
- * much may have been drawn out by loss that is over.
- */
-const SLOW_ROUNDS = 16;
-const UNSTEADY_ROUNDS = 4;
+/** Round trips to slow members are measured once in so many rounds, by lot: they may be quick again. */
+const SLOW_ROUNDS = 4;
 
-export function onTick(turn: Turn): void {
+/** @param lag_ms how much too late it comes; the next one makes up for that, or beats would come ever later than promised. */
+export function onTick(turn: Turn, lag_ms: number): void {
   const { state } = turn;
-  startTimer(turn, { kind: 'tick' }, jittered(turn, state.config.beat_interval_ms));
+  const { beat_interval_ms } = state.config;
+  const late_ms = Math.min(lag_ms, beat_interval_ms / 2);
+  startTimer(turn, { kind: 'tick' }, jittered(turn, beat_interval_ms) - late_ms);
   sendBeat(turn);
   state.ticks_count += 1;
   if (state.ticks_count >= ROUND_TICKS) {
@@ -45,16 +44,25 @@ export function onTick(turn: Turn): void {
   }
 }
 
-/** To one watcher; the next one has the next turn. */
+/**
+ * To the watcher that was promised the earliest beat. One that comes has its first turn when the others have had theirs:
+ * so no promise is broken when watchers come and go, and lateness tells of the network alone.
+ */
 function sendBeat(turn: Turn): void {
-  const { state } = turn;
-  const { incarnation, config } = state;
+  const { state, now } = turn;
+  const { incarnation, config, beatsDue_ms: dues } = state;
   const listeners = state.audience.filter((id) => state.connected.has(id));
-  const listener = listeners[state.beat % Math.max(1, listeners.length)];
-  if (listener === undefined) return;
-  state.beat += 1;
   const next_ms = listeners.length * config.beat_interval_ms;
-  send(turn, listener, { type: 'beat', incarnation, next_ms });
+  for (const id of dues.keys()) if (!listeners.includes(id)) dues.delete(id);
+  // Never further ahead, whatever the clock was set to.
+  for (const id of listeners) dues.set(id, Math.min(dues.get(id) ?? now + next_ms, now + next_ms));
+  let next: NodeId | undefined;
+  for (const [id, due_ms] of dues) if (next === undefined || due_ms < dues.get(next)!) next = id;
+  if (next === undefined) return;
+  // At the end: of those with equal dues it is the last now.
+  dues.delete(next);
+  dues.set(next, now + next_ms);
+  send(turn, next, { type: 'beat', incarnation, next_ms });
 }
 
 export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'beat' }): void {
@@ -170,9 +178,8 @@ function keepUp(turn: Turn): void {
 function wantsRoundTrip({ state, random }: Turn, member: Member): boolean {
   const { connected, config } = state;
   if (!connected.has(member.id)) return false;
-  if ((member.roundTrip?.samples_count ?? 0) < config.roundTrips_count) return true;
-  if (roundTrip_ms(member) < config.probe_timeout_ms / 2) return false;
-  return random() < 1 / (isUnsteady(member) ? UNSTEADY_ROUNDS : SLOW_ROUNDS);
+  if (member.gauges_count > 0) return true;
+  return roundTrip_ms(member) > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
 }
 
 /** Others took back that a member is failed; our own doubt of it stays until it is asked again. */

@@ -48,7 +48,7 @@ export interface MembershipConfig {
    * that it takes its own back only when that has not come after this.
    */
   readonly takeBack_ms: number;
-  /** Whom it watches a node asks so often after each connection, to learn the round trip; and slow ones now and then. */
+  /** Whom it watches a node asks so often to learn the round trip, at first and after each doubt; and slow ones now and then. */
   readonly roundTrips_count: number;
   /** On a network that loses much, questions and suspicions outlast silences that are as likely as this. */
   readonly lateChance: number;

@@ -364,12 +364,13 @@ function onTimer(turn: Turn, token: number): void {
   const timer = state.timers.get(token);
   if (timer === undefined) return;
   state.timers.delete(token);
+  state.lag_ms = Math.max(0, turn.now - timer.at_ms);
   if (isStalled(turn, timer)) {
     // Its probes and deadlines have new timers; the others go on, late.
     pushDeadlines(turn, turn.now - timer.at_ms);
     if (timer.kind === 'probe' || timer.kind === 'deadline') return;
   }
-  if (timer.kind === 'tick') onTick(turn);
+  if (timer.kind === 'tick') onTick(turn, state.lag_ms);
   else if (timer.kind === 'relay') onRelayTimeout(turn, timer.seq);
   else {
     const member = state.members.get(timer.id);

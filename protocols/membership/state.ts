@@ -107,7 +107,9 @@ export interface Member {
   /** The last question that only asks for the round trip. No answer to it is no news. */
   gauge: { readonly seq: number; readonly asked_ms: number } | null;
   /** Of questions to it over this connection and those before; null: none was answered yet. */
-  roundTrip: { smoothed_ms: number; variation_ms: number; samples_count: number } | null;
+  readonly roundTrips_ms: number[];
+  /** So many more questions shall measure them. */
+  gauges_count: number;
   /** The timer that looks whether it is late; targets have one. */
   late: number | null;
   probe: Probe | null;
@@ -166,6 +168,8 @@ export interface MembershipState {
   lateness: number;
   /** Timers due before this were held up by a stall that has been dealt with. */
   stalled_ms: number;
+  /** How much too late its last timer came. */
+  lag_ms: number;
   seq: number;
   token: number;
   readonly timers: Map<number, Timer>;
@@ -181,9 +185,9 @@ export interface MembershipState {
   targets: Set<NodeId>;
   /** Whom it would watch if others had no say, and those around them on the rings: `subjectsOf` itself. */
   candidates: ReadonlySet<NodeId>;
-  /** Who watches this node, in the order in which they are told that it lives; and whose turn is next. */
+  /** Who watches this node, and by when each of those that are connected was promised the next sign of life. */
   audience: readonly NodeId[];
-  beat: number;
+  readonly beatsDue_ms: Map<NodeId, number>;
   /** To whom connections are kept by the roster. Those whom this node watches as a stand-in are not in it. */
   wanted: Set<NodeId>;
   /** Ticks since the last round of upkeep. */
@@ -226,6 +230,7 @@ export function createState(
     health: 0,
     lateness: 0,
     stalled_ms: now,
+    lag_ms: 0,
     seq: 0,
     token: 0,
     timers: new Map(),
@@ -236,7 +241,7 @@ export function createState(
     targets: new Set(),
     candidates: new Set(),
     audience: [],
-    beat: 0,
+    beatsDue_ms: new Map(),
     wanted: new Set(),
     ticks_count: 0,
     doubted: new Set(),
@@ -276,7 +281,8 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     promise_ms: null,
     beat_ms: null,
     gauge: null,
-    roundTrip: null,
+    roundTrips_ms: [],
+    gauges_count: turn.state.config.roundTrips_count,
     late: null,
     probe: null,
     suspicion: null,

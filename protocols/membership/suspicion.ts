@@ -168,6 +168,8 @@ export function heard(turn: Turn, member: Member): void {
   member.heard_ms = turn.now;
   // Asked for nothing: the network loses much, or this node is slow.
   if (member.probe?.isLate === true) worsenHealth(state);
+  // Perhaps the way to it has become longer.
+  if (member.suspicion !== null) member.gauges_count = state.config.roundTrips_count;
   endProbe(turn, member);
   endSuspicion(turn, member);
   awaitRefutation(turn, member);

@@ -2,50 +2,45 @@
  * What the network adds to every wait: round trips to each member, and how much of what is sent comes late.
  * The settings say what programs need in which to answer. What the network needs is measured here, so that one set of
  * them serves a LAN, a satellite link and a network that loses a third of all packets.
- * Source: RFC 6298 for smoothed round trips and for what TCP makes of loss: a retransmission timer that doubles.
+ * Sources: Cardwell et al., "BBR" (2016), for the least of recent round trips as what the path itself needs: what took
+ * longer waited for a busy program, or for something that was sent again. RFC 6298 for what TCP makes of loss: a
+ * retransmission timer that doubles.
  */
 import { MEMBERSHIP_LIMITS } from './config.ts';
 import type { Member, MembershipState } from './state.ts';
 
-/** RFC 6298: alpha, beta and K. */
-const SMOOTHED_GAIN = 1 / 8;
-const VARIATION_GAIN = 1 / 4;
-const VARIATIONS = 4;
+/** Of each member so many round trips are kept; a path that became longer is known when all of them are newer. */
+const ROUND_TRIPS_KEPT = 8;
+/** Nearly all of what a path does to a message is less than so many times its least. */
+const ROUND_TRIP_TIMES = 2;
+/** What the settings allow for already. */
+const ROUND_TRIP_MS_FREE = 50;
 
 /** Linux's least retransmission timeout. What comes later than most of it, and was promised, was lost on its way. */
 const RETRANSMISSION_MS = 200;
-const LOST_MS = 150;
+const LOST_MS = 180;
+/** A node whose own timers are later than this cannot tell what the network did. */
+const LAG_MS_MAX = 50;
 /** A late beat weighs more than one in time: bad weather comes at once, and is over when it has been good for a while. */
 const LATE_GAIN = 1 / 8;
 const IN_TIME_GAIN = 1 / 32;
 /** Less than this is no loss but chance: a host that was busy. */
-const LATE_PART_MIN = 0.03;
+const LATE_PART_MIN = 0.06;
 const LATE_PART_MAX = 0.5;
 
 /** A question to `member` was answered after this long. */
 export function noteRoundTrip(member: Member, took_ms: number): void {
-  const sample_ms = Math.min(Math.max(0, took_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max);
-  const { roundTrip } = member;
-  if (roundTrip === null) {
-    member.roundTrip = { smoothed_ms: sample_ms, variation_ms: sample_ms / 2, samples_count: 1 };
-    return;
-  }
-  const error_ms = Math.abs(roundTrip.smoothed_ms - sample_ms);
-  roundTrip.variation_ms += VARIATION_GAIN * (error_ms - roundTrip.variation_ms);
-  roundTrip.smoothed_ms += SMOOTHED_GAIN * (sample_ms - roundTrip.smoothed_ms);
-  roundTrip.samples_count += 1;
+  const { roundTrips_ms } = member;
+  roundTrips_ms.push(Math.min(Math.max(0, took_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max));
+  if (roundTrips_ms.length > ROUND_TRIPS_KEPT) roundTrips_ms.shift();
+  member.gauges_count = Math.max(0, member.gauges_count - 1);
 }
 
-/** Nearly all answers of `member` take less than this on their way. */
-export function roundTrip_ms({ roundTrip }: Member): number {
-  if (roundTrip === null) return 0;
-  const wait_ms = roundTrip.smoothed_ms + VARIATIONS * roundTrip.variation_ms;
-  return Math.min(wait_ms, MEMBERSHIP_LIMITS.roundTrip_ms_max);
-}
-
-/** Most of what is awaited is variation. */
-export function isUnsteady({ roundTrip }: Member): boolean {
-  return roundTrip !== null && VARIATIONS * roundTrip.variation_ms > roundTrip.smoothed_ms / 2;
+/** What nearly all answers of `member` take on their way beyond a LAN's round trip; 0 when nothing is known. */
+export function roundTrip_ms({ roundTrips_ms }: Member): number {
+  if (roundTrips_ms.length === 0) return 0;
+  const more_ms = ROUND_TRIP_TIMES * Math.min(...roundTrips_ms) - ROUND_TRIP_MS_FREE;
+  return Math.min(Math.max(0, more_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max);
 }
 
 /** A beat came so much later than it was promised. */
@@ -55,6 +50,7 @@ export function noteBeat(state: MembershipState, late_ms: number): void {
 
 /** Something that was expected came late, or in time. */
 export function noteAnswer(state: MembershipState, isLate: boolean): void {
+  if (state.lag_ms > LAG_MS_MAX) return;
   state.lateness += isLate ? LATE_GAIN * (1 - state.lateness) : -IN_TIME_GAIN * state.lateness;
 }
 

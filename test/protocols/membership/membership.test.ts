@@ -2,6 +2,7 @@ import t from 'tap';
 import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { isWatcher, rankedFor } from '../../../protocols/membership/duties.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
+import { decodeMessage } from '../../../protocols/membership/messages.ts';
 import { Machine } from './harness.ts';
 
 const FAILED_B = { kind: 'verdict', subject: 'b', incarnation: 1, verdict: 'failed' } as const;
@@ -569,6 +570,27 @@ t.test('who is watched tells its watchers in turn that it lives, and when it wil
   t.same(new Set(heard), new Set(a.state.roster.watchers('a', 4)), 'nobody else');
   t.same(heard.slice(0, 4), heard.slice(4), 'each has its turn');
   t.match(beats[0]!.message, { incarnation: 0, next_ms: 4 * 600 });
+});
+
+t.test('no watcher waits for longer than was promised to it when others come and go', async (t) => {
+  const others = ['b', 'c', 'd', 'e', 'f', 'g', 'h'];
+  const a = new Machine('a').join(...others);
+  const watchers = a.state.roster.watchers('a', 4);
+  const due = new Map<string, number>();
+  for (let tick = 0; tick < 60; tick += 1) {
+    const gone = watchers[tick % 3 === 0 ? 0 : 1]!;
+    if (tick % 2 === 0) a.give({ kind: 'disconnected', peer: gone });
+    else for (const peer of watchers.slice(0, 2)) a.give({ kind: 'connected', peer });
+    for (const peer of a.state.connected.keys()) if (peer !== gone) a.give({ kind: 'heard', peer });
+    for (const effect of a.pass(600)) {
+      if (effect.kind !== 'send') continue;
+      const message = decodeMessage(effect.body)!;
+      if (message.type !== 'beat' || !watchers.slice(2).includes(effect.to)) continue;
+      t.ok(a.now <= (due.get(effect.to) ?? a.now), `${a.now}`);
+      due.set(effect.to, a.now + message.next_ms);
+    }
+  }
+  t.equal(due.size, 2);
 });
 
 t.test('a promise is kept for as long as it said, and no promise is for ever', async (t) => {
