@@ -168,6 +168,8 @@ function perform(
 }
 
 function isWhole(world: Run['world'], stage: Stage, living: Run['living']): boolean {
+  // A pause that has not ended yet is a fault, and is to show first.
+  for (const id of living.keys()) if (world.host(id).busyUntil_ms > world.now_ms + ASKED_MS) return false;
   let hash: string | undefined;
   for (const { ledger, isAnnounced } of living.values()) {
     hash ??= ledger.ledger.hash;

@@ -287,7 +287,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'heavy-loss': {
     what: 'up to 30 % of packets are lost',
-    tell: (stage) => troubled(stage, { faults: ['loss'], every_ms: [2000, 10_000] }),
+    tell: (stage) => troubled(stage, { faults: ['loss'], every_ms: [2000, 10_000], isMild: true }),
   },
   'mobile-loss': {
     what: 'the same on LAN, WAN and mobile links',
