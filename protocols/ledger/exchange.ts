@@ -207,8 +207,9 @@ export class Exchange {
     const cover = this.#parts.coverOf(peer.horizon_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
-    if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
     const give = this.#parts.mayGive(answer.give, peer.horizon_ms);
+    // Only now: what the other side lacks was doubted to the last.
+    if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
     if (answer.compare !== undefined) effects.push(this.#compare(from, answer.compare));
     if (give.length > 0) effects.push(...this.#give(from, peer, give, env));
     else if (answer.compare === undefined) effects.push(...this.#end(env));

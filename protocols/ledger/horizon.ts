@@ -73,9 +73,13 @@ export class Horizon {
     this.#ms = 0;
   }
 
-  /** A peer that tells this horizon holds what we hold, of what is doubted. @returns whether that ends a doubt. */
+  /**
+   * A peer that tells this horizon holds what we hold, of what is doubted. Before the first look at what all agree on
+   * that ends no doubt: without a horizon what was collected would be taken from whoever still holds it.
+   * @returns whether it ends a doubt.
+   */
   equals(theirs_ms: number): boolean {
-    if (!this.#isInDoubt || theirs_ms === 0 || theirs_ms < Math.max(this.#doubted_ms, this.#ms)) return false;
+    if (!this.#isInDoubt || this.#ms === 0 || theirs_ms < Math.max(this.#doubted_ms, this.#ms)) return false;
     this.#vouch();
     return true;
   }

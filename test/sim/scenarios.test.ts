@@ -24,6 +24,15 @@ for (const scenario of Object.keys(SCENARIOS)) {
   });
 }
 
+/** They have found what no other test had: nodes that never agreed, and deletions that came back. */
+const TELLING_SEEDS = [3111, 3128, 50052, 50062];
+t.test('seeds that have found faults of collection and doubt hold now', async (t) => {
+  for (const seed of TELLING_SEEDS) {
+    const init = { nodes_count: 8, seed, scenario: 'deletions-old-disks' };
+    t.same(simulate(init).violations, [], replayCommand(init));
+  }
+});
+
 t.test('clusters of 2, 3 and 5 hold too', async (t) => {
   for (const nodes_count of [2, 3, 5]) {
     for (const scenario of ['calm', 'kills', 'partition-heal', 'mixed']) {

@@ -296,3 +296,27 @@ t.test('when all are in doubt, the next round that all acknowledge makes an end 
   for (const { machine } of both) t.ok(machine.horizon_ms > LATER);
   t.equal(both[0]!.machine.ledger.hash, both[1]!.machine.ledger.hash);
 });
+
+/** What a peer says that made one range of each of its records, and of nothing else. */
+function partsOf({ machine }: TestNode) {
+  return Array.from(machine.ledger.records(), ({ placeHigh, placeLow, words }) => ({
+    prefix: [placeHigh, placeLow].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join(''),
+    words,
+    count: 1,
+  }));
+}
+
+t.test('the answer that ends a doubt takes with it what the other side lacks', async (t) => {
+  const { nodes, gone } = collected(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  const old = restarted(b, [...a.machine.ledger.records(), gone], HORIZON_UNKNOWN);
+  old.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  old.machine.handle({ kind: 'connected', peer: a.signer.id }, env(LATER));
+  const { horizon_ms } = a.machine;
+  const splits = [{ prefix: '', parts: partsOf(a) }];
+  const body = encodeSync({ kind: 'compare', splits, listings: [], wants: [], horizon_ms });
+  const effects = old.machine.handle({ kind: 'message', from: a.signer.id, body }, env(LATER));
+  t.match(effects, [{ kind: 'horizon', horizon_ms }]);
+  t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0);
+  t.notOk(effects.some(({ kind }) => kind === 'send'));
+});
