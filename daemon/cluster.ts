@@ -15,7 +15,7 @@ import {
 } from '../protocols/base/records.ts';
 import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import { LAN } from '../protocols/membership/config.ts';
+import { MEMBERSHIP_DEFAULTS } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
@@ -321,7 +321,7 @@ export class Cluster implements AsyncDisposable {
       log,
       isMember: (peer) => this.#contacts.isAdmitted(peer) && !this.guard.isBanned(peer),
       guard: this.guard,
-      isFullMesh: () => this.view.members.size <= LAN.meshMembers_max,
+      isFullMesh: () => this.view.members.size <= MEMBERSHIP_DEFAULTS.meshMembers_max,
     });
     this.#mesh = mesh;
     this.guard.start(mesh);

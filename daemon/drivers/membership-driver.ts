@@ -1,7 +1,7 @@
 /** Drives the membership core: connections, datagrams and records in; probes, dials, verdicts and refutations out. */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import type { VerdictBody } from '../../protocols/base/records.ts';
-import { LAN } from '../../protocols/membership/config.ts';
+import { MEMBERSHIP_DEFAULTS } from '../../protocols/membership/config.ts';
 import {
   createMembership,
   handle,
@@ -42,7 +42,7 @@ export class MembershipDriver implements Disposable {
 
   constructor(init: MembershipDriverInit) {
     this.#init = init;
-    this.#state = createMembership(LAN, init.self, this.#env());
+    this.#state = createMembership(MEMBERSHIP_DEFAULTS, init.self, this.#env());
   }
 
   start(mesh: Mesh): void {

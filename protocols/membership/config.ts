@@ -86,7 +86,7 @@ export interface MembershipConfig {
 }
 
 /** What programs on good hosts need. Round trips and loss are measured, and add to it (weather.ts): so they serve every network. */
-export const LAN: MembershipConfig = {
+export const MEMBERSHIP_DEFAULTS: MembershipConfig = {
   watchers_count: 4,
   beat_interval_ms: 600,
   jitter: 0.05,
@@ -176,4 +176,4 @@ export function assertConfig(config: MembershipConfig): MembershipConfig {
   return config;
 }
 
-assertConfig(LAN);
+assertConfig(MEMBERSHIP_DEFAULTS);

@@ -1,5 +1,5 @@
 /** Plays one run: a founded cluster, a scenario, and the time until all agree again. Not here: what it is judged by. */
-import { LAN, type MembershipConfig } from '../../protocols/membership/config.ts';
+import { MEMBERSHIP_DEFAULTS, type MembershipConfig } from '../../protocols/membership/config.ts';
 import { ByzantineNode } from './byzantine-node.ts';
 import type { Run } from './checkers/checker.ts';
 import { flawOf } from './checkers/views-converge.ts';
@@ -55,7 +55,7 @@ export interface Measured {
 
 /** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
 export function play(init: SimulationInit): Run & { readonly measured: Measured } {
-  const { nodes_count, seed, scenario: name, config = LAN } = init;
+  const { nodes_count, seed, scenario: name, config = MEMBERSHIP_DEFAULTS } = init;
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
   if (scenario === undefined)
     throw new RangeError(`no scenario ${name}: ${Object.keys(SCENARIOS).join(', ')}`);

@@ -3,7 +3,7 @@
  * kept. It asks for no round trips unless told.
  */
 import type { NodeId } from '../../../protocols/base/ids.ts';
-import { LAN, type MembershipConfig } from '../../../protocols/membership/config.ts';
+import { MEMBERSHIP_DEFAULTS, type MembershipConfig } from '../../../protocols/membership/config.ts';
 import {
   createMembership,
   handle,
@@ -22,7 +22,11 @@ export class Machine {
 
   constructor(self: NodeId, config: Partial<MembershipConfig> = {}, now = 1_000_000) {
     this.now = now;
-    this.state = createMembership({ ...LAN, jitter: 0, roundTrips_count: 0, ...config }, self, this.#env());
+    this.state = createMembership(
+      { ...MEMBERSHIP_DEFAULTS, jitter: 0, roundTrips_count: 0, ...config },
+      self,
+      this.#env(),
+    );
   }
 
   #env() {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { LAN, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
 import { lossSilence_ms, noteAnswer, noteBeat, roundTrip_ms } from '../../../protocols/membership/weather.ts';
 import { Machine } from './harness.ts';
@@ -10,7 +10,7 @@ const STEP_MS = 5;
 
 /** A machine that has had all its questions for round trips answered, each after so long. */
 function gauged(took_ms: number): Machine {
-  const a = new Machine('a', { roundTrips_count: LAN.roundTrips_count }).join('b', 'c', 'd');
+  const a = new Machine('a', { roundTrips_count: MEMBERSHIP_DEFAULTS.roundTrips_count }).join('b', 'c', 'd');
   const answers: { at_ms: number; from: string; seq: number }[] = [];
   for (let step = 0; step < 5000; step += 1) {
     a.effects = [];
@@ -42,7 +42,7 @@ function passWith(a: Machine, duration_ms: number, ...peers: readonly string[]):
 t.test('a node asks whom it watches for the round trip, and no more once it knows', async (t) => {
   const a = gauged(2);
   const { roundTrips_ms, gauges_count } = a.state.members.get('b')!;
-  t.strictSame([roundTrips_ms.length, gauges_count], [LAN.roundTrips_count, 0]);
+  t.strictSame([roundTrips_ms.length, gauges_count], [MEMBERSHIP_DEFAULTS.roundTrips_count, 0]);
   t.ok(roundTrip_ms(a.state.members.get('b')!) < 5 * STEP_MS);
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
@@ -54,13 +54,13 @@ t.test('over a slow link an answer is awaited for its round trip longer', async 
   ] as const) {
     const a = gauged(took_ms);
     a.hear('b', { type: 'beat', incarnation: 1, next_ms: 2400 });
-    const late_ms = 2400 + LAN.late_ms + roundTrip_ms(a.state.members.get('b')!);
+    const late_ms = 2400 + MEMBERSHIP_DEFAULTS.late_ms + roundTrip_ms(a.state.members.get('b')!);
     passWith(a, late_ms, 'c', 'd');
     t.match(
       a.sent().find(({ to, message }) => to === 'b' && message.type === 'ping'),
       { to: 'b' },
     );
-    passWith(a, LAN.probe_timeout_ms + 100, 'c', 'd');
+    passWith(a, MEMBERSHIP_DEFAULTS.probe_timeout_ms + 100, 'c', 'd');
     t.equal(memberStatus(a.state, 'b'), isPatient ? 'alive' : 'suspect', `${took_ms} ms`);
   }
 });
@@ -89,11 +89,11 @@ t.test(
   async (t) => {
     const { state } = new Machine('a');
     for (let beat = 0; beat < 100; beat += 1) noteBeat(state, 20);
-    t.equal(lossSilence_ms(state, LAN.silenceChance), 0);
+    t.equal(lossSilence_ms(state, MEMBERSHIP_DEFAULTS.silenceChance), 0);
     noteBeat(state, 210);
-    t.ok(lossSilence_ms(state, LAN.silenceChance) < 500);
+    t.ok(lossSilence_ms(state, MEMBERSHIP_DEFAULTS.silenceChance) < 500);
     for (let beat = 0; beat < 10; beat += 1) noteBeat(state, 20);
-    t.equal(lossSilence_ms(state, LAN.silenceChance), 0);
+    t.equal(lossSilence_ms(state, MEMBERSHIP_DEFAULTS.silenceChance), 0);
   },
 );
 
@@ -106,7 +106,7 @@ t.test('the part of late beats that is assumed comes near to what there is', asy
     let sum_ms = 0;
     for (let beat = 0; beat < 4000; beat += 1) {
       noteBeat(state, (beat * 7) % 10 < part * 10 ? 210 : 0);
-      if (beat >= 2000) sum_ms += lossSilence_ms(state, LAN.silenceChance) / 2000;
+      if (beat >= 2000) sum_ms += lossSilence_ms(state, MEMBERSHIP_DEFAULTS.silenceChance) / 2000;
     }
     const expected_ms = 200 * (2 ** losses_count - 1);
     t.ok(sum_ms > expected_ms / 2 && sum_ms < expected_ms * 2, `${part}: ${sum_ms} ms`);
@@ -128,7 +128,7 @@ t.test('a suspicion outlasts weather that has become worse since it began', asyn
   a.give({ kind: 'disconnected', peer: 'b' });
   passWith(a, 1000, 'c', 'd');
   for (let beat = 0; beat < 20; beat += 1) noteAnswer(a.state, beat % 3 === 0);
-  const wait_ms = lossSilence_ms(a.state, LAN.silenceChance);
+  const wait_ms = lossSilence_ms(a.state, MEMBERSHIP_DEFAULTS.silenceChance);
   t.ok(wait_ms > 1000);
   passWith(a, 250, 'c', 'd');
   t.same(a.of('verdict'), []);
@@ -142,7 +142,7 @@ t.test('that connections closed all around is no matter of loss', async (t) => {
   a.give({ kind: 'disconnected', peer: 'b' });
   for (const from of ['c', 'd'])
     a.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
-  a.pass(LAN.suspicionClosed_ms);
+  a.pass(MEMBERSHIP_DEFAULTS.suspicionClosed_ms);
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
 });
 
@@ -157,7 +157,7 @@ t.test('a relay passes on an answer that comes after it has said that there was 
   const a = new Machine('a').join('b', 'c');
   a.hear('c', { type: 'request', seq: 77, subject: 'b', suspected: null });
   const [seq] = a.state.relays.keys();
-  a.pass(LAN.probe_timeout_ms);
+  a.pass(MEMBERSHIP_DEFAULTS.probe_timeout_ms);
   t.match(
     a.sent().find(({ message }) => message.type === 'nack'),
     { to: 'c', message: { seq: 77 } },
@@ -168,6 +168,10 @@ t.test('a relay passes on an answer that comes after it has said that there was 
     { to: 'c', message: { seq: 77, subject: 'b' } },
   );
   a.hear('c', { type: 'request', seq: 78, subject: 'b', suspected: null });
-  a.pass(LAN.probe_timeout_ms + MEMBERSHIP_LIMITS.roundTrip_ms_max + MEMBERSHIP_LIMITS.relay_ms_max);
+  a.pass(
+    MEMBERSHIP_DEFAULTS.probe_timeout_ms +
+      MEMBERSHIP_LIMITS.roundTrip_ms_max +
+      MEMBERSHIP_LIMITS.relay_ms_max,
+  );
   t.equal(a.state.relays.size, 0, 'but not for ever');
 });
