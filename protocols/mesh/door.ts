@@ -6,7 +6,6 @@
 
 import type { Connection, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
-
 import { createLibp2p } from 'libp2p';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import { parseAddress } from './addresses.ts';
