@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander';
 import type { RevocationPlan } from '../api/trust-schemas.ts';
-import { collect } from './arguments.ts';
+import { collect, parseSince } from './arguments.ts';
 import { confirm } from './confirm.ts';
 import { note, printJson, printLine, type Terminal } from './terminal.ts';
 import { printable, shortDigest } from './text.ts';
@@ -25,20 +25,31 @@ export function withPlan(command: Command): Command {
     .option('--json', 'as JSON');
 }
 
-export interface KeepOptions {
-  readonly keep?: string[];
-  readonly keepAll?: boolean;
-}
-
 export function withKeeps(command: Command): Command {
   return command
     .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
     .option('--keep-all', 'all hosts that it let in stay; only its tokens go');
 }
 
-/** The fields of a request. */
-export function keepsOf({ keep, keepAll }: KeepOptions): { keep?: string[]; keepAll?: true } {
-  return { ...(keep ? { keep } : {}), ...(keepAll ? { keepAll: true } : {}) };
+/** Of the commands that revoke a key, of a node or of an operator. */
+export interface KeyRevocationOptions {
+  readonly reason?: string;
+  readonly since?: string;
+  readonly descendants?: boolean;
+  readonly keep?: string[];
+  readonly keepAll?: boolean;
+}
+
+/** What they ask of the daemon. @throws ShoalError E_USAGE on a time that is none. */
+export function keyRevocationOf(options: KeyRevocationOptions) {
+  const { reason, since, descendants, keep, keepAll } = options;
+  return {
+    ...(reason === undefined ? {} : { reason }),
+    ...(since === undefined ? {} : { since_ms: parseSince(since, '--since', Date.now()) }),
+    ...(descendants ? { descendants: true } : {}),
+    ...(keep ? { keep } : {}),
+    ...(keepAll ? { keepAll: true } : {}),
+  };
 }
 
 /**

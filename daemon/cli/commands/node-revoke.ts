@@ -1,12 +1,11 @@
 /** `shoal node revoke` and `shoal node rm`: an end to a node, one that lives and one that is gone. */
 import type { Command } from 'commander';
-import { parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import {
   isToBeDone,
-  type KeepOptions,
-  keepsOf,
+  type KeyRevocationOptions,
+  keyRevocationOf,
   noteOpenTokens,
   type PlanOptions,
   withKeeps,
@@ -15,11 +14,7 @@ import {
 import { showRevocation } from '../revocation-note.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface RevokeOptions extends OperatorOption, PlanOptions, KeepOptions {
-  readonly reason?: string;
-  readonly since?: string;
-  readonly descendants?: boolean;
-}
+interface RevokeOptions extends OperatorOption, PlanOptions, KeyRevocationOptions {}
 
 interface RemoveOptions extends OperatorOption {
   readonly force?: boolean;
@@ -48,15 +43,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
     .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made');
   return withOperatorKey(withPlan(withKeeps(command))).action(
     async (node: string, options: RevokeOptions, command: Command) => {
-      const body = {
-        ...(options.reason === undefined ? {} : { reason: options.reason }),
-        ...(options.since === undefined
-          ? {}
-          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
-        ...(options.descendants ? { descendants: true } : {}),
-        ...keepsOf(options),
-        ...(await operatorKeyOf(options)),
-      };
+      const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;

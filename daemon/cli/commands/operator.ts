@@ -1,13 +1,12 @@
 /** `shoal operator create | ls | add | revoke`: the keys that rule the cluster, and votes about them. */
 import type { Command } from 'commander';
-import { parseSince } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
 import {
   isToBeDone,
-  type KeepOptions,
-  keepsOf,
+  type KeyRevocationOptions,
+  keyRevocationOf,
   noteOpenTokens,
   type PlanOptions,
   withKeeps,
@@ -21,11 +20,7 @@ interface ActOptions extends OperatorOption {
   readonly json?: boolean;
 }
 
-interface RevokeOptions extends OperatorOption, PlanOptions, KeepOptions {
-  readonly reason?: string;
-  readonly since?: string;
-  readonly descendants?: boolean;
-}
+interface RevokeOptions extends OperatorOption, PlanOptions, KeyRevocationOptions {}
 
 function createCommand(terminal: Terminal): Command {
   return plainCommand('create', 'Make a key for an operator to be; no daemon is asked', [
@@ -89,15 +84,7 @@ function revokeCommand(terminal: Terminal): Command {
     .option('--descendants', 'also void what hangs on the grants that it gave');
   return withOperatorKey(withPlan(withKeeps(command))).action(
     async (id: string, options: RevokeOptions, command: Command) => {
-      const body = {
-        ...(options.reason === undefined ? {} : { reason: options.reason }),
-        ...(options.since === undefined
-          ? {}
-          : { since_ms: parseSince(options.since, '--since', Date.now()) }),
-        ...(options.descendants ? { descendants: true } : {}),
-        ...keepsOf(options),
-        ...(await operatorKeyOf(options)),
-      };
+      const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;
