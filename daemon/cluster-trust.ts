@@ -21,14 +21,9 @@ import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
+import { Appeals } from './trust/appeals.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 
-/** A node whose grant ended, or that nobody talks to, asks this often how it stands. */
-const APPEAL_MS = 20_000;
-/** Nobody talks to it: for so long. One that was revoked learns of it so, for members leave it at once. */
-const ALONE_MS = 5_000;
-/** Doors that it asks each time. */
-const APPEAL_DOORS_MAX = 4;
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
 /** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
@@ -89,13 +84,12 @@ export class ClusterTrust {
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
   #worried_ms = Number.NEGATIVE_INFINITY;
-  #heard_ms: number;
-  #appealed_ms = Number.NEGATIVE_INFINITY;
+  readonly #appeals: Appeals;
   #busy = false;
 
   constructor(init: ClusterTrustInit) {
     this.#init = init;
-    this.#heard_ms = init.clock.now();
+    this.#appeals = new Appeals(init.clock.now());
   }
 
   get operator(): Signer | undefined {
@@ -264,7 +258,7 @@ export class ClusterTrust {
     this.#busy = true;
     try {
       await this.#renewOthers();
-      await this.#appealIfAlone();
+      await this.#appeal();
     } finally {
       this.#busy = false;
     }
@@ -289,27 +283,28 @@ export class ClusterTrust {
     }
   }
 
-  async #appealIfAlone(): Promise<void> {
+  async #appeal(): Promise<void> {
     const { clock, peers, members, self, knock } = this.#init;
-    const now = clock.now();
-    if (peers().length > 0) this.#heard_ms = now;
     const { state } = this.standing();
-    const alone = now - this.#heard_ms >= ALONE_MS;
-    if (
-      state === 'revoked' ||
-      state === 'evicted' ||
-      !(alone || state === 'expired') ||
-      now - this.#appealed_ms < APPEAL_MS
-    )
-      return;
-    this.#appealed_ms = now;
-    const others = [...members().values()].filter(({ id, doors }) => id !== self && doors.length > 0);
-    const isAdmitter = ({ id }: { id: NodeId }) => Number(this.#authority.roles(id, now).has('admitter'));
-    // A different few each time, and admitters among them first: only they can renew.
-    const order = others.map((member) => ({ member, at: clock.random() - isAdmitter(member) }));
-    for (const { member } of order.sort((a, b) => a.at - b.at).slice(0, APPEAL_DOORS_MAX)) {
-      const answer = await knock(member.doors, encodeAppeal()).catch(() => undefined);
-      if (answer !== undefined && (await this.#hear(member.id, answer))) return;
+    if (state === 'revoked' || state === 'evicted') return;
+    const now = clock.now();
+    const due = this.#appeals.due({
+      now,
+      isExpired: state === 'expired',
+      isConnected: peers().length > 0,
+      others: [...members().values()]
+        .filter(({ id }) => id !== self)
+        .map(({ id, status, doors }) => ({
+          id,
+          status,
+          doors,
+          isAdmitter: this.#authority.roles(id, now).has('admitter'),
+        })),
+      random: () => clock.random(),
+    });
+    for (const { id, doors } of due) {
+      const answer = await knock(doors, encodeAppeal()).catch(() => undefined);
+      if (answer !== undefined && (await this.#hear(id, answer))) return;
     }
   }
 

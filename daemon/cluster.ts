@@ -366,6 +366,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   #writeVerdict(body: VerdictBody): void {
+    // Whoever was revoked or has expired watches on, for its own view, but nobody listens.
+    if (this.trust.standing().state !== 'member') return;
     const key = recordKey.verdict(this.self, body.subject);
     void attempt(this.#components.log, 'writing a verdict', () =>
       this.ledger.write(this.self, 'verdict', key, body),

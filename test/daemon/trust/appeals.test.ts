@@ -1,0 +1,81 @@
+import t from 'tap';
+import { Appeals, type Door } from '../../../daemon/trust/appeals.ts';
+
+const SECOND = 1000;
+
+function door(name: string, status: Door['status'], more: Partial<Door> = {}): Door {
+  return {
+    id: name as Door['id'],
+    status,
+    doors: [`/ip4/10.0.0.1/tcp/1/${name}`],
+    isAdmitter: false,
+    ...more,
+  };
+}
+
+/** Asks every five seconds until `until_ms`. @returns times in seconds and who was asked. */
+function asked(
+  appeals: Appeals,
+  until_ms: number,
+  others: readonly Door[],
+  isConnected: boolean,
+): [number, string][] {
+  const times: [number, string][] = [];
+  for (let now = 0; now <= until_ms; now += 5 * SECOND) {
+    const due = appeals.due({ now, isExpired: false, isConnected, others, random: () => 0.5 });
+    for (const { id } of due) times.push([now / SECOND, id]);
+  }
+  return times;
+}
+
+t.test('who is alone asks anybody, again and again', async (t) => {
+  const times = asked(new Appeals(0), 60 * SECOND, [door('a', 'suspect'), door('b', 'alive')], false);
+  t.same(
+    times.map(([at]) => at),
+    [5, 5, 25, 25, 45, 45],
+  );
+});
+
+t.test('who has company asks those that are gone, more and more seldom', async (t) => {
+  const others = [door('a', 'alive'), door('gone', 'failed'), door('shut', 'failed', { doors: [] })];
+  const times = asked(new Appeals(0), 3600 * SECOND, others, true);
+  t.ok(times.every(([, id]) => id === 'gone'));
+  const first = times.slice(0, 5).map(([at]) => at);
+  t.same(first, [0, 20, 60, 140, 300]);
+  t.ok(times.length < 12, `${times.length} questions in an hour`);
+});
+
+t.test('one that was back and is gone again is asked at once', async (t) => {
+  const appeals = new Appeals(0);
+  const ask = (now: number, status: Door['status']) =>
+    appeals.due({
+      now,
+      isExpired: false,
+      isConnected: true,
+      others: [door('a', status)],
+      random: Math.random,
+    });
+  for (const now of [0, 20, 60, 140]) t.equal(ask(now * SECOND, 'failed').length, 1);
+  t.equal(ask(200 * SECOND, 'failed').length, 0);
+  t.equal(ask(205 * SECOND, 'alive').length, 0);
+  t.equal(ask(210 * SECOND, 'failed').length, 1);
+});
+
+t.test('few at a time, admitters first', async (t) => {
+  const others = Array.from({ length: 9 }, (_, at) => door(`n${at}`, 'failed', { isAdmitter: at === 7 }));
+  const due = new Appeals(0).due({
+    now: 0,
+    isExpired: false,
+    isConnected: true,
+    others,
+    random: Math.random,
+  });
+  t.equal(due.length, 4);
+  t.equal(due[0]!.id, 'n7');
+});
+
+t.test('an ended grant is asked about at the doors of those that are there', async (t) => {
+  const others = [door('a', 'alive')];
+  const due = new Appeals(0).due({ now: 0, isExpired: true, isConnected: true, others, random: Math.random });
+  t.equal(due.length, 1);
+});
