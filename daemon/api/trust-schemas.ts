@@ -54,6 +54,8 @@ const RecordRefSchema = Type.Object({
 
 /** What a revocation would change, if it was made now. */
 export const RevocationPlanSchema = Type.Object({
+  /** Of the hosts, operators and tokens below: with it a revocation is refused if others would go by then. */
+  digest: Text(64),
   /** The key that is to be refused, and the one that would sign. */
   ...KeyNameSchema.properties,
   by: KeyNameSchema,
@@ -217,11 +219,15 @@ const KeepFields = {
   keepAll: Type.Optional(Type.Boolean()),
 };
 
+/** `digest` of the plan that people have seen: E_PLAN_CHANGED when something else would go now; default: whatever goes. */
+const SeenPlan = Type.Optional(Text(64));
+
 export const RevokeTokenRequestSchema = Type.Object(
   {
     reason: Reason,
     /** Also the hosts that joined with it; default false: they stay. */
     hosts: Type.Optional(Type.Boolean()),
+    plan: SeenPlan,
     operatorKey: OperatorKey,
   },
   closed,
@@ -236,6 +242,7 @@ export const RevokeNodeRequestSchema = Type.Object(
     /** Also hosts that it let in, and tokens that it made; default false. */
     descendants: Type.Optional(Type.Boolean()),
     ...KeepFields,
+    plan: SeenPlan,
     operatorKey: OperatorKey,
   },
   closed,
@@ -270,6 +277,7 @@ export const RevokeOperatorRequestSchema = Type.Object(
     /** Also what hangs on the grants that it gave; default false. */
     descendants: Type.Optional(Type.Boolean()),
     ...KeepFields,
+    plan: SeenPlan,
     operatorKey: OperatorKey,
   },
   closed,

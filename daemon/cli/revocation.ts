@@ -71,6 +71,14 @@ export async function isToBeDone(
   return true;
 }
 
+/**
+ * What was agreed to: the daemon refuses to do more than that. With `--yes` all was agreed to beforehand.
+ * To be sent with the revocation.
+ */
+export function agreedTo({ yes = false }: PlanOptions, { digest }: RevocationPlan): { plan?: string } {
+  return yes ? {} : { plan: digest };
+}
+
 /** Tokens that are still good although their maker is refused: said once it is. */
 export function noteOpenTokens(terminal: Terminal, { open, effective }: RevocationPlan): void {
   if (!effective) return;

@@ -2,6 +2,7 @@
  * What a revocation would change, in the terms of the API: hosts, operators, tokens and what users wrote. Pure. What
  * would change is worked out in protocols/trust/outcome.ts.
  */
+import type { Crypto } from '../../protocols/base/crypto.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { GrantInfo } from '../../protocols/trust/listing.ts';
 import type { Outcome, Turn } from '../../protocols/trust/outcome.ts';
@@ -14,7 +15,7 @@ export function closedByKeeping({ open, revocation }: Outcome): GrantInfo[] {
   return open.filter(({ digest }) => revocation.keeps.includes(digest));
 }
 
-export function revocationPlan(outcome: Outcome, names: KeyNames): RevocationPlan {
+export function revocationPlan(outcome: Outcome, names: KeyNames, crypto: Crypto): RevocationPlan {
   const { revocation, members, operators, tokens, records, open } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
@@ -27,6 +28,7 @@ export function revocationPlan(outcome: Outcome, names: KeyNames): RevocationPla
   const record = ({ kind, key, author }: LedgerRecord) => ({ kind, key, author, authorName: names(author) });
   const closed = effective ? closedByKeeping(outcome) : [];
   return {
+    digest: digestOf(outcome, closed, crypto),
     ...key(subject),
     by: key(by),
     epoch,
@@ -46,6 +48,19 @@ export function revocationPlan(outcome: Outcome, names: KeyNames): RevocationPla
     },
     open: open.filter((grant) => !closed.includes(grant)).map(token),
   };
+}
+
+/** What users write is left out: the key that is to go may be writing still. */
+function digestOf(outcome: Outcome, closed: readonly GrantInfo[], crypto: Crypto): string {
+  const { revocation, members, operators, tokens } = outcome;
+  const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
+  const seen = [
+    [revocation.votes, revocation.needed],
+    ...[members, operators].flatMap(({ ends, returns }) => [ends.toSorted(), returns.toSorted()]),
+    grants([...tokens.ends, ...closed]),
+    grants(tokens.returns),
+  ];
+  return crypto.sha256Text(new TextEncoder().encode(JSON.stringify(seen)));
 }
 
 function told<T, U>({ ends, returns }: Turn<T>, tell: (item: T) => U, order: (item: U) => string) {

@@ -8,6 +8,7 @@ import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import { type Cut, cutAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import type { Outcome } from '../../protocols/trust/outcome.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -31,7 +32,7 @@ import type {
 } from '../api/trust-schemas.ts';
 import type { Cluster } from '../cluster.ts';
 import type { RevokeRequest } from '../cluster-trust.ts';
-import { signerFromSeed } from '../crypto.ts';
+import { nodeCrypto, signerFromSeed } from '../crypto.ts';
 import { findMember, isCalled } from '../view-answers.ts';
 import {
   findToken,
@@ -107,10 +108,10 @@ export class TrustDesk {
     return operatorInfos(this.#source());
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_PLAN_CHANGED; nothing was changed then. */
   async revokeToken(id: string, request: RevokeTokenRequest): Promise<TokenInfo> {
     const token = findToken(this.tokens({ all: true }), id);
-    await this.#revoke(this.#tokenRevocation(token, request));
+    await this.#revoke(this.#tokenRevocation(token, request), request.plan);
     return findToken(this.tokens({ all: true }), token.id);
   }
 
@@ -119,9 +120,9 @@ export class TrustDesk {
     return this.#plan(this.#tokenRevocation(findToken(this.tokens({ all: true }), id), request));
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE, E_PLAN_CHANGED; nothing was changed then. */
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
-    return await this.#revoke(this.#nodeRevocation(node, request));
+    return await this.#revoke(this.#nodeRevocation(node, request), request.plan);
   }
 
   planRevokeNode(node: string, request: RevokeNodeRequest): RevocationPlan {
@@ -144,9 +145,9 @@ export class TrustDesk {
     return this.operators();
   }
 
-  /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED; nothing was changed then. */
+  /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_PLAN_CHANGED; nothing was changed then. */
   async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
-    return await this.#revoke(this.#operatorRevocation(operator, request));
+    return await this.#revoke(this.#operatorRevocation(operator, request), request.plan);
   }
 
   planRevokeOperator(operator: string, request: RevokeOperatorRequest): RevocationPlan {
@@ -194,12 +195,23 @@ export class TrustDesk {
   }
 
   #plan(request: RevokeRequest): RevocationPlan {
-    return revocationPlan(this.#cluster.trust.foresee(request), this.names);
+    return this.#planOf(this.#cluster.trust.foresee(request));
   }
 
-  async #revoke(request: RevokeRequest): Promise<RevocationInfo> {
+  #planOf(outcome: Outcome): RevocationPlan {
+    return revocationPlan(outcome, this.names, nodeCrypto);
+  }
+
+  /** @param seen digest of the plan that was agreed to, if one was. */
+  async #revoke(request: RevokeRequest, seen?: string): Promise<RevocationInfo> {
     const { trust } = this.#cluster;
-    const closed = closedByKeeping(trust.foresee(request));
+    const outcome = trust.foresee(request);
+    if (seen !== undefined && seen !== this.#planOf(outcome).digest)
+      throw new ShoalError(
+        'E_PLAN_CHANGED',
+        'other hosts, operators or tokens would go now than were shown; nothing was changed',
+      );
+    const closed = closedByKeeping(outcome);
     const { digest, effective } = await trust.revoke(request);
     // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
     for (const { subject } of effective ? closed : [])

@@ -101,6 +101,7 @@ export const ERRORS = {
     409,
     'Stop its daemon first, or give --force; `shoal node revoke` shuts out one that lives.',
   ),
+  E_PLAN_CHANGED: kind(EXIT.state, 409, 'Run it once more: it shows what would go now.'),
   // workloads
   E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),
   E_UNSATISFIABLE: kind(EXIT.capacity, 409, 'Ask for less, or add a host that has it; nothing was changed.'),

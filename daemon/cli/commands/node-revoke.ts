@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import {
+  agreedTo,
   isToBeDone,
   type KeyRevocationOptions,
   keyRevocationOf,
@@ -47,7 +48,11 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;
-      const done = await client.revokeNode(node, body, { signal: terminal.signal });
+      const done = await client.revokeNode(
+        node,
+        { ...body, ...agreedTo(options, plan) },
+        { signal: terminal.signal },
+      );
       showRevocation(terminal, options, done, AFTER);
       noteOpenTokens(terminal, plan);
     },

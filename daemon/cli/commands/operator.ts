@@ -4,6 +4,7 @@ import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
 import {
+  agreedTo,
   isToBeDone,
   type KeyRevocationOptions,
   keyRevocationOf,
@@ -88,7 +89,11 @@ function revokeCommand(terminal: Terminal): Command {
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;
-      const done = await client.revokeOperator(id, body, { signal: terminal.signal });
+      const done = await client.revokeOperator(
+        id,
+        { ...body, ...agreedTo(options, plan) },
+        { signal: terminal.signal },
+      );
       showRevocation(terminal, options, done, 'Destroy the key if you have it.');
       noteOpenTokens(terminal, plan);
     },

@@ -31,6 +31,7 @@ export const REVOCATION: RevocationInfo = {
 
 /** Nothing but the key that was named goes. */
 export const PLAN: RevocationPlan = {
+  digest: 'd'.repeat(64),
   key: 'gone',
   name: 'old',
   by: { key: OPERATOR, name: 'operator Op9999' },

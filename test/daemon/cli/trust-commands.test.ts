@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_2, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_2, PLAN, TOKEN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -59,7 +59,7 @@ t.test('tokens are listed and revoked by their ids', async (t) => {
   const revoked = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--reason', 'lost']);
   t.equal(revoked.stdout, `${TOKEN.id}\n`);
   t.equal(revoked.stderr, 'Joined with it, and stay: two.\n');
-  t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost' }]);
+  t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost', plan: PLAN.digest }]);
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
   t.match(hosts.stderr, /hosts that are refused +old, two\n(?:.*\n)*Refused from now on: two\.\n$/);
   t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
@@ -130,7 +130,13 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     /\nA token that it made is still good\. Unless you have it: shoal token revoke 9{12}\n$/,
   );
   t.match(backend.calls.at(-2), { method: 'planRevokeNode', args: ['two', { keepAll: true }] });
-  t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['two', { keepAll: true }] });
+  t.strictSame(backend.calls.at(-1), {
+    method: 'revokeNode',
+    args: ['two', { descendants: true, keepAll: true }],
+  });
+  // Of what was not asked about, because nothing else goes, no more is to go either.
+  await runCli(socket, ['node', 'revoke', 'one']);
+  t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['one', { plan: PLAN.digest }] });
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
 });

@@ -150,6 +150,31 @@ t.test('a cut in the past takes hosts with it: that is told before, and they can
   await t.rejects(a!.backend.revokeNode('nobody', {}), { code: 'E_NOT_FOUND' });
 });
 
+t.test('no more goes than was shown', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const b = await cluster.start('b');
+  const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+  await b.backend.join({ token: (await a!.backend.createToken({ roles: [...roles] })).token });
+  await eventually('a sees b', async () => (await names(a!)).length === 2);
+  const shown = await a!.backend.planRevokeNode('b', { descendants: true });
+  t.match(await a!.backend.planRevokeNode('b', { descendants: true }), { digest: shown.digest });
+
+  const c = await cluster.start('c');
+  await c.backend.join({ token: (await b.backend.createToken({})).token });
+  await eventually('a sees c', async () => (await names(a!)).length === 3);
+  const late = a!.backend.revokeNode('b', { descendants: true, plan: shown.digest });
+  await t.rejects(late, { code: 'E_PLAN_CHANGED', message: /nothing was changed/ });
+  t.same((await a!.backend.clusterInfo()).revocations, []);
+
+  await c.backend.run({ name: 'web', image: IMAGE, replicas: 1 });
+  const { digest: plan } = await a!.backend.planRevokeNode('b', { descendants: true });
+  await c.backend.run({ name: 'more', image: IMAGE, replicas: 1 });
+  await eventually('a knows it', async () => (await a!.backend.workloads()).length === 2);
+  t.match(await a!.backend.revokeNode('b', { descendants: true, plan }), { effective: true });
+  await eventually('a is alone', async () => (await names(a!)).join() === 'a');
+});
+
 t.test('a node that is gone is removed; one that lives only by force', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a, b, c] = await cluster.grow('a', 'b', 'c');
