@@ -31,6 +31,7 @@ import { MembershipDriver } from './drivers/membership-driver.ts';
 import { MembershipFeed } from './drivers/membership-feed.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
 import { History } from './history/history.ts';
+import type { HostAddress } from './host-facts.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
 import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
@@ -79,7 +80,7 @@ export interface ClusterInit {
   readonly genesis: LedgerRecord;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly host: string;
+  readonly host: HostAddress;
   readonly capacity: Resources;
   readonly version: string;
   /** Multiaddrs. */
@@ -113,6 +114,8 @@ export class Cluster implements AsyncDisposable {
   readonly #subnet: OwnSubnet;
   readonly #current: CurrentView;
   readonly #feed: MembershipFeed;
+  /** The address of this host that the container network uses. */
+  #followed: string;
   #mesh: Mesh | undefined;
   #door: Door | undefined;
   #scheduler: SchedulerDriver | undefined;
@@ -120,6 +123,7 @@ export class Cluster implements AsyncDisposable {
   constructor(components: ClusterComponents, init: ClusterInit) {
     this.#components = components;
     this.#init = init;
+    this.#followed = init.host.current;
     this.self = init.signer.id;
     const { self } = this;
     const { store, crypto, clock, log } = components;
@@ -192,7 +196,7 @@ export class Cluster implements AsyncDisposable {
       onGateway: init.onGateway,
       onMoved: () => {
         this.#member.tell();
-        this.instances.restartAll('the host has a new subnet');
+        this.instances.restartAll('the host has a new subnet or address');
         this.#current.touch('member');
       },
       onRetry: () => this.#current.touch('member'),
@@ -260,10 +264,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   get addresses(): { readonly mesh: string[]; readonly doors: string[] } {
-    const { host } = this.#init;
+    const { current } = this.#init.host;
     return {
-      mesh: announcedAddresses(this.#mesh?.addresses() ?? [], host),
-      doors: announcedAddresses(this.#door?.addresses() ?? [], host),
+      mesh: announcedAddresses(this.#mesh?.addresses() ?? [], current),
+      doors: announcedAddresses(this.#door?.addresses() ?? [], current),
     };
   }
 
@@ -356,7 +360,7 @@ export class Cluster implements AsyncDisposable {
       name,
       addresses: mesh,
       doors,
-      host,
+      host: host.current,
       labels: { ...labels },
       capacity,
       subnet: this.subnet,
@@ -431,6 +435,8 @@ export class Cluster implements AsyncDisposable {
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
       this.#expireMembers();
+      this.#contacts.seek(this.#mesh!);
+      void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
       if (this.#contacts.isReseeding && this.peers.length > 0) {
         this.#contacts.endReseeding();
@@ -444,6 +450,21 @@ export class Cluster implements AsyncDisposable {
       }
       this.#housekeep();
     });
+  }
+
+  /** DHCP, or a cable in another network, gave this host a new address: the others must learn it. */
+  async #followHost(): Promise<void> {
+    const { host } = this.#init;
+    if (host.look()) {
+      this.#components.log('info', 'this host has a new address', {
+        before: this.#followed,
+        now: host.current,
+      });
+      this.#member.tell();
+    }
+    if (host.current === this.#followed) return;
+    await this.#subnet.follow(host.current, this.view.members);
+    this.#followed = host.current;
   }
 
   /** Grants end by the clock: nobody tells of it. */

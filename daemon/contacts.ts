@@ -21,6 +21,8 @@ const FIRST_CONTACT_MS = 3_000;
 const FIRST_SYNC_MS = 300;
 /** How long a node whose disk lost the record that makes it a member waits for it to come from others. */
 const RESEED_MS_MAX = 15_000;
+/** Dialled each time while nobody is there. */
+const SOUGHT_MAX = 8;
 /** How often it is looked whether somebody is there. */
 const LOOK_MS = 20;
 
@@ -78,6 +80,18 @@ export class Contacts {
     const isLacking = () => mesh.peers().length === 0 || !isMember();
     while (isLacking() && clock.now() < deadline_ms && !signal.aborted) await pause(clock, LOOK_MS, signal);
     if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, signal);
+  }
+
+  /**
+   * To be called again and again. While nobody is there, those that are known by nothing but an address are dialled:
+   * membership dials the members that it knows, and a newcomer whose first dials failed knows none.
+   */
+  seek(mesh: Mesh): void {
+    const { self, clock, members } = this.#init;
+    if (mesh.peers().length > 0) return;
+    const unknown = [...this.#addresses].filter(([id]) => id !== self && !members().has(id));
+    const order = unknown.map((contact) => ({ contact, at: clock.random() })).sort((a, b) => a.at - b.at);
+    for (const { contact } of order.slice(0, SOUGHT_MAX)) mesh.connect(...contact).catch(() => {});
   }
 
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */

@@ -19,17 +19,70 @@ export function hostName(): string {
   return new RegExp(LABEL_PATTERN).test(name) ? name : 'node';
 }
 
-/** The address that other hosts reach this one at: as given, as listened on, or that of the default route. */
-export function hostAddress({ host, listen }: Pick<DaemonOptions, 'host' | 'listen'>): string {
-  if (host !== null) return host;
-  if (!isWildcard(listen.host)) return listen.host;
-  const interfaces = os.networkInterfaces();
-  const names = [...defaultRouteInterfaces(), ...Object.keys(interfaces)];
-  for (const name of names) {
-    const address = interfaces[name]?.find(({ internal, family }) => !internal && family === 'IPv4');
-    if (address !== undefined) return address.address;
+type Interfaces = ReturnType<typeof os.networkInterfaces>;
+
+/** What the kernel says; given by tests. */
+export interface HostNetworkFacts {
+  readonly interfaces: () => Interfaces;
+  /** Names of interfaces with a default route. */
+  readonly defaultRoutes: () => readonly string[];
+}
+
+/**
+ * The address that other hosts reach this one at: as given, as listened on, or that of the default route, which may
+ * become another while the daemon runs.
+ */
+export class HostAddress {
+  readonly #facts: HostNetworkFacts;
+  readonly #isFixed: boolean;
+  #current: string;
+  /** The interface that has it; undefined: not looked for, or none. */
+  #interface: string | undefined;
+
+  constructor(
+    { host, listen }: Pick<DaemonOptions, 'host' | 'listen'>,
+    facts: HostNetworkFacts = {
+      interfaces: () => os.networkInterfaces(),
+      defaultRoutes: defaultRouteInterfaces,
+    },
+  ) {
+    this.#facts = facts;
+    const fixed = host ?? (isWildcard(listen.host) ? null : listen.host);
+    this.#isFixed = fixed !== null;
+    this.#current = fixed ?? '127.0.0.1';
+    if (fixed !== null) return;
+    const interfaces = facts.interfaces();
+    this.#take(interfaces, [...facts.defaultRoutes(), ...Object.keys(interfaces)]);
   }
-  return '127.0.0.1';
+
+  get current(): string {
+    return this.#current;
+  }
+
+  /**
+   * Looks whether this host still has it. While it has none in its place, as when a cable is out, the old one stays.
+   * @returns whether it is another one from now on.
+   */
+  look(): boolean {
+    if (this.#isFixed) return false;
+    const interfaces = this.#facts.interfaces();
+    const all = Object.values(interfaces).flatMap((addresses) => addresses ?? []);
+    const isThere = all.some(({ address }) => address === this.#current);
+    if (isThere && this.#interface !== undefined) return false;
+    const before = this.#interface === undefined ? [] : [this.#interface];
+    return this.#take(interfaces, [...this.#facts.defaultRoutes(), ...before]);
+  }
+
+  #take(interfaces: Interfaces, names: readonly string[]): boolean {
+    for (const name of names) {
+      const found = interfaces[name]?.find(({ internal, family }) => !internal && family === 'IPv4');
+      if (found === undefined) continue;
+      this.#interface = name;
+      this.#current = found.address;
+      return true;
+    }
+    return false;
+  }
 }
 
 export function hostCapacity(given: DaemonOptions['capacity']): Resources {

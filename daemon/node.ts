@@ -27,11 +27,12 @@ import { type ApiServer, createApiServer } from './api/server.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Cluster } from './cluster.ts';
 import { checkOptions, type DaemonOptions, type Listen } from './config/options.ts';
+import type { Contact } from './contacts.ts';
 import { nodeCrypto, signerFromSeed } from './crypto.ts';
 import { createDnsServer, type DnsServer } from './dns/dns-server.ts';
 import { systemServers } from './dns/upstream.ts';
 import { historyEntries } from './history/history-entry.ts';
-import { assertBindable, hostAddress, hostCapacity, hostName, multiaddr } from './host-facts.ts';
+import { assertBindable, HostAddress, hostCapacity, hostName, multiaddr } from './host-facts.ts';
 import { type Log, lineLog } from './log.ts';
 import { canVxlan } from './network/can-vxlan.ts';
 import { createHostNetwork } from './network/host-network.ts';
@@ -68,7 +69,7 @@ export class ShoalNode implements AsyncDisposable {
   readonly #given: Partial<NodeComponents>;
   readonly #signer: Signer;
   readonly #data: DataDirectory;
-  readonly #host: string;
+  readonly #host: HostAddress;
   #runtime!: Runtime;
   #images!: Images;
   #dns!: DnsServer;
@@ -84,7 +85,7 @@ export class ShoalNode implements AsyncDisposable {
     this.log = given.log ?? lineLog((line) => process.stderr.write(line), options.logLevel);
     this.started_ms = this.clock.now();
     this.name = options.name ?? hostName();
-    this.#host = hostAddress(options);
+    this.#host = new HostAddress(options);
     this.#data = new DataDirectory(path.resolve(options.data), nodeCrypto);
     this.#signer = signerFromSeed(this.#data.seed);
     this.backend = new NodeBackend(this);
@@ -161,7 +162,7 @@ export class ShoalNode implements AsyncDisposable {
       const ask = this.#given.knock ?? knock;
       const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
       const welcome = openWelcome(answer, token, this.id, nodeCrypto);
-      this.#keep(welcome.genesis, welcome.grants, []);
+      this.#keep(welcome.genesis, welcome.grants, [], welcome.members);
       return welcome;
     });
   }
@@ -196,8 +197,19 @@ export class ShoalNode implements AsyncDisposable {
     for (const failure of await this.#dns.start()) throw failure;
     const genesis = this.#storedGenesis();
     this.#tellDamage(genesis !== undefined);
-    if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: [] });
+    if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: this.#storedContacts() });
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
+  }
+
+  /** Whom its welcome named: a node that was stopped before it met anybody knows no others. */
+  #storedContacts(): Contact[] {
+    try {
+      return JSON.parse(this.#data.store.value('contacts') ?? '[]') as Contact[];
+    } catch (error) {
+      // Who has met others does without.
+      if (isShoalError(error, 'E_DATA_CORRUPT')) return [];
+      throw error;
+    }
   }
 
   /** What cluster this node is in. @throws E_DATA_CORRUPT */
@@ -272,12 +284,16 @@ export class ShoalNode implements AsyncDisposable {
     genesis: LedgerRecord,
     grants: readonly LedgerRecord[],
     streams: [`${string}/${number}`, number][],
+    contacts: readonly Contact[] = [],
   ): void {
-    const value = Buffer.from(genesis.bytes).toString('base64');
+    const values: [string, string][] = [
+      ['genesis', Buffer.from(genesis.bytes).toString('base64')],
+      ['contacts', JSON.stringify(contacts)],
+    ];
     const put = [genesis, ...grants];
     // There is no ledger yet, and nothing that these could stand beside.
     const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
-    this.#data.store.write({ put, remove: [], streams, values: [['genesis', value]], history });
+    this.#data.store.write({ put, remove: [], streams, values, history });
   }
 
   async #enter(welcome: Welcome): Promise<Cluster> {
@@ -332,11 +348,11 @@ export class ShoalNode implements AsyncDisposable {
 
   #createNetwork(range: string): Network {
     if (this.networkKind === 'vxlan') {
-      return createVxlanNetwork({ instance: this.id, host: this.#host, range, log: this.log });
+      return createVxlanNetwork({ instance: this.id, host: this.#host.current, range, log: this.log });
     }
     if (this.#runtime.isolatesNetwork)
       this.log('warn', 'containers share the network of the host', { reason: this.#overlay });
-    return createHostNetwork({ host: this.#host });
+    return createHostNetwork({ host: this.#host.current });
   }
 
   async #answerOn(address: Listen): Promise<void> {

@@ -5,12 +5,12 @@
 import type { Attachment, Network } from './network.ts';
 
 export interface HostNetworkInit {
-  /** The address at which other hosts reach this one. */
+  /** The address at which other hosts reach this one, to begin with. */
   readonly host: string;
 }
 
 export function createHostNetwork({ host }: HostNetworkInit): Network {
-  const attachment: Attachment = { netns: null, address: host, resolver: null };
+  let attachment: Attachment = { netns: null, address: host, resolver: null };
   return {
     kind: 'host',
     gateway: null,
@@ -19,6 +19,11 @@ export function createHostNetwork({ host }: HostNetworkInit): Network {
     detach: async () => {},
     sweep: async () => {},
     setPeers: async () => {},
+    setHost: async (address) => {
+      const isOther = attachment.address !== address;
+      attachment = { ...attachment, address };
+      return isOther;
+    },
     teardown: async () => {},
     [Symbol.asyncDispose]: async () => {},
   };

@@ -37,6 +37,11 @@ export interface Network extends AsyncDisposable {
   sweep(keep: ReadonlySet<string>): Promise<void>;
   /** Makes routes and forwarding entries equal to this list. Idempotent, incremental. */
   setPeers(peers: readonly NetworkPeer[]): Promise<void>;
+  /**
+   * The host is reached at another address from now on; the peers must be set again.
+   * @returns whether instances have other addresses than before: each must be attached, and started, again.
+   */
+  setHost(host: string): Promise<boolean>;
   /** Takes everything away, links and namespaces included: for `shoal leave` and tests, not for a restart. */
   teardown(): Promise<void>;
 }

@@ -73,6 +73,14 @@ export class OwnSubnet {
     void attempt(log, 'linking hosts', () => network.setPeers(peers));
   }
 
+  /** This host is reached at another address from now on. @throws E_NETWORK_FAILED */
+  async follow(host: string, members: ClusterView['members']): Promise<void> {
+    const { network, onMoved } = this.#init;
+    const haveMoved = await network.setHost(host);
+    this.link(members, false);
+    if (haveMoved) onMoved();
+  }
+
   /** Another node has our subnet and the better claim: all instances here get new addresses. */
   async #move(): Promise<void> {
     const { clock, log, onMoved, onRetry } = this.#init;

@@ -35,7 +35,7 @@ import { type RunCommand, runCommand } from './run-command.ts';
 export interface VxlanNetworkInit {
   /** Unique among the daemons of this machine. */
   readonly instance: string;
-  /** This host's address, as other hosts reach it. */
+  /** This host's address, as other hosts reach it, to begin with. */
   readonly host: string;
   /** The cluster's range, /8 to /24. */
   readonly range: string;
@@ -69,6 +69,7 @@ class VxlanNetwork implements Network {
   readonly #names: ReturnType<typeof networkNames>;
   /** Container to its end; the kernel's state as of the last command. */
   readonly #endpoints = new Map<string, Endpoint>();
+  #host: string;
   #plan: HostPlan | null = null;
   #peers: PeerTable = new Map();
   /** The table was read back from the kernel, and is not yet known to be whole. */
@@ -79,11 +80,7 @@ class VxlanNetwork implements Network {
   constructor(init: VxlanNetworkInit) {
     this.#init = init;
     this.#range = parseRange(init.range);
-    if (parseAddress(init.host) === null) {
-      throw new ShoalError('E_BAD_INPUT', `"${init.host}" is not an IP address`, {
-        detail: { field: 'host' },
-      });
-    }
+    this.#host = ipAddress(init.host);
     this.#run = init.run ?? runCommand;
     this.#setKernel = init.setKernel ?? ((path, value) => writeFile(`/proc/sys/${path}`, value));
     this.#names = networkNames(hash(init.instance, 6));
@@ -102,9 +99,9 @@ class VxlanNetwork implements Network {
       if (subnet === null || !isSubnetOf(this.#range, subnet)) {
         throw new ShoalError('E_BAD_INPUT', `"${subnet}" is not a /24 of ${this.#init.range}`);
       }
-      const { host, range } = this.#init;
+      const { range } = this.#init;
       const vni = this.#init.vni ?? 1 + (Number.parseInt(hash(range, 6), 16) % 0xffffff);
-      const plan: HostPlan = { names: this.#names, host, subnet, range, vni };
+      const plan: HostPlan = { names: this.#names, host: this.#host, subnet, range, vni };
       await this.#adopt(plan);
       this.#plan = plan;
     });
@@ -156,6 +153,18 @@ class VxlanNetwork implements Network {
       }
       this.#peers = wanted;
       this.#peersAdopted = false;
+    });
+  }
+
+  /** Containers keep their addresses: only the end of the VXLAN is made anew. @throws E_BAD_INPUT, E_NETWORK_FAILED */
+  setHost(host: string): Promise<boolean> {
+    return this.#inOrder(async () => {
+      this.#host = ipAddress(host);
+      if (this.#plan === null) return false;
+      const plan = { ...this.#plan, host };
+      await this.#adopt(plan);
+      this.#plan = plan;
+      return false;
     });
   }
 
@@ -370,6 +379,12 @@ class VxlanNetwork implements Network {
     if (result.code !== 0) throw failed(result.stderr.trim() || `ended with ${result.code}`);
     return result.stdout;
   }
+}
+
+/** @throws ShoalError E_BAD_INPUT */
+function ipAddress(host: string): string {
+  if (parseAddress(host) !== null) return host;
+  throw new ShoalError('E_BAD_INPUT', `"${host}" is not an IP address`, { detail: { field: 'host' } });
 }
 
 /** @returns the first `length` hex digits of SHA-256. */

@@ -69,6 +69,17 @@ export async function networkConformance(t: Test, { make, subnet }: NetworkUnder
     t.pass();
   });
 
+  await t.test('when the host has a new address, instances have it too or keep their own', async (t) => {
+    const before = await first.attach('conf-one');
+    const haveMoved = await first.setHost('192.0.2.77');
+    const after = await first.attach('conf-one');
+    t.same(after, { ...before, address: haveMoved ? '192.0.2.77' : before.address });
+    t.equal(haveMoved, first.kind === 'host');
+    t.equal(await first.setHost('192.0.2.77'), false, 'once is enough');
+    await first.setPeers([PEER]);
+    await first.setPeers([]);
+  });
+
   await t.test('teardown is idempotent, and a start after it begins anew', async () => {
     await first.teardown();
     await first.teardown();

@@ -24,6 +24,7 @@ const methods: Record<string, (argument: never) => Promise<unknown>> = {
   detach: (container: string) => network.detach(container),
   sweep: (keep: string[]) => network.sweep(new Set(keep)),
   setPeers: (peers: NetworkPeer[]) => network.setPeers(peers),
+  setHost: (address: string) => network.setHost(address),
   teardown: () => network.teardown(),
   gateway: async () => network.gateway,
   warnings: async () => warnings,

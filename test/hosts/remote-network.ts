@@ -46,6 +46,7 @@ export function remoteNetwork(
     detach: (container) => call('detach', container),
     sweep: (keep) => call('sweep', [...keep]),
     setPeers: (peers) => call('setPeers', peers),
+    setHost: (address) => call('setHost', address),
     teardown: () => call('teardown'),
     warnings: () => call('warnings'),
     [Symbol.asyncDispose]: async () => {

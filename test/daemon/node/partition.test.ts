@@ -161,3 +161,27 @@ t.test('a token admits while any one member can be reached, and no more hosts th
     'no half state is on disk either',
   );
 });
+
+t.test('a newcomer that reached nobody but the door dials again, also after a restart', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  for (const isRestarted of [false, true]) {
+    const name = isRestarted ? 'restarted' : 'patient';
+    const newcomer = await cluster.start(name);
+    // The mesh's port is shut, the door is not.
+    cluster.cut([a!], [newcomer]);
+    await newcomer.backend.join({ token: (await a!.backend.createToken({})).token });
+    t.same(
+      (await newcomer.backend.nodes()).map((node) => node.name),
+      [name],
+      'it knows no other member',
+    );
+    if (isRestarted) await cluster.stop(name);
+    const again = isRestarted ? await cluster.start(name) : newcomer;
+    cluster.heal([a!], [newcomer]);
+    await eventually(`a and ${name} see one another`, async () => {
+      const seen = await Promise.all([a!, again].map(({ backend }) => backend.nodes()));
+      return seen.every((nodes) => [a!.id, again.id].every((id) => nodes.some((node) => node.id === id)));
+    });
+  }
+});
