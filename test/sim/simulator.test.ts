@@ -2,6 +2,7 @@ import t from 'tap';
 import { Prng } from './prng.ts';
 import { pair, type Recorder, worldOf } from './recorder.ts';
 import { EPOCH_MS } from './simulator.ts';
+import { UNWANTED } from './transport.ts';
 
 const CHANNEL = 1;
 
@@ -96,6 +97,10 @@ t.test('where not all are connected to all, neighbours relay it at once', async 
   nodes[0]!.host.publish(Uint8Array.of(9));
   world.runUntil(5010);
   for (const node of nodes.slice(1)) t.equal(node.count('published'), 1);
+  t.equal(world.transport.receivedOn_bytes(UNWANTED), 0, 'a small message is not worth to be called off');
+  nodes[0]!.host.publish(new Uint8Array(2048));
+  world.runUntil(5020);
+  t.ok(world.transport.receivedOn_bytes(UNWANTED) > 0);
 });
 
 t.test('equal bytes travel once within two minutes, and again after them', async (t) => {
