@@ -189,7 +189,7 @@ export class Gossip {
   relay(host: Host, publication: Publication, from: NodeId): void {
     const { body, unwanted } = publication;
     for (const peer of host.mesh) {
-      if (peer === from || unwanted.has(this.#pair(host, peer))) continue;
+      if (peer === from || (unwanted.size > 0 && unwanted.has(this.#pair(host, peer)))) continue;
       this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
     }
   }
