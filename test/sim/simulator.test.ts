@@ -45,6 +45,24 @@ t.test('a node that is blocked goes on with what it waited for, before all else'
   t.same(b.seen.slice(-2), ['written', 'message a 1']);
 });
 
+t.test('what waits keeps its order, however often the node is busy again', async (t) => {
+  const { world, a, b } = pair();
+  const take = b.message.bind(b);
+  b.message = (...message) => {
+    take(...message);
+    b.host.block(10, () => b.seen.push('written'));
+  };
+  b.host.block(100, () => b.seen.push('written'));
+  world.pause('b', 300);
+  for (const byte of [1, 2, 3]) world.at(510 + byte, () => a.host.send('b', CHANNEL, Uint8Array.of(byte)));
+  world.runUntil(2000);
+  t.same(b.seen.slice(-7), ['written', ...new Array(3).fill(['message a 1', 'written']).flat()]);
+  t.same(
+    b.bodies.map(([byte]) => byte),
+    [1, 2, 3],
+  );
+});
+
 t.test('nothing of a former life reaches the next one', async (t) => {
   const { world, a, b } = pair();
   b.host.schedule(0, 1, b.host.now() + 100);
