@@ -57,10 +57,7 @@ export class GuardDriver implements MeshGuard {
   }
 
   admit(peer: NodeId, use: MeshUse, bytes: number): boolean {
-    return (
-      this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: 1 }) &&
-      (bytes === 0 || this.#feed({ kind: 'spend', peer, resource: 'bytes', amount: bytes }))
-    );
+    return this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: 1, bytes });
   }
 
   offence(peer: NodeId, offence: MeshOffence): void {

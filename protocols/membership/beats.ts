@@ -134,6 +134,7 @@ export function refreshDuties(turn: Turn): void {
   const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
   state.audience = [...new Set([...watched, ...watchersOf(state, self)])];
   state.wanted = wantedLinks(state);
+  state.isolationDirty = true;
   for (const id of [...state.wanted, ...targets]) {
     const member = memberOf(turn, id);
     if (member === undefined || wantedBefore.has(id) || targetsBefore.has(id)) continue;

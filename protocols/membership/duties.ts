@@ -4,7 +4,6 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { RINGS_COUNT } from './roster.ts';
 import type { MembershipState } from './state.ts';
 
 /** Two watchers at least shall be heard for each member, stand-ins filling up. */
@@ -48,33 +47,26 @@ export function isOnDuty(state: MembershipState, subject: NodeId): boolean {
  * more than K stand from the subject to it, and a stand-in is the first on ring 0 or the second on ring 1 of those
  * who can be heard.
  */
-export function subjectsOf(state: MembershipState, watcher: NodeId): Set<NodeId> {
+export function subjectsOf(state: MembershipState, watcher: NodeId): ReadonlySet<NodeId> {
   const { roster, hearable, config } = state;
-  const subjects = new Set<NodeId>();
-  const collect = (ring: number, isEnough: (id: NodeId) => boolean) => {
-    let looked_count = 0;
-    const isLast = (id: NodeId) => {
-      looked_count += 1;
-      return isEnough(id) || looked_count >= MEMBERSHIP_LIMITS.standIns_max;
-    };
-    for (const id of roster.before(ring, watcher, isLast)) subjects.add(id);
-  };
-  for (let ring = 0; ring < RINGS_COUNT; ring += 1) {
-    let left_count = config.watchers_count;
-    collect(ring, () => {
-      left_count -= 1;
-      return left_count === 0;
-    });
-  }
+  const subjects = roster.subjects(watcher, config.watchers_count);
   if (hearable === roster) return subjects;
+  let all: Set<NodeId> | undefined;
   for (let ring = 0; ring < WATCHERS_HEARD_MIN; ring += 1) {
     let left_count = ring + 1;
-    collect(ring, (id) => {
+    let looked_count = 0;
+    const isLast = (id: NodeId) => {
       if (hearable.has(id)) left_count -= 1;
-      return left_count === 0;
-    });
+      looked_count += 1;
+      return left_count === 0 || looked_count >= MEMBERSHIP_LIMITS.standIns_max;
+    };
+    for (const id of roster.before(ring, watcher, isLast)) {
+      if (subjects.has(id)) continue;
+      all ??= new Set(subjects);
+      all.add(id);
+    }
   }
-  return subjects;
+  return all ?? subjects;
 }
 
 /**

@@ -74,16 +74,13 @@ export function memberStatus(state: MembershipState, id: NodeId): MemberStatus |
 /** Changes `state` and returns what the driver must do, in order. Never throws on what others send. */
 export function handle(state: MembershipState, event: MembershipEvent, env: Env): MembershipEffect[] {
   const turn: Turn = { state, now: env.now, random: env.random, effects: [] };
-  const { failed, wanted } = state;
-  const failedBefore_count = failed.size;
   take(turn, event);
   // Duties follow doubts, and verdicts that are due follow duties, and may raise new doubts.
   while (state.dutiesDirty || state.unsettled.size > 0) {
     if (state.dutiesDirty) refreshDuties(turn);
     settle(turn);
   }
-  const isChanged = turn.effects.some(({ kind }) => kind === 'status') || failed.size !== failedBefore_count;
-  if (isChanged || state.wanted !== wanted) settleIsolation(turn);
+  if (state.isolationDirty) settleIsolation(turn);
   return turn.effects;
 }
 
@@ -222,6 +219,7 @@ function drop(turn: Turn, id: NodeId): void {
   state.unsettled.delete(id);
   state.failed.delete(id);
   state.wanted.delete(id);
+  state.isolationDirty = true;
   state.targets.delete(id);
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);

@@ -24,11 +24,19 @@ interface Place {
 
 type Bucket = readonly Place[];
 type Ring = readonly Bucket[];
-/** The watchers of each subject that were asked for, as far as they were. */
-type Ranks = Map<NodeId, readonly NodeId[]>;
+/** What was asked for of the order on the rings, by member. */
+interface Ranks {
+  /** The watchers of each subject, as far as they were asked for. */
+  readonly watchers: Map<NodeId, readonly NodeId[]>;
+  readonly subjects: Map<NodeId, { readonly count: number; readonly ids: ReadonlySet<NodeId> }>;
+}
 
-/** Subjects whose watchers a roster remembers: those around one node, or all of a process that runs many. */
+/** Members of whom a roster remembers it: those around one node, or all of a process that runs many. */
 const RANKS_MAX = 16_384;
+
+function noRanks(): Ranks {
+  return { watchers: new Map(), subjects: new Map() };
+}
 
 /**
  * Rosters by their contents, so that equal ones are one object. Whoever runs many nodes in one process brings it;
@@ -157,7 +165,7 @@ export class Roster {
 
   /** @param memo makes equal rosters that descend from this one the same object. */
   static empty(memo?: RosterMemo): Roster {
-    return Roster.#shared(memo, 0, [0, 0], new Map(), () => EMPTY_RINGS);
+    return Roster.#shared(memo, 0, [0, 0], noRanks(), () => EMPTY_RINGS);
   }
 
   /** Nobody, with the same memo. */
@@ -221,7 +229,7 @@ export class Roster {
         for (const each of old === undefined ? [place] : [old, place]) flip(print, each);
       }
     }
-    return Roster.#shared(this.#memo, size, print, new Map(), () => rings);
+    return Roster.#shared(this.#memo, size, print, noRanks(), () => rings);
   }
 
   without(id: NodeId): Roster {
@@ -235,14 +243,16 @@ export class Roster {
    * in the list. More than RINGS_COUNT gives those who stand in when watchers are lost.
    */
   watchers(subject: NodeId, count: number): readonly NodeId[] {
-    const known = this.#ranks.get(subject);
-    // More of them only ever follow after those that were fewer.
-    if (known !== undefined && known.length >= Math.min(count, this.#others_count(subject))) {
-      return known.length <= count ? known : known.slice(0, count);
+    const { watchers: ranks } = this.#ranks;
+    const known = ranks.get(subject);
+    if (known !== undefined) {
+      // More of them only ever follow after those that were fewer.
+      if (known.length >= count) return known.length === count ? known : known.slice(0, count);
+      if (known.length >= this.#others_count(subject)) return known;
     }
     const watchers = this.#walkToWatchers(subject, count);
-    if (this.#ranks.size >= RANKS_MAX) this.#ranks.clear();
-    this.#ranks.set(subject, watchers);
+    if (ranks.size >= RANKS_MAX) ranks.clear();
+    ranks.set(subject, watchers);
     return watchers;
   }
 
@@ -258,6 +268,25 @@ export class Roster {
       watchers.push(id);
     }
     return watchers;
+  }
+
+  /** The first `count` members before `watcher` on each ring: all that it may be among the first watchers of. */
+  subjects(watcher: NodeId, count: number): ReadonlySet<NodeId> {
+    const { subjects } = this.#ranks;
+    const known = subjects.get(watcher);
+    if (known?.count === count) return known.ids;
+    const ids = new Set<NodeId>();
+    for (let ring = 0; ring < RINGS_COUNT; ring += 1) {
+      let left_count = count;
+      const isEnough = () => {
+        left_count -= 1;
+        return left_count === 0;
+      };
+      for (const id of this.before(ring, watcher, isEnough)) ids.add(id);
+    }
+    if (subjects.size >= RANKS_MAX) subjects.clear();
+    subjects.set(watcher, { count, ids });
+    return ids;
   }
 
   /** Those before `watcher` on a ring, the nearest first, until `isEnough` says so of one, or all were named. */
@@ -294,7 +323,7 @@ export class Roster {
     if (place !== undefined) flip(print, place);
     const size = this.size + (place === undefined ? 0 : 1) - (old === undefined ? 0 : 1);
     // In the same places stand the same members.
-    const ranks = old !== undefined && place !== undefined ? this.#ranks : new Map();
+    const ranks = old !== undefined && place !== undefined ? this.#ranks : noRanks();
     return Roster.#shared(this.#memo, size, print, ranks, () =>
       this.#rings.map((ring, number) => {
         const point = points[number]!;

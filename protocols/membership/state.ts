@@ -199,6 +199,8 @@ export interface MembershipState {
   /** Doubted members whose status must be derived again before this event is done. */
   readonly unsettled: Set<NodeId>;
   dutiesDirty: boolean;
+  /** What says whether it is this node that is cut off has changed. */
+  isolationDirty: boolean;
   readonly relays: Map<number, Relay>;
   readonly pending: PendingVerdict[];
   /** Members being redialled. */
@@ -248,6 +250,7 @@ export function createState(
     failed: new Map(),
     unsettled: new Set(),
     dutiesDirty: false,
+    isolationDirty: false,
     relays: new Map(),
     pending: [],
     redialling: new Set(),

@@ -37,8 +37,7 @@ function isAgreed(verdicts: readonly (Verdict | null)[]): boolean {
   return verdicts.length > 0 && failed_count >= agreement(verdicts.length);
 }
 
-function deriveStatus(state: MembershipState, member: Member): MemberStatus {
-  const verdicts = heldVerdicts(state, member);
+function deriveStatus(member: Member, verdicts: readonly (Verdict | null)[]): MemberStatus {
   if (isAgreed(verdicts)) return 'failed';
   // Once agreed it holds until a watcher takes it back: watchers that are lost later change nothing.
   const isKept = member.status === 'failed' && !verdicts.includes('alive') && isAccused(member);
@@ -85,10 +84,13 @@ export function onWatcherChanged(turn: Turn, watcher: NodeId): void {
 }
 
 function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
+  const { state } = turn;
   if (member.status === status) return;
   member.status = status;
-  if (status === 'failed') turn.state.failed.set(member.id, turn.now);
-  else turn.state.failed.delete(member.id);
+  if (status === 'failed') state.failed.set(member.id, turn.now);
+  else state.failed.delete(member.id);
+  if (state.wanted.has(member.id) || state.cutOff?.vanished.has(member.id) === true)
+    state.isolationDirty = true;
   turn.effects.push({ kind: 'status', member: member.id, status });
 }
 
@@ -197,17 +199,22 @@ export function settle(turn: Turn): void {
     state.unsettled.delete(id);
     const member = state.members.get(id);
     if (member === undefined || !state.doubted.has(id)) continue;
+    let verdicts = heldVerdicts(state, member);
     const isDue = member.suspicion !== null && member.suspicion.deadline === null;
     // When others have agreed one more says nothing new; should they get lost it is due again.
-    const isSpare = heldVerdict(member, state.self) === 'failed' || isAgreed(heldVerdicts(state, member));
-    if (isDue && !isSpare && isOnDuty(state, id)) giveVerdict(turn, member);
-    setStatus(turn, member, deriveStatus(state, member));
+    const isSpare = heldVerdict(member, state.self) === 'failed' || isAgreed(verdicts);
+    if (isDue && !isSpare && isOnDuty(state, id)) {
+      giveVerdict(turn, member);
+      verdicts = heldVerdicts(state, member);
+    }
+    setStatus(turn, member, deriveStatus(member, verdicts));
   }
 }
 
 /** Judged by those with whom this node keeps connections: in a large cluster they are a sample of it. */
 export function settleIsolation(turn: Turn): void {
   const { state } = turn;
+  state.isolationDirty = false;
   if (state.cutOff === null) {
     const since_ms = turn.now - state.config.isolationWindow_ms;
     const vanished = new Set<NodeId>();

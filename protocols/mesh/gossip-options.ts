@@ -1,5 +1,5 @@
 /**
- * How gossipsub is set, and why. Not here: what the mesh adds to it (gossip.ts).
+ * How gossipsub is set, and why. Not here: what the mesh adds to it, and IDONTWANT (gossip.ts).
  */
 import { createHash } from 'node:crypto';
 import type { GossipsubOpts } from '@chainsafe/libp2p-gossipsub';
@@ -55,8 +55,6 @@ export function gossipOptions(topic: string): Partial<GossipsubOpts> {
     gossipFactor: 0.1,
     mcacheGossip: 1,
     mcacheLength: 3,
-    // Even a small message is larger than what says that it is not needed.
-    idontwantMinDataSize: 0,
     scoreThresholds: { gossipThreshold: -10, publishThreshold: -20, graylistThreshold: -40 },
     scoreParams: {
       // Members are known by their keys; many of them may share one address.

@@ -24,6 +24,11 @@ import type { MeshGuard, MeshInit, PublishedHandler, Verdict } from './mesh.ts';
 export const RELAY_PAUSE_MS = 40;
 /** Messages that wait to be relayed; one more is relayed at once. */
 export const PAUSED_MESSAGES_MAX = 256;
+/**
+ * Elsewhere nobody waits, and an IDONTWANT comes after nearly all of the copies that it could spare: it is sent for
+ * messages alone that are so large that the few it does spare outweigh it.
+ */
+export const UNWANTED_MESSAGE_BYTES_MIN = 2048;
 
 /**
  * Heartbeats, of a second each, that the first stream to a peer may take: gossipsub opens them one after another, and
@@ -43,6 +48,7 @@ const ACCEPTANCE: Readonly<Record<Verdict, TopicValidatorResult>> = {
 
 /** Of gossipsub 17.1.1, pinned: what it has no public way to. `pipePeerReadStream` reads all frames of one peer. */
 interface Inside {
+  readonly opts: { idontwantMinDataSize: number };
   readonly streamsOutbound: ReadonlyMap<NodeId, unknown>;
   decodeRpc(bytes: Uint8Array): unknown;
   pipePeerReadStream(peer: PeerId, frames: AsyncIterable<Uint8ArrayList>): Promise<void>;
@@ -75,6 +81,10 @@ export class Gossip {
     this.#inside = node.services.pubsub as unknown as Inside;
     this.#init = init;
     this.#meter();
+    // Read for each message that comes.
+    Object.defineProperty(this.#inside.opts, 'idontwantMinDataSize', {
+      get: () => (init.isFullMesh() ? 0 : UNWANTED_MESSAGE_BYTES_MIN),
+    });
     this.#pubsub.topicValidators.set(init.topic, (peer, message) =>
       this.#validate(peer.toString(), message.data),
     );

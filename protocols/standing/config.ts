@@ -59,7 +59,7 @@ export interface StandingConfig {
   readonly banCap_ms: number;
   /** One earlier ban is forgotten for each such time without a new one. */
   readonly banForgotten_ms: number;
-  /** Peers that are remembered; beyond it the one seen longest ago that is not banned is forgotten. */
+  /** Peers that are remembered; beyond it the one heard longest ago that is not banned is forgotten. */
   readonly peers_max: number;
 }
 

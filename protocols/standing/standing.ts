@@ -21,7 +21,14 @@ export type PeerStanding = (typeof STANDINGS)[number];
 
 export type StandingEvent =
   /** May this be handled? Answered by `refused` when not. */
-  | { readonly kind: 'spend'; readonly peer: NodeId; readonly resource: Resource; readonly amount: number }
+  | {
+      readonly kind: 'spend';
+      readonly peer: NodeId;
+      readonly resource: Resource;
+      readonly amount: number;
+      /** Spent besides, once the rest was there; none when nothing is said. */
+      readonly bytes?: number;
+    }
   /** It has been handled, and turned out to have cost this. */
   | { readonly kind: 'charge'; readonly peer: NodeId; readonly resource: Resource; readonly amount: number }
   | {
@@ -65,7 +72,11 @@ export interface StandingCounters {
 interface Peer {
   points: number;
   scored_ms: number;
+  heard_ms: number;
+  /** Each as it was when it was last used, or the rate of its refill changed. */
   readonly buckets: Record<Resource, Bucket>;
+  /** A bucket may be below zero. */
+  inDebt: boolean;
   /** Bans that are not forgotten, and when the last one ended or one was last forgotten. */
   bans: number;
   forgot_ms: number;
@@ -80,7 +91,6 @@ const BANS_MAX = 32;
 
 export class Standing {
   readonly #config: StandingConfig;
-  /** In the order in which they were last heard. */
   readonly #peers = new Map<NodeId, Peer>();
   readonly #offences = zeros(OFFENCES);
   readonly #refused = zeros(RESOURCES);
@@ -94,10 +104,9 @@ export class Standing {
     const peer = this.#peer(event.peer, env.now);
     switch (event.kind) {
       case 'spend':
-        return this.#spend(event.peer, peer, event.resource, event.amount, env.now);
+        return this.#spend(peer, event, env.now);
       case 'charge':
-        this.#refill(peer, event.resource, env.now);
-        owe(peer.buckets[event.resource], this.#config.allowances[event.resource], event.amount);
+        this.#charge(peer, event.resource, event.amount, env.now);
         return [];
       case 'offence':
         return this.#offence(event.peer, peer, event.offence, event.count, env.now);
@@ -132,11 +141,35 @@ export class Standing {
     return reports;
   }
 
-  #spend(id: NodeId, peer: Peer, resource: Resource, amount: number, now: number): StandingEffect[] {
+  #spend(peer: Peer, event: StandingEvent & { kind: 'spend' }, now: number): StandingEffect[] {
+    const { peer: id, resource, amount, bytes = 0 } = event;
     if (peer.until_ms !== null) return [this.#refuse(id, resource)];
-    for (const name of RESOURCES) this.#refill(peer, name, now);
-    const inDebt = RESOURCES.some((name) => peer.buckets[name].tokens < 0);
-    if (!inDebt && take(peer.buckets[resource], amount)) return [];
+    if (peer.inDebt) this.#payOff(peer, now);
+    if (peer.inDebt || !this.#take(peer, resource, amount, now))
+      return this.#flood(id, peer, resource, amount, now);
+    if (bytes > 0 && !this.#take(peer, 'bytes', bytes, now))
+      return this.#flood(id, peer, 'bytes', bytes, now);
+    return [];
+  }
+
+  #take(peer: Peer, resource: Resource, amount: number, now: number): boolean {
+    this.#refill(peer, resource, now);
+    return take(peer.buckets[resource], amount);
+  }
+
+  #charge(peer: Peer, resource: Resource, amount: number, now: number): void {
+    this.#refill(peer, resource, now);
+    const bucket = peer.buckets[resource];
+    owe(bucket, this.#config.allowances[resource], amount);
+    peer.inDebt ||= bucket.tokens < 0;
+  }
+
+  #payOff(peer: Peer, now: number): void {
+    this.#refillAll(peer, now);
+    peer.inDebt = RESOURCES.some((name) => peer.buckets[name].tokens < 0);
+  }
+
+  #flood(id: NodeId, peer: Peer, resource: Resource, amount: number, now: number): StandingEffect[] {
     const { allowances, floodsPerSecond } = this.#config;
     const floods = Math.max(1, Math.round((amount / allowances[resource].perSecond) * floodsPerSecond));
     return [this.#refuse(id, resource), ...this.#offence(id, peer, 'flood', floods, now)];
@@ -151,6 +184,8 @@ export class Standing {
     this.#offences[offence] += count;
     if (peer.until_ms !== null) return [];
     const { points, each } = this.#config.penalties[offence];
+    this.#refillAll(peer, now);
+    peer.scored_ms = now;
     peer.points += points * (each ? count : 1);
     const from = peer.told;
     if (peer.points >= this.#config.banned_points) this.#ban(peer, now);
@@ -173,6 +208,9 @@ export class Standing {
 
   /** What time has mended since this peer was last looked at. */
   #mend(peer: Peer, now: number): void {
+    if (peer.points === 0 && peer.until_ms === null && peer.bans === 0) return;
+    // What it gains by then is by the rate that held.
+    if (peer.told !== 'good') this.#refillAll(peer, now);
     const { halfLife_ms, banCap_ms, banForgotten_ms, limited_points } = this.#config;
     const elapsed_ms = Math.max(0, now - peer.scored_ms);
     peer.points *= 0.5 ** (elapsed_ms / halfLife_ms);
@@ -195,11 +233,15 @@ export class Standing {
   }
 
   #refill(peer: Peer, resource: Resource, now: number): void {
-    const divisor = this.#standingOf(peer) === 'good' ? 1 : this.#config.limited_divisor;
+    const divisor = peer.told === 'good' ? 1 : this.#config.limited_divisor;
     refill(peer.buckets[resource], this.#config.allowances[resource], divisor, now);
   }
 
-  /** The peer as it stands now, and the latest one heard. */
+  #refillAll(peer: Peer, now: number): void {
+    for (const name of RESOURCES) this.#refill(peer, name, now);
+  }
+
+  /** The peer as it stands now, and heard now. */
   #peer(id: NodeId, now: number): Peer {
     let peer = this.#peers.get(id);
     if (peer === undefined) {
@@ -207,17 +249,19 @@ export class Standing {
       peer = {
         points: 0,
         scored_ms: now,
+        heard_ms: now,
         buckets: this.#fullBuckets(now),
+        inDebt: false,
         bans: 0,
         forgot_ms: now,
         until_ms: null,
         told: 'good',
       };
+      this.#peers.set(id, peer);
     } else {
-      this.#peers.delete(id);
+      peer.heard_ms = now;
       this.#mend(peer, now);
     }
-    this.#peers.set(id, peer);
     return peer;
   }
 
@@ -229,15 +273,16 @@ export class Standing {
 
   #makeRoom(): void {
     if (this.#peers.size < this.#config.peers_max) return;
-    let oldest: NodeId | undefined;
-    for (const [id, { until_ms }] of this.#peers) {
-      oldest ??= id;
-      if (until_ms !== null) continue;
-      oldest = id;
-      break;
-    }
-    if (oldest !== undefined) this.#peers.delete(oldest);
+    let first: [NodeId, Peer] | undefined;
+    for (const entry of this.#peers) if (first === undefined || goesBefore(entry[1], first[1])) first = entry;
+    if (first !== undefined) this.#peers.delete(first[0]);
   }
+}
+
+/** Whoever is not banned is forgotten first, then whoever was heard longest ago. */
+function goesBefore(one: Peer, other: Peer): boolean {
+  const isBanned = one.until_ms !== null;
+  return isBanned === (other.until_ms !== null) ? one.heard_ms < other.heard_ms : !isBanned;
 }
 
 function zeros<K extends string>(names: readonly K[]): Record<K, number> {

@@ -40,6 +40,34 @@ t.test('pushes between pops come at their time', async (t) => {
   t.ok(isInOrder);
 });
 
+t.test('what is far ahead comes in its order too, beside what is pushed when it is near', async (t) => {
+  const queue = new EventQueue();
+  const prng = new Prng('far');
+  const items: { readonly at: number; readonly time: number }[] = [];
+  const add = (time: number) => {
+    items.push({ at: items.length, time });
+    push(queue, time, items.length - 1);
+  };
+  for (let at = 0; at < 2000; at += 1) add(Math.floor(prng.between(0, 400)) * 1000);
+  const given: unknown[] = [];
+  while (queue.pop()) {
+    given.push(queue.ref);
+    if (items.length < 4000) add(queue.at_ms + Math.floor(prng.between(0, 3)) * 1000);
+  }
+  const due = items.toSorted((a, b) => a.time - b.time || a.at - b.at);
+  t.same(
+    given,
+    due.map(({ at }) => at),
+  );
+});
+
+t.test('a time that does not come is refused', async (t) => {
+  const queue = new EventQueue();
+  for (const time of [Number.NaN, Number.POSITIVE_INFINITY])
+    t.throws(() => push(queue, time, null), RangeError);
+  t.equal(queue.size, 0);
+});
+
 t.test('all fields of an item come back', async (t) => {
   const queue = new EventQueue();
   queue.push(7, 1, 2, 3, 4.5, -5, 'ref', 'body');

@@ -24,6 +24,8 @@ const SEEN_MS = 120_000;
 const CONTROL_BYTES = 20;
 /** A message's id, and what is around it. */
 const UNWANTED_BYTES = 40;
+/** As protocols/mesh/gossip.ts: no smaller message is worth it where not all are connected to all. */
+const UNWANTED_MESSAGE_BYTES_MIN = 2048;
 /**
  * As protocols/mesh/gossip.ts: where all are connected to all the author tells everybody, and who hears it waits so
  * long before relaying it to those that have not said by then that they have it.
@@ -166,11 +168,12 @@ export class Gossip {
     for (const peer of peers) this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
   }
 
-  /** A copy has come. @returns whether it is the first; then the neighbours are told that no other is needed. */
+  /** A copy has come. @returns whether it is the first; then the neighbours may be told that no other is needed. */
   onCopy(host: Host, publication: Publication, from: NodeId): boolean {
     host.gossipCopies_count += 1;
     if (!this.#see(host, publication)) return false;
     host.gossipFirst_count += 1;
+    if (publication.body.byteLength < UNWANTED_MESSAGE_BYTES_MIN && !this.#isFull(host)) return true;
     for (const peer of host.mesh) {
       if (peer !== from) this.#transport.send(host, peer, UNWANTED, publication, UNWANTED_BYTES);
     }
@@ -186,7 +189,7 @@ export class Gossip {
   relay(host: Host, publication: Publication, from: NodeId): void {
     const { body, unwanted } = publication;
     for (const peer of host.mesh) {
-      if (peer === from || unwanted.has(this.#pair(host, peer))) continue;
+      if (peer === from || (unwanted.size > 0 && unwanted.has(this.#pair(host, peer)))) continue;
       this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
     }
   }

@@ -3,6 +3,16 @@ import type { NodeId } from '../../protocols/base/ids.ts';
 import type { SimNode } from './sim-node.ts';
 import type { End } from './transport.ts';
 
+/** A step of its process that has to wait. */
+export interface WaitingStep {
+  readonly kind: number;
+  readonly life: number;
+  readonly a: number;
+  readonly b: number;
+  readonly ref: unknown;
+  readonly body: unknown;
+}
+
 export class Host<N extends SimNode = SimNode> {
   readonly id: NodeId;
   /** Its number, from 0. */
@@ -16,6 +26,9 @@ export class Host<N extends SimNode = SimNode> {
   isPowered = true;
   /** Its process handles nothing before this. */
   busyUntil_ms = 0;
+  /** What has come for it since, in order; and whether it is in the world's queue when that goes on. */
+  waiting: WaitingStep[] = [];
+  isResuming = false;
   /** Open ends of connections by peer, the newest last. Two when both sides dialled at once. */
   readonly ends = new Map<NodeId, End[]>();
   /** Dials under way, by number. */

@@ -49,7 +49,7 @@ export interface Measured {
     /** Of the bytes, by what they were for. */
     readonly channel_bytes: Readonly<Record<Channel, number>>;
   };
-  /** From the last fault until all agree: what came in at all nodes, and what they had lacked. */
+  /** From the last fault until all agree: what anti-entropy brought to all nodes, and what they had lacked. */
   readonly repair: { readonly bytes: number; readonly difference_bytes: number };
 }
 
@@ -137,6 +137,7 @@ function perform(
   const channel_bytes = Object.fromEntries(
     channels.map((channel, at) => [channel, channelTotal(channel) - channelsBefore[at]!]),
   ) as Record<Channel, number>;
+  const healedOnLedger_bytes = channelTotal('ledger');
   const difference_bytes = differenceOf([...living().values()]);
   let converged_ms: number | null = null;
   const end_ms = story.lastFault_ms + story.converged_ms_max;
@@ -144,7 +145,7 @@ function perform(
     world.runUntil(Math.min(end_ms, world.now_ms + ASKED_MS));
     if (isWhole(world, stage, living())) converged_ms = world.now_ms - story.lastFault_ms;
   }
-  const repair_bytes = total('received_bytes') - healed.bytes;
+  const repair_bytes = channelTotal('ledger') - healedOnLedger_bytes;
   if (converged_ms !== null) world.runUntil(world.now_ms + AFTER_MS);
   return {
     cluster,

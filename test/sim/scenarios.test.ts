@@ -94,6 +94,7 @@ t.test('what is measured is there', async (t) => {
     hours: 0.05,
   });
   t.ok(difference_bytes > 0 && repair_bytes > difference_bytes);
+  t.ok(repair_bytes < difference_bytes * 1.5, 'what membership and gossip say meanwhile is no repair');
 });
 
 t.test('tombstones are collected in a run of hours', async (t) => {

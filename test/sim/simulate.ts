@@ -52,7 +52,7 @@ export interface Report {
   readonly messages_per_node_s: number;
   /** The same bytes by what they were for: gossip, its IDONTWANT, anti-entropy, membership. */
   readonly channel_bytes_per_node_s: Readonly<Record<string, number>>;
-  /** What came in from the last fault until all agreed, and what had been lacking, in bytes over all nodes. */
+  /** What anti-entropy brought from the last fault until all agreed, and what had been lacking, over all nodes. */
   readonly repair_bytes: number;
   readonly difference_bytes: number;
   /** Hex; null when it was not asked for. Bit for bit what happened. */

@@ -2,6 +2,7 @@ import t from 'tap';
 import { Prng } from './prng.ts';
 import { pair, type Recorder, worldOf } from './recorder.ts';
 import { EPOCH_MS } from './simulator.ts';
+import { UNWANTED } from './transport.ts';
 
 const CHANNEL = 1;
 
@@ -42,6 +43,24 @@ t.test('a node that is blocked goes on with what it waited for, before all else'
   a.host.send('b', CHANNEL, Uint8Array.of(1));
   world.runUntil(700);
   t.same(b.seen.slice(-2), ['written', 'message a 1']);
+});
+
+t.test('what waits keeps its order, however often the node is busy again', async (t) => {
+  const { world, a, b } = pair();
+  const take = b.message.bind(b);
+  b.message = (...message) => {
+    take(...message);
+    b.host.block(10, () => b.seen.push('written'));
+  };
+  b.host.block(100, () => b.seen.push('written'));
+  world.pause('b', 300);
+  for (const byte of [1, 2, 3]) world.at(510 + byte, () => a.host.send('b', CHANNEL, Uint8Array.of(byte)));
+  world.runUntil(2000);
+  t.same(b.seen.slice(-7), ['written', ...new Array(3).fill(['message a 1', 'written']).flat()]);
+  t.same(
+    b.bodies.map(([byte]) => byte),
+    [1, 2, 3],
+  );
 });
 
 t.test('nothing of a former life reaches the next one', async (t) => {
@@ -96,6 +115,10 @@ t.test('where not all are connected to all, neighbours relay it at once', async 
   nodes[0]!.host.publish(Uint8Array.of(9));
   world.runUntil(5010);
   for (const node of nodes.slice(1)) t.equal(node.count('published'), 1);
+  t.equal(world.transport.receivedOn_bytes(UNWANTED), 0, 'a small message is not worth to be called off');
+  nodes[0]!.host.publish(new Uint8Array(2048));
+  world.runUntil(5020);
+  t.ok(world.transport.receivedOn_bytes(UNWANTED) > 0);
 });
 
 t.test('equal bytes travel once within two minutes, and again after them', async (t) => {

@@ -5,7 +5,7 @@
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { EventQueue } from './event-queue.ts';
 import { Gossip, type Publication } from './gossip.ts';
-import { Host } from './host.ts';
+import { Host, type WaitingStep } from './host.ts';
 import { ACCESS, type Access, Network } from './network.ts';
 import { Prng } from './prng.ts';
 import type { SimHost, SimNode, SimNodeFactory } from './sim-node.ts';
@@ -30,6 +30,7 @@ export class Simulator<N extends SimNode = SimNode> {
   queue_max = 0;
   readonly #byId = new Map<NodeId, Host<N>>();
   readonly #queue = new EventQueue();
+  #waiting_count = 0;
   readonly #gossip: Gossip;
   readonly #factory: SimNodeFactory<N>;
   readonly #seed: string;
@@ -78,6 +79,7 @@ export class Simulator<N extends SimNode = SimNode> {
     if (host.node === null) return;
     this.transport.crash(host, isSilent);
     this.#gossip.onCrash(host);
+    this.#scatter(host);
     host.node = null;
     host.isPowered = !isSilent;
     host.busyUntil_ms = 0;
@@ -109,15 +111,16 @@ export class Simulator<N extends SimNode = SimNode> {
   }
 
   defer(host: Host, end: End, rest: Message): void {
-    this.#queue.push(host.busyUntil_ms, STEP.arrival, host.at, host.life, 0, 0, end, rest);
+    this.#wait(host, { kind: STEP.arrival, life: host.life, a: 0, b: 0, ref: end, body: rest }, true);
   }
 
   runUntil(end_ms: number): void {
     const queue = this.#queue;
     while (queue.next_ms <= end_ms) {
-      if (queue.size > this.queue_max) {
-        this.queue_max = queue.size;
-        if (queue.size > QUEUE_MAX) throw new Error(`more than ${QUEUE_MAX} things are on their way`);
+      const size = queue.size + this.#waiting_count;
+      if (size > this.queue_max) {
+        this.queue_max = size;
+        if (size > QUEUE_MAX) throw new Error(`more than ${QUEUE_MAX} things are on their way`);
       }
       queue.pop();
       if (queue.at_ms > this.now_ms) this.now_ms = queue.at_ms;
@@ -127,19 +130,62 @@ export class Simulator<N extends SimNode = SimNode> {
   }
 
   #step(step: EventQueue): void {
-    const { kind, a, b, ref, body } = step;
+    const { kind, life, a, b, ref, body } = step;
     if (kind === STEP.act) {
       (ref as () => void)();
       return;
     }
     const host = this.hosts[step.host]!;
-    if (kind < KERNEL_FROM) {
-      if (host.busyUntil_ms > this.now_ms) {
-        this.#queue.push(host.busyUntil_ms, kind, step.host, step.life, a, b, ref, body);
-        return;
-      }
-      if (isOfOneLife(kind) && (step.life !== host.life || host.node === null)) return;
+    if (kind === STEP.resume) {
+      if (life === host.life) this.#resume(host);
+    } else if (kind < KERNEL_FROM && host.busyUntil_ms > this.now_ms) {
+      // What it is blocked by comes before all else.
+      this.#wait(host, { kind, life, a, b, ref, body }, kind === STEP.unblocked);
+    } else {
+      this.#perform(host, kind, life, a, b, ref, body);
     }
+  }
+
+  #wait(host: Host, step: WaitingStep, isFirst: boolean): void {
+    if (isFirst) host.waiting.unshift(step);
+    else host.waiting.push(step);
+    this.#waiting_count += 1;
+    if (host.isResuming) return;
+    host.isResuming = true;
+    this.#queue.push(host.busyUntil_ms, STEP.resume, host.at, host.life, 0, 0, null, null);
+  }
+
+  /** Whatever makes the process busy again leaves the rest to wait on. */
+  #resume(host: Host<N>): void {
+    while (host.waiting.length > 0 && host.busyUntil_ms <= this.now_ms) {
+      const { kind, life, a, b, ref, body } = host.waiting.shift()!;
+      this.#waiting_count -= 1;
+      this.#perform(host, kind, life, a, b, ref, body);
+    }
+    host.isResuming = host.waiting.length > 0;
+    if (host.isResuming)
+      this.#queue.push(host.busyUntil_ms, STEP.resume, host.at, host.life, 0, 0, null, null);
+  }
+
+  /** The next life does not wait for what this one was busy with. */
+  #scatter(host: Host): void {
+    for (const { kind, life, a, b, ref, body } of host.waiting)
+      this.#queue.push(host.busyUntil_ms, kind, host.at, life, a, b, ref, body);
+    this.#waiting_count -= host.waiting.length;
+    host.waiting = [];
+    host.isResuming = false;
+  }
+
+  #perform(
+    host: Host<N>,
+    kind: number,
+    life: number,
+    a: number,
+    b: number,
+    ref: unknown,
+    body: unknown,
+  ): void {
+    if (isOfOneLife(kind) && (life !== host.life || host.node === null)) return;
     this.steps_count += 1;
     if (this.trace !== null) this.#record(this.trace, kind, host, a, b, body);
     switch (kind) {

@@ -18,6 +18,8 @@ export const STEP = {
   retry: 16,
   syn: 17,
   unacknowledged: 18,
+  // Of the simulator: a process is free, and what has waited for it goes on.
+  resume: 19,
   // Of the story.
   act: 32,
 } as const;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { tcp } from '@libp2p/tcp';
@@ -10,9 +11,17 @@ import { tls } from '@libp2p/tls';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p } from 'libp2p';
 import t, { type Test } from 'tap';
+import { UNWANTED_MESSAGE_BYTES_MIN } from '../../../protocols/mesh/gossip.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
-import { MESH_LIMITS, type Mesh } from '../../../protocols/mesh/mesh.ts';
+import { MESH_LIMITS, type Mesh, type MeshGuard } from '../../../protocols/mesh/mesh.ts';
 import { connected, event, meshConformance, TestCluster, until } from '../../conformance/mesh.ts';
+
+/** Nothing else that gossip sends is as small. */
+const UNWANTED_FRAME_BYTES = RPC.encode({
+  subscriptions: [],
+  messages: [],
+  control: { ihave: [], iwant: [], graft: [], prune: [], idontwant: [{ messageIDs: [new Uint8Array(20)] }] },
+}).byteLength;
 
 /** Of the node in a process of its own. */
 const OTHERS_CLUSTER = 'ab'.repeat(32);
@@ -21,6 +30,45 @@ const GOSSIP_HEARTBEAT_MS = 1000;
 const UNDER_WAY_BYTES_MAX = 16 << 20;
 
 meshConformance(t, createLibp2pMesh);
+
+t.test('says what it need not be sent in a full mesh, and elsewhere of large messages alone', async (t) => {
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  let isFull = true;
+  let unwanted_count = 0;
+  let published_count = 0;
+  const admit: MeshGuard['admit'] = (_peer, use, bytes) => {
+    if (use === 'message' && bytes === UNWANTED_FRAME_BYTES) unwanted_count += 1;
+    return true;
+  };
+  const guard: MeshGuard = { admit, offence: () => undefined };
+  const nodes = [];
+  for (let at = 0; at < 3; at++) nodes.push(await cluster.node({ guard, isFullMesh: () => isFull }));
+  const [author, ...readers] = nodes as [Mesh, Mesh, Mesh];
+  for (const reader of readers) {
+    reader.handlePublished(() => {
+      published_count += 1;
+      return 'accept';
+    });
+  }
+  for (const [at, node] of nodes.entries())
+    for (const other of nodes.slice(at + 1)) await connected(node, other);
+  const publish = async (bytes: number) => await author.publish(randomBytes(bytes));
+  await until(async () => {
+    await publish(100);
+    await sleep(50);
+    return unwanted_count > 0;
+  });
+  // What was on its way comes first.
+  await sleep(200);
+  isFull = false;
+  const before = { unwanted_count, published_count };
+  for (let n = 0; n < 5; n++) await publish(UNWANTED_MESSAGE_BYTES_MIN - 1);
+  await until(() => published_count === before.published_count + 5 * readers.length);
+  await sleep(200);
+  t.equal(unwanted_count, before.unwanted_count);
+  await publish(UNWANTED_MESSAGE_BYTES_MIN);
+  await until(() => unwanted_count > before.unwanted_count);
+});
 
 /** A libp2p node that knows nothing of the mesh and keeps to none of its rules. */
 async function rawNode(t: Test, seed: Uint8Array = randomBytes(32)) {

@@ -144,6 +144,40 @@ t.test('only so many peers are remembered, and a banned one is not pushed out by
   t.equal(all.standing.size, 2, 'not even when all are banned');
 });
 
+t.test('the one that was heard longest ago is forgotten first', async (t) => {
+  const { standing, spend, env } = subject(small({ peers_max: 3 }));
+  const use = (...peers: string[]) => {
+    for (const peer of peers) {
+      env.now += 1;
+      spend('messages', 10, peer);
+    }
+  };
+  use('a', 'b', 'c', 'a', 'd');
+  t.equal(standing.size, 3);
+  t.equal(spend('messages', 10, 'a'), false, 'a is remembered, and has used up its allowance');
+  t.equal(spend('messages', 10, 'b'), true, 'b is not');
+});
+
+t.test('the bytes of a message are spent with it, and once it was admitted', async (t) => {
+  const { standing, feed, spend } = subject();
+  const use = (bytes: number) => feed({ kind: 'spend', peer: 'p', resource: 'messages', amount: 1, bytes });
+  t.same(use(8), []);
+  t.match(use(8), [{ kind: 'refused', resource: 'bytes' }]);
+  while (spend('messages'));
+  const { refused } = standing.counters;
+  t.match(use(1), [{ kind: 'refused', resource: 'messages' }]);
+  t.equal(standing.counters.refused.bytes, refused.bytes);
+  t.equal(spend('bytes', 2), true);
+});
+
+t.test('what a peer saved up before it was limited is its own', async (t) => {
+  const { feed, spend, env } = subject();
+  while (spend());
+  env.now += SECOND_MS;
+  feed({ kind: 'offence', peer: 'p', offence: 'oversize', count: 1 });
+  t.same([spend('messages', 5), spend()], [true, false]);
+});
+
 t.test('mild offences count once a message, grave ones for each record', async (t) => {
   const { feed, of } = subject();
   feed({ kind: 'offence', peer: 'mild', offence: 'not-allowed', count: 10_000 });
