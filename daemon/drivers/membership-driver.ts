@@ -37,6 +37,8 @@ export class MembershipDriver implements Disposable {
   readonly #timers = new Set<() => void>();
   /** Attempts under way, and whether another was asked for meanwhile. */
   readonly #dialling = new Map<NodeId, boolean>();
+  /** Members that were held as failed and have not been alive since. */
+  readonly #failed = new Set<NodeId>();
   readonly #stopping = new AbortController();
   #mesh: Mesh | undefined;
 
@@ -62,6 +64,8 @@ export class MembershipDriver implements Disposable {
   /** The whole list: at the start, and when grants have changed who is in it. */
   members(members: Iterable<{ readonly id: NodeId; readonly incarnation: number }>): void {
     const entries = Array.from(members, ({ id, incarnation }) => [id, incarnation] as const);
+    const known = new Set(entries.map(([id]) => id));
+    for (const id of this.#failed) if (!known.has(id)) this.#failed.delete(id);
     this.#dispatch({ kind: 'members', members: entries });
   }
 
@@ -71,6 +75,7 @@ export class MembershipDriver implements Disposable {
   }
 
   removed(id: NodeId): void {
+    this.#failed.delete(id);
     this.#dispatch({ kind: 'removed', id });
   }
 
@@ -132,6 +137,7 @@ export class MembershipDriver implements Disposable {
         this.#init.refute(effect.incarnation);
         break;
       case 'status':
+        this.#logStatus(effect.member, effect.status);
         this.#init.onStatus(effect.member, effect.status);
         break;
       case 'isolated':
@@ -143,6 +149,14 @@ export class MembershipDriver implements Disposable {
         );
         break;
     }
+  }
+
+  /** Who fails and who is back matters to people; a doubt that comes to nothing does not. */
+  #logStatus(member: NodeId, status: MemberStatus): void {
+    const wasFailed = status === 'alive' ? this.#failed.delete(member) : this.#failed.has(member);
+    if (status === 'failed') this.#failed.add(member);
+    const level = status === 'failed' || (status === 'alive' && wasFailed) ? 'info' : 'debug';
+    this.#init.log(level, `a member is ${status}`, { member });
   }
 
   /** Failing is silence: the core asks again. What it asked for while an attempt was under way follows that one. */

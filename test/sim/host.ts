@@ -33,6 +33,10 @@ export class Host<N extends SimNode = SimNode> {
   readonly ends = new Map<NodeId, End[]>();
   /** Dials under way, by number. */
   readonly dialling = new Map<NodeId, number>();
+  /** Of these: whom to dial again if that comes to nothing. */
+  readonly askedAgain = new Set<NodeId>();
+  /** And those whose address its kernel asks for, since its link was down: nothing goes to them before the answer. */
+  readonly asking = new Set<NodeId>();
   /** Peers that it relays gossip to. */
   readonly mesh = new Set<NodeId>();
   /** Until when it grafts none of these. */

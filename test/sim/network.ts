@@ -45,6 +45,8 @@ export class Network {
   readonly #access: Access[] = [];
   /** Sides of a partition by host: those of one number reach one another. */
   #sides: Int32Array | null = null;
+  /** Hosts whose own link is down. */
+  #unlinked: ReadonlySet<number> = new Set();
   /** One-way cuts, `from * hosts_max + to`. */
   readonly #cuts = new Set<number>();
 
@@ -71,20 +73,28 @@ export class Network {
     this.#cuts.add(from * HOSTS_MAX + to);
   }
 
-  /** These hosts reach one another, and no other. Replaces the partition before, if any. */
+  /** Its own link: a host that has one still knows its neighbours when a cut ends. */
+  isLinkDown(host: number): boolean {
+    return this.#unlinked.has(host);
+  }
+
+  /** These hosts reach one another, and no other. One alone has no link. Replaces the partition before, if any. */
   partition(side: readonly number[]): void {
+    this.#unlinked = new Set(side.length === 1 ? side : []);
     this.#sides = new Int32Array(this.#access.length);
     for (const host of side) this.#sides[host] = 1;
   }
 
   /** Each host is alone. */
   scatter(): void {
+    this.#unlinked = new Set(this.#access.keys());
     this.#sides = Int32Array.from(this.#access, (_, host) => host);
   }
 
   /** Ends every cut. */
   heal(): void {
     this.#sides = null;
+    this.#unlinked = new Set();
     this.#cuts.clear();
   }
 

@@ -55,10 +55,22 @@ export interface Measured {
 
 /** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
 export function play(init: SimulationInit): Run & { readonly measured: Measured } {
-  const { nodes_count, seed, scenario: name, config = MEMBERSHIP_DEFAULTS } = init;
+  const { scenario: name } = init;
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
   if (scenario === undefined)
     throw new RangeError(`no scenario ${name}: ${Object.keys(SCENARIOS).join(', ')}`);
+  return perform({ ...setUp(init, scenario), scenario });
+}
+
+/** A world before anything has happened in it, and what is in it. */
+export type SetUp = Pick<Run, 'world' | 'stage' | 'cluster' | 'chronicle'>;
+
+/** Puts up the hosts that a scenario wants. @throws RangeError for fewer than 2 nodes. */
+export function setUp(
+  init: SimulationInit,
+  scenario: Pick<Scenario, 'access' | 'newcomers_count' | 'attack'>,
+): SetUp {
+  const { nodes_count, seed, scenario: name, config = MEMBERSHIP_DEFAULTS } = init;
   if (!Number.isSafeInteger(nodes_count) || nodes_count < 2) throw new RangeError('2 nodes or more');
   const newcomers_count = Math.min(scenario.newcomers_count?.(nodes_count) ?? 0, nodes_count - 2);
   const cluster = foundCluster(nodes_count, newcomers_count, FOUNDED_MS);
@@ -109,12 +121,10 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
     if (stage.dead.has(member)) return 'dead';
     return stage.isHealthy(node) && stage.isHealthy(member) ? 'healthy' : 'troubled';
   };
-  return perform({ world, stage, scenario, cluster, chronicle });
+  return { world, stage, cluster, chronicle };
 }
 
-function perform(
-  cast: Pick<Run, 'world' | 'stage' | 'cluster' | 'chronicle'> & { readonly scenario: Scenario },
-): Run & { readonly measured: Measured } {
+function perform(cast: SetUp & { readonly scenario: Scenario }): Run & { readonly measured: Measured } {
   const { world, stage, scenario, cluster, chronicle } = cast;
   const story = scenario.tell(stage);
   const living = () =>

@@ -229,7 +229,7 @@ export class Simulator<N extends SimNode = SimNode> {
         this.transport.onRetry(ref as End, a);
         break;
       case STEP.syn:
-        this.transport.trySyn(host, ref as NodeId, a, b);
+        this.transport.trySyn(host, ref as NodeId, a);
         break;
       case STEP.unacknowledged:
         this.transport.onUnacknowledged(ref as End);

@@ -186,6 +186,60 @@ t.test('a dial into a cut arrives when the cut ends in time, and is over when it
   }
 });
 
+t.test(
+  'a dial is answered half a second after a cut, and at the next ask after a link was down',
+  async (t) => {
+    for (const heals_ms of [1300, 2700, 3800]) {
+      const cut = worldOf('ab');
+      cut.world.network.cut(0, 1);
+      cut.nodes[0]!.host.connect('b');
+      cut.world.at(heals_ms, () => cut.world.network.heal());
+      cut.world.runUntil(heals_ms);
+      t.equal(cut.nodes[0]!.count('connected'), 0);
+      cut.world.runUntil(heals_ms + 510);
+      t.equal(cut.nodes[0]!.count('connected'), 1);
+      const down = worldOf('ab');
+      down.world.network.partition([0]);
+      for (const [at, peer] of ['b', 'a'].entries()) down.nodes[at]!.host.connect(peer);
+      down.world.at(heals_ms, () => down.world.network.heal());
+      const asked_ms = Math.ceil(heals_ms / 1000) * 1000;
+      down.world.runUntil(asked_ms - 1);
+      t.equal(down.nodes[0]!.count('connected'), 0, 'the other has heard nothing yet');
+      down.world.runUntil(asked_ms + 10);
+      t.equal(down.nodes[0]!.count('connected'), 1);
+    }
+  },
+);
+
+t.test('what is asked for during a dial is dialled after it', async (t) => {
+  const { world, nodes } = worldOf('ab');
+  world.network.cut(0, 1);
+  nodes[0]!.host.connect('b');
+  world.at(3000, () => nodes[0]!.host.connect('b'));
+  world.at(7000, () => world.network.heal());
+  world.runUntil(7510);
+  t.equal(nodes[0]!.count('connected'), 1);
+  nodes[0]!.host.disconnect('b');
+  world.runUntil(20_000);
+  t.equal(nodes[0]!.count('connected'), 1, 'and not once more');
+});
+
+t.test('who dials anew has given up an old connection, and may have crossed with a young one', async (t) => {
+  for (const [age_ms, isEnded] of [
+    [6000, true],
+    [2000, false],
+  ] as const) {
+    const { world, b } = pair();
+    world.at(500 + age_ms, () => world.crash('a', true));
+    world.at(600 + age_ms, () => world.start('a'));
+    world.at(700 + age_ms, () => world.host('a').node!.host.connect('b'));
+    world.runUntil(1000 + age_ms);
+    t.equal(b.count('disconnected'), isEnded ? 1 : 0);
+    t.equal(world.host('b').ends.get('a')?.length, isEnded ? 1 : 2);
+    t.equal(b.count('connected'), isEnded ? 2 : 1);
+  }
+});
+
 t.test('a crash of a process is told, that of a host is silence until it answers again', async (t) => {
   const told = pair();
   told.world.crash('b', false);

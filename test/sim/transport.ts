@@ -4,7 +4,7 @@
  * or a round trip after something sent later has arrived. What is sent in one moment travels as one segment. A
  * connection that one side has forgotten is answered with a reset, when the next data reach that side.
  * Sources: RFC 9293, RFC 6298 (retransmission timer), RFC 8985 (RACK: loss noticed by what was sent later); Linux for
- * its least timeout and the times of SYNs. Not here: congestion windows, and tail probes: with one segment in flight
+ * its least timeout and its neighbours. Not here: congestion windows, and tail probes: with one segment in flight
  * Linux's comes no sooner than the timer.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
@@ -19,10 +19,17 @@ const RETRY_MS_MAX = 120_000;
 const NOTICED_ROUND_TRIPS = 1.25;
 /** Unacknowledged for this long, a connection is given up. Linux alone would try for a quarter of an hour. */
 export const BROKEN_AFTER_MS = 60_000;
-/** A SYN is sent again after this, doubling. */
-const SYN_RETRY_MS = 1000;
+/** As FRESH_MS of protocols/mesh/tcp.ts: while nothing answers, a fresh SYN is sent this often. */
+const FRESH_SYN_MS = 500;
+/**
+ * A host whose link goes down forgets its neighbours' addresses, and asks for them this often. What it sends waits for
+ * that, its answers to others too, unless these ask themselves. Linux: arp(7), retrans_time_ms.
+ */
+const NEIGHBOUR_MS = 1000;
 /** As MESH_LIMITS.dial_timeout_ms. */
 const DIAL_TIMEOUT_MS = 5000;
+/** As CROSSING_MS_MAX of protocols/mesh/libp2p-mesh.ts: who dials anew has given up a connection that is older. */
+const CROSSING_MS_MAX = 5000;
 /** SYN, TLS 1.3 and the first stream that shows that the other side accepts us. */
 const ROUND_TRIPS_THERE = 2.5;
 const ROUND_TRIPS_BACK = 1.5;
@@ -59,6 +66,7 @@ export interface End {
   other: End;
   readonly isOutbound: boolean;
   isOpen: boolean;
+  opened_ms: number;
   /** When what was sent last arrives: nothing arrives before it. */
   arrival_ms: number;
   /** What waits for a lost segment, in order; null when nothing does. */
@@ -148,29 +156,42 @@ export class Transport {
     this.#world.push(after_ms, STEP.retry, end.host, end.retry_number, 0, end, null);
   }
 
+  /** As daemon/drivers/membership-driver.ts: what is asked for during a dial is dialled after it. */
   dial(host: Host, peer: NodeId): void {
-    if (host.dialling.has(peer) || host.ends.has(peer)) return;
+    if (host.ends.has(peer)) return;
+    if (host.dialling.has(peer)) {
+      host.askedAgain.add(peer);
+      return;
+    }
     this.#dials_count += 1;
     host.dialling.set(peer, this.#dials_count);
     this.#world.push(DIAL_TIMEOUT_MS, STEP.dialTimeout, host, this.#dials_count, 0, peer, null);
-    this.trySyn(host, peer, this.#dials_count, SYN_RETRY_MS);
+    this.trySyn(host, peer, this.#dials_count);
   }
 
-  trySyn(host: Host, peer: NodeId, dial: number, retry_ms: number): void {
+  trySyn(host: Host, peer: NodeId, dial: number): void {
     if (host.dialling.get(peer) !== dial) return;
     const { network } = this.#world;
     const to = this.#world.hostOf(peer);
-    const isHeard = this.#passes(host, to) && this.#passes(to, host);
-    if (!isHeard || network.isLost() || network.isLost()) {
-      this.#world.push(retry_ms, STEP.syn, host, dial, retry_ms * 2, peer, null);
+    const isCut = !this.#passes(host, to) || !this.#passes(to, host);
+    if (isCut && network.isLinkDown(host.at)) host.asking.add(peer);
+    const isAsking = host.asking.has(peer);
+    const isUnanswered = !isAsking && to.asking.has(host.id);
+    if (isCut || isUnanswered || network.isLost() || network.isLost()) {
+      this.#world.push(isAsking ? NEIGHBOUR_MS : FRESH_SYN_MS, STEP.syn, host, dial, 0, peer, null);
       return;
     }
+    host.asking.delete(peer);
+    to.asking.delete(host.id);
     const there_ms = 2 * network.base_ms(host.at, to.at) * ROUND_TRIPS_THERE + this.#lossDelay_ms(host, to);
     this.#world.push(there_ms, STEP.dialled, to, dial, 0, host, null);
   }
 
   endDial(host: Host, peer: NodeId, dial: number): void {
-    if (host.dialling.get(peer) === dial) host.dialling.delete(peer);
+    if (host.dialling.get(peer) !== dial) return;
+    host.dialling.delete(peer);
+    host.asking.delete(peer);
+    if (host.askedAgain.delete(peer)) this.dial(host, peer);
   }
 
   /** The dial has reached the other side. A process that does not run, or does not want it, refuses. */
@@ -181,6 +202,7 @@ export class Transport {
       world.push(world.network.base_ms(host.at, from.at), STEP.dialTimeout, from, dial, 0, host.id, null);
       return;
     }
+    this.#endOld(host, from.id);
     const [near, far] = createEnds(host, from);
     const back_ms =
       2 * world.network.base_ms(host.at, from.at) * ROUND_TRIPS_BACK + this.#lossDelay_ms(from, host);
@@ -193,9 +215,19 @@ export class Transport {
   onAccepted(host: Host, end: End, dial: number): void {
     const peer = end.other.host.id;
     const isAwaited = host.node !== null && host.dialling.get(peer) === dial && host.node.admits(peer);
+    if (isAwaited) host.askedAgain.delete(peer);
     this.endDial(host, peer, dial);
     if (isAwaited && end.other.isOpen) this.#open(end);
     else this.#tellReset(end);
+  }
+
+  /** Who dials anew has given up what it had, whether or not it could say so. */
+  #endOld(host: Host, peer: NodeId): void {
+    for (const end of [...(host.ends.get(peer) ?? [])]) {
+      if (this.#world.now_ms - end.opened_ms <= CROSSING_MS_MAX) continue;
+      this.#tellReset(end);
+      this.#shut(end);
+    }
   }
 
   onArrival(end: End, message: Message): void {
@@ -294,6 +326,8 @@ export class Transport {
     }
     host.ends.clear();
     host.dialling.clear();
+    host.askedAgain.clear();
+    host.asking.clear();
   }
 
   #passes(from: Host, to: Host): boolean {
@@ -404,6 +438,7 @@ export class Transport {
     const { host } = end;
     const peer = end.other.host.id;
     end.isOpen = true;
+    end.opened_ms = this.#world.now_ms;
     const ends = host.ends.get(peer);
     if (ends !== undefined) {
       ends.push(end);
@@ -449,6 +484,7 @@ function createEnds(near: Host, far: Host): [End, End] {
     isOutbound: host === far,
     other: undefined as unknown as End,
     isOpen: false,
+    opened_ms: 0,
     arrival_ms: 0,
     stuck: null,
     stuckSince_ms: 0,

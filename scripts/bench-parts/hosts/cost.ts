@@ -4,18 +4,20 @@ import { cpuMilliseconds, proportionalBytes } from '../../demo-parts/processes.t
 
 export interface Traffic {
   readonly received_bytes: number;
+  readonly received_packets: number;
   readonly sent_bytes: number;
 }
 
 /** Of the network namespace that this process is in, on all links but loopback. Source: proc(5), /proc/net/dev. */
 export function trafficOf(pid: number): Traffic {
-  const total = { received_bytes: 0, sent_bytes: 0 };
+  const total = { received_bytes: 0, received_packets: 0, sent_bytes: 0 };
   for (const line of readFileSync(`/proc/${pid}/net/dev`, 'utf8').split('\n').slice(2)) {
     const [name, rest] = line.split(':');
     // Container networks are carried by this one too: they would count twice.
     if (name?.trim() !== 'eth0') continue;
     const fields = rest!.trim().split(/\s+/).map(Number);
     total.received_bytes += fields[0]!;
+    total.received_packets += fields[1]!;
     total.sent_bytes += fields[8]!;
   }
   return total;

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import { MembershipDriver } from '../../../daemon/drivers/membership-driver.ts';
-import { silentLog } from '../../../daemon/log.ts';
+import { type Log, silentLog } from '../../../daemon/log.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import type { Mesh, MeshEvents } from '../../../protocols/mesh/mesh.ts';
 import type { MemberStatus } from '../../../protocols/view/view.ts';
@@ -81,13 +81,13 @@ class DeafMesh {
   }
 }
 
-function started(clock: Clock = systemClock) {
+function started(clock: Clock = systemClock, log: Log = silentLog) {
   const mesh = new DeafMesh();
   const statuses: [NodeId, MemberStatus][] = [];
   const driver = new MembershipDriver({
     self: 'a',
     clock,
-    log: silentLog,
+    log,
     addressesOf: () => ['/ip4/192.0.2.1/tcp/4747'],
     writeVerdict: () => {},
     refute: () => {},
@@ -149,5 +149,20 @@ t.test('members come and go one at a time', async (t) => {
   driver.removed('c');
   driver.verdict('b', { subject: 'c', incarnation: 1, verdict: 'failed' });
   t.equal(driver.status('c'), 'alive', 'of a stranger nothing is held');
+  driver[Symbol.dispose]();
+});
+
+t.test('who fails and who is back is logged for people, a mere doubt is not', async (t) => {
+  const clock = new HandClock();
+  const lines: string[] = [];
+  const { mesh, driver } = started(clock, (level, message, detail) => {
+    if (message.startsWith('a member is')) lines.push(`${level}: ${message} ${detail?.member}`);
+  });
+  mesh.emit('connected', 'b');
+  await clock.pass(10_000);
+  t.same(lines, ['debug: a member is suspect b', 'info: a member is failed b']);
+  driver.member('b', 2);
+  t.equal(driver.status('b'), 'alive');
+  t.same(lines.slice(2), ['info: a member is alive b']);
   driver[Symbol.dispose]();
 });
