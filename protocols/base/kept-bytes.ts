@@ -18,7 +18,8 @@ export function keptBytes(bytes: Uint8Array): Uint8Array {
   const { byteLength } = bytes;
   const around_bytes = bytes.buffer.byteLength;
   if (around_bytes <= PAGE_BYTES || byteLength * 2 >= around_bytes) return bytes;
-  if (byteLength > SHARED_BYTES_MAX) return bytes.slice();
+  // Not `slice`, which of a Buffer makes no copy.
+  if (byteLength > SHARED_BYTES_MAX) return new Uint8Array(bytes);
   if (byteLength > page.byteLength - used) {
     page = new Uint8Array(PAGE_BYTES);
     used = 0;

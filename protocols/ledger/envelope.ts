@@ -20,13 +20,20 @@ export const BATCH_RECORDS_MAX = 1024;
 const PATH_LENGTH_MAX = 10;
 const SIGNATURE_BYTES = 64;
 const HASH_BYTES = 32;
+/** MessagePack's head of up to 255 bytes. */
+const BIN_8 = 0xc4;
+const HEAD_BYTES = 2;
 const BRANCH = 0x01;
 const BATCH_TEXT = new TextEncoder().encode('shoal batch 1\n');
 
 /** Where a payload is in the tree of its batch. Hashes are latin1 texts, one unit a byte. */
 interface Place {
   readonly sides: number;
-  readonly path: readonly string[];
+  /** Hashes beside the way up. */
+  readonly levels: number;
+  /** All of them in one text: each begins `skip` units past the end of the one before. */
+  readonly path: string;
+  readonly skip: number;
 }
 
 export interface Envelope {
@@ -71,11 +78,20 @@ export function openEnvelope(bytes: Uint8Array, bytes_max: number): Envelope | u
   const signature = bytes.subarray(cursor.at - SIGNATURE_BYTES, cursor.at);
   if (cursor.isAtEnd) return { payload, signature, batch: undefined };
   const sides = cursor.count();
-  const path = Array.from({ length: cursor.array() }, () => {
-    cursor.passBinary(HASH_BYTES);
-    return toLatin1(bytes, cursor.at - HASH_BYTES, cursor.at);
-  });
-  return { payload, signature, batch: { sides, path } };
+  const levels = cursor.array();
+  // As it lies there, with the heads of the hashes, if they are as short as can be.
+  const path = toLatin1(bytes, cursor.at, bytes.length);
+  if (path.length !== levels * (HEAD_BYTES + HASH_BYTES)) return openByDecoder(bytes, bytes_max);
+  return { payload, signature, batch: { sides, levels, path, skip: HEAD_BYTES } };
+}
+
+/** @returns the envelope whose payload is known to be at `start`, if nothing but a signature follows it. */
+export function signedAlone(bytes: Uint8Array, payload: Uint8Array, start: number): Envelope | undefined {
+  const end = start + payload.length;
+  const at = end + HEAD_BYTES;
+  if (bytes.length !== at + SIGNATURE_BYTES || bytes[end] !== BIN_8 || bytes[end + 1] !== SIGNATURE_BYTES)
+    return undefined;
+  return { payload, signature: bytes.subarray(at), batch: undefined };
 }
 
 function openByDecoder(bytes: Uint8Array, bytes_max: number): Envelope | undefined {
@@ -83,11 +99,14 @@ function openByDecoder(bytes: Uint8Array, bytes_max: number): Envelope | undefin
   if (!Array.isArray(fields) || (fields.length !== 2 && fields.length !== 4)) return undefined;
   const [payload, signature, sides, path] = fields as unknown[];
   if (!(payload instanceof Uint8Array) || !isHash(signature, SIGNATURE_BYTES)) return undefined;
+  // Extensions of MessagePack can make bytes that are no part of the envelope.
+  if (payload.buffer !== bytes.buffer) return undefined;
   if (fields.length === 2) return { payload, signature, batch: undefined };
   if (typeof sides !== 'number' || !Number.isInteger(sides) || sides < 0) return undefined;
   if (!Array.isArray(path) || path.length > PATH_LENGTH_MAX || sides >> path.length !== 0) return undefined;
   if (!path.every((hash) => isHash(hash, HASH_BYTES))) return undefined;
-  return { payload, signature, batch: { sides, path: path.map((hash) => toLatin1(hash)) } };
+  const hashes = path.map((hash) => toLatin1(hash)).join('');
+  return { payload, signature, batch: { sides, levels: path.length, path: hashes, skip: 0 } };
 }
 
 /** @param payloads at least one and at most BATCH_RECORDS_MAX. @returns an envelope for each, in their order. */
@@ -118,7 +137,14 @@ interface Held {
 }
 
 /** Hashes of a batch that were followed up to its signature. */
-type HeldTree = Map<string, Held>;
+interface HeldTree {
+  readonly author: KeyId;
+  /** As latin1. */
+  readonly signature: string;
+  /** Both. */
+  readonly seal: string;
+  readonly hashes: Map<string, Held>;
+}
 
 /**
  * Batches whose signature held, so that it is checked once for all of their records, and hashes on the way up to it, so
@@ -129,6 +155,8 @@ export class SealChecker {
   readonly #crypto: Crypto;
   readonly #roots = new Map<string, true>();
   readonly #trees = new Map<string, HeldTree>();
+  /** Records of one batch come one after another. */
+  #last: HeldTree | undefined;
   static readonly BATCHES_MAX = 1024;
   /** Batches whose hashes are kept: they come one after another. */
   static readonly TREES_MAX = 16;
@@ -141,21 +169,22 @@ export class SealChecker {
   /** @param digest of the payload, as latin1. */
   holds(author: KeyId, { payload, signature, batch }: Envelope, digest: string): boolean {
     if (batch === undefined) return this.#crypto.verify(author, payload, signature);
-    const seal = `${author} ${toLatin1(signature)}`;
-    const tree = this.#trees.get(seal);
+    const tree = this.#treeOf(author, toLatin1(signature));
     const climbed: string[] = [];
     let hash = digest;
-    for (const [level, beside] of batch.path.entries()) {
-      const held = tree?.get(hash);
+    for (let level = 0; level < batch.levels; level += 1) {
+      const held = tree.hashes.get(hash);
       if (held !== undefined && isWayUp(held, batch, level)) {
-        hold(tree!, climbed, batch, held);
+        hold(tree.hashes, climbed, batch, held);
         return true;
       }
       climbed.push(hash);
+      const beside = besideAt(batch, level);
       hash = isLeft(batch, level) ? branch(beside, hash, this.#crypto) : branch(hash, beside, this.#crypto);
     }
-    if (!this.#isSigned(author, hash, signature, seal)) return false;
-    hold(this.#treeOf(seal), climbed, batch, ROOT);
+    if (!this.#isSigned(author, hash, signature, tree.seal)) return false;
+    hold(tree.hashes, climbed, batch, ROOT);
+    this.#keep(tree);
     return true;
   }
 
@@ -168,14 +197,21 @@ export class SealChecker {
     return true;
   }
 
-  #treeOf(seal: string): HeldTree {
-    let tree = this.#trees.get(seal);
-    if (tree === undefined) {
-      tree = new Map();
-      this.#trees.set(seal, tree);
-      if (this.#trees.size > SealChecker.TREES_MAX) this.#trees.delete(this.#trees.keys().next().value!);
-    }
+  /** The known one, or one that is not kept yet. */
+  #treeOf(author: KeyId, signature: string): HeldTree {
+    const last = this.#last;
+    if (last?.author === author && last.signature === signature) return last;
+    const seal = `${author} ${signature}`;
+    const tree = this.#trees.get(seal) ?? { author, signature, seal, hashes: new Map() };
+    if (tree.hashes.size > 0) this.#last = tree;
     return tree;
+  }
+
+  #keep(tree: HeldTree): void {
+    this.#last = tree;
+    if (this.#trees.get(tree.seal) === tree) return;
+    this.#trees.set(tree.seal, tree);
+    if (this.#trees.size > SealChecker.TREES_MAX) this.#trees.delete(this.#trees.keys().next().value!);
   }
 }
 
@@ -184,27 +220,32 @@ const ROOT: Held = { beside: '', isBesideLeft: false, above: undefined };
 /** Is the rest of a path, from `level`, the way up that is known? */
 function isWayUp(held: Held, batch: Place, level: number): boolean {
   let step = held;
-  for (let at = level; at < batch.path.length; at += 1) {
+  for (let at = level; at < batch.levels; at += 1) {
     if (step.above === undefined) return false;
-    if (step.beside !== batch.path[at] || step.isBesideLeft !== isLeft(batch, at)) return false;
+    if (step.isBesideLeft !== isLeft(batch, at) || step.beside !== besideAt(batch, at)) return false;
     step = step.above;
   }
   return step.above === undefined;
 }
 
 /** Keeps the hashes that led up to `held`, from the leaf, and those beside them: they are signed as well. */
-function hold(tree: HeldTree, climbed: readonly string[], batch: Place, held: Held): void {
+function hold(tree: HeldTree['hashes'], climbed: readonly string[], batch: Place, held: Held): void {
   let above = held;
   for (let level = climbed.length - 1; level >= 0; level -= 1) {
     if (tree.size + 2 > SealChecker.HASHES_MAX) return;
     const hash = climbed[level]!;
-    const beside = batch.path[level]!;
+    const beside = besideAt(batch, level);
     const isBesideLeft = isLeft(batch, level);
     const here: Held = { beside, isBesideLeft, above };
     tree.set(hash, here);
     tree.set(beside, { beside: hash, isBesideLeft: !isBesideLeft, above });
     above = here;
   }
+}
+
+function besideAt({ path, skip }: Place, level: number): string {
+  const start = level * (HASH_BYTES + skip) + skip;
+  return path.slice(start, start + HASH_BYTES);
 }
 
 function isLeft({ sides }: Place, level: number): boolean {

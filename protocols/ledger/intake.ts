@@ -47,6 +47,15 @@ export interface Rejected {
   readonly author: KeyId | null;
 }
 
+const NONE: readonly LedgerRecord[] = [];
+
+/** A list that most often ends with one item: what is pushed to an empty array has room for many. */
+function withOne<Item>(list: Item[], item: Item): Item[] {
+  if (list.length === 0) return [item];
+  list.push(item);
+  return list;
+}
+
 /** Where records come from, and how far it says that it has collected. */
 export interface Source {
   readonly from: NodeId | null;
@@ -55,8 +64,8 @@ export interface Source {
 
 /** What taking records in has come to. */
 export interface Taken<Report> {
-  readonly added: LedgerRecord[];
-  readonly removed: LedgerRecord[];
+  added: LedgerRecord[];
+  removed: LedgerRecord[];
   /** Of those that went: one too many of their author. */
   readonly evicted: LedgerRecord[];
   readonly reports: (Rejected | Report)[];
@@ -99,30 +108,35 @@ export class Intake<Report> {
   }
 
   take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<Report> {
-    const { authority, onRefused, onGrant } = this.#parts;
-    const { from } = source;
     const taken: Taken<Report> = { added: [], removed: [], evicted: [], reports: [] };
-    const take = (record: LedgerRecord) => {
-      const added = taken.added.length;
-      const reason = this.#take(record, source, env, taken);
-      if (reason !== undefined) {
-        taken.reports.push({ kind: 'rejected', from, reason, author: record.author });
-        if (LASTING.has(reason)) onRefused(record, this.#refusedUpTo_ms(reason), env);
-      } else if (record.kind === 'grant' && taken.added.length > added) {
-        onGrant();
-        waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
-      }
-    };
     // What waited for a grant that came. It grows while it is walked, for there may be grants among it.
     const waiting: LedgerRecord[] = [];
     for (const bytes of envelopes) {
       const record = this.#open(bytes);
-      if (record === undefined)
-        taken.reports.push({ kind: 'rejected', from, reason: 'malformed', author: null });
-      else take(record);
+      if (record !== undefined) this.#takeOne(record, source, env, taken, waiting);
+      else taken.reports.push({ kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
-    for (const record of waiting) take(record);
+    for (const record of waiting) this.#takeOne(record, source, env, taken, waiting);
     return taken;
+  }
+
+  #takeOne(
+    record: LedgerRecord,
+    source: Source,
+    env: Env,
+    taken: Taken<Report>,
+    waiting: LedgerRecord[],
+  ): void {
+    const added = taken.added.length;
+    const reason = this.#take(record, source, env, taken);
+    if (reason !== undefined) {
+      taken.reports.push({ kind: 'rejected', from: source.from, reason, author: record.author });
+      if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
+    } else if (record.kind === 'grant' && taken.added.length > added) {
+      const { authority, onGrant } = this.#parts;
+      onGrant();
+      waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
+    }
   }
 
   #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {
@@ -145,8 +159,8 @@ export class Intake<Report> {
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports.push(...this.#parts.onTwins(twin, record, env));
     if (isSettled) return undefined;
-    taken.reports.push(...this.#parts.onNews(record, env));
-    const surplus = authority.surplus(record);
+    for (const report of this.#parts.onNews(record, env)) taken.reports.push(report);
+    const surplus = record.kind === 'grant' ? authority.surplus(record) : NONE;
     if (surplus.length > 0) {
       if (surplus.includes(record)) return 'over-quota';
       for (const grant of surplus) this.#expel(grant, taken);
@@ -155,8 +169,8 @@ export class Intake<Report> {
     keepRecord(record);
     const { removed } = ledger.merge(record, finding);
     authority.add(record);
-    for (const each of removed) taken.removed.push(each);
-    taken.added.push(record);
+    for (const each of removed) taken.removed = withOne(taken.removed, each);
+    taken.added = withOne(taken.added, record);
     if (quota.isKept(record)) return undefined;
     for (const excess of quota.excess(record)) this.#expel(excess, taken);
     return ledger.has(record) ? undefined : 'over-quota';

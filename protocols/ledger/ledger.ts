@@ -14,7 +14,6 @@
  * Not here: signatures, who may write (machine.ts asks protocols/trust) and anti-entropy (sync.ts).
  */
 import { type Hlc, hlcCompare } from '../base/clock.ts';
-import { mix32 } from '../base/hash.ts';
 import type { KeyId } from '../base/ids.ts';
 import { authorHash, kindPrefix, placeOf } from './place.ts';
 import type { LedgerRecord } from './record.ts';
@@ -105,7 +104,11 @@ export class Ledger {
     let isLive = false;
     let isReplaced = false;
     let replaced = NONE;
-    for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow)) {
+    const { placeHigh, placeLow } = record;
+    const { items, lows } = this.#byKey.near(placeHigh, placeLow);
+    for (let at = 0; at < lows.length; at += 1) {
+      if (lows[at] !== placeLow) continue;
+      const sibling = items[at]!;
       if (!isSameKey(sibling, record)) continue;
       if (isSame(sibling, record)) isLive = true;
       else if (replaces(sibling, record)) isReplaced = true;
@@ -145,7 +148,11 @@ export class Ledger {
 
   #twin(record: LedgerRecord): LedgerRecord | undefined {
     const { author, epoch, seq } = record;
-    for (const other of this.#byNumber.near(record.authorHash, numberHash(epoch, seq))) {
+    const low = numberHash(epoch, seq);
+    const { items, lows } = this.#byNumber.near(record.authorHash, low);
+    for (let at = 0; at < lows.length; at += 1) {
+      if (lows[at] !== low) continue;
+      const other = items[at]!;
       if (other.seq === seq && other.epoch === epoch && other.author === author && !isSame(other, record))
         return other;
     }
@@ -154,15 +161,17 @@ export class Ledger {
 
   /** Is this very record live? */
   has(record: LedgerRecord): boolean {
-    for (const other of this.#byKey.near(record.placeHigh, record.placeLow))
-      if (isSame(other, record)) return true;
+    const { placeHigh, placeLow } = record;
+    const { items, lows } = this.#byKey.near(placeHigh, placeLow);
+    for (let at = 0; at < lows.length; at += 1)
+      if (lows[at] === placeLow && isSame(items[at]!, record)) return true;
     return false;
   }
 
   /** Live siblings of a key, the winner first; a tombstone may be among them. */
   siblings(kind: string, key: string): readonly LedgerRecord[] {
     const siblings: LedgerRecord[] = [];
-    for (const record of this.#byKey.near(...placeOf(kind, key)))
+    for (const record of this.#byKey.near(...placeOf(kind, key)).items)
       if (record.key === key && record.kind === kind) siblings.push(record);
     return siblings.length > 1 ? siblings.sort(byPrecedence) : siblings;
   }
@@ -251,21 +260,22 @@ export function isStampedLater(a: LedgerRecord, b: LedgerRecord): boolean {
   return (hlcCompare(a.hlc, b.hlc) || compareText(a.digest, b.digest)) > 0;
 }
 
-/** By name; the words of the digest first, for its text is made when it is asked for. */
+/** By name; what the name covers first, for it is made when it is asked for. */
 function isSame(a: LedgerRecord, b: LedgerRecord): boolean {
-  return a === b || (a.words[0] === b.words[0] && a.words[1] === b.words[1] && a.digest === b.digest);
+  return a === b || (a.seq === b.seq && a.epoch === b.epoch && a.digest === b.digest);
 }
 
 function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {
-  return a.placeLow === b.placeLow && a.key === b.key && a.kind === b.kind;
+  return a.key === b.key && a.kind === b.kind;
 }
 
 function authorPrefix(hash: number): Prefix {
-  return hash.toString(16).padStart(8, '0');
+  return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
+/** Numbers that follow one another are beside one another, for they are asked for together. */
 function numberHash(epoch: number, seq: number): number {
-  return mix32(seq ^ Math.imul(epoch, 0x9e3779b1) ^ Math.imul(Math.floor(seq / 2 ** 32), 0x85ebca6b));
+  return seq ^ Math.imul(epoch, 0x9e3779b1) ^ Math.imul(Math.floor(seq / 2 ** 32), 0x85ebca6b);
 }
 
 /** Order among siblings: (generation, HLC, author, digest), the highest first. DESIGN section 2. */

@@ -139,6 +139,9 @@ interface Own {
   seq: number;
 }
 
+const NO_EFFECTS: readonly LedgerEffect[] = [];
+const NO_STREAMS: readonly (readonly [StreamId, number])[] = [];
+
 /** Records that come from no member: nothing is known of how far it has collected. */
 const NOBODY: Source = { from: null, horizon_ms: 0 };
 
@@ -379,29 +382,33 @@ export class LedgerMachine {
     const taken = this.#intake.take(envelopes, source, env);
     this.#horizon.took(taken.added, source.horizon_ms);
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
-    const live = taken.added.filter((record) => this.ledger.has(record));
-    return [
-      { kind: 'persist', put: live, remove: [...taken.removed, ...taken.evicted], streams: [] },
-      { kind: 'changed', records: [...live, ...taken.evicted] },
-      ...(relay
-        ? this.#enqueue(
-            live.map((record) => record.bytes),
-            env,
-          )
-        : []),
-      ...this.#exchange.changed(taken.added, taken.removed, env),
-      ...taken.reports,
+    const { added, removed, evicted } = taken;
+    const isOne = added.length === 1 && !removed.includes(added[0]!);
+    const live = isOne ? added : added.filter((record) => this.ledger.has(record));
+    const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
+    const changed = evicted.length === 0 ? live : [...live, ...evicted];
+    const effects: LedgerEffect[] = [
+      { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
+      { kind: 'changed', records: changed },
     ];
+    if (relay) {
+      const envelopes = live.map(({ bytes }) => bytes);
+      append(effects, this.#enqueue(envelopes, env));
+    }
+    append(effects, this.#exchange.changed(added, removed, env));
+    append(effects, taken.reports);
+    return effects;
   }
 
-  #onNews(record: LedgerRecord, env: Env): LedgerEffect[] {
+  #onNews(record: LedgerRecord, env: Env): readonly LedgerEffect[] {
+    this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
+    if (!this.#own.has(record.author)) return NO_EFFECTS;
     const isForgotten = this.#isForgotten(record);
     const effects = this.#newEpoch(record);
     if (isForgotten) {
       this.#remember(record);
       effects.push(...this.#withHorizon(() => this.#doubt()));
     }
-    this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
     return effects;
   }
 
@@ -600,6 +607,10 @@ export function sealGenesis(body: GenesisBody, signer: Signer, crypto: Crypto, n
     signer,
     crypto,
   );
+}
+
+function append<Item>(list: Item[], more: readonly Item[]): void {
+  for (const item of more) list.push(item);
 }
 
 function rejectMalformed(error: unknown, from: NodeId): LedgerEffect[] {

@@ -1,6 +1,7 @@
 /**
  * Where records are in the ledger: hashes of kind, key and author, the same on every node, for ranges are compared by
  * them. They spread honest records; nothing relies on their being hard to find.
+ * Signed, for those numbers need no box.
  */
 import { hash32 } from '../base/hash.ts';
 import type { KeyId } from '../base/ids.ts';
@@ -10,13 +11,13 @@ export function kindPrefix(kind: string): string {
   return kindByte(kind).toString(16).padStart(2, '0');
 }
 
-/** The place of a kind and key, as two unsigned halves: the first byte is of the kind. */
+/** The place of a kind and key, as two halves of 32 bits, signed: the first byte is of the kind. */
 export function placeOf(kind: string, key: string): readonly [high: number, low: number] {
   return [placeHigh(kindByte(kind), keyHigh(key)), keyLow(key)];
 }
 
 export function placeHigh(kind: number, key: number): number {
-  return ((kind << 24) | key) >>> 0;
+  return (kind << 24) | key;
 }
 
 /** Of a key, for the high half: 24 bits. */
@@ -25,7 +26,7 @@ export function keyHigh(key: string): number {
 }
 
 export function keyLow(key: string): number {
-  return hash32(key, 2);
+  return hash32(key, 2) | 0;
 }
 
 export function kindByte(kind: string): number {
@@ -33,5 +34,5 @@ export function kindByte(kind: string): number {
 }
 
 export function authorHash(author: KeyId): number {
-  return hash32(author, 3);
+  return hash32(author, 3) | 0;
 }

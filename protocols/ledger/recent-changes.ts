@@ -30,15 +30,13 @@ export class RecentChanges {
   /** @param removed what went because of `added`, or without another in its place. */
   add(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], now: number): void {
     const from_ms = now - KEPT_MS;
-    const stamps = new Map<string, number>();
-    for (const record of added) {
-      const { ms } = record.hlc;
-      if (removed.length > 0) stamps.set(nameOf(record), ms);
-      this.#keep(ms, record.words, from_ms);
-    }
-    for (const record of removed) {
-      const ms = stamps.get(nameOf(record));
-      if (ms !== undefined) this.#keep(ms, record.words, from_ms);
+    for (const record of added) this.#keep(record.hlc.ms, record, from_ms);
+    if (removed.length > 0) {
+      const stampOf = stampsOf(added);
+      for (const record of removed) {
+        const ms = stampOf(record);
+        if (ms !== undefined) this.#keep(ms, record, from_ms);
+      }
     }
     if (this.#changes.length > CHANGES_MAX || Math.abs(now - this.#trimmed_ms) > TRIMMED_MS)
       this.#trim(from_ms, now);
@@ -63,9 +61,9 @@ export class RecentChanges {
     return [a, b, c, d].map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
   }
 
-  #keep(ms: number, words: Words, from_ms: number): void {
+  #keep(ms: number, record: LedgerRecord, from_ms: number): void {
     if (ms < from_ms) this.#since_ms = Math.max(this.#since_ms, ms);
-    else this.#changes.push({ ms, words });
+    else this.#changes.push({ ms, words: record.words });
   }
 
   #trim(from_ms: number, now: number): void {
@@ -79,6 +77,19 @@ export class RecentChanges {
   }
 }
 
-function nameOf({ kind, key }: LedgerRecord): string {
-  return `${kind} ${key}`;
+/** Of what was added, the last stamp by kind and key. */
+function stampsOf(added: readonly LedgerRecord[]): (record: LedgerRecord) => number | undefined {
+  const [only] = added;
+  if (only !== undefined && added.length === 1)
+    return ({ kind, key }) => (only.key === key && only.kind === kind ? only.hlc.ms : undefined);
+  const byKind = new Map<string, Map<string, number>>();
+  for (const { kind, key, hlc } of added) {
+    let byKey = byKind.get(kind);
+    if (byKey === undefined) {
+      byKey = new Map();
+      byKind.set(kind, byKey);
+    }
+    byKey.set(key, hlc.ms);
+  }
+  return ({ kind, key }) => byKind.get(kind)?.get(key);
 }

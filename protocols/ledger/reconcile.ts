@@ -161,10 +161,11 @@ function compareListing(
   const give: LedgerRecord[] = [];
   for (const record of own) {
     if (theirs.has(shortDigest(record))) continue;
-    const later = coming.get(record.placeLow);
+    const placeLow = record.placeLow >>> 0;
+    const later = coming.get(placeLow);
     if (later !== undefined && isLater(later, { ms: record.hlc.ms, n: record.hlc.n })) continue;
     give.push(record);
-    newest.set(record.placeLow, record);
+    newest.set(placeLow, record);
   }
   // What ours will replace over there need not come here first.
   const wanted = want.filter((item) => {

@@ -37,6 +37,8 @@ interface Sums {
   readonly owner: Owner;
   count: number;
   bytes: number;
+  /** Whether the words below are those of what is here: they are made when they are asked for. */
+  isSummed: boolean;
   a: number;
   b: number;
   c: number;
@@ -44,7 +46,9 @@ interface Sums {
 }
 
 interface Leaf extends Sums {
-  items: LedgerRecord[];
+  readonly items: LedgerRecord[];
+  /** The low half of each item's place, signed: so that looking for one is no look at each. */
+  readonly lows: number[];
   readonly children: null;
 }
 
@@ -59,8 +63,11 @@ interface Branch extends Sums {
 
 type TrieNode = Leaf | Branch;
 
-const NOTHING: readonly LedgerRecord[] = [];
-const NO_SUMS: Omit<Sums, 'owner'> = { count: 0, bytes: 0, a: 0, b: 0, c: 0, d: 0 };
+/** Records, and beside each the low half of its place, signed. */
+export type Near = Readonly<Record<'items', readonly LedgerRecord[]> & Record<'lows', readonly number[]>>;
+
+const NOTHING: Near = { items: [], lows: [] };
+const NO_SUMS: Omit<Sums, 'owner'> = { count: 0, bytes: 0, isSummed: true, a: 0, b: 0, c: 0, d: 0 };
 /** Digits of the high half. */
 const HIGH_DIGITS = 8;
 
@@ -86,10 +93,10 @@ export class RecordTrie {
   }
 
   /** The records near a place, all of that place among them. Not to be kept: the next change may alter it. */
-  near(high: number, low: number): readonly LedgerRecord[] {
+  near(high: number, low: number): Near {
     let node = this.#root;
     while (node !== undefined) {
-      if (node.items !== null) return node.items;
+      if (node.items !== null) return node;
       node = node.children[digit(high, low, node.depth)];
     }
     return NOTHING;
@@ -115,8 +122,8 @@ export class RecordTrie {
     let node = this.#own(this.#root!);
     this.#root = node;
     for (;;) {
-      sum(node, record, -1);
-      sum(node, by, 1);
+      node.bytes += by.payload_bytes - record.payload_bytes;
+      node.isSummed = false;
       if (node.items !== null) break;
       const at = digit(high, low, node.depth);
       const child: TrieNode = this.#own(node.children[at]!);
@@ -129,7 +136,7 @@ export class RecordTrie {
   summary(prefix: Prefix): Summary {
     const node = this.#find(prefix);
     const { count, bytes, a, b, c, d } =
-      node === undefined ? NO_SUMS : node.items === null ? node : this.#sumsOf(node, prefix);
+      node === undefined ? NO_SUMS : node.items === null ? summed(node) : this.#sumsOf(node, prefix);
     return { count, bytes, words: [a, b, c, d] };
   }
 
@@ -147,7 +154,8 @@ export class RecordTrie {
   /** Leaves of a range, in the order of their places; a leaf may hold others than those of the range. */
   *leaves(prefix: Prefix): IterableIterator<readonly LedgerRecord[]> {
     const node = this.#find(prefix);
-    if (node !== undefined) yield* leavesOf(node);
+    if (node === undefined) return;
+    for (const { items } of leavesOf(node)) yield items;
   }
 
   /** Records of a range, in no order. */
@@ -199,9 +207,9 @@ export class RecordTrie {
   }
 
   #sumsOf(leaf: Leaf, prefix: Prefix): Sums {
-    const sums = this.#leaf();
-    for (const record of leaf.items) if (this.isIn(record, prefix)) sum(sums, record, 1);
-    return sums;
+    const part = this.#leaf();
+    for (const record of leaf.items) if (this.isIn(record, prefix)) put(part, record, 0);
+    return summed(part);
   }
 
   #fillingOf(leaf: Leaf, high: number): Pick<Summary, 'count' | 'bytes'> {
@@ -215,17 +223,17 @@ export class RecordTrie {
   }
 
   #added(known: TrieNode | undefined, record: LedgerRecord, high: number, low: number): TrieNode {
-    if (known === undefined) return this.#leafOf(record);
+    if (known === undefined) return this.#leafOf(record, low);
     if (known.items === null) {
       const depth = firstDifference(high ^ known.high, low ^ known.low);
       if (depth < known.depth) return this.#parted(known, record, high, low, depth);
     }
     const node = this.#own(known);
-    sum(node, record, 1);
     if (node.items !== null) {
-      node.items.push(record);
+      put(node, record, low);
       return node.items.length > LEAF_RECORDS_MAX ? this.#divided(node) : node;
     }
+    count(node, record, 1);
     const at = digit(high, low, node.depth);
     node.children[at] = this.#added(node.children[at], record, high, low);
     return node;
@@ -234,18 +242,31 @@ export class RecordTrie {
   #removed(known: TrieNode, record: LedgerRecord, high: number, low: number): TrieNode | undefined {
     if (known.count === 1) return undefined;
     const node = this.#own(known);
-    sum(node, record, -1);
+    count(node, record, -1);
     if (node.items !== null) {
-      const at = node.items.indexOf(record);
-      const last = node.items.pop()!;
-      if (at < node.items.length) node.items[at] = last;
+      const { items, lows } = node;
+      const at = items.indexOf(record);
+      const last = items.pop()!;
+      const lastLow = lows.pop()!;
+      if (at < items.length) {
+        items[at] = last;
+        lows[at] = lastLow;
+      }
       return node;
     }
     const at = digit(high, low, node.depth);
     const child = this.#removed(node.children[at]!, record, high, low);
     node.children[at] = child;
-    if (node.count <= LEAF_RECORDS_MAX / 2) return leafOf(this.#owner, node, [...leavesOf(node)].flat());
+    if (node.count <= LEAF_RECORDS_MAX / 2) return this.#joined(node);
     return child === undefined ? withoutDetour(node) : node;
+  }
+
+  /** A branch of few records as a leaf. */
+  #joined(branch: Branch): Leaf {
+    const leaf = this.#leaf();
+    for (const { items, lows } of leavesOf(branch))
+      for (const [at, item] of items.entries()) put(leaf, item, lows[at]!);
+    return leaf;
   }
 
   /** A leaf that is over full as a branch, unless all of its records have one place. */
@@ -273,48 +294,62 @@ export class RecordTrie {
   /** A branch, and a record that leaves its common digits at `depth`, under a new one. */
   #parted(branch: Branch, record: LedgerRecord, high: number, low: number, depth: number): Branch {
     const above = branchOf(this.#owner, branch, newChildren(), depth, high, low);
-    sum(above, record, 1);
+    count(above, record, 1);
     above.children[digit(branch.high, branch.low, depth)] = branch;
-    above.children[digit(high, low, depth)] = this.#leafOf(record);
+    above.children[digit(high, low, depth)] = this.#leafOf(record, low);
     return above;
   }
 
-  #leafOf(record: LedgerRecord): Leaf {
+  #leafOf(record: LedgerRecord, low: number): Leaf {
     const leaf = this.#leaf();
-    sum(leaf, record, 1);
-    leaf.items.push(record);
+    put(leaf, record, low);
     return leaf;
   }
 
   #leaf(): Leaf {
-    return leafOf(this.#owner, NO_SUMS, []);
+    return leafOf(this.#owner, NO_SUMS, [], []);
   }
 
   #own(node: TrieNode): TrieNode {
     if (node.owner === this.#owner) return node;
-    if (node.items !== null) return leafOf(this.#owner, node, node.items.slice());
+    if (node.items !== null) return leafOf(this.#owner, node, node.items.slice(), node.lows.slice());
     return branchOf(this.#owner, node, node.children.slice(), node.depth, node.high, node.low);
   }
 }
 
 function leafOf(
   owner: Owner,
-  { count, bytes, a, b, c, d }: Omit<Sums, 'owner'>,
+  { count, bytes, isSummed, a, b, c, d }: Omit<Sums, 'owner'>,
   items: LedgerRecord[],
+  lows: number[],
 ): Leaf {
-  return { owner, count, bytes, a, b, c, d, items, children: null };
+  return { owner, count, bytes, isSummed, a, b, c, d, items, lows, children: null };
 }
 
 function branchOf(
   owner: Owner,
-  { count, bytes, a, b, c, d }: Sums,
+  { count, bytes, isSummed, a, b, c, d }: Sums,
   children: (TrieNode | undefined)[],
   depth: number,
   high: number,
   low: number,
 ): Branch {
   // Places as signed numbers: those need no box.
-  return { owner, count, bytes, a, b, c, d, items: null, children, depth, high: high | 0, low: low | 0 };
+  return {
+    owner,
+    count,
+    bytes,
+    isSummed,
+    a,
+    b,
+    c,
+    d,
+    items: null,
+    children,
+    depth,
+    high: high | 0,
+    low: low | 0,
+  };
 }
 
 function newChildren(): (TrieNode | undefined)[] {
@@ -332,18 +367,49 @@ function withoutDetour(branch: Branch): TrieNode {
   return only!;
 }
 
-function sum(sums: Sums, record: LedgerRecord, sign: 1 | -1): void {
-  const { words } = record;
+function count(sums: Sums, record: LedgerRecord, sign: 1 | -1): void {
   sums.count += sign;
   sums.bytes += sign * record.payload_bytes;
-  sums.a ^= words[0];
-  sums.b ^= words[1];
-  sums.c ^= words[2];
-  sums.d ^= words[3];
+  sums.isSummed = false;
 }
 
-function* leavesOf(node: TrieNode): IterableIterator<LedgerRecord[]> {
-  if (node.items !== null) yield node.items;
+function put(leaf: Leaf, record: LedgerRecord, low: number): void {
+  count(leaf, record, 1);
+  leaf.items.push(record);
+  leaf.lows.push(low | 0);
+}
+
+/** With its words. Also of a node that others share: they follow from what is in it. */
+function summed<Node extends TrieNode>(node: Node): Node {
+  if (node.isSummed) return node;
+  let [a, b, c, d] = [0, 0, 0, 0];
+  if (node.items !== null) {
+    for (const { words } of node.items) {
+      a ^= words[0];
+      b ^= words[1];
+      c ^= words[2];
+      d ^= words[3];
+    }
+  } else {
+    for (const child of node.children) {
+      if (child === undefined) continue;
+      const below = summed(child);
+      a ^= below.a;
+      b ^= below.b;
+      c ^= below.c;
+      d ^= below.d;
+    }
+  }
+  node.a = a;
+  node.b = b;
+  node.c = c;
+  node.d = d;
+  node.isSummed = true;
+  return node;
+}
+
+function* leavesOf(node: TrieNode): IterableIterator<Leaf> {
+  if (node.items !== null) yield node;
   else for (const child of node.children) if (child !== undefined) yield* leavesOf(child);
 }
 

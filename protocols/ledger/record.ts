@@ -13,7 +13,14 @@ import { Cursor } from '../base/cursor.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromHex, fromLatin1, type KeyId, publicKeyFromKeyId, toHex, toLatin1 } from '../base/ids.ts';
 import { keptBytes } from '../base/kept-bytes.ts';
-import { type Envelope, openEnvelope, payloadStart, SealChecker, sealEnvelopes } from './envelope.ts';
+import {
+  type Envelope,
+  openEnvelope,
+  payloadStart,
+  SealChecker,
+  sealEnvelopes,
+  signedAlone,
+} from './envelope.ts';
 import {
   type ContextEntry,
   malformed,
@@ -62,10 +69,10 @@ export interface LedgerRecord extends RecordHeader {
   readonly payload_bytes: number;
   /** The first half of the digest, as signed 32-bit integers. */
   readonly words: Words;
-  /** Where its kind and key are in the ledger, as unsigned halves: the first byte is of the kind. */
+  /** Where its kind and key are in the ledger, as signed halves: the first byte is of the kind. */
   readonly placeHigh: number;
   readonly placeLow: number;
-  /** Of its author, unsigned. */
+  /** Of its author, signed. */
   readonly authorHash: number;
 }
 
@@ -88,7 +95,9 @@ export function sealRecords(drafts: readonly Draft[], signer: Signer, crypto: Cr
       );
     }
     // Read back: what is kept here is what others and the next start will read, or it is not written at all.
-    return openRecord(bytes, crypto);
+    const record = openRecord(bytes, crypto);
+    keepRecord(record);
+    return record;
   });
 }
 
@@ -117,7 +126,7 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
     end = start + payload.byteLength;
   }
   const read = readPayload(bytes, start, end, cursor);
-  return new OpenedRecord(read, bytes, end - start, crypto.sha256Text(bytes.subarray(start, end)));
+  return new OpenedRecord(read, bytes, start, bytes.subarray(start, end), crypto);
 }
 
 /**
@@ -125,7 +134,7 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
  * record with the same bytes.
  */
 export function keepRecord(record: LedgerRecord): void {
-  if (record instanceof OpenedRecord) record.bytes = keptBytes(record.bytes);
+  if (record instanceof OpenedRecord) record.keep();
 }
 
 /** @param seals remembers batches whose signature held; whoever checks many records keeps one. */
@@ -134,38 +143,39 @@ export function verifyRecord(
   crypto: Crypto,
   seals: SealChecker = new SealChecker(crypto),
 ): boolean {
-  return seals.holds(record.author, envelopeOf(record.bytes), digestText(record));
-}
-
-/** As latin1. */
-function digestText(record: LedgerRecord): string {
-  return record instanceof OpenedRecord ? record.digestText : toLatin1(fromHex(record.digest));
+  if (record instanceof OpenedRecord) return seals.holds(record.author, record.envelope, record.digestText);
+  return seals.holds(record.author, envelopeOf(record.bytes), toLatin1(fromHex(record.digest)));
 }
 
 const UNREAD = Symbol('unread');
 
+/** Its fields are declared and not defined: to define them first would cost as much as to set them. */
 class OpenedRecord implements LedgerRecord {
-  readonly cluster: string;
-  readonly author: KeyId;
-  readonly epoch: number;
-  readonly seq: number;
-  readonly hlc: Hlc;
-  readonly kind: string;
-  readonly key: string;
-  readonly generation: number;
-  readonly context: readonly ContextEntry[];
-  readonly isTombstone: boolean;
-  bytes: Uint8Array;
-  readonly payload_bytes: number;
-  readonly words: Words;
-  readonly placeHigh: number;
-  readonly placeLow: number;
-  readonly authorHash: number;
-  readonly digestText: string;
+  declare readonly cluster: string;
+  declare readonly author: KeyId;
+  declare readonly epoch: number;
+  declare readonly seq: number;
+  declare readonly hlc: Hlc;
+  declare readonly kind: string;
+  declare readonly key: string;
+  declare readonly generation: number;
+  declare readonly context: readonly ContextEntry[];
+  declare readonly isTombstone: boolean;
+  declare bytes: Uint8Array;
+  declare readonly payload_bytes: number;
+  declare readonly placeHigh: number;
+  declare readonly placeLow: number;
+  declare readonly authorHash: number;
+  /** As latin1. */
+  declare readonly digestText: string;
+  /** Where the payload is in `bytes`. */
+  readonly #start: number;
+  /** The payload, until the record is kept. */
+  #payload: Uint8Array | undefined;
   #digest: string | undefined;
   #body: unknown;
 
-  constructor(read: ReadPayload, bytes: Uint8Array, payload_bytes: number, digest: string) {
+  constructor(read: ReadPayload, bytes: Uint8Array, start: number, payload: Uint8Array, crypto: Crypto) {
     this.cluster = read.cluster;
     this.author = read.author;
     this.epoch = read.epoch;
@@ -177,12 +187,14 @@ class OpenedRecord implements LedgerRecord {
     this.context = read.context;
     this.isTombstone = read.isTombstone;
     this.bytes = bytes;
-    this.payload_bytes = payload_bytes;
-    this.words = [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
+    this.payload_bytes = payload.length;
     this.placeHigh = read.placeHigh;
     this.placeLow = read.placeLow;
     this.authorHash = read.authorHash;
-    this.digestText = digest;
+    this.digestText = crypto.sha256Text(payload);
+    this.#start = start;
+    this.#payload = payload;
+    this.#digest = undefined;
     this.#body = read.isTombstone ? null : UNREAD;
   }
 
@@ -191,15 +203,34 @@ class OpenedRecord implements LedgerRecord {
     return this.#digest;
   }
 
+  get words(): Words {
+    const digest = this.digestText;
+    return [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
+  }
+
+  /** What its bytes are as an envelope. */
+  get envelope(): Envelope {
+    return signedAlone(this.bytes, this.payload, this.#start) ?? envelopeOf(this.bytes);
+  }
+
+  get payload(): Uint8Array {
+    return this.#payload ?? this.bytes.subarray(this.#start, this.#start + this.payload_bytes);
+  }
+
+  keep(): void {
+    this.#payload = undefined;
+    this.bytes = keptBytes(this.bytes);
+  }
+
   get body(): unknown {
-    if (this.#body === UNREAD) this.#body = bodyIn(this.bytes);
+    if (this.#body === UNREAD) this.#body = bodyIn(this.payload);
     return this.#body;
   }
 }
 
-function bodyIn(bytes: Uint8Array): unknown {
+function bodyIn(payload: Uint8Array): unknown {
   try {
-    return (decode(envelopeOf(bytes).payload, RECORD_BYTES_MAX) as unknown[])[11];
+    return (decode(payload, RECORD_BYTES_MAX) as unknown[])[11];
   } catch {
     return undefined;
   }

@@ -54,6 +54,7 @@ export interface Split {
 
 export interface Item {
   readonly digest: ShortDigest;
+  /** Unsigned. */
   readonly placeLow: number;
   readonly ms: number;
   readonly n: number;
@@ -121,14 +122,10 @@ export function encodeSync(message: SyncMessage): Uint8Array {
 
 /** Is it of a version that this one does not know yet? Every message is a short array that begins with its version. */
 export function isLaterVersion(bytes: Uint8Array): boolean {
-  const [head, version] = bytes;
-  return (
-    head !== undefined &&
-    head >> 4 === 0x9 &&
-    version !== undefined &&
-    version > SYNC_VERSION &&
-    version < 0x80
-  );
+  if (bytes.length < 2) return false;
+  const head = bytes[0]!;
+  const version = bytes[1]!;
+  return head >> 4 === 0x9 && version > SYNC_VERSION && version < 0x80;
 }
 
 /** @throws ShoalError E_TOO_LARGE or E_MALFORMED. */
@@ -202,8 +199,10 @@ function readGossip(bytes: Uint8Array): Uint8Array[] | undefined {
   for (let at = 0; at < count; at += 1) {
     const length = cursor.binary();
     if (length < 0 || length > RECORD_BYTES_MAX) return undefined;
-    envelopes.push(bytes.subarray(cursor.at, cursor.at + length));
+    const envelope = bytes.subarray(cursor.at, cursor.at + length);
     cursor.pass(length);
+    if (count === 1) return cursor.isAtEnd ? [envelope] : undefined;
+    envelopes.push(envelope);
   }
   return cursor.isAtEnd ? envelopes : undefined;
 }
@@ -213,7 +212,8 @@ export function shortDigest(record: LedgerRecord): ShortDigest {
 }
 
 export function itemOf(record: LedgerRecord): Item {
-  return { digest: shortDigest(record), placeLow: record.placeLow, ms: record.hlc.ms, n: record.hlc.n };
+  const { placeLow, hlc } = record;
+  return { digest: shortDigest(record), placeLow: placeLow >>> 0, ms: hlc.ms, n: hlc.n };
 }
 
 function encodeWords(words: Words): Uint8Array {

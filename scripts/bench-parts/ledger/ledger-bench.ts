@@ -5,9 +5,10 @@
  *
  * For all it is the same trace (trace.ts), from the bytes of messages to a state that is then read and compared. What
  * they do with it differs, and it is not made equal: ours hashes each update with SHA-256 and names it by that, judges
- * who may write it, keeps its bytes to pass them on, looks for copied keys and quotas, maintains the fingerprints of
- * ranges, and says what is to be made durable. yjs, automerge and loro do none of that but automerge's hash of each
- * change; they keep the history, or what merging it takes, which ours does not. `unsigned` leaves out Ed25519 alone.
+ * who may write it, keeps its bytes to pass them on, looks for copied keys and quotas, says what is to be made durable,
+ * and at the end makes the fingerprints of ranges, once. yjs, automerge and loro do none of that but automerge's hash
+ * of each change; they keep the history, or what merging it takes, which ours does not. `unsigned` leaves out Ed25519
+ * alone.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';

@@ -15,6 +15,19 @@ t.test('whatever else falls on its slot, a value is that of its bytes', async (t
   t.pass();
 });
 
+t.test(
+  'a value is found by the bytes that it was made from, whatever becomes of where they came from',
+  async (t) => {
+    const table = new Interned(1, (text) => ({ text }));
+    const message = Buffer.from('first');
+    const first = table.at(message, 0, 5);
+    message.write('other');
+    t.equal(table.at(Buffer.from('first'), 0, 5), first);
+    t.equal(table.at(message, 0, 5)?.text, 'other');
+    t.equal(new Interned(1, (text) => ({ text })).at(message, 0, 0)?.text, '', 'also of no bytes');
+  },
+);
+
 t.test('equal bytes are made into a value once, and what is refused is not kept', async (t) => {
   let made = 0;
   const table = new Interned(16, (text) => {

@@ -1,7 +1,7 @@
 /** Batches under one signature: each path is held to its root, and what was followed up once is not hashed again. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { decode, encode } from '../../../protocols/base/codec.ts';
+import { decode, decodeInPlace, encode } from '../../../protocols/base/codec.ts';
 import type { Crypto } from '../../../protocols/base/crypto.ts';
 import { Cursor } from '../../../protocols/base/cursor.ts';
 import {
@@ -65,8 +65,8 @@ t.test('a path that is not the true one is refused, though all of the batch is k
   const seals = new SealChecker(nodeCrypto);
   for (const bytes of envelopes) holds(seals, bytes);
   for (const bytes of envelopes.slice(0, 8)) {
-    const { length } = openEnvelope(bytes, BYTES_MAX)!.batch!.path;
-    for (let level = 0; level < length; level += 1) {
+    const { levels } = openEnvelope(bytes, BYTES_MAX)!.batch!;
+    for (let level = 0; level < levels; level += 1) {
       const otherHash = altered(bytes, (sides, path) => [sides, path.with(level, new Uint8Array(32))]);
       const otherSide = altered(bytes, (sides, path) => [sides ^ (1 << level), path]);
       t.notOk(holds(seals, otherHash), `hash ${level}`);
@@ -122,4 +122,12 @@ t.test('what the cursor takes for an envelope is one for the decoder, with the s
       }
     }
   }
+});
+
+t.test('bytes that an extension makes are no payload: they are nowhere in the envelope', async (t) => {
+  const [payload] = payloads(1);
+  const extension = [0xc7, payload!.length + 1, 0x74, 1, ...payload!];
+  const bytes = Uint8Array.from([0x92, ...extension, 0xc4, 64, ...signer.sign(payload!)]);
+  t.same((decodeInPlace(bytes, BYTES_MAX) as unknown[])[0], payload, 'the decoder makes bytes of it');
+  t.equal(openEnvelope(bytes, BYTES_MAX), undefined);
 });

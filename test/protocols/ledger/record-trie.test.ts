@@ -69,6 +69,30 @@ t.test('every range sums up to what is in it, whatever was added and removed', a
   t.pass();
 });
 
+t.test('what a range sums up to follows each change, also in what forks share', async (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.record({ each: record, lot: fc.nat(5) }), { maxLength: 60 }), (steps) => {
+      const sides = [{ trie: new RecordTrie(PLACE), held: [] as LedgerRecord[] }];
+      const isRight = ({ trie, held }: (typeof sides)[number], prefix: string) =>
+        JSON.stringify(trie.summary(prefix)) === JSON.stringify(naiveSummary(held, prefix));
+      return steps.every(({ each, lot }) => {
+        const side = sides[lot % sides.length]!;
+        const [first] = side.held;
+        if (lot === 4 && sides.length < 3) sides.push({ trie: side.trie.fork(), held: [...side.held] });
+        if (lot === 5 && first !== undefined) {
+          side.trie.remove(first);
+          side.held.shift();
+        } else {
+          side.trie.add(each);
+          side.held.push(each);
+        }
+        return sides.every((one) => isRight(one, '') && isRight(one, placeText(each).slice(0, lot)));
+      });
+    }),
+  );
+  t.pass();
+});
+
 t.test('a divided range holds all of its records once, in no more parts than asked for', async (t) => {
   fc.assert(
     fc.property(
@@ -90,7 +114,7 @@ t.test('what is near a place is all of that place', async (t) => {
     fc.property(fc.array(record, { maxLength: 80 }), (records) => {
       const trie = trieOf(records);
       return records.every(({ placeHigh, placeLow }) => {
-        const near = new Set(trie.near(placeHigh, placeLow));
+        const near = new Set(trie.near(placeHigh, placeLow).items);
         return records.every(
           (other) => other.placeHigh !== placeHigh || other.placeLow !== placeLow || near.has(other),
         );
