@@ -74,6 +74,9 @@ class VxlanNetwork implements Network {
   #peers: PeerTable = new Map();
   /** The table was read back from the kernel, and is not yet known to be whole. */
   #peersAdopted = false;
+  #wantedPeers: readonly NetworkPeer[] = [];
+  /** Waits for its turn, and will make what is wanted then: each turn costs two processes. */
+  #linking: Promise<void> | undefined;
   #lastHost = FIRST_HOST - 1;
   #tail: Promise<unknown> = Promise.resolve();
 
@@ -95,6 +98,8 @@ class VxlanNetwork implements Network {
    * started, again. @throws ShoalError E_BAD_INPUT, E_NETWORK_FAILED
    */
   start(subnet: string | null): Promise<void> {
+    // It may forget all peers: who asks after this comes after it.
+    this.#linking = undefined;
     return this.#inOrder(async () => {
       if (subnet === null || !isSubnetOf(this.#range, subnet)) {
         throw new ShoalError('E_BAD_INPUT', `"${subnet}" is not a /24 of ${this.#init.range}`);
@@ -135,25 +140,12 @@ class VxlanNetwork implements Network {
   }
 
   setPeers(peers: readonly NetworkPeer[]): Promise<void> {
-    return this.#inOrder(async () => {
-      const plan = this.#started();
-      const wanted = peerTable(this.#range, plan, peers);
-      const { ip, bridge } = planPeers(plan, this.#peers, wanted, this.#peersAdopted);
-      if (ip.length === 0 && bridge.length === 0) return;
-      try {
-        await this.#batch(['bridge'], bridge);
-        await this.#batch(['ip'], ip);
-      } catch (error) {
-        // Somebody else changed the tables, or a command was refused: start again from what is really there.
-        this.#init.log('warn', 'peers are entered anew', { error: String(error) });
-        await this.#clearPeers();
-        const anew = planPeers(plan, this.#peers, wanted);
-        await this.#batch(['bridge'], anew.bridge);
-        await this.#batch(['ip'], anew.ip);
-      }
-      this.#peers = wanted;
-      this.#peersAdopted = false;
+    this.#wantedPeers = peers;
+    this.#linking ??= this.#inOrder(() => {
+      this.#linking = undefined;
+      return this.#link(this.#wantedPeers);
     });
+    return this.#linking;
   }
 
   /** Containers keep their addresses: only the end of the VXLAN is made anew. @throws E_BAD_INPUT, E_NETWORK_FAILED */
@@ -191,6 +183,26 @@ class VxlanNetwork implements Network {
   #started(): HostPlan {
     if (this.#plan === null) throw new Error('the network is not started');
     return this.#plan;
+  }
+
+  async #link(peers: readonly NetworkPeer[]): Promise<void> {
+    const plan = this.#started();
+    const wanted = peerTable(this.#range, plan, peers);
+    const { ip, bridge } = planPeers(plan, this.#peers, wanted, this.#peersAdopted);
+    if (ip.length === 0 && bridge.length === 0) return;
+    try {
+      await this.#batch(['bridge'], bridge);
+      await this.#batch(['ip'], ip);
+    } catch (error) {
+      // Somebody else changed the tables, or a command was refused: start again from what is really there.
+      this.#init.log('warn', 'peers are entered anew', { error: String(error) });
+      await this.#clearPeers();
+      const anew = planPeers(plan, this.#peers, wanted);
+      await this.#batch(['bridge'], anew.bridge);
+      await this.#batch(['ip'], anew.ip);
+    }
+    this.#peers = wanted;
+    this.#peersAdopted = false;
   }
 
   /** Takes over what a former daemon left, and makes what is missing. */

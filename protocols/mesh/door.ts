@@ -121,7 +121,7 @@ async function createDoorNode(
 ) {
   return await createLibp2p({
     start: false,
-    privateKey: await keyFromSeed(seed),
+    privateKey: keyFromSeed(seed),
     addresses: { listen: [...listen] },
     transports: [tcp()],
     connectionEncrypters: [meshTls()],

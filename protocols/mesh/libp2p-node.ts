@@ -2,9 +2,11 @@
  * The libp2p node of a mesh: which parts it has and how each is set. Not here: what travels (libp2p-mesh.ts) and
  * the door's much smaller node (door.ts).
  */
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { gossipsub } from '@chainsafe/libp2p-gossipsub';
-import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
+import type { PrivateKey } from '@libp2p/interface';
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
 import { ping } from '@libp2p/ping';
 import { createLibp2p } from 'libp2p';
@@ -38,9 +40,23 @@ export interface NodeHooks extends LanDiscoveryHooks {
   readonly onDialled: (peer: NodeId) => void;
 }
 
-/** @param seed 32 bytes (RFC 8032). */
-export async function keyFromSeed(seed: Uint8Array) {
-  return await generateKeyPairFromSeed('Ed25519', seed);
+/** DER before a raw private key. Source: RFC 8410, section 7. */
+const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+
+/** A node's mesh, its door and its knocks have one seed, and so one key and what the key remembers (tls.ts). */
+const keys = new WeakMap<Uint8Array, PrivateKey>();
+
+/** As the library's generateKeyPairFromSeed, which multiplies in JavaScript. @param seed 32 bytes (RFC 8032). */
+export function keyFromSeed(seed: Uint8Array): PrivateKey {
+  let key = keys.get(seed);
+  if (key === undefined) {
+    const der = Buffer.concat([PKCS8_PREFIX, seed]);
+    const secret = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+    const { x = '' } = createPublicKey(secret).export({ format: 'jwk' });
+    key = privateKeyFromRaw(Buffer.concat([seed, Buffer.from(x, 'base64url')]));
+    keys.set(seed, key);
+  }
+  return key;
 }
 
 /** What to tell of a node that failed to start. libp2p has the cause of it in the text of its error only. */
@@ -61,7 +77,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
   const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
   return await createLibp2p({
     start: false,
-    privateKey: await keyFromSeed(init.seed),
+    privateKey: keyFromSeed(init.seed),
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
     transports: [

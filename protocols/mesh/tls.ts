@@ -1,8 +1,8 @@
 /**
  * TLS 1.3 between libp2p nodes, as @libp2p/tls 3.1.10 speaks it, for less work: that one makes a key and a certificate
  * anew for every connection and checks what each peer shows as if it had never seen it, which is half of what a
- * connection costs. Here a node has one certificate for as long as it runs, and a certificate that was found good is
- * known again. The keys of a connection are of that connection alone in TLS 1.3, so nothing is less secret for it.
+ * connection costs. Here a key has one certificate for as long as it is used, and a certificate that was found good is
+ * known again: by the node's mesh what its door has seen, and the other way round. The keys of a connection are of that connection alone in TLS 1.3, so nothing is less secret for it.
  * Source: the libp2p TLS specification, "Handshake Protocol" (a certificate for each connection is not asked for).
  * Not here: what a certificate is and how it is checked, which is the library's.
  */
@@ -13,6 +13,7 @@ import {
   InvalidCryptoExchangeError,
   type MessageStream,
   type PeerId,
+  type PrivateKey,
   type SecureConnectionOptions,
   type SecuredConnection,
   type StreamMuxerFactory,
@@ -36,11 +37,11 @@ class MeshTls implements ConnectionEncrypter {
   readonly [Symbol.toStringTag] = 'shoal-tls';
   readonly [serviceCapabilities] = ['@libp2p/connection-encryption'];
   readonly #components: TLSComponents;
-  #context: Promise<SecureContext> | undefined;
-  readonly #known = new KnownCertificates();
+  readonly #memory: KeyMemory;
 
   constructor(components: TLSComponents) {
     this.#components = components;
+    this.#memory = memoryOf(components.privateKey);
   }
 
   secureInbound(connection: MessageStream, options?: SecureConnectionOptions): Promise<SecuredConnection> {
@@ -56,8 +57,8 @@ class MeshTls implements ConnectionEncrypter {
     isServer: boolean,
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> {
-    this.#context ??= ownContext(this.#components);
-    const secureContext = await this.#context;
+    this.#memory.context ??= ownContext(this.#components);
+    const secureContext = await this.#memory.context;
     options.signal?.throwIfAborted();
     const mayChoose = options.skipStreamMuxerNegotiation !== true;
     const muxers = mayChoose
@@ -103,11 +104,28 @@ class MeshTls implements ConnectionEncrypter {
       const { raw } = socket.getPeerCertificate();
       // Without one there is an empty object.
       if (raw === undefined) throw new InvalidCryptoExchangeError('the peer showed no certificate');
-      return await this.#known.owner(raw, remotePeer);
+      return await this.#memory.known.owner(raw, remotePeer);
     } finally {
       signal?.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/** What the libp2p nodes of one key share. */
+interface KeyMemory {
+  context: Promise<SecureContext> | undefined;
+  readonly known: KnownCertificates;
+}
+
+const memories = new WeakMap<PrivateKey, KeyMemory>();
+
+function memoryOf(key: PrivateKey): KeyMemory {
+  let memory = memories.get(key);
+  if (memory === undefined) {
+    memory = { context: undefined, known: new KnownCertificates() };
+    memories.set(key, memory);
+  }
+  return memory;
 }
 
 /** A certificate of this node's own, with its key, in the form that OpenSSL wants. */

@@ -9,15 +9,19 @@ export type MemberState = 'alive' | 'failed';
 /** Host number to what one agent holds of it; a host that it has never heard of is absent. */
 export type Sight = ReadonlyMap<number, MemberState>;
 
-export interface HostCluster extends AsyncDisposable {
+/** As much of a cluster as can come to be. */
+export interface JoinCluster extends AsyncDisposable {
   readonly name: string;
-  readonly net: TestHosts;
   /** Starts an agent on each of these hosts, in no cluster yet; one that was in it before finds back by itself. */
   start(numbers: readonly number[]): Promise<void>;
   /** The commands that make one cluster of all hosts. Resolves when they have returned. */
   form(): Promise<void>;
   /** Waits until an agent's sight is as wanted. @returns when it was. */
   sees(observer: number, wanted: (sight: Sight) => boolean, signal: AbortSignal): Promise<number>;
+}
+
+export interface HostCluster extends JoinCluster {
+  readonly net: TestHosts;
   /** One small change that all members are to know. @returns when it was asked for, and when the last other host knew. */
   write(from: number, signal: AbortSignal): Promise<{ readonly asked_ms: number; readonly known_ms: number }>;
   /** Takes a host's rights away, for those who have such a thing. Resolves when it is asked for, with when that was. */
@@ -36,7 +40,7 @@ export function hostNumbers(count: number): number[] {
 
 /** Waits until the sights of all these hosts are as wanted. @returns when the last of them was. @throws Error past `ms_max`. */
 export async function allSee(
-  cluster: HostCluster,
+  cluster: JoinCluster,
   observers: readonly number[],
   wanted: (sight: Sight) => boolean,
   { what, ms_max, signal }: { readonly what: string; readonly ms_max: number; readonly signal: AbortSignal },

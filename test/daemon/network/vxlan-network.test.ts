@@ -161,6 +161,38 @@ t.test('what is no subnet of the range, no host and no container id is refused',
   await t.rejects(network.attach('c"; link del eth0'), { code: 'E_BAD_INPUT' });
 });
 
+t.test('lists of peers that wait for one another are one, the last; none is lost to a move', async (t) => {
+  const batches: string[] = [];
+  const network = createVxlanNetwork({
+    instance,
+    host: '192.0.2.1',
+    range,
+    log: silentLog,
+    ...obedient,
+    run: async (argv, input = '') => {
+      if (argv[0] === 'bridge' && argv.includes('-batch')) batches.push(input);
+      return await obedient.run(argv);
+    },
+  });
+  const peer = (at: number) => ({ id: `node${at}`, host: `192.0.2.${at}`, subnet: subnetOf(at) });
+  const peers = [2, 3, 4, 5].map(peer);
+  const told = (at: number) => batches.map((lines) => lines.includes(`dst 192.0.2.${at} `));
+  await network.start(subnetOf(1));
+  await Promise.all([1, 2, 3].map((count) => network.setPeers(peers.slice(0, count))));
+  t.equal(batches.length, 1);
+  t.same([2, 3, 4, 5].map(told), [[true], [true], [true], [false]]);
+
+  await network.setPeers(peers);
+  t.same(told(5), [false, true], 'alone it is carried out at once');
+
+  batches.length = 0;
+  const before = network.setPeers(peers.slice(0, 1));
+  const moved = network.start(subnetOf(9));
+  await Promise.all([before, moved, network.setPeers(peers)]);
+  t.same(told(5).at(-1), true, 'who asks after a move is linked after it');
+  t.same(told(2).at(-1), true);
+});
+
 t.test('a command that fails is E_NETWORK_FAILED with its words', async (t) => {
   const network = createVxlanNetwork({
     instance,

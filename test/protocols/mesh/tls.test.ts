@@ -1,13 +1,18 @@
 /** Our TLS next to the library's own, which is what the wire is defined by. */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:tls';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { ConnectionEncrypter } from '@libp2p/interface';
+import type { ConnectionEncrypter, PrivateKey } from '@libp2p/interface';
 import { ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { type TLSComponents, tls } from '@libp2p/tls';
+import { generateCertificate, toNodeDuplex } from '@libp2p/tls/utils';
+import { multiaddrConnectionPair } from '@libp2p/utils';
 import { createLibp2p } from 'libp2p';
 import t, { type Test } from 'tap';
+import { keyFromSeed } from '../../../protocols/mesh/libp2p-node.ts';
 import { meshTls } from '../../../protocols/mesh/tls.ts';
 
 type Encrypter = (components: TLSComponents) => ConnectionEncrypter;
@@ -57,4 +62,43 @@ t.test('who is not whom it was dialled as is refused, also when its certificate 
   const claimed = address!.decapsulate('/p2p').encapsulate(`/p2p/${other.peerId.toString()}`);
   await t.rejects(near.dial(claimed));
   t.same(near.getConnections(other.peerId), []);
+});
+
+t.test('a key is what the library makes of the seed, and is made once', async (t) => {
+  for (let round = 0; round < 20; round += 1) {
+    const seed = new Uint8Array(randomBytes(32));
+    const key = keyFromSeed(seed);
+    t.ok(key.equals(await generateKeyPairFromSeed('Ed25519', seed)));
+    t.ok(key.publicKey.verify(seed, await key.sign(seed)));
+    t.equal(keyFromSeed(seed), key);
+  }
+  t.notOk(keyFromSeed(new Uint8Array(32)).equals(keyFromSeed(new Uint8Array(32).fill(1))));
+});
+
+/** What a node of this key shows to whoever dials it. */
+async function certificateOf(privateKey: PrivateKey): Promise<string> {
+  const encrypter = meshTls()({
+    privateKey,
+    upgrader: { getStreamMuxers: () => new Map() },
+  } as TLSComponents);
+  const [near, far] = multiaddrConnectionPair();
+  const inbound = encrypter.secureInbound(far);
+  const socket = connect({
+    socket: toNodeDuplex(near),
+    rejectUnauthorized: false,
+    ALPNProtocols: ['libp2p'],
+    ...(await generateCertificate(keyFromSeed(new Uint8Array(randomBytes(32))))),
+  });
+  await once(socket, 'secureConnect');
+  const { raw } = socket.getPeerCertificate();
+  await inbound;
+  socket.destroy();
+  return raw.toString('hex');
+}
+
+t.test('all nodes of one key show one certificate, and no other key shows it', async (t) => {
+  const [own, other] = [1, 2].map((fill) => keyFromSeed(new Uint8Array(32).fill(fill)));
+  const certificate = await certificateOf(own!);
+  t.equal(await certificateOf(own!), certificate);
+  t.not(await certificateOf(other!), certificate);
 });
