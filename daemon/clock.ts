@@ -9,12 +9,20 @@ export interface Clock {
   after(delay_ms: number, action: () => void): () => void;
 }
 
+/** A longer one would end at once. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   random: () => Math.random(),
   after(delay_ms, action) {
-    const timer = setTimeout(action, Math.max(0, delay_ms));
-    timer.unref();
+    let timer: NodeJS.Timeout;
+    const wait = (left_ms: number) => {
+      const now_ms = Math.min(Math.max(0, left_ms), TIMEOUT_MS_MAX);
+      timer = setTimeout(() => (left_ms > now_ms ? wait(left_ms - now_ms) : action()), now_ms);
+      timer.unref();
+    };
+    wait(delay_ms);
     return () => clearTimeout(timer);
   },
 };

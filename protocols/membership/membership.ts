@@ -399,7 +399,6 @@ function pushDeadlines(turn: Turn, stall_ms: number): void {
   for (const member of state.members.values()) {
     pushLate(turn, member);
     pushProbe(turn, member);
-    // What waited to be read shall have been read by then.
-    pushSuspicion(turn, member, stall_ms + state.config.suspicionConfirmed_ms);
+    pushSuspicion(turn, member, stall_ms);
   }
 }

@@ -141,10 +141,13 @@ export function outlastWeather(turn: Turn, member: Member, suspicion: Suspicion)
   return true;
 }
 
-/** The node was stalled for `stall_ms`: that time says nothing about others. */
+/** The node was stalled for `stall_ms`: that time says nothing about others, and what waited is to be read first. */
 export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): void {
-  if (member.suspicion?.deadline == null) return;
-  member.suspicion.pushed_ms += stall_ms;
+  const { suspicion } = member;
+  if (suspicion?.deadline == null) return;
+  // One that began after it was not held up by it: a clock that leapt looks like a stall that has no end.
+  const held_ms = Math.min(stall_ms, Math.max(0, turn.now - suspicion.since_ms));
+  suspicion.pushed_ms += held_ms + turn.state.config.suspicionConfirmed_ms;
   armDeadline(turn, member);
 }
 

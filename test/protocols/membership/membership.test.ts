@@ -389,6 +389,18 @@ t.test('a stalled loop gives no verdict, and pushes its deadlines', async (t) =>
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'it is put off, not given up');
 });
 
+t.test('a clock that leaps ahead puts off no suspicion that begins after it', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.now += 30 * 86_400_000;
+  // Before any timer of before the leap has come.
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.pass(0);
+  t.equal(a.state.counters.stalls_count, 1);
+  a.pass(3000);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
 t.test('a node in poor health declares nobody dead alone', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   a.state.health = 8;
