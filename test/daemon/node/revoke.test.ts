@@ -108,6 +108,8 @@ t.test('a cut in the past takes hosts with it: that is told before, and they can
   await b.backend.join({ token: (await a!.backend.createToken({ roles: [...admitter] })).token });
   await eventually('b sees a', async () => (await names(b)).length === 2);
   const since_ms = Date.now();
+  // What was written in that very millisecond counts.
+  await eventually('the clock ticks', () => Date.now() > since_ms);
   const { token, id } = await b.backend.createToken({ uses: 5 });
   const c = await cluster.start('c');
   await c.backend.join({ token });
