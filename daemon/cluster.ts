@@ -463,7 +463,7 @@ export class Cluster implements AsyncDisposable {
       this.#member.tell();
     }
     if (host.current === this.#followed) return;
-    await this.#subnet.follow(host.current, this.view.members);
+    await this.#subnet.follow(host.current);
     this.#followed = host.current;
   }
 

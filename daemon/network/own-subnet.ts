@@ -74,10 +74,10 @@ export class OwnSubnet {
   }
 
   /** This host is reached at another address from now on. @throws E_NETWORK_FAILED */
-  async follow(host: string, members: ClusterView['members']): Promise<void> {
-    const { network, onMoved } = this.#init;
+  async follow(host: string): Promise<void> {
+    const { network, members, onMoved } = this.#init;
     const haveMoved = await network.setHost(host);
-    this.link(members, false);
+    this.link(members(), false);
     if (haveMoved) onMoved();
   }
 

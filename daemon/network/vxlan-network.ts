@@ -150,6 +150,8 @@ class VxlanNetwork implements Network {
 
   /** Containers keep their addresses: only the end of the VXLAN is made anew. @throws E_BAD_INPUT, E_NETWORK_FAILED */
   setHost(host: string): Promise<boolean> {
+    // As in `start`: the new end has no peers.
+    this.#linking = undefined;
     return this.#inOrder(async () => {
       this.#host = ipAddress(host);
       if (this.#plan === null) return false;

@@ -191,6 +191,12 @@ t.test('lists of peers that wait for one another are one, the last; none is lost
   await Promise.all([before, moved, network.setPeers(peers)]);
   t.same(told(5).at(-1), true, 'who asks after a move is linked after it');
   t.same(told(2).at(-1), true);
+
+  batches.length = 0;
+  const linked = network.setPeers(peers.slice(0, 1));
+  const rehosted = network.setHost('192.0.2.99');
+  await Promise.all([linked, rehosted, network.setPeers(peers)]);
+  t.same(told(5).at(-1), true, 'and so is who asks after the host has another address');
 });
 
 t.test('a command that fails is E_NETWORK_FAILED with its words', async (t) => {
