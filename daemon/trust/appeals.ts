@@ -3,6 +3,7 @@
  * is cut off sees only that some or all members are gone: those it asks, for it may be the one who is gone.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import type { MemberStatus } from '../../protocols/view/view.ts';
 
 /** Between two rounds of questions. */
 const ROUND_MS = 20_000;
@@ -14,9 +15,9 @@ const ALONE_MS = 5_000;
 /** Doors that it asks each time. */
 const DOORS_MAX = 4;
 
-export interface Door {
+export interface MemberDoors {
   readonly id: NodeId;
-  readonly status: 'alive' | 'suspect' | 'failed';
+  readonly status: MemberStatus;
   readonly doors: readonly string[];
   /** Only those can renew a grant. */
   readonly isAdmitter: boolean;
@@ -28,7 +29,7 @@ export interface Situation {
   readonly isExpired: boolean;
   readonly isConnected: boolean;
   /** Of all members but this one. */
-  readonly others: readonly Door[];
+  readonly others: readonly MemberDoors[];
   /** In [0, 1). */
   readonly random: () => number;
 }
@@ -44,7 +45,7 @@ export class Appeals {
   }
 
   /** Whom to ask now, in this order, until one answers with news: a different few each time, admitters first. */
-  due({ now, isExpired, isConnected, others, random }: Situation): Door[] {
+  due({ now, isExpired, isConnected, others, random }: Situation): MemberDoors[] {
     if (isConnected) this.#heard_ms = now;
     const gone = others.filter(({ status }) => status === 'failed');
     this.#forget(gone);
@@ -71,7 +72,7 @@ export class Appeals {
     this.#gone.set(id, { due_ms: now + pause_ms, pause_ms: Math.min(2 * pause_ms, AGAIN_MS_MAX) });
   }
 
-  #forget(gone: readonly Door[]): void {
+  #forget(gone: readonly MemberDoors[]): void {
     const ids = new Set(gone.map(({ id }) => id));
     for (const id of this.#gone.keys()) if (!ids.has(id)) this.#gone.delete(id);
   }

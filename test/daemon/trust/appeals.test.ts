@@ -1,11 +1,11 @@
 import t from 'tap';
-import { Appeals, type Door } from '../../../daemon/trust/appeals.ts';
+import { Appeals, type MemberDoors } from '../../../daemon/trust/appeals.ts';
 
 const SECOND = 1000;
 
-function door(name: string, status: Door['status'], more: Partial<Door> = {}): Door {
+function door(name: string, status: MemberDoors['status'], more: Partial<MemberDoors> = {}): MemberDoors {
   return {
-    id: name as Door['id'],
+    id: name as MemberDoors['id'],
     status,
     doors: [`/ip4/10.0.0.1/tcp/1/${name}`],
     isAdmitter: false,
@@ -17,7 +17,7 @@ function door(name: string, status: Door['status'], more: Partial<Door> = {}): D
 function asked(
   appeals: Appeals,
   until_ms: number,
-  others: readonly Door[],
+  others: readonly MemberDoors[],
   isConnected: boolean,
 ): [number, string][] {
   const times: [number, string][] = [];
@@ -47,7 +47,7 @@ t.test('who has company asks those that are gone, more and more seldom', async (
 
 t.test('one that was back and is gone again is asked at once', async (t) => {
   const appeals = new Appeals(0);
-  const ask = (now: number, status: Door['status']) =>
+  const ask = (now: number, status: MemberDoors['status']) =>
     appeals.due({
       now,
       isExpired: false,
