@@ -124,8 +124,13 @@ export class Contacts {
   /** While grants may be missing on this disk, whoever it holds a member record of may bring them again. */
   #isRemembered(peer: NodeId): boolean {
     const { ledger } = this.#init.machine;
-    if (!this.#isReseeding || ledger.get('revoke', peer) !== undefined) return false;
+    if (!this.#isReseeding || this.#isAccused(peer)) return false;
     return ledger.get('member', peer)?.author === peer;
+  }
+
+  /** Does this disk hold a revocation of the key? What that one follows from may be what is missing. */
+  #isAccused(peer: NodeId): boolean {
+    return [...this.#init.machine.ledger.ofKind('revoke')].some(([key]) => key.startsWith(`${peer}/`));
   }
 
   #isMember(key: KeyId): boolean {

@@ -1,0 +1,197 @@
+import t from 'tap';
+import { Contacts, type ContactsInit } from '../../daemon/contacts.ts';
+import type { NodeId } from '../../protocols/base/ids.ts';
+import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { MemberStatus, MemberView } from '../../protocols/view/view.ts';
+import {
+  cluster,
+  introduce,
+  NOW,
+  newNode,
+  operator,
+  type TestNode,
+  testSigner,
+  write,
+} from '../protocols/ledger/fixtures.ts';
+
+/** Who stands where is by id: the least is first. */
+const [least, middle, greatest] = cluster(3).sort((a, b) => (a.signer.id < b.signer.id ? -1 : 1)) as [
+  TestNode,
+  TestNode,
+  TestNode,
+];
+const stranger = testSigner(77).id;
+
+interface World {
+  readonly contacts: Contacts;
+  readonly mesh: Mesh;
+  readonly peers: NodeId[];
+  readonly dialled: NodeId[];
+  readonly members: Map<NodeId, MemberView>;
+  readonly stored: string[];
+}
+
+function memberView(id: NodeId, status: MemberStatus, addresses: readonly string[] = []): MemberView {
+  return { id, status, addresses } as MemberView;
+}
+
+function contactsOf({ signer, machine }: TestNode, init: Partial<ContactsInit> = {}): World {
+  const dialled: NodeId[] = [];
+  const peers: NodeId[] = [];
+  const stored: string[] = [];
+  const members = new Map<NodeId, MemberView>();
+  const mesh = {
+    peers: () => peers,
+    connect: async (peer: NodeId) => {
+      dialled.push(peer);
+    },
+  } as unknown as Mesh;
+  const contacts = new Contacts({
+    self: signer.id,
+    machine,
+    store: { isIncomplete: false, setComplete: () => stored.push('complete') } as never,
+    // Time that passes only when somebody waits for it.
+    clock: clockOf(NOW),
+    log: () => undefined,
+    welcomed: [],
+    members: () => members,
+    ...init,
+  });
+  return { contacts, mesh, peers, dialled, members, stored };
+}
+
+function clockOf(start_ms: number): ContactsInit['clock'] {
+  let now = start_ms;
+  return {
+    now: () => now,
+    random: () => 0.5,
+    after(delay_ms, action) {
+      const immediate = setImmediate(() => {
+        now += delay_ms;
+        action();
+      });
+      return () => clearImmediate(immediate);
+    },
+  };
+}
+
+t.test('while nobody is there, those are dialled that membership does not know', async (t) => {
+  const welcomed = [least, middle, greatest].map(({ signer }) => ({ id: signer.id, addresses: ['/a'] }));
+  const { contacts, mesh, peers, dialled, members } = contactsOf(middle, { welcomed });
+  contacts.seek(mesh);
+  t.same(dialled.splice(0).sort(), [least.signer.id, greatest.signer.id].sort());
+  members.set(least.signer.id, memberView(least.signer.id, 'failed'));
+  contacts.seek(mesh);
+  t.same(dialled.splice(0), [greatest.signer.id], 'membership dials the other');
+  peers.push(least.signer.id);
+  contacts.seek(mesh);
+  t.same(dialled, [], 'somebody is there');
+});
+
+t.test('of very many that are known only a few are dialled at a time', async (t) => {
+  const welcomed = Array.from({ length: 100 }, (_, at) => ({
+    id: testSigner(200 + at).id,
+    addresses: ['/a'],
+  }));
+  const { contacts, mesh, dialled } = contactsOf(middle, { welcomed });
+  contacts.seek(mesh);
+  t.equal(dialled.length, 8);
+});
+
+t.test('who is seen on the network is dialled by the lesser id, and by any when it was lost', async (t) => {
+  const { contacts, mesh, dialled, members, peers } = contactsOf(middle);
+  contacts.discovered(mesh, greatest.signer.id, ['/a']);
+  t.same(dialled.splice(0), [greatest.signer.id]);
+  contacts.discovered(mesh, least.signer.id, ['/b']);
+  t.same(dialled, [], 'it will dial here');
+  t.same(contacts.addressesOf(least.signer.id), ['/b']);
+  members.set(least.signer.id, memberView(least.signer.id, 'failed', ['/old']));
+  contacts.discovered(mesh, least.signer.id, ['/new']);
+  t.same(dialled.splice(0), [least.signer.id], 'its old address may be all that it knows of this node');
+  t.same(contacts.addressesOf(least.signer.id), ['/old', '/new']);
+  peers.push(greatest.signer.id);
+  contacts.discovered(mesh, greatest.signer.id, ['/c']);
+  t.same(dialled, [], 'it is connected');
+  contacts.discovered(mesh, stranger, ['/d']);
+  t.same(dialled, []);
+  t.same(contacts.addressesOf(stranger), []);
+});
+
+/** What `node` is left with when its disk loses all grants, and nothing else. */
+function withoutGrants({ signer, machine }: TestNode): TestNode {
+  const lossy = newNode(signer);
+  for (const record of machine.ledger.records())
+    if (record.kind !== 'grant') lossy.machine.ledger.merge(record, lossy.machine.ledger.find(record));
+  return lossy;
+}
+
+/** Three nodes that hold one another's member records. */
+function acquainted(): [TestNode, TestNode, TestNode] {
+  const nodes = cluster(3) as [TestNode, TestNode, TestNode];
+  const records = nodes.map(({ signer, machine }) =>
+    write(machine, signer.id, 'member', recordKey.member(signer.id), MEMBER),
+  );
+  for (const { machine } of nodes) introduce(machine, records);
+  return nodes;
+}
+
+const MEMBER: MemberBody = {
+  name: 'host',
+  incarnation: 1,
+  addresses: ['/kept'],
+  doors: [],
+  host: '127.0.0.1',
+  labels: {},
+  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
+  subnet: null,
+  driver: 'memory',
+  version: '0.0.0',
+};
+
+t.test('a disk that lost grants: whoever it knows a member record of may bring them', async (t) => {
+  const [own, other, third] = acquainted();
+  const lossy = withoutGrants(own);
+  t.notOk(lossy.machine.authority.isMember(other.signer.id));
+  t.notOk(contactsOf(lossy).contacts.isAdmitted(other.signer.id), 'on a disk that is whole they count');
+
+  const stored: string[] = [];
+  const store = { isIncomplete: true, setComplete: () => stored.push('complete') } as never;
+  const { contacts, mesh, dialled } = contactsOf(lossy, { store });
+  t.ok(contacts.isAdmitted(other.signer.id));
+  t.notOk(contacts.isAdmitted(stranger));
+  await contacts.meet(mesh, AbortSignal.timeout(10_000));
+  t.same(dialled.sort(), [other.signer.id, third.signer.id].sort(), 'where that disk says that they were');
+  t.same(contacts.addressesOf(other.signer.id), ['/kept']);
+  contacts.endReseeding();
+  await Promise.resolve();
+  t.same(stored, ['complete']);
+  t.notOk(contacts.isAdmitted(other.signer.id));
+});
+
+t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
+  const nodes = acquainted();
+  const [judge, other, offender] = nodes;
+  const subject = offender.signer.id;
+  const revocation = { subject, epoch: 9, last: 99, reason: 'stolen' };
+  write(judge.machine, operator.id, 'revoke', recordKey.revoke(subject, operator.id), revocation);
+  const store = { isIncomplete: true } as never;
+  for (const node of [judge, withoutGrants(judge)]) {
+    const { contacts } = contactsOf(node, { store });
+    t.ok(node.machine.ledger.get('member', subject), 'its member record is still there');
+    t.notOk(contacts.isAdmitted(subject));
+    t.ok(contacts.isAdmitted(other.signer.id));
+  }
+});
+
+t.test('nobody is waited for where nobody is known, and not for ever where somebody is', async (t) => {
+  const alone = contactsOf(middle);
+  await alone.contacts.meet(alone.mesh, AbortSignal.timeout(10_000));
+  t.same(alone.dialled, []);
+  const clock = clockOf(NOW);
+  const known = contactsOf(middle, { clock, welcomed: [{ id: least.signer.id, addresses: ['/a'] }] });
+  await known.contacts.meet(known.mesh, AbortSignal.timeout(10_000));
+  t.same(known.dialled, [least.signer.id]);
+  t.ok(clock.now() >= NOW + 3000, 'waited for it');
+  t.ok(clock.now() < NOW + 5000, 'and went on without it');
+});
