@@ -47,6 +47,11 @@ t.test('an address that this host has no more is followed to the one in its plac
   t.same([host.look(), host.current], [true, '198.51.100.2'], 'by the default route');
   t.same([fixed.look(), fixed.current], [false, '192.0.2.1'], 'what was given stays');
 
+  interfaces = { lo, eth0: [address('192.0.2.3')], wlan0: [address('198.51.100.9')] };
+  defaultRoutes = ['eth0'];
+  t.same([host.look(), host.current], [true, '192.0.2.3'], 'rather than on the interface of before');
+  defaultRoutes = ['wlan0'];
+
   interfaces = { lo };
   const early = new HostAddress(wildcard, facts);
   t.same([early.current, early.look()], ['127.0.0.1', false], 'the network is not there yet');

@@ -43,6 +43,8 @@ t.test('who has company asks those that are gone, more and more seldom', async (
   const first = times.slice(0, 5).map(([at]) => at);
   t.same(first, [0, 20, 60, 140, 300]);
   t.ok(times.length < 12, `${times.length} questions in an hour`);
+  const last = times.slice(-2).map(([at]) => at);
+  t.equal(last[1]! - last[0]!, 600, 'and no more seldom than every ten minutes');
 });
 
 t.test('one that was back and is gone again is asked at once', async (t) => {

@@ -32,7 +32,10 @@ t.test('the hash of every moment of the last seconds is known, whatever was repl
     recent.add([record], removed, record.hlc.ms);
     return [record.hlc.ms, ledger.hash] as const;
   });
-  for (const [ms, hash] of hashes) t.equal(hashAt(recent, ledger, ms + 50), hash);
+  for (const [ms, hash] of hashes) {
+    t.equal(hashAt(recent, ledger, ms), hash);
+    t.equal(hashAt(recent, ledger, ms + 50), hash);
+  }
   t.notOk(recent.hasAfter(NOW + 6000));
   t.ok(recent.hasAfter(NOW + 5000));
 });
@@ -47,6 +50,23 @@ t.test('of what was before, or with too many changes at once, nothing is said', 
   t.equal(hashAt(recent, ledger, NOW + 30_000), ledger.hash);
   recent.add(Array<LedgerRecord>(CHANGES_MAX + 1).fill(rest.at(-1)!), [], NOW + 20_000);
   t.equal(hashAt(recent, ledger, NOW + 15_000), undefined);
+});
+
+t.test('what goes without another in its place is not taken for part of what came', async (t) => {
+  const [record] = writes(1);
+  const words = [1, 2, 3, 4] as const;
+  const hashWith = (removed: readonly LedgerRecord[]) => {
+    const recent = new RecentChanges(NOW - 1);
+    recent.add([record!], removed, NOW);
+    return recent.hashAt(NOW - 1, words);
+  };
+  t.not(
+    hashWith([{ ...record!, words: [9, 9, 9, 9] }]),
+    hashWith([]),
+    'one of its kind and key was replaced',
+  );
+  t.equal(hashWith([{ ...record!, kind: 'image', words: [9, 9, 9, 9] }]), hashWith([]), 'another kind');
+  t.equal(hashWith([{ ...record!, key: 'other:1', words: [9, 9, 9, 9] }]), hashWith([]), 'another key');
 });
 
 /** Nodes that have been connected for long. */

@@ -401,6 +401,47 @@ t.test('a clock that leaps ahead puts off no suspicion that begins after it', as
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
 });
 
+/** The clock is set back by so much; the timers that run are not put off by it. */
+function setBack(a: Machine, by_ms: number): void {
+  a.now -= by_ms;
+  for (const [token, at_ms] of a.due) a.due.set(token, at_ms - by_ms);
+}
+
+t.test('a clock that was set back puts off no beat, no question, no dialling', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.pass(5000);
+  a.give({ kind: 'disconnected', peer: 'd' });
+  setBack(a, 3_600_000);
+  a.effects = [];
+  for (let round = 0; round < 40; round += 1) {
+    a.pass(100);
+    a.give({ kind: 'heard', peer: 'c' });
+  }
+  const told = new Set(a.sent().flatMap(({ to, message }) => (message.type === 'beat' ? [to] : [])));
+  t.same(told, new Set(['b', 'c']), 'each watcher that is there is told');
+  t.ok(
+    a.sent().some(({ to, message }) => to === 'b' && message.type === 'ping'),
+    'the silent one is asked',
+  );
+  const dialled = a.of('connect').filter(({ peer }) => peer === 'd');
+  t.ok(dialled.length >= 2 && dialled.length < 20, `the lost one is dialled, ${dialled.length} times`);
+});
+
+t.test('a beat that comes late does not put off the next', async (t) => {
+  const a = new Machine('a').join('b');
+  /** Until the next beat, at most so many milliseconds. @returns when it came. */
+  const beatWithin = (ms_max: number): number => {
+    a.effects = [];
+    const until_ms = a.now + ms_max;
+    while (!a.sent().some(({ message }) => message.type === 'beat') && a.now < until_ms) a.pass(1);
+    return a.now;
+  };
+  const first_ms = beatWithin(1000);
+  const interval_ms = beatWithin(1000) - first_ms;
+  a.stall(interval_ms + 100);
+  t.equal(beatWithin(1000), first_ms + 3 * interval_ms, 'it was promised for then');
+});
+
 t.test('a node in poor health declares nobody dead alone', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   a.state.health = 8;

@@ -3,7 +3,13 @@ import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
-import { lossSilence_ms, noteAnswer, noteBeat, roundTrip_ms } from '../../../protocols/membership/weather.ts';
+import {
+  lossSilence_ms,
+  noteAnswer,
+  noteBeat,
+  noteRoundTrip,
+  roundTrip_ms,
+} from '../../../protocols/membership/weather.ts';
 import { Machine } from './harness.ts';
 
 const STEP_MS = 5;
@@ -63,6 +69,25 @@ t.test('over a slow link an answer is awaited for its round trip longer', async 
     passWith(a, MEMBERSHIP_DEFAULTS.probe_timeout_ms + 100, 'c', 'd');
     t.equal(memberStatus(a.state, 'b'), isPatient ? 'alive' : 'suspect', `${took_ms} ms`);
   }
+});
+
+t.test('the path is what the quickest of recent answers took: the others waited for a program', async (t) => {
+  const a = new Machine('a').join('b');
+  const b = a.state.members.get('b')!;
+  for (const took_ms of [900, 20, 900, 900]) noteRoundTrip(b, took_ms);
+  t.equal(roundTrip_ms(b), 0);
+  for (let answer = 0; answer < 8; answer += 1) noteRoundTrip(b, 900);
+  t.ok(roundTrip_ms(b) > 900, 'a path that became longer is known in the end');
+});
+
+t.test('a node whose own timers are late learns nothing of the network', async (t) => {
+  const { state } = new Machine('a');
+  state.lag_ms = 100;
+  for (let beat = 0; beat < 20; beat += 1) noteBeat(state, 1000);
+  t.equal(lossSilence_ms(state, 0.001), 0);
+  state.lag_ms = 0;
+  for (let beat = 0; beat < 20; beat += 1) noteBeat(state, 1000);
+  t.ok(lossSilence_ms(state, 0.001) > 0);
 });
 
 t.test('whatever is measured, no wait grows by more than its caps', async () => {
