@@ -71,7 +71,7 @@ t.test('every range sums up to what is in it, whatever was added and removed', a
 
 t.test('what a range sums up to follows each change, also in what forks share', async (t) => {
   fc.assert(
-    fc.property(fc.array(fc.record({ each: record, lot: fc.nat(5) }), { maxLength: 60 }), (steps) => {
+    fc.property(fc.array(fc.record({ each: record, lot: fc.nat(6) }), { maxLength: 60 }), (steps) => {
       const sides = [{ trie: new RecordTrie(PLACE), held: [] as LedgerRecord[] }];
       const isRight = ({ trie, held }: (typeof sides)[number], prefix: string) =>
         JSON.stringify(trie.summary(prefix)) === JSON.stringify(naiveSummary(held, prefix));
@@ -82,6 +82,10 @@ t.test('what a range sums up to follows each change, also in what forks share', 
         if (lot === 5 && first !== undefined) {
           side.trie.remove(first);
           side.held.shift();
+        } else if (lot === 6 && first !== undefined) {
+          const by = { ...each, placeHigh: first.placeHigh, placeLow: first.placeLow };
+          side.trie.replace(first, by);
+          side.held[0] = by;
         } else {
           side.trie.add(each);
           side.held.push(each);
@@ -109,14 +113,22 @@ t.test('a divided range holds all of its records once, in no more parts than ask
   t.pass();
 });
 
-t.test('what is near a place is all of that place', async (t) => {
+t.test('what is near a place is all of that place, and beside each item stands its low half', async (t) => {
   fc.assert(
-    fc.property(fc.array(record, { maxLength: 80 }), (records) => {
+    fc.property(fc.array(record, { maxLength: 80 }), fc.infiniteStream(fc.boolean()), (records, lot) => {
       const trie = trieOf(records);
+      const kept = records.filter((each) => {
+        if (lot.next().value) return true;
+        trie.remove(each);
+        return false;
+      });
       return records.every(({ placeHigh, placeLow }) => {
-        const near = new Set(trie.near(placeHigh, placeLow).items);
-        return records.every(
-          (other) => other.placeHigh !== placeHigh || other.placeLow !== placeLow || near.has(other),
+        const { items, lows } = trie.near(placeHigh, placeLow);
+        const there = kept.filter((each) => each.placeHigh === placeHigh && each.placeLow === placeLow);
+        return (
+          new Set(there).isSubsetOf(new Set(items)) &&
+          lows.length === items.length &&
+          items.every((each, at) => lows[at] === (each.placeLow | 0))
         );
       });
     }),
