@@ -38,6 +38,50 @@ t.test('a suspicion without an answer ends in a verdict within its time', async 
   t.match(a.of('verdict'), [{ subject: 'b', incarnation: 1, verdict: 'failed' }]);
 });
 
+t.test('a doubt lasts longer in a large cluster, until other watchers share it', async (t) => {
+  const crowd = Array.from({ length: 99 }, (_, at) => `m${at}`);
+  const a = new Machine('a').join(...crowd);
+  const [subject] = [...a.state.targets] as [string];
+  const wait_ms = () => a.state.members.get(subject)!.suspicion!.wait_ms;
+  a.give({ kind: 'disconnected', peer: subject });
+  const alone_ms = wait_ms();
+  t.ok(alone_ms >= 2 * a.state.config.suspicion_ms, 'twice as long among a hundred');
+  const doubt = { type: 'suspect', subject, incarnation: 1 } as const;
+  const ranked = rankedFor(a.state, subject);
+  for (const from of crowd.filter((id) => id !== subject && !ranked.includes(id))) a.hear(from, doubt);
+  t.equal(wait_ms(), alone_ms, 'others may say what they like');
+  a.hear(ranked.find((id) => id !== 'a')!, doubt);
+  t.ok(wait_ms() < alone_ms);
+});
+
+t.test('who is not on duty gives no verdict, however long its doubt lasts', async (t) => {
+  const others = Array.from({ length: 12 }, (_, at) => `m${at}`);
+  const a = new Machine('a').join(...others);
+  const subject = others.find((id) => !a.state.targets.has(id))!;
+  a.give({ kind: 'disconnected', peer: subject });
+  for (let round = 0; round < 100; round += 1) {
+    a.pass(100);
+    for (const peer of others) if (peer !== subject) a.give({ kind: 'heard', peer });
+  }
+  t.same(a.of('verdict'), []);
+  t.not(memberStatus(a.state, subject), 'failed');
+});
+
+t.test(
+  'a verdict of this node that was taken back does not count again when its record comes late',
+  async (t) => {
+    const a = new Machine('a').join('b', 'c');
+    a.give({ kind: 'disconnected', peer: 'b' });
+    a.pass(1300);
+    t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+    a.give({ kind: 'connected', peer: 'b' });
+    a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 1 });
+    t.equal(memberStatus(a.state, 'b'), 'alive');
+    a.give({ ...FAILED_B, watcher: 'a' });
+    t.equal(memberStatus(a.state, 'b'), 'alive');
+  },
+);
+
 t.test('one watcher of two who can be heard is not enough', async (t) => {
   const a = new Machine('a').join('b', 'c');
   a.give({ ...FAILED_B, watcher: 'a' });
@@ -341,6 +385,22 @@ t.test('a silent member is asked, through relays too, then suspected, then cut o
   t.equal(a.state.health, 0, 'relays said nack, so it is not us');
 });
 
+t.test('relays that do not even say that there was no answer make a node doubt itself', async (t) => {
+  for (const saysNack of [true, false]) {
+    const a = new Machine('a').join('b', 'c', 'd', 'e');
+    for (let round = 0; round < 100 && memberStatus(a.state, 'b') === 'alive'; round += 1) {
+      a.effects = [];
+      a.pass(50);
+      for (const { to, message } of a.sent())
+        if (saysNack && message.type === 'request')
+          a.hear(to, { type: 'nack', seq: message.seq, subject: 'b' });
+      for (const peer of ['c', 'd', 'e']) a.give({ kind: 'heard', peer });
+    }
+    t.equal(memberStatus(a.state, 'b'), 'suspect');
+    t.equal(a.state.health > 0, !saysNack);
+  }
+});
+
 t.test('a relayed answer ends a suspicion, and an old one does not', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   const old = a.state.seq;
@@ -387,6 +447,23 @@ t.test('a stalled loop gives no verdict, and pushes its deadlines', async (t) =>
   a.state.health = 0;
   a.pass(1500);
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'it is put off, not given up');
+});
+
+t.test('a question that was open while the loop stood still has its whole time again', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.hear('b', { type: 'beat', incarnation: 1, next_ms: 500 });
+  const isAsked = () => a.sent().some(({ to, message }) => to === 'b' && message.type === 'ping');
+  while (!isAsked() && a.now < 1_010_000) {
+    a.pass(10);
+    for (const peer of ['c', 'd']) a.give({ kind: 'heard', peer });
+  }
+  const { seq } = a.state.members.get('b')!.probe!;
+  a.stall(1000);
+  t.equal(memberStatus(a.state, 'b'), 'alive', 'its answer may be waiting');
+  t.equal(a.state.members.get('b')!.probe?.seq, seq);
+  a.hear('b', { type: 'ack', seq, incarnation: 1 });
+  t.equal(a.state.members.get('b')!.probe, null);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
 t.test('a clock that leaps ahead puts off no suspicion that begins after it', async (t) => {
@@ -495,6 +572,19 @@ t.test('when most vanish at once we are cut off, and redial them for ever', asyn
   }
   t.match(a.of('isolated'), [{ isolated: false }]);
   for (const id of others) t.equal(memberStatus(a.state, id), 'alive');
+});
+
+t.test('a node is cut off no more when no more than half of those it lost are missing', async (t) => {
+  const others = ['b', 'c', 'd', 'e', 'f', 'g'];
+  const a = new Machine('a').join(...others);
+  const lost = others.slice(0, 4);
+  for (const subject of lost)
+    for (const watcher of ['a', ...others.slice(4)])
+      a.give({ kind: 'verdict', watcher, subject, incarnation: 1, verdict: 'failed' });
+  const told = () => a.of('isolated').map(({ isolated }) => isolated);
+  t.same(told(), [true]);
+  for (const back of lost.slice(0, 2)) a.give({ kind: 'member', id: back, incarnation: 2 });
+  t.same(told(), [true, false], 'two of seven are missing still');
 });
 
 t.test('one of two members that vanishes is not most of them', async (t) => {
