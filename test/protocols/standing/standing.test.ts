@@ -10,8 +10,8 @@ import { Standing, type StandingEffect, type StandingEvent } from '../../../prot
 
 const SECOND_MS = 1000;
 
-function small(changes: Partial<StandingConfig> = {}): StandingConfig {
-  const allowance = { capacity: 10, perSecond: 5 };
+function small(changes: Partial<StandingConfig> = {}, perSecond = 5): StandingConfig {
+  const allowance = { capacity: 10, perSecond };
   return {
     ...STANDING_DEFAULTS,
     allowances: Object.fromEntries(RESOURCES.map((name) => [name, allowance])) as Record<
@@ -176,6 +176,28 @@ t.test('what a peer saved up before it was limited is its own', async (t) => {
   env.now += SECOND_MS;
   feed({ kind: 'offence', peer: 'p', offence: 'oversize', count: 1 });
   t.same([spend('messages', 5), spend()], [true, false]);
+});
+
+t.test('what a peer gains while it is limited is a tenth, also when that has ended since', async (t) => {
+  const { halfLife_ms, limited_divisor } = STANDING_DEFAULTS;
+  // At the full rate all would be there again by the time that it is good.
+  const { feed, spend, of, env } = subject(small({}, (10 * SECOND_MS) / halfLife_ms));
+  while (spend());
+  feed({ kind: 'offence', peer: 'p', offence: 'bad-signature', count: 1 });
+  env.now += halfLife_ms;
+  t.equal(of(), 'good');
+  const gained = 10 / limited_divisor;
+  t.same([spend('messages', gained), spend()], [true, false]);
+});
+
+t.test('who comes back from a long ban is on probation, though its points are long forgotten', async (t) => {
+  const { feed, of, env, standing } = subject();
+  const until_ms = () => standing.reports(env.now)[0]?.until_ms ?? null;
+  for (let ban = 0; ban < 6; ban += 1) {
+    while (until_ms() === null) feed({ kind: 'offence', peer: 'p', offence: 'bad-signature', count: 1 });
+    env.now = until_ms()!;
+    t.equal(of(), 'limited', `after ban ${ban + 1}`);
+  }
 });
 
 t.test('mild offences count once a message, grave ones for each record', async (t) => {
