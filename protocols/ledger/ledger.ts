@@ -16,7 +16,7 @@
 import { type Hlc, hlcCompare } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import { authorHash, kindPrefix, placeOf } from './place.ts';
-import type { LedgerRecord } from './record.ts';
+import { isSameRecord, type LedgerRecord } from './record.ts';
 import type { ContextEntry } from './record-reader.ts';
 import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
 
@@ -260,9 +260,9 @@ export function isStampedLater(a: LedgerRecord, b: LedgerRecord): boolean {
   return (hlcCompare(a.hlc, b.hlc) || compareText(a.digest, b.digest)) > 0;
 }
 
-/** By name; what the name covers first, for it is made when it is asked for. */
+/** By name; some of what the name covers first. */
 function isSame(a: LedgerRecord, b: LedgerRecord): boolean {
-  return a === b || (a.seq === b.seq && a.epoch === b.epoch && a.digest === b.digest);
+  return a.seq === b.seq && a.epoch === b.epoch && isSameRecord(a, b);
 }
 
 function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {

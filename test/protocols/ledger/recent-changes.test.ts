@@ -49,6 +49,28 @@ t.test('of what was before, or with too many changes at once, nothing is said', 
   t.equal(hashAt(recent, ledger, NOW + 15_000), undefined);
 });
 
+t.test(
+  'the words of a record are made when they are asked for; a large one is not kept for them',
+  async (t) => {
+    const [record] = writes(1) as [LedgerRecord];
+    const asked: number[] = [];
+    const sized = (payload_bytes: number) =>
+      new Proxy(record, {
+        get(of, field) {
+          if (field === 'payload_bytes') return payload_bytes;
+          if (field === 'words') asked.push(payload_bytes);
+          return Reflect.get(of, field, of);
+        },
+      });
+    const recent = new RecentChanges(NOW - 1);
+    recent.add([sized(300)], [], NOW);
+    recent.add([sized(30_000)], [], NOW);
+    t.strictSame(asked, [30_000]);
+    t.equal(recent.hashAt(NOW - 1, [0, 0, 0, 0]), '0'.repeat(32), 'one undoes the other');
+    t.strictSame(asked, [30_000, 300]);
+  },
+);
+
 /** Nodes that have been connected for long. */
 function acquainted(): [TestNode, TestNode] {
   const [a, b] = cluster(2) as [TestNode, TestNode];
