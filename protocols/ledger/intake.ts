@@ -57,7 +57,9 @@ function withOne<Item>(list: readonly Item[], item: Item): readonly Item[] {
   return list;
 }
 
+/** @param items are nobody else's from now on. */
 function withAll<Item>(list: readonly Item[], items: readonly Item[]): readonly Item[] {
+  if (list.length === 0) return items;
   let all = list;
   for (const item of items) all = withOne(all, item);
   return all;
@@ -79,6 +81,8 @@ export interface Taken<Report> {
   removed: readonly LedgerRecord[];
   /** Of those that went: one too many of their author. */
   evicted: readonly LedgerRecord[];
+  /** What had waited for a grant that came. */
+  freed: readonly LedgerRecord[];
   reports: readonly (Rejected | Report)[];
 }
 
@@ -119,25 +123,24 @@ export class Intake<Report> {
   }
 
   take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<Report> {
-    const taken: Taken<Report> = { added: NONE, removed: NONE, evicted: NONE, reports: NO_REPORTS };
-    // What waited for a grant that came. It grows while it is walked, for there may be grants among it.
-    const waiting: LedgerRecord[] = [];
+    const taken: Taken<Report> = {
+      added: NONE,
+      removed: NONE,
+      evicted: NONE,
+      freed: NONE,
+      reports: NO_REPORTS,
+    };
     for (const bytes of envelopes) {
       const record = this.#open(bytes);
-      if (record !== undefined) this.#takeOne(record, source, env, taken, waiting);
+      if (record !== undefined) this.#takeOne(record, source, env, taken);
       else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
-    for (const record of waiting) this.#takeOne(record, source, env, taken, waiting);
+    // It grows while it is walked, for there may be grants among it.
+    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, source, env, taken);
     return taken;
   }
 
-  #takeOne(
-    record: LedgerRecord,
-    source: Source,
-    env: Env,
-    taken: Taken<Report>,
-    waiting: LedgerRecord[],
-  ): void {
+  #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
     const added = taken.added.length;
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
@@ -146,7 +149,8 @@ export class Intake<Report> {
     } else if (record.kind === 'grant' && taken.added.length > added) {
       const { authority, onGrant } = this.#parts;
       onGrant();
-      waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
+      const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
+      taken.freed = withAll(taken.freed, this.#pending.take(isReady));
     }
   }
 
@@ -178,7 +182,7 @@ export class Intake<Report> {
       finding = ledger.find(record);
     }
     keepRecord(record);
-    const { removed } = ledger.merge(record, finding);
+    const removed = ledger.merge(record, finding);
     authority.add(record);
     taken.removed = withAll(taken.removed, removed);
     taken.added = withOne(taken.added, record);

@@ -300,7 +300,7 @@ export class LedgerMachine {
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
     for (const record of records) {
-      removed.push(...this.ledger.merge(record).removed);
+      removed.push(...this.ledger.merge(record));
       this.authority.add(record);
     }
     const live = this.#live(records);

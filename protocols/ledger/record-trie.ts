@@ -264,8 +264,7 @@ export class RecordTrie {
   /** A branch of few records as a leaf. */
   #joined(branch: Branch): Leaf {
     const leaf = this.#leaf();
-    for (const { items, lows } of leavesOf(branch))
-      for (const [at, item] of items.entries()) put(leaf, item, lows[at]!);
+    putAll(leaf, branch);
     return leaf;
   }
 
@@ -377,6 +376,14 @@ function put(leaf: Leaf, record: LedgerRecord, low: number): void {
   count(leaf, record, 1);
   leaf.items.push(record);
   leaf.lows.push(low | 0);
+}
+
+function putAll(leaf: Leaf, node: TrieNode): void {
+  if (node.items === null) {
+    for (const child of node.children) if (child !== undefined) putAll(leaf, child);
+  } else {
+    for (let at = 0; at < node.items.length; at += 1) put(leaf, node.items[at]!, node.lows[at]!);
+  }
 }
 
 /** With its words. Also of a node that others share: they follow from what is in it. */
