@@ -58,7 +58,7 @@ export type Words = readonly [number, number, number, number];
 
 /** Immutable, and shared freely. */
 export interface LedgerRecord extends RecordHeader {
-  /** Hex SHA-256 of the payload: the record's name. */
+  /** Hex SHA-256 of the payload: the record's name. Made when it is first asked for. */
   readonly digest: string;
   /** null is a tombstone, undefined what cannot be read. Decoded when it is first asked for. */
   readonly body: unknown;
