@@ -12,7 +12,7 @@ const DEPTH_MAX = 16;
 const float = new DataView(new ArrayBuffer(8));
 
 export class Cursor {
-  readonly #bytes: Uint8Array;
+  #bytes: Uint8Array;
   #end: number;
   /** Of the next byte. */
   at: number;
@@ -21,6 +21,13 @@ export class Cursor {
     this.#bytes = bytes;
     this.at = start;
     this.#end = end;
+  }
+
+  /** Begins anew, with other bytes: a cursor that is used again and again costs nothing. */
+  begin(bytes: Uint8Array): void {
+    this.#bytes = bytes;
+    this.at = 0;
+    this.#end = bytes.length;
   }
 
   get isAtEnd(): boolean {

@@ -129,6 +129,14 @@ export function sealEnvelopes(payloads: readonly Uint8Array[], signer: Signer, c
   });
 }
 
+/** What is to be checked. */
+export interface Sealed {
+  readonly author: KeyId;
+  readonly envelope: Envelope;
+  /** Of the payload, as latin1. Asked for where a batch is signed. */
+  readonly digestText: string;
+}
+
 /** A hash below a signed root, and the way up; the root itself has none beside it. */
 interface Held {
   readonly beside: string;
@@ -166,12 +174,13 @@ export class SealChecker {
     this.#crypto = crypto;
   }
 
-  /** @param digest of the payload, as latin1. */
-  holds(author: KeyId, { payload, signature, batch }: Envelope, digest: string): boolean {
+  holds(sealed: Sealed): boolean {
+    const { author, envelope } = sealed;
+    const { payload, signature, batch } = envelope;
     if (batch === undefined) return this.#crypto.verify(author, payload, signature);
     const tree = this.#treeOf(author, toLatin1(signature));
     const climbed: string[] = [];
-    let hash = digest;
+    let hash = sealed.digestText;
     for (let level = 0; level < batch.levels; level += 1) {
       const held = tree.hashes.get(hash);
       if (held !== undefined && isWayUp(held, batch, level)) {

@@ -48,12 +48,25 @@ export interface Rejected {
 }
 
 const NONE: readonly LedgerRecord[] = [];
+const NO_REPORTS: readonly never[] = [];
 
-/** A list that most often ends with one item: what is pushed to an empty array has room for many. */
-function withOne<Item>(list: Item[], item: Item): Item[] {
+/** A list with one more. Most lists here stay empty or end with one item: those that are empty are all one. */
+function withOne<Item>(list: readonly Item[], item: Item): readonly Item[] {
   if (list.length === 0) return [item];
-  list.push(item);
+  (list as Item[]).push(item);
   return list;
+}
+
+/** @param items are nobody else's from now on. */
+function withAll<Item>(list: readonly Item[], items: readonly Item[]): readonly Item[] {
+  if (list.length === 0) return items;
+  let all = list;
+  for (const item of items) all = withOne(all, item);
+  return all;
+}
+
+function report<Report>(taken: Taken<Report>, rejected: Rejected): void {
+  taken.reports = withOne(taken.reports, rejected);
 }
 
 /** Where records come from, and how far it says that it has collected. */
@@ -64,11 +77,13 @@ export interface Source {
 
 /** What taking records in has come to. */
 export interface Taken<Report> {
-  added: LedgerRecord[];
-  removed: LedgerRecord[];
+  added: readonly LedgerRecord[];
+  removed: readonly LedgerRecord[];
   /** Of those that went: one too many of their author. */
-  readonly evicted: LedgerRecord[];
-  readonly reports: (Rejected | Report)[];
+  evicted: readonly LedgerRecord[];
+  /** What had waited for a grant that came. */
+  freed: readonly LedgerRecord[];
+  reports: readonly (Rejected | Report)[];
 }
 
 export interface IntakeParts<Report> {
@@ -108,34 +123,34 @@ export class Intake<Report> {
   }
 
   take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<Report> {
-    const taken: Taken<Report> = { added: [], removed: [], evicted: [], reports: [] };
-    // What waited for a grant that came. It grows while it is walked, for there may be grants among it.
-    const waiting: LedgerRecord[] = [];
+    const taken: Taken<Report> = {
+      added: NONE,
+      removed: NONE,
+      evicted: NONE,
+      freed: NONE,
+      reports: NO_REPORTS,
+    };
     for (const bytes of envelopes) {
       const record = this.#open(bytes);
-      if (record !== undefined) this.#takeOne(record, source, env, taken, waiting);
-      else taken.reports.push({ kind: 'rejected', from: source.from, reason: 'malformed', author: null });
+      if (record !== undefined) this.#takeOne(record, source, env, taken);
+      else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
-    for (const record of waiting) this.#takeOne(record, source, env, taken, waiting);
+    // It grows while it is walked, for there may be grants among it.
+    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, source, env, taken);
     return taken;
   }
 
-  #takeOne(
-    record: LedgerRecord,
-    source: Source,
-    env: Env,
-    taken: Taken<Report>,
-    waiting: LedgerRecord[],
-  ): void {
+  #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
     const added = taken.added.length;
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
-      taken.reports.push({ kind: 'rejected', from: source.from, reason, author: record.author });
+      report(taken, { kind: 'rejected', from: source.from, reason, author: record.author });
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
     } else if (record.kind === 'grant' && taken.added.length > added) {
       const { authority, onGrant } = this.#parts;
       onGrant();
-      waiting.push(...this.#pending.take((other) => authority.admission(other) !== 'unknown-author'));
+      const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
+      taken.freed = withAll(taken.freed, this.#pending.take(isReady));
     }
   }
 
@@ -157,9 +172,9 @@ export class Intake<Report> {
     if (!isSettled && quota.isBeyond(record)) return 'over-quota';
     if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
-    if (twin !== undefined) taken.reports.push(...this.#parts.onTwins(twin, record, env));
+    if (twin !== undefined) taken.reports = withAll(taken.reports, this.#parts.onTwins(twin, record, env));
     if (isSettled) return undefined;
-    for (const report of this.#parts.onNews(record, env)) taken.reports.push(report);
+    taken.reports = withAll(taken.reports, this.#parts.onNews(record, env));
     const surplus = record.kind === 'grant' ? authority.surplus(record) : NONE;
     if (surplus.length > 0) {
       if (surplus.includes(record)) return 'over-quota';
@@ -167,9 +182,9 @@ export class Intake<Report> {
       finding = ledger.find(record);
     }
     keepRecord(record);
-    const { removed } = ledger.merge(record, finding);
+    const removed = ledger.merge(record, finding);
     authority.add(record);
-    for (const each of removed) taken.removed = withOne(taken.removed, each);
+    taken.removed = withAll(taken.removed, removed);
     taken.added = withOne(taken.added, record);
     if (quota.isKept(record)) return undefined;
     for (const excess of quota.excess(record)) this.#expel(excess, taken);
@@ -181,9 +196,8 @@ export class Intake<Report> {
     const { ledger, authority } = this.#parts;
     if (!ledger.has(record)) return;
     ledger.remove(record);
-    const at = taken.added.indexOf(record);
-    if (at >= 0) taken.added.splice(at, 1);
-    else taken.evicted.push(record);
+    if (taken.added.includes(record)) taken.added = taken.added.filter((other) => other !== record);
+    else taken.evicted = withOne(taken.evicted, record);
     if (!isGrowOnly(record.kind)) return;
     authority.remove(record);
     const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;

@@ -16,7 +16,7 @@
 import { type Hlc, hlcCompare } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import { authorHash, kindPrefix, placeOf } from './place.ts';
-import type { LedgerRecord } from './record.ts';
+import { isSameRecord, type LedgerRecord } from './record.ts';
 import type { ContextEntry } from './record-reader.ts';
 import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
 
@@ -32,13 +32,6 @@ export interface Finding {
   readonly twin: LedgerRecord | undefined;
 }
 
-export interface Merge {
-  /** True when the record is live now. */
-  readonly added: boolean;
-  /** Records that it replaced. */
-  readonly removed: readonly LedgerRecord[];
-}
-
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
 const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
 /**
@@ -47,7 +40,6 @@ const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
  */
 const BY_LIFE: ReadonlySet<string> = new Set(['ack']);
 const NONE: readonly LedgerRecord[] = [];
-const NOT_MERGED: Merge = { added: false, removed: NONE };
 
 /** By kind and key: what is read, replaced and compared. */
 const BY_KEY: Place = {
@@ -117,9 +109,9 @@ export class Ledger {
     return { isLive, isReplaced, replaces: replaced, twin: this.#twin(record) };
   }
 
-  /** Merges a record that may enter. @param finding as `find` has just told. */
-  merge(record: LedgerRecord, finding = this.find(record)): Merge {
-    if (finding.isLive || finding.isReplaced) return NOT_MERGED;
+  /** Merges a record that may enter. @param finding as `find` has just told. @returns the records that it replaced. */
+  merge(record: LedgerRecord, finding = this.find(record)): readonly LedgerRecord[] {
+    if (finding.isLive || finding.isReplaced) return NONE;
     const removed = finding.replaces;
     const [replaced] = removed;
     if (replaced === undefined) {
@@ -132,7 +124,7 @@ export class Ledger {
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
     if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
-    return { added: true, removed };
+    return removed;
   }
 
   /** Takes a live record away: one that was collected, or that is one too many of its author. */
@@ -260,9 +252,9 @@ export function isStampedLater(a: LedgerRecord, b: LedgerRecord): boolean {
   return (hlcCompare(a.hlc, b.hlc) || compareText(a.digest, b.digest)) > 0;
 }
 
-/** By name; what the name covers first, for it is made when it is asked for. */
+/** By name; some of what the name covers first. */
 function isSame(a: LedgerRecord, b: LedgerRecord): boolean {
-  return a === b || (a.seq === b.seq && a.epoch === b.epoch && a.digest === b.digest);
+  return a.seq === b.seq && a.epoch === b.epoch && isSameRecord(a, b);
 }
 
 function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {

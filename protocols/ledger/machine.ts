@@ -300,20 +300,17 @@ export class LedgerMachine {
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
     for (const record of records) {
-      removed.push(...this.ledger.merge(record).removed);
+      removed.push(...this.ledger.merge(record));
       this.authority.add(record);
     }
-    const live = records.filter((record) => this.ledger.has(record));
+    const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
       { kind: 'persist', put: live, remove: removed, streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: live },
       ...this.#exchange.changed(records, removed, env),
-      ...this.#enqueue(
-        records.map((record) => record.bytes),
-        env,
-      ),
+      ...this.#enqueue(envelopesOf(records), env),
     ];
   }
 
@@ -381,23 +378,24 @@ export class LedgerMachine {
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
     const taken = this.#intake.take(envelopes, source, env);
     this.#horizon.took(taken.added, source.horizon_ms);
-    if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return taken.reports;
+    if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
     const isOne = added.length === 1 && !removed.includes(added[0]!);
-    const live = isOne ? added : added.filter((record) => this.ledger.has(record));
+    const live = isOne ? added : this.#live(added);
     const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
     const changed = evicted.length === 0 ? live : [...live, ...evicted];
     const effects: LedgerEffect[] = [
       { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
       { kind: 'changed', records: changed },
     ];
-    if (relay) {
-      const envelopes = live.map(({ bytes }) => bytes);
-      append(effects, this.#enqueue(envelopes, env));
-    }
+    if (relay) append(effects, this.#enqueue(envelopesOf(live), env));
     append(effects, this.#exchange.changed(added, removed, env));
     append(effects, taken.reports);
     return effects;
+  }
+
+  #live(records: readonly LedgerRecord[]): LedgerRecord[] {
+    return records.filter((record) => this.ledger.has(record));
   }
 
   #onNews(record: LedgerRecord, env: Env): readonly LedgerEffect[] {
@@ -607,6 +605,10 @@ export function sealGenesis(body: GenesisBody, signer: Signer, crypto: Crypto, n
     signer,
     crypto,
   );
+}
+
+function envelopesOf(records: readonly LedgerRecord[]): Uint8Array[] {
+  return records.map(({ bytes }) => bytes);
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {

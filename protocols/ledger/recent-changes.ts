@@ -10,10 +10,13 @@ const KEPT_MS = 10_000;
 const TRIMMED_MS = 1_000;
 /** With more at once nothing is said of these moments, and nodes compare what they have. */
 export const CHANGES_MAX = 4096;
+/** Of a payload. A larger record is not kept in memory for its words. */
+const KEPT_BYTES_MAX = 1024;
 
 interface Change {
   readonly ms: number;
-  readonly words: Words;
+  /** Most often the record: its words are made when they are first asked for. */
+  readonly by: { readonly words: Words };
 }
 
 export class RecentChanges {
@@ -31,13 +34,8 @@ export class RecentChanges {
   add(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], now: number): void {
     const from_ms = now - KEPT_MS;
     for (const record of added) this.#keep(record.hlc.ms, record, from_ms);
-    if (removed.length > 0) {
-      const stampOf = stampsOf(added);
-      for (const record of removed) {
-        const ms = stampOf(record);
-        if (ms !== undefined) this.#keep(ms, record, from_ms);
-      }
-    }
+    if (added.length === 1) this.#keepReplaced(added[0]!, removed, from_ms);
+    else if (removed.length > 0) this.#keepAllReplaced(added, removed, from_ms);
     if (this.#changes.length > CHANGES_MAX || Math.abs(now - this.#trimmed_ms) > TRIMMED_MS)
       this.#trim(from_ms, now);
   }
@@ -53,17 +51,35 @@ export class RecentChanges {
     let [a, b, c, d] = words;
     for (const change of this.#changes) {
       if (change.ms <= ms) continue;
-      a ^= change.words[0];
-      b ^= change.words[1];
-      c ^= change.words[2];
-      d ^= change.words[3];
+      const { words } = change.by;
+      a ^= words[0];
+      b ^= words[1];
+      c ^= words[2];
+      d ^= words[3];
     }
     return [a, b, c, d].map((word) => (word >>> 0).toString(16).padStart(8, '0')).join('');
   }
 
+  #keepReplaced(by: LedgerRecord, removed: readonly LedgerRecord[], from_ms: number): void {
+    for (const record of removed)
+      if (by.key === record.key && by.kind === record.kind) this.#keep(by.hlc.ms, record, from_ms);
+  }
+
+  #keepAllReplaced(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], from_ms: number): void {
+    const stampOf = stampsOf(added);
+    for (const record of removed) {
+      const ms = stampOf(record);
+      if (ms !== undefined) this.#keep(ms, record, from_ms);
+    }
+  }
+
   #keep(ms: number, record: LedgerRecord, from_ms: number): void {
     if (ms < from_ms) this.#since_ms = Math.max(this.#since_ms, ms);
-    else this.#changes.push({ ms, words: record.words });
+    else
+      this.#changes.push({
+        ms,
+        by: record.payload_bytes > KEPT_BYTES_MAX ? { words: record.words } : record,
+      });
   }
 
   #trim(from_ms: number, now: number): void {
@@ -79,9 +95,6 @@ export class RecentChanges {
 
 /** Of what was added, the last stamp by kind and key. */
 function stampsOf(added: readonly LedgerRecord[]): (record: LedgerRecord) => number | undefined {
-  const [only] = added;
-  if (only !== undefined && added.length === 1)
-    return ({ kind, key }) => (only.key === key && only.kind === kind ? only.hlc.ms : undefined);
   const byKind = new Map<string, Map<string, number>>();
   for (const { kind, key, hlc } of added) {
     let byKey = byKind.get(kind);

@@ -45,11 +45,36 @@ interface Sums {
   d: number;
 }
 
-interface Leaf extends Sums {
+/**
+ * A class, and copies of empty lists, for the reason that stamps have (record-reader.ts): were they literals, they would
+ * be among the old, where a leaf that is gone keeps its records until all of the memory is looked through.
+ */
+class Leaf implements Sums {
+  readonly owner: Owner;
+  count: number;
+  bytes: number;
+  isSummed: boolean;
+  a: number;
+  b: number;
+  c: number;
+  d: number;
   readonly items: LedgerRecord[];
   /** The low half of each item's place, signed: so that looking for one is no look at each. */
   readonly lows: number[];
-  readonly children: null;
+  readonly children = null;
+
+  constructor(owner: Owner, sums: Omit<Sums, 'owner'>, items: LedgerRecord[], lows: number[]) {
+    this.owner = owner;
+    this.count = sums.count;
+    this.bytes = sums.bytes;
+    this.isSummed = sums.isSummed;
+    this.a = sums.a;
+    this.b = sums.b;
+    this.c = sums.c;
+    this.d = sums.d;
+    this.items = items;
+    this.lows = lows;
+  }
 }
 
 interface Branch extends Sums {
@@ -68,6 +93,8 @@ export type Near = Readonly<Record<'items', readonly LedgerRecord[]> & Record<'l
 
 const NOTHING: Near = { items: [], lows: [] };
 const NO_SUMS: Omit<Sums, 'owner'> = { count: 0, bytes: 0, isSummed: true, a: 0, b: 0, c: 0, d: 0 };
+const NO_ITEMS: readonly LedgerRecord[] = [];
+const NO_LOWS: readonly number[] = [];
 /** Digits of the high half. */
 const HIGH_DIGITS = 8;
 
@@ -264,8 +291,7 @@ export class RecordTrie {
   /** A branch of few records as a leaf. */
   #joined(branch: Branch): Leaf {
     const leaf = this.#leaf();
-    for (const { items, lows } of leavesOf(branch))
-      for (const [at, item] of items.entries()) put(leaf, item, lows[at]!);
+    putAll(leaf, branch);
     return leaf;
   }
 
@@ -307,23 +333,14 @@ export class RecordTrie {
   }
 
   #leaf(): Leaf {
-    return leafOf(this.#owner, NO_SUMS, [], []);
+    return new Leaf(this.#owner, NO_SUMS, NO_ITEMS.slice(), NO_LOWS.slice());
   }
 
   #own(node: TrieNode): TrieNode {
     if (node.owner === this.#owner) return node;
-    if (node.items !== null) return leafOf(this.#owner, node, node.items.slice(), node.lows.slice());
+    if (node.items !== null) return new Leaf(this.#owner, node, node.items.slice(), node.lows.slice());
     return branchOf(this.#owner, node, node.children.slice(), node.depth, node.high, node.low);
   }
-}
-
-function leafOf(
-  owner: Owner,
-  { count, bytes, isSummed, a, b, c, d }: Omit<Sums, 'owner'>,
-  items: LedgerRecord[],
-  lows: number[],
-): Leaf {
-  return { owner, count, bytes, isSummed, a, b, c, d, items, lows, children: null };
 }
 
 function branchOf(
@@ -377,6 +394,14 @@ function put(leaf: Leaf, record: LedgerRecord, low: number): void {
   count(leaf, record, 1);
   leaf.items.push(record);
   leaf.lows.push(low | 0);
+}
+
+function putAll(leaf: Leaf, node: TrieNode): void {
+  if (node.items === null) {
+    for (const child of node.children) if (child !== undefined) putAll(leaf, child);
+  } else {
+    for (let at = 0; at < node.items.length; at += 1) put(leaf, node.items[at]!, node.lows[at]!);
+  }
 }
 
 /** With its words. Also of a node that others share: they follow from what is in it. */

@@ -58,7 +58,7 @@ export type Words = readonly [number, number, number, number];
 
 /** Immutable, and shared freely. */
 export interface LedgerRecord extends RecordHeader {
-  /** Hex SHA-256 of the payload: the record's name. */
+  /** Hex SHA-256 of the payload: the record's name. Made when it is first asked for. */
   readonly digest: string;
   /** null is a tombstone, undefined what cannot be read. Decoded when it is first asked for. */
   readonly body: unknown;
@@ -110,6 +110,9 @@ export function sealRecord(
   return sealRecords([{ header, body }], signer, crypto)[0]!;
 }
 
+/** Of the record that is being opened. */
+const cursor = new Cursor(new Uint8Array(0));
+
 /**
  * Reads an envelope and checks its shape, not its signature: that is `verifyRecord`, after the cheap refusals.
  * @throws ShoalError E_TOO_LARGE or E_MALFORMED.
@@ -117,7 +120,7 @@ export function sealRecord(
 export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
   if (bytes.byteLength > RECORD_BYTES_MAX)
     throw new ShoalError('E_TOO_LARGE', `a record of ${bytes.byteLength} bytes is over ${RECORD_BYTES_MAX}`);
-  const cursor = new Cursor(bytes);
+  cursor.begin(bytes);
   let start = payloadStart(cursor);
   let end = cursor.at;
   if (start < 0) {
@@ -126,7 +129,7 @@ export function openRecord(bytes: Uint8Array, crypto: Crypto): LedgerRecord {
     end = start + payload.byteLength;
   }
   const read = readPayload(bytes, start, end, cursor);
-  return new OpenedRecord(read, bytes, start, bytes.subarray(start, end), crypto);
+  return new OpenedRecord(read, bytes, start, end - start, crypto);
 }
 
 /**
@@ -143,8 +146,16 @@ export function verifyRecord(
   crypto: Crypto,
   seals: SealChecker = new SealChecker(crypto),
 ): boolean {
-  if (record instanceof OpenedRecord) return seals.holds(record.author, record.envelope, record.digestText);
-  return seals.holds(record.author, envelopeOf(record.bytes), toLatin1(fromHex(record.digest)));
+  if (record instanceof OpenedRecord) return seals.holds(record);
+  const { author, bytes, digest } = record;
+  return seals.holds({ author, envelope: envelopeOf(bytes), digestText: toLatin1(fromHex(digest)) });
+}
+
+/** Do two records have one name? Told by their payloads while that costs less than to make the name. */
+export function isSameRecord(a: LedgerRecord, b: LedgerRecord): boolean {
+  if (a === b) return true;
+  if (a instanceof OpenedRecord && b instanceof OpenedRecord) return a.hasPayloadOf(b);
+  return a.digest === b.digest;
 }
 
 const UNREAD = Symbol('unread');
@@ -166,16 +177,14 @@ class OpenedRecord implements LedgerRecord {
   declare readonly placeHigh: number;
   declare readonly placeLow: number;
   declare readonly authorHash: number;
-  /** As latin1. */
-  declare readonly digestText: string;
+  readonly #crypto: Crypto;
   /** Where the payload is in `bytes`. */
   readonly #start: number;
-  /** The payload, until the record is kept. */
-  #payload: Uint8Array | undefined;
+  #digestText: string | undefined;
   #digest: string | undefined;
   #body: unknown;
 
-  constructor(read: ReadPayload, bytes: Uint8Array, start: number, payload: Uint8Array, crypto: Crypto) {
+  constructor(read: ReadPayload, bytes: Uint8Array, start: number, payload_bytes: number, crypto: Crypto) {
     this.cluster = read.cluster;
     this.author = read.author;
     this.epoch = read.epoch;
@@ -187,15 +196,21 @@ class OpenedRecord implements LedgerRecord {
     this.context = read.context;
     this.isTombstone = read.isTombstone;
     this.bytes = bytes;
-    this.payload_bytes = payload.length;
+    this.payload_bytes = payload_bytes;
     this.placeHigh = read.placeHigh;
     this.placeLow = read.placeLow;
     this.authorHash = read.authorHash;
-    this.digestText = crypto.sha256Text(payload);
+    this.#crypto = crypto;
     this.#start = start;
-    this.#payload = payload;
+    this.#digestText = undefined;
     this.#digest = undefined;
     this.#body = read.isTombstone ? null : UNREAD;
+  }
+
+  /** As latin1. Made when it is first asked for: a record that is soon replaced may never need its name. */
+  get digestText(): string {
+    this.#digestText ??= this.#crypto.sha256Text(this.payload);
+    return this.#digestText;
   }
 
   get digest(): string {
@@ -214,11 +229,15 @@ class OpenedRecord implements LedgerRecord {
   }
 
   get payload(): Uint8Array {
-    return this.#payload ?? this.bytes.subarray(this.#start, this.#start + this.payload_bytes);
+    return this.bytes.subarray(this.#start, this.#start + this.payload_bytes);
+  }
+
+  hasPayloadOf(other: OpenedRecord): boolean {
+    if (this.payload_bytes !== other.payload_bytes) return false;
+    return Buffer.compare(this.payload, other.payload) === 0;
   }
 
   keep(): void {
-    this.#payload = undefined;
     this.bytes = keptBytes(this.bytes);
   }
 

@@ -186,10 +186,13 @@ export function decodeGossip(bytes: Uint8Array): readonly Uint8Array[] {
   return list(fields[2], ENVELOPES_MAX).map(envelope);
 }
 
+/** Of the gossip that is being read. */
+const cursor = new Cursor(new Uint8Array(0));
+
 /** As `encodeGossip` makes it; undefined for what else may be right. */
 function readGossip(bytes: Uint8Array): Uint8Array[] | undefined {
   if (bytes.byteLength > SYNC_BYTES_MAX) return undefined;
-  const cursor = new Cursor(bytes);
+  cursor.begin(bytes);
   if (cursor.array() !== 3 || cursor.count() !== SYNC_VERSION || cursor.text() !== 1) return undefined;
   if (bytes[cursor.at] !== GOSSIP) return undefined;
   cursor.pass(1);

@@ -5,7 +5,6 @@
  */
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
-import type { Role } from '../base/records.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import {
   type Grant,
@@ -18,13 +17,14 @@ import {
   sameRoles,
 } from './acts.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
-import { OPERATOR_ROLES, rolesFor } from './rules.ts';
+import { OPERATOR_BITS, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
 
 /** `unknown-author`: a grant that is still on its way may turn it to a yes. */
 export type Admission = 'yes' | 'unknown-author' | 'refused';
 
 /** Links from a grant to genesis. */
 export const CHAIN_LENGTH_MAX = 8;
+const ADMITTER = roleBits(['admitter']);
 /** Grants under a token of limited uses that are kept beyond them: the proof that it was used too often. */
 const SURPLUS_KEPT = 1;
 
@@ -57,9 +57,9 @@ export class Gate {
     if (record.kind === 'genesis') return record.digest === this.#init.genesis ? 'yes' : 'refused';
     if (record.kind === 'grant') return this.#grantAdmission(record);
     if (record.kind === 'revoke') return this.#revocationAdmission(record);
-    const roles = rolesFor(record);
-    if (roles === undefined) return 'refused';
-    return this.#ifKnown(record.author, this.#everHad(record.author, roles));
+    const bits = roleBitsFor(record);
+    if (bits === 0) return 'refused';
+    return this.#ifKnown(record.author, this.#everHad(record.author, bits));
   }
 
   /** Grants that must not be in the ledger beside this one; it may be one of them. See `Authority.surplus`. */
@@ -137,7 +137,7 @@ export class Gate {
     const { author } = record;
     const may =
       this.#operatorsEver.has(author) ||
-      this.#everHad(author, ['admitter']) ||
+      this.#everHad(author, ADMITTER) ||
       (author === revocation.body.subject && this.#isKnown(author));
     return this.#ifKnown(author, may);
   }
@@ -151,14 +151,10 @@ export class Gate {
     return this.#operatorsEver.has(key) || this.#init.book.ofSubject(key).length > 0;
   }
 
-  /** Asked for every record: one look at the few grants of a key. */
-  #everHad(key: KeyId, roles: readonly Role[]): boolean {
-    if (this.#operatorsEver.has(key)) for (const role of roles) if (OPERATOR_ROLES.has(role)) return true;
-    for (const { body } of this.#init.book.ofSubject(key)) {
-      if (isAppointment(body)) continue;
-      for (const role of roles) if (body.roles.includes(role)) return true;
-    }
-    return false;
+  /** Any of these roles. Asked for every record. */
+  #everHad(key: KeyId, bits: RoleBits): boolean {
+    if ((this.#init.book.rolesGiven(key) & bits) !== 0) return true;
+    return (bits & OPERATOR_BITS) !== 0 && this.#operatorsEver.has(key);
   }
 
   #losers(grant: Grant): readonly Grant[] {

@@ -6,6 +6,7 @@ import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { LayeredMap } from './layered-map.ts';
+import { type RoleBits, roleBits } from './rules.ts';
 
 /** Of a token with more uses nobody is told who used it. */
 const SIBLINGS_TOLD_MAX = 64;
@@ -13,6 +14,8 @@ const SIBLINGS_TOLD_MAX = 64;
 export class GrantBook {
   readonly #grants: LayeredMap<string, Grant>;
   readonly #bySubject: LayeredMap<KeyId, readonly Grant[]>;
+  /** What the grants of a subject give it together, in force or not. */
+  readonly #given: LayeredMap<KeyId, { readonly bits: RoleBits }>;
   /** By digest of the issuer's grant, the smallest digest first; renewals are apart, in `renewalsUnder`. */
   readonly #children: LayeredMap<string, readonly Grant[]>;
   readonly #renewalsUnder: LayeredMap<string, readonly Grant[]>;
@@ -25,6 +28,7 @@ export class GrantBook {
   constructor(from?: GrantBook) {
     this.#grants = from === undefined ? new LayeredMap() : from.#grants.fork();
     this.#bySubject = from === undefined ? new LayeredMap() : from.#bySubject.fork();
+    this.#given = from === undefined ? new LayeredMap() : from.#given.fork();
     this.#children = from === undefined ? new LayeredMap() : from.#children.fork();
     this.#renewalsUnder = from === undefined ? new LayeredMap() : from.#renewalsUnder.fork();
     this.#renewalsOf = from === undefined ? new LayeredMap() : from.#renewalsOf.fork();
@@ -38,6 +42,7 @@ export class GrantBook {
     if (this.#grants.get(record.digest) !== undefined) return false;
     this.#grants.set(record.digest, grant);
     insert(this.#bySubject, body.subject, grant);
+    this.#sumUp(body.subject);
     if (body.parent !== null)
       insert(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
     if (body.renews !== undefined) insert(this.#renewalsOf, body.renews, grant);
@@ -49,6 +54,7 @@ export class GrantBook {
     const { record, body } = grant;
     this.#grants.delete(record.digest);
     takeOut(this.#bySubject, body.subject, record.digest);
+    this.#sumUp(body.subject);
     if (body.parent !== null)
       takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
     if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
@@ -78,6 +84,18 @@ export class GrantBook {
   /** Of one subject, the smallest digest first; so are all lists here. */
   ofSubject(key: KeyId): readonly Grant[] {
     return this.#bySubject.get(key) ?? [];
+  }
+
+  /** Roles by any of its grants, in force or not. An appointment gives none: it is a vote. */
+  rolesGiven(key: KeyId): RoleBits {
+    return this.#given.get(key)?.bits ?? 0;
+  }
+
+  #sumUp(subject: KeyId): void {
+    let bits = 0;
+    for (const { body } of this.ofSubject(subject)) if (!isAppointment(body)) bits |= roleBits(body.roles);
+    if (bits === 0) this.#given.delete(subject);
+    else this.#given.set(subject, { bits });
   }
 
   /** Issued by authority of the grant with this digest, renewals aside. */

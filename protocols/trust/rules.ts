@@ -7,32 +7,47 @@
  * demand, it demands where the record is read. The table below is for the kinds of the first version.
  */
 import type { KeyId } from '../base/ids.ts';
-import type { Role } from '../base/records.ts';
+import { ROLES, type Role } from '../base/records.ts';
+
+/** Roles as bits of a number: every record that comes is asked for them. */
+export type RoleBits = number;
+
+export function roleBits(roles: Iterable<Role>): RoleBits {
+  let bits = 0;
+  for (const role of roles) bits |= 1 << ROLES.indexOf(role);
+  return bits;
+}
 
 interface Rule {
   /** The author needs one of them. */
   readonly roles: readonly Role[];
+  readonly bits: RoleBits;
   /** The first part of the key must be the author. */
   readonly owner: boolean;
 }
 
+function rule(owner: boolean, ...roles: readonly Role[]): Rule {
+  return { roles, bits: roleBits(roles), owner };
+}
+
 /** Grants and revocations have rules of their own, in authority.ts; genesis is the cluster itself. */
 const RULES = new Map<string, Rule>([
-  ['member', { roles: ['member'], owner: true }],
-  ['verdict', { roles: ['member'], owner: true }],
-  ['ack', { roles: ['member'], owner: true }],
-  ['evidence', { roles: ['member'], owner: true }],
-  ['alloc', { roles: ['worker'], owner: true }],
-  ['image', { roles: ['deployer', 'operator'], owner: true }],
-  ['tag', { roles: ['deployer', 'operator'], owner: false }],
-  ['workload', { roles: ['deployer', 'operator'], owner: false }],
-  ['intent', { roles: ['deployer', 'operator'], owner: false }],
+  ['member', rule(true, 'member')],
+  ['verdict', rule(true, 'member')],
+  ['ack', rule(true, 'member')],
+  ['evidence', rule(true, 'member')],
+  ['alloc', rule(true, 'worker')],
+  ['image', rule(true, 'deployer', 'operator')],
+  ['tag', rule(false, 'deployer', 'operator')],
+  ['workload', rule(false, 'deployer', 'operator')],
+  ['intent', rule(false, 'deployer', 'operator')],
 ]);
-const UNKNOWN_OWN: Rule = { roles: ['member', 'deployer', 'operator'], owner: true };
-const UNKNOWN_SHARED: Rule = { roles: ['deployer', 'operator'], owner: false };
+const UNKNOWN_OWN = rule(true, 'member', 'deployer', 'operator');
+const UNKNOWN_SHARED = rule(false, 'deployer', 'operator');
 
 /** Of an operator's key, besides what grants may add. */
 export const OPERATOR_ROLES: ReadonlySet<Role> = new Set(['operator', 'deployer', 'admitter']);
+export const OPERATOR_BITS = roleBits(OPERATOR_ROLES);
 
 interface Written {
   readonly kind: string;
@@ -44,6 +59,12 @@ interface Written {
 export function rolesFor(record: Written): readonly Role[] | undefined {
   const rule = ruleFor(record);
   return rule.owner && !isOwn(record.key, record.author) ? undefined : rule.roles;
+}
+
+/** As `rolesFor`, as bits; none when nobody but another may write this key. */
+export function roleBitsFor(record: Written): RoleBits {
+  const rule = ruleFor(record);
+  return rule.owner && !isOwn(record.key, record.author) ? 0 : rule.bits;
 }
 
 /** Can nobody but its author write the key of this record, which was admitted? */

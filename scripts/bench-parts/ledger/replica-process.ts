@@ -3,16 +3,23 @@
  * it writes its messages, says that it is ready, and then runs one round each time that it is told to.
  */
 import { automergeReplicas, loroReplicas, yjsReplicas } from './peer-replicas.ts';
-import type { Grouping, MakeReplica } from './replica.ts';
+import type { Grouping, MakeReplica, Replica } from './replica.ts';
 import { gossipOf, signedReplicas, unsignedReplicas, verifyCeiling } from './shoal-replica.ts';
 import { lastValues, makeTrace, TRACE_SIZE, type TraceSize, type Update } from './trace.ts';
 
 export const CONTESTANTS = ['shoal-unsigned', 'shoal-signed', 'ed25519', 'yjs', 'automerge', 'loro'] as const;
 export type ContestantName = (typeof CONTESTANTS)[number];
 
-/** Of each contestant, whichever comes first. */
-const WARM_UP_ROUNDS_MAX = 6;
-const WARM_UP_MS_MAX = 5000;
+/**
+ * Microseconds of CPU time. A round is as many replicas as fill it, one after another: garbage is collected every few
+ * tens of milliseconds of work, so of shorter rounds one would pay for another.
+ */
+const ROUND_CPU_US = 1_000_000;
+/**
+ * The compiler's first looks are nobody's speed, least of all that of a daemon which runs for months: it comes back to
+ * the code of each for some seconds.
+ */
+const WARM_UP_CPU_US = 4_000_000;
 
 /** Sent when ready, and after each round. */
 export type Told = { readonly ready: true } | { readonly updates_per_s: number };
@@ -46,27 +53,29 @@ function sizeFor(name: ContestantName, grouping: Grouping): TraceSize {
  * @returns updates a second of CPU time, collection of garbage by other threads included: what one core does when it
  * does nothing else, whatever else the machine does. @throws Error when the result is wrong.
  */
-function round(make: MakeReplica, trace: readonly Update[], expected: ReadonlyMap<string, string>): number {
-  const replica = make();
+function run(
+  make: MakeReplica,
+  expected: ReadonlyMap<string, string>,
+  updates: number,
+  least_us: number,
+): number {
+  let [replicas, cpu_us] = [0, 0];
+  while (cpu_us < least_us) {
+    cpu_us += fill(make(), expected);
+    replicas += 1;
+  }
+  return ((replicas * updates) / cpu_us) * 1e6;
+}
+
+/** @returns microseconds of CPU time. */
+function fill(replica: Replica, expected: ReadonlyMap<string, string>): number {
   const start = process.cpuUsage();
   replica.apply();
   const { user, system } = process.cpuUsage(start);
   for (const [key, value] of expected) {
     if (replica.read(key) !== value) throw new Error(`${key} is not what was written last`);
   }
-  return (trace.length / (user + system)) * 1e6;
-}
-
-/**
- * The compiler's first looks are nobody's speed, least of all that of a daemon which runs for months: it comes back to
- * the code of each for some rounds.
- */
-function warmUp(runOnce: () => void): void {
-  const start = performance.now();
-  for (let rounds = 0; rounds < WARM_UP_ROUNDS_MAX; rounds += 1) {
-    runOnce();
-    if (performance.now() - start > WARM_UP_MS_MAX) return;
-  }
+  return user + system;
 }
 
 function tell(message: Told): void {
@@ -78,7 +87,7 @@ if (process.send !== undefined) {
   const trace = makeTrace(sizeFor(name, grouping));
   const expected = lastValues(trace);
   const make = makeReplicas(name, grouping, trace);
-  warmUp(() => round(make, trace, expected));
-  process.on('message', () => tell({ updates_per_s: round(make, trace, expected) }));
+  run(make, expected, trace.length, WARM_UP_CPU_US);
+  process.on('message', () => tell({ updates_per_s: run(make, expected, trace.length, ROUND_CPU_US) }));
   tell({ ready: true });
 }

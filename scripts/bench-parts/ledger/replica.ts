@@ -13,7 +13,7 @@ export interface Replica {
   read(key: string): string | undefined;
 }
 
-/** A fresh replica for each round; the messages were written once, before. */
+/** A fresh replica each time; the messages were written once, before. */
 export type MakeReplica = () => Replica;
 
 /** @returns the groups of a list, each of `size`, the last one perhaps smaller. */

@@ -1,6 +1,6 @@
 /**
  * Our ledger as a replica: gossip messages as they come off the mesh go into a LedgerMachine, opened, judged, checked
- * and merged. `unsigned` leaves out Ed25519 only; the hash that names each record is made all the same.
+ * and merged. `unsigned` leaves out Ed25519 only.
  */
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';

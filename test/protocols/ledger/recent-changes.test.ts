@@ -28,7 +28,7 @@ t.test('the hash of every moment of the last seconds is known, whatever was repl
   const ledger = new Ledger();
   const recent = new RecentChanges(NOW - 1);
   const hashes = writes(60).map((record) => {
-    const { removed } = ledger.merge(record);
+    const removed = ledger.merge(record);
     recent.add([record], removed, record.hlc.ms);
     return [record.hlc.ms, ledger.hash] as const;
   });
@@ -45,7 +45,7 @@ t.test('of what was before, or with too many changes at once, nothing is said', 
   const recent = new RecentChanges(NOW - 1);
   t.equal(hashAt(recent, ledger, NOW - 2), undefined);
   const [first, ...rest] = writes(200);
-  for (const record of [first!, ...rest]) recent.add([record], ledger.merge(record).removed, record.hlc.ms);
+  for (const record of [first!, ...rest]) recent.add([record], ledger.merge(record), record.hlc.ms);
   t.equal(hashAt(recent, ledger, NOW + 100), undefined);
   t.equal(hashAt(recent, ledger, NOW + 30_000), ledger.hash);
   recent.add(Array<LedgerRecord>(CHANGES_MAX + 1).fill(rest.at(-1)!), [], NOW + 20_000);
@@ -68,6 +68,28 @@ t.test('what goes without another in its place is not taken for part of what cam
   t.equal(hashWith([{ ...record!, kind: 'image', words: [9, 9, 9, 9] }]), hashWith([]), 'another kind');
   t.equal(hashWith([{ ...record!, key: 'other:1', words: [9, 9, 9, 9] }]), hashWith([]), 'another key');
 });
+
+t.test(
+  'the words of a record are made when they are asked for; a large one is not kept for them',
+  async (t) => {
+    const [record] = writes(1) as [LedgerRecord];
+    const asked: number[] = [];
+    const sized = (payload_bytes: number) =>
+      new Proxy(record, {
+        get(of, field) {
+          if (field === 'payload_bytes') return payload_bytes;
+          if (field === 'words') asked.push(payload_bytes);
+          return Reflect.get(of, field, of);
+        },
+      });
+    const recent = new RecentChanges(NOW - 1);
+    recent.add([sized(300)], [], NOW);
+    recent.add([sized(30_000)], [], NOW);
+    t.strictSame(asked, [30_000]);
+    t.equal(recent.hashAt(NOW - 1, [0, 0, 0, 0]), '0'.repeat(32), 'one undoes the other');
+    t.strictSame(asked, [30_000, 300]);
+  },
+);
 
 /** Nodes that have been connected for long. */
 function acquainted(): [TestNode, TestNode] {
