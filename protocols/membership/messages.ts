@@ -2,7 +2,7 @@
  * The datagrams of membership on the mesh channel `member`: small msgpack arrays that open with a version.
  * Any may be lost, doubled or late. Not here: verdicts and refutations, which are ledger records.
  */
-import { decode, encode } from '../base/codec.ts';
+import { decodeInPlace, encode } from '../base/codec.ts';
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 
@@ -68,12 +68,7 @@ const isNodeId = (value: unknown): value is NodeId =>
 
 /** @returns null for anything that is not a message of this version; later fields are ignored. Never throws. */
 export function decodeMessage(body: Uint8Array): Message | null {
-  let fields: unknown;
-  try {
-    fields = decode(body, MEMBERSHIP_LIMITS.message_bytes_max);
-  } catch {
-    return null;
-  }
+  const fields = decodeInPlace(body, MEMBERSHIP_LIMITS.message_bytes_max);
   if (!Array.isArray(fields) || fields[0] !== MEMBER_WIRE_VERSION || !isCount(fields[1])) return null;
   const [, tag, a, b, c] = fields as [unknown, number, unknown, unknown, unknown];
   switch (TYPES[tag]) {
