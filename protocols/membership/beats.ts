@@ -51,13 +51,9 @@ export function onTick(turn: Turn, lag_ms: number): void {
  */
 function sendBeat(turn: Turn): void {
   const { state, now } = turn;
-  const { audience, connected } = state;
+  const { audience } = state;
   let listeners_count = 0;
-  for (const listener of audience) {
-    listener.isConnected = connected.has(listener.id);
-    if (listener.isConnected) listeners_count += 1;
-    else listener.due_ms = Number.POSITIVE_INFINITY;
-  }
+  for (const { isConnected } of audience) if (isConnected) listeners_count += 1;
   const next_ms = listeners_count * state.config.beat_interval_ms;
   let next: Listener | undefined;
   for (const listener of audience) {
@@ -95,12 +91,15 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   if (member.probe === null && member.suspicion === null) mendHealth(state);
   raiseIncarnation(turn, member, message.incarnation);
   // What was on its way when the connection closed proves nothing.
-  if (!state.connected.has(from)) return;
+  if (!member.isConnected) return;
   heard(turn, member);
+  if (member.late === null) {
+    expect(turn, member);
+    return;
+  }
   // The timer for this beat has nothing to look for any more.
   stopTimer(turn, member.late);
-  member.late = null;
-  expect(turn, member);
+  member.late = startTimer(turn, 'late', member, lateIn_ms(turn, member));
 }
 
 /** Has the timer look for the next sign of life of a target. */
@@ -118,7 +117,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
   member.beat_ms = Math.min(member.beat_ms, turn.now);
   const grace_ms = late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
   const due_ms = dueAt_ms(state, member) + grace_ms - turn.now;
-  const isMet = state.connected.has(member.id) || state.doubted.has(member.id);
+  const isMet = member.isConnected || state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
 }
 
@@ -185,7 +184,9 @@ export function refreshDuties(turn: Turn): void {
 /** Those who were told before keep what they were promised. */
 function tellTo(state: MembershipState, ids: Set<NodeId>): void {
   const audience = state.audience.filter(({ id }) => ids.delete(id));
-  for (const id of ids) audience.push({ id, isConnected: false, due_ms: Number.POSITIVE_INFINITY });
+  for (const id of ids) {
+    audience.push({ id, isConnected: state.connected.has(id), due_ms: Number.POSITIVE_INFINITY });
+  }
   state.audience = audience;
 }
 
@@ -206,9 +207,8 @@ function keepUp(turn: Turn): void {
 }
 
 /** Whether a question is due that only asks for the round trip. */
-function wantsRoundTrip({ state, random }: Turn, member: Member): boolean {
-  const { connected, config } = state;
-  if (!connected.has(member.id)) return false;
+function wantsRoundTrip({ state: { config }, random }: Turn, member: Member): boolean {
+  if (!member.isConnected) return false;
   if (member.gauges_count > 0) return true;
   return roundTrip_ms(member) > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
 }

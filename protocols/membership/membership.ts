@@ -238,8 +238,10 @@ function onConnected(turn: Turn, peer: NodeId): void {
   if (peer === state.self) return;
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
   state.unlinked.delete(peer);
+  tellListener(state, peer, true);
   const member = memberOf(turn, peer);
   if (member === undefined) return;
+  member.isConnected = true;
   const wasFailed = member.status === 'failed';
   member.meetBy_ms = 0;
   member.beat_ms = NEVER_MS;
@@ -260,14 +262,24 @@ function onDisconnected(turn: Turn, peer: NodeId): void {
   state.connected.delete(peer);
   const isWanted = state.wanted.has(peer) || state.targets.has(peer);
   if (isWanted) state.unlinked.add(peer);
+  tellListener(state, peer, false);
   const member = state.members.get(peer);
-  if (member === undefined || !state.started) return;
+  if (member === undefined) return;
+  member.isConnected = false;
+  if (!state.started) return;
   const doubters = member.probe?.doubters;
   endProbe(turn, member);
   // In a large cluster connections that nobody needs are closed by either side.
   if (!isWanted) return;
   suspect(turn, member, true, doubters);
   redialAfterLoss(turn, member, connected_ms);
+}
+
+function tellListener({ audience }: MembershipState, id: NodeId, isConnected: boolean): void {
+  const listener = audience.find((each) => each.id === id);
+  if (listener === undefined) return;
+  listener.isConnected = isConnected;
+  if (!isConnected) listener.due_ms = Number.POSITIVE_INFINITY;
 }
 
 function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
@@ -307,8 +319,8 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
 
 /** What was on its way when the connection closed proves nothing. */
 function onHeard(turn: Turn, from: NodeId): void {
-  const member = turn.state.connected.has(from) ? turn.state.members.get(from) : undefined;
-  if (member === undefined) return;
+  const member = turn.state.members.get(from);
+  if (member === undefined || !member.isConnected) return;
   heard(turn, member);
   expect(turn, member);
 }

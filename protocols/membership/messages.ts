@@ -3,6 +3,7 @@
  * Any may be lost, doubled or late. Not here: verdicts and refutations, which are ledger records.
  */
 import { decodeInPlace, encode } from '../base/codec.ts';
+import { Cursor } from '../base/cursor.ts';
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 
@@ -66,8 +67,25 @@ const isCountOrNull = (value: unknown): value is number | null => value === null
 const isNodeId = (value: unknown): value is NodeId =>
   typeof value === 'string' && value.length > 0 && value.length <= MEMBERSHIP_LIMITS.nodeId_length_max;
 
+/** Most messages, read where they lie: those of two numbers. @returns undefined for all others. */
+function decodeNumbers(body: Uint8Array): Message | undefined {
+  const cursor = new Cursor(body);
+  if (cursor.array() !== 4 || cursor.count() !== MEMBER_WIRE_VERSION) return undefined;
+  const type = TYPES[cursor.count()];
+  const a = cursor.count();
+  const b = cursor.count();
+  if (a < 0 || b < 0 || !cursor.isAtEnd) return undefined;
+  if (type === 'beat') return { type, incarnation: a, next_ms: b };
+  if (type === 'ack') return { type, seq: a, incarnation: b };
+  return undefined;
+}
+
 /** @returns null for anything that is not a message of this version; later fields are ignored. Never throws. */
 export function decodeMessage(body: Uint8Array): Message | null {
+  return decodeNumbers(body) ?? decodeAny(body);
+}
+
+function decodeAny(body: Uint8Array): Message | null {
   const fields = decodeInPlace(body, MEMBERSHIP_LIMITS.message_bytes_max);
   if (!Array.isArray(fields) || fields[0] !== MEMBER_WIRE_VERSION || !isCount(fields[1])) return null;
   const [, tag, a, b, c] = fields as [unknown, number, unknown, unknown, unknown];

@@ -99,6 +99,8 @@ export interface Member {
   status: MemberStatus;
   /** Until then it need not be connected; 0 once it was. */
   meetBy_ms: number;
+  /** As `connected` of the state has it. */
+  isConnected: boolean;
   /** The last sign of life. */
   heard_ms: number;
   /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
@@ -124,10 +126,11 @@ export interface Member {
 /** Before all times; no null, which would cost an object at each change. */
 export const NEVER_MS = Number.NEGATIVE_INFINITY;
 
-/** A watcher of this node, and by when it was promised the next sign of life; infinite: it was promised none. */
+/** A watcher of this node, and by when it was promised the next sign of life. */
 export interface Listener {
   readonly id: NodeId;
   isConnected: boolean;
+  /** Infinite when nothing was promised on this connection. */
   due_ms: number;
 }
 
@@ -279,11 +282,13 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
   if (known !== undefined || id === state.self) return known;
   const incarnation = state.roster.get(id);
   if (incarnation === undefined) return undefined;
+  const isConnected = state.connected.has(id);
   const member: Member = {
     id,
     incarnation,
     status: 'alive',
-    meetBy_ms: state.connected.has(id) ? 0 : turn.now + state.config.meet_ms,
+    meetBy_ms: isConnected ? 0 : turn.now + state.config.meet_ms,
+    isConnected,
     heard_ms: turn.now,
     promise_ms: null,
     beat_ms: NEVER_MS,
