@@ -67,14 +67,19 @@ const isCountOrNull = (value: unknown): value is number | null => value === null
 const isNodeId = (value: unknown): value is NodeId =>
   typeof value === 'string' && value.length > 0 && value.length <= MEMBERSHIP_LIMITS.nodeId_length_max;
 
-/** Most messages, read where they lie: those of two numbers. @returns undefined for all others. */
+/** Most messages, read where they lie: those that name nobody. @returns undefined for all others. */
 function decodeNumbers(body: Uint8Array): Message | undefined {
   const cursor = new Cursor(body);
   if (cursor.array() !== 4 || cursor.count() !== MEMBER_WIRE_VERSION) return undefined;
   const type = TYPES[cursor.count()];
   const a = cursor.count();
+  if (a < 0) return undefined;
+  if (type === 'ping' && cursor.isNull()) {
+    cursor.pass(1);
+    return cursor.isAtEnd ? { type, seq: a, suspected: null } : undefined;
+  }
   const b = cursor.count();
-  if (a < 0 || b < 0 || !cursor.isAtEnd) return undefined;
+  if (b < 0 || !cursor.isAtEnd) return undefined;
   if (type === 'beat') return { type, incarnation: a, next_ms: b };
   if (type === 'ack') return { type, seq: a, incarnation: b };
   return undefined;

@@ -124,7 +124,8 @@ function askRelays(turn: Turn, member: Member, seq: number): number {
   const watchers: NodeId[] = [];
   const linked: NodeId[] = [];
   for (const id of state.connected.keys()) {
-    if (id === member.id || !state.roster.has(id) || state.doubted.has(id)) continue;
+    if (id === member.id || state.doubted.has(id)) continue;
+    if (!state.members.has(id) && !state.roster.has(id)) continue;
     if (isWatcher(state, member.id, id)) watchers.push(id);
     else if (state.roster.size <= meshMembers_max || isWatcher(state, id, member.id)) linked.push(id);
   }

@@ -93,6 +93,10 @@ t.test('after every event the state agrees with itself', async () => {
         );
         const watchers = [...state.members.keys()].every((name) => !watchersOf(state, name).includes(name));
         assert.ok(doubted && alive && failed && watchers);
+        for (const { id, isConnected } of [...state.members.values(), ...state.audience])
+          assert.equal(isConnected, state.connected.has(id), 'a connection that there is not');
+        const unlinked = [...state.wanted, ...state.targets].filter((name) => !state.connected.has(name));
+        assert.deepEqual([...state.unlinked].sort(), [...new Set(unlinked)].sort());
         for (const { incarnation, verdicts } of state.members.values()) {
           for (const held of verdicts.values()) assert.ok(held.incarnation >= incarnation, 'a void verdict');
         }
