@@ -8,21 +8,22 @@ import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
 import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
-import type { Message } from './messages.ts';
+import { encodeMessage, type Message } from './messages.ts';
 import { gaugeRoundTrip, startProbe } from './probing.ts';
 import {
   jittered,
+  type Listener,
   type Member,
   type MembershipState,
   memberOf,
   mendHealth,
-  send,
+  NEVER_MS,
   silence_ms,
   startTimer,
   stopTimer,
   type Turn,
 } from './state.ts';
-import { raiseIncarnation } from './suspicion.ts';
+import { heard, raiseIncarnation } from './suspicion.ts';
 import { lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -35,7 +36,7 @@ export function onTick(turn: Turn, lag_ms: number): void {
   const { state } = turn;
   const { beat_interval_ms } = state.config;
   const late_ms = Math.min(lag_ms, beat_interval_ms / 2);
-  startTimer(turn, { kind: 'tick' }, jittered(turn, beat_interval_ms) - late_ms);
+  startTimer(turn, 'tick', null, jittered(turn, beat_interval_ms) - late_ms);
   sendBeat(turn);
   state.ticks_count += 1;
   if (state.ticks_count >= ROUND_TICKS) {
@@ -50,19 +51,31 @@ export function onTick(turn: Turn, lag_ms: number): void {
  */
 function sendBeat(turn: Turn): void {
   const { state, now } = turn;
-  const { incarnation, config, beatsDue_ms: dues } = state;
-  const listeners = state.audience.filter((id) => state.connected.has(id));
-  const next_ms = listeners.length * config.beat_interval_ms;
-  for (const id of dues.keys()) if (!listeners.includes(id)) dues.delete(id);
-  // Never further ahead, whatever the clock was set to.
-  for (const id of listeners) dues.set(id, Math.min(dues.get(id) ?? now + next_ms, now + next_ms));
-  let next: NodeId | undefined;
-  for (const [id, due_ms] of dues) if (next === undefined || due_ms < dues.get(next)!) next = id;
+  const { audience } = state;
+  let listeners_count = 0;
+  for (const { isConnected } of audience) if (isConnected) listeners_count += 1;
+  const next_ms = listeners_count * state.config.beat_interval_ms;
+  let next: Listener | undefined;
+  for (const listener of audience) {
+    if (!listener.isConnected) continue;
+    // Never further ahead, whatever the clock was set to.
+    listener.due_ms = Math.min(listener.due_ms, now + next_ms);
+    if (next === undefined || listener.due_ms < next.due_ms) next = listener;
+  }
   if (next === undefined) return;
   // At the end: of those with equal dues it is the last now.
-  dues.delete(next);
-  dues.set(next, now + next_ms);
-  send(turn, next, { type: 'beat', incarnation, next_ms });
+  audience.splice(audience.indexOf(next), 1);
+  audience.push(next);
+  next.due_ms = now + next_ms;
+  turn.effects.push({ kind: 'send', to: next.id, body: beatOf(state, next_ms) });
+}
+
+function beatOf(state: MembershipState, next_ms: number): Uint8Array {
+  const { incarnation, beat } = state;
+  if (beat?.incarnation === incarnation && beat.next_ms === next_ms) return beat.body;
+  const body = encodeMessage({ type: 'beat', incarnation, next_ms });
+  state.beat = { incarnation, next_ms, body };
+  return body;
 }
 
 export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'beat' }): void {
@@ -71,21 +84,29 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   if (member === undefined) return;
   const { beat_ms, promise_ms } = member;
   // What came while this node was stalled was not late.
-  if (beat_ms !== null && promise_ms !== null && beat_ms > state.stalled_ms) {
-    noteBeat(state, turn.now - beat_ms - promise_ms);
-  }
+  if (promise_ms !== null && beat_ms > state.stalled_ms) noteBeat(state, turn.now - beat_ms - promise_ms);
   member.beat_ms = turn.now;
   const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
   member.promise_ms = Math.min(message.next_ms, promise_ms_max);
   if (member.probe === null && member.suspicion === null) mendHealth(state);
   raiseIncarnation(turn, member, message.incarnation);
+  // What was on its way when the connection closed proves nothing.
+  if (!member.isConnected) return;
+  heard(turn, member);
+  if (member.late === null) {
+    expect(turn, member);
+    return;
+  }
+  // The timer for this beat has nothing to look for any more.
+  stopTimer(turn, member.late);
+  member.late = startTimer(turn, 'late', member, lateIn_ms(turn, member));
 }
 
 /** Has the timer look for the next sign of life of a target. */
 export function expect(turn: Turn, member: Member): void {
   const { state } = turn;
   if (!state.started || member.late !== null || !state.targets.has(member.id)) return;
-  member.late = startTimer(turn, { kind: 'late', id: member.id }, lateIn_ms(turn, member));
+  member.late = startTimer(turn, 'late', member, lateIn_ms(turn, member));
 }
 
 function lateIn_ms(turn: Turn, member: Member): number {
@@ -93,10 +114,10 @@ function lateIn_ms(turn: Turn, member: Member): number {
   const { late_ms, lateChance } = state.config;
   // Never in the future, whatever the clock was set to.
   member.heard_ms = Math.min(member.heard_ms, turn.now);
-  if (member.beat_ms !== null) member.beat_ms = Math.min(member.beat_ms, turn.now);
+  member.beat_ms = Math.min(member.beat_ms, turn.now);
   const grace_ms = late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
   const due_ms = dueAt_ms(state, member) + grace_ms - turn.now;
-  const isMet = state.connected.has(member.id) || state.doubted.has(member.id);
+  const isMet = member.isConnected || state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
 }
 
@@ -106,7 +127,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
  */
 function dueAt_ms(state: MembershipState, member: Member): number {
   const { beat_ms, promise_ms, heard_ms } = member;
-  const promised_ms = beat_ms === null || promise_ms === null ? heard_ms : beat_ms + promise_ms;
+  const promised_ms = beat_ms + (promise_ms ?? 0);
   return promised_ms > heard_ms ? promised_ms : heard_ms + silence_ms(state, member);
 }
 
@@ -120,7 +141,7 @@ export function onLate(turn: Turn, member: Member): void {
 /** This node was stalled: what it did not read in that time was not late. */
 export function pushLate({ state, now }: Turn, member: Member): void {
   member.heard_ms = Math.max(member.heard_ms, now - silence_ms(state, member));
-  if (member.beat_ms !== null) member.beat_ms = Math.max(member.beat_ms, now - silence_ms(state, member));
+  if (member.beat_ms !== NEVER_MS) member.beat_ms = Math.max(member.beat_ms, now - silence_ms(state, member));
 }
 
 /** Derives again whom this node watches, who watches it and whom it is connected to. */
@@ -132,8 +153,9 @@ export function refreshDuties(turn: Turn): void {
   const targets = [...state.candidates].filter((id) => isOnDuty(state, id));
   state.targets = new Set(targets);
   const watched = rankedFor(state, self).slice(0, state.config.watchers_count);
-  state.audience = [...new Set([...watched, ...watchersOf(state, self)])];
+  tellTo(state, new Set([...watched, ...watchersOf(state, self)]));
   state.wanted = wantedLinks(state);
+  state.unlinked = new Set([...state.wanted, ...targets].filter((id) => !state.connected.has(id)));
   state.isolationDirty = true;
   for (const id of [...state.wanted, ...targets]) {
     const member = memberOf(turn, id);
@@ -159,6 +181,15 @@ export function refreshDuties(turn: Turn): void {
   }
 }
 
+/** Those who were told before keep what they were promised. */
+function tellTo(state: MembershipState, ids: Set<NodeId>): void {
+  const audience = state.audience.filter(({ id }) => ids.delete(id));
+  for (const id of ids) {
+    audience.push({ id, isConnected: state.connected.has(id), due_ms: Number.POSITIVE_INFINITY });
+  }
+  state.audience = audience;
+}
+
 function keepUp(turn: Turn): void {
   const { state } = turn;
   fillRedials(turn);
@@ -176,9 +207,8 @@ function keepUp(turn: Turn): void {
 }
 
 /** Whether a question is due that only asks for the round trip. */
-function wantsRoundTrip({ state, random }: Turn, member: Member): boolean {
-  const { connected, config } = state;
-  if (!connected.has(member.id)) return false;
+function wantsRoundTrip({ state: { config }, random }: Turn, member: Member): boolean {
+  if (!member.isConnected) return false;
   if (member.gauges_count > 0) return true;
   return roundTrip_ms(member) > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
 }
@@ -186,9 +216,10 @@ function wantsRoundTrip({ state, random }: Turn, member: Member): boolean {
 /** Others took back that a member is failed; our own doubt of it stays until it is asked again. */
 function resumeQuestions(turn: Turn): void {
   for (const id of turn.state.doubted) {
-    const { suspicion, status } = turn.state.members.get(id)!;
+    const member = turn.state.members.get(id)!;
+    const { suspicion, status } = member;
     if (suspicion === null || suspicion.reprobe !== null || status === 'failed') continue;
-    suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id }, 1);
+    suspicion.reprobe = startTimer(turn, 'reprobe', member, 1);
   }
 }
 
@@ -223,6 +254,8 @@ function unsettleSome(turn: Turn): void {
 
 /** Members with whom this node has nothing to do any more. Its own word is kept: an older one may still come. */
 function forgetIdle(state: MembershipState): void {
+  // All who are wanted are kept, and mostly nobody else is.
+  if (state.members.size <= state.wanted.size) return;
   for (const [id, member] of state.members) {
     const { probe, suspicion, redial, charge, verdicts } = member;
     if (state.wanted.has(id) || state.targets.has(id) || state.connected.has(id)) continue;

@@ -23,14 +23,12 @@ export function onDeadline(turn: Turn, member: Member): void {
   const isAlone = suspicion.confirmedBy.size === 0 && state.health > state.config.healthAlone_max;
   if (isAlone && isOnDuty(state, member.id) && shallWait(turn, member, suspicion)) {
     suspicion.postponements_count += 1;
-    const timer = { kind: 'deadline', id: member.id } as const;
-    suspicion.deadline = startTimer(turn, timer, state.config.suspicionConfirmed_ms);
+    suspicion.deadline = startTimer(turn, 'deadline', member, state.config.suspicionConfirmed_ms);
     return;
   }
   if (isDispensable(state, member, suspicion)) {
     suspicion.isLeft = true;
-    const timer = { kind: 'deadline', id: member.id } as const;
-    suspicion.deadline = startTimer(turn, timer, state.config.spare_ms);
+    suspicion.deadline = startTimer(turn, 'deadline', member, state.config.spare_ms);
     return;
   }
   suspicion.deadline = null;

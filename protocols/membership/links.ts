@@ -31,7 +31,7 @@ function schedule(
   after_ms: number,
 ): void {
   endRedial(turn, member);
-  const timer = startTimer(turn, { kind: 'redial', id: member.id }, after_ms);
+  const timer = startTimer(turn, 'redial', member, after_ms);
   member.redial = { since_ms, attempts_count, timer };
   turn.state.redialling.add(member.id);
 }
@@ -95,7 +95,7 @@ export function hurryRedials(turn: Turn): void {
  */
 export function fillRedials(turn: Turn): void {
   const { state } = turn;
-  for (const id of [...state.wanted, ...state.targets]) {
+  for (const id of state.unlinked) {
     const member = memberOf(turn, id);
     if (member !== undefined && member.redial === null) dial(turn, member);
   }

@@ -32,10 +32,10 @@ import {
   type MembershipEvent,
   type MembershipState,
   memberOf,
+  NEVER_MS,
   send,
   startTimer,
   stopTimer,
-  type Timer,
   type Turn,
   worsenHealth,
 } from './state.ts';
@@ -124,7 +124,7 @@ function onStart(turn: Turn): void {
   const { state } = turn;
   if (state.started) return;
   state.started = true;
-  startTimer(turn, { kind: 'tick' }, turn.random() * state.config.beat_interval_ms);
+  startTimer(turn, 'tick', null, turn.random() * state.config.beat_interval_ms);
   for (const id of state.wanted) {
     const member = memberOf(turn, id);
     if (member === undefined) continue;
@@ -221,6 +221,7 @@ function drop(turn: Turn, id: NodeId): void {
   state.wanted.delete(id);
   state.isolationDirty = true;
   state.targets.delete(id);
+  state.unlinked.delete(id);
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);
   }
@@ -236,11 +237,14 @@ function onConnected(turn: Turn, peer: NodeId): void {
   const { state } = turn;
   if (peer === state.self) return;
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
+  state.unlinked.delete(peer);
+  tellListener(state, peer, true);
   const member = memberOf(turn, peer);
   if (member === undefined) return;
+  member.isConnected = true;
   const wasFailed = member.status === 'failed';
   member.meetBy_ms = 0;
-  member.beat_ms = null;
+  member.beat_ms = NEVER_MS;
   endRedial(turn, member);
   // The handshake is an answer that nobody else can give.
   heard(turn, member);
@@ -256,14 +260,26 @@ function onDisconnected(turn: Turn, peer: NodeId): void {
   const connected_ms = state.connected.get(peer);
   if (connected_ms === undefined) return;
   state.connected.delete(peer);
+  const isWanted = state.wanted.has(peer) || state.targets.has(peer);
+  if (isWanted) state.unlinked.add(peer);
+  tellListener(state, peer, false);
   const member = state.members.get(peer);
-  if (member === undefined || !state.started) return;
+  if (member === undefined) return;
+  member.isConnected = false;
+  if (!state.started) return;
   const doubters = member.probe?.doubters;
   endProbe(turn, member);
   // In a large cluster connections that nobody needs are closed by either side.
-  if (!state.wanted.has(peer) && !state.targets.has(peer)) return;
+  if (!isWanted) return;
   suspect(turn, member, true, doubters);
   redialAfterLoss(turn, member, connected_ms);
+}
+
+function tellListener({ audience }: MembershipState, id: NodeId, isConnected: boolean): void {
+  const listener = audience.find((each) => each.id === id);
+  if (listener === undefined) return;
+  listener.isConnected = isConnected;
+  if (!isConnected) listener.due_ms = Number.POSITIVE_INFINITY;
 }
 
 function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
@@ -273,12 +289,14 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
     state.counters.malformed_count += 1;
     return;
   }
+  if (message.type === 'beat') {
+    onBeat(turn, from, message);
+    return;
+  }
   if (message.type === 'ack') onAck(turn, from, message);
-  if (message.type === 'beat') onBeat(turn, from, message);
   onHeard(turn, from);
   switch (message.type) {
     case 'ack':
-    case 'beat':
       break;
     case 'ping':
       if (message.suspected !== null) refute(turn, message.suspected);
@@ -301,8 +319,8 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
 
 /** What was on its way when the connection closed proves nothing. */
 function onHeard(turn: Turn, from: NodeId): void {
-  const member = turn.state.connected.has(from) ? turn.state.members.get(from) : undefined;
-  if (member === undefined) return;
+  const member = turn.state.members.get(from);
+  if (member === undefined || !member.isConnected) return;
   heard(turn, member);
   expect(turn, member);
 }
@@ -361,33 +379,30 @@ function onTimer(turn: Turn, token: number): void {
   const { state } = turn;
   const timer = state.timers.get(token);
   if (timer === undefined) return;
-  state.timers.delete(token);
-  state.lag_ms = Math.max(0, turn.now - timer.at_ms);
-  if (isStalled(turn, timer)) {
+  const { kind, of, at_ms } = timer;
+  state.timers.stop(token);
+  state.lag_ms = Math.max(0, turn.now - at_ms);
+  if (isStalled(turn, at_ms)) {
     // Its probes and deadlines have new timers; the others go on, late.
-    pushDeadlines(turn, turn.now - timer.at_ms);
-    if (timer.kind === 'probe' || timer.kind === 'deadline') return;
+    pushDeadlines(turn, turn.now - at_ms);
+    if (kind === 'probe' || kind === 'deadline') return;
   }
-  if (timer.kind === 'tick') onTick(turn, state.lag_ms);
-  else if (timer.kind === 'relay') onRelayTimeout(turn, timer.seq);
-  else {
-    const member = state.members.get(timer.id);
-    if (member === undefined) return;
-    if (timer.kind === 'late') onLate(turn, member);
-    else if (timer.kind === 'probe') onProbeTimeout(turn, member);
-    else if (timer.kind === 'deadline') onDeadline(turn, member);
-    else if (timer.kind === 'reprobe') onReprobe(turn, member);
-    else if (timer.kind === 'takeBack') takeBack(turn, member);
-    else onRedial(turn, member);
-  }
+  if (of === null) onTick(turn, state.lag_ms);
+  else if (typeof of === 'number') onRelayTimeout(turn, of);
+  else if (kind === 'late') onLate(turn, of);
+  else if (kind === 'probe') onProbeTimeout(turn, of);
+  else if (kind === 'deadline') onDeadline(turn, of);
+  else if (kind === 'reprobe') onReprobe(turn, of);
+  else if (kind === 'takeBack') takeBack(turn, of);
+  else onRedial(turn, of);
 }
 
 /** True for the first timer that comes much too late after a stall; those that waited with it are not news. */
-function isStalled(turn: Turn, timer: Timer): boolean {
+function isStalled(turn: Turn, at_ms: number): boolean {
   const { state, now } = turn;
   // A clock that was set back must not hide the stalls to come.
   state.stalled_ms = Math.min(state.stalled_ms, now);
-  if (now - timer.at_ms <= state.config.stall_ms || timer.at_ms <= state.stalled_ms) return false;
+  if (now - at_ms <= state.config.stall_ms || at_ms <= state.stalled_ms) return false;
   state.stalled_ms = now;
   state.counters.stalls_count += 1;
   return true;

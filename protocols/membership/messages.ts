@@ -2,7 +2,8 @@
  * The datagrams of membership on the mesh channel `member`: small msgpack arrays that open with a version.
  * Any may be lost, doubled or late. Not here: verdicts and refutations, which are ledger records.
  */
-import { decode, encode } from '../base/codec.ts';
+import { decodeInPlace, encode } from '../base/codec.ts';
+import { Cursor } from '../base/cursor.ts';
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 
@@ -66,14 +67,31 @@ const isCountOrNull = (value: unknown): value is number | null => value === null
 const isNodeId = (value: unknown): value is NodeId =>
   typeof value === 'string' && value.length > 0 && value.length <= MEMBERSHIP_LIMITS.nodeId_length_max;
 
+/** Most messages, read where they lie: those that name nobody. @returns undefined for all others. */
+function decodeNumbers(body: Uint8Array): Message | undefined {
+  const cursor = new Cursor(body);
+  if (cursor.array() !== 4 || cursor.count() !== MEMBER_WIRE_VERSION) return undefined;
+  const type = TYPES[cursor.count()];
+  const a = cursor.count();
+  if (a < 0) return undefined;
+  if (type === 'ping' && cursor.isNull()) {
+    cursor.pass(1);
+    return cursor.isAtEnd ? { type, seq: a, suspected: null } : undefined;
+  }
+  const b = cursor.count();
+  if (b < 0 || !cursor.isAtEnd) return undefined;
+  if (type === 'beat') return { type, incarnation: a, next_ms: b };
+  if (type === 'ack') return { type, seq: a, incarnation: b };
+  return undefined;
+}
+
 /** @returns null for anything that is not a message of this version; later fields are ignored. Never throws. */
 export function decodeMessage(body: Uint8Array): Message | null {
-  let fields: unknown;
-  try {
-    fields = decode(body, MEMBERSHIP_LIMITS.message_bytes_max);
-  } catch {
-    return null;
-  }
+  return decodeNumbers(body) ?? decodeAny(body);
+}
+
+function decodeAny(body: Uint8Array): Message | null {
+  const fields = decodeInPlace(body, MEMBERSHIP_LIMITS.message_bytes_max);
   if (!Array.isArray(fields) || fields[0] !== MEMBER_WIRE_VERSION || !isCount(fields[1])) return null;
   const [, tag, a, b, c] = fields as [unknown, number, unknown, unknown, unknown];
   switch (TYPES[tag]) {

@@ -53,7 +53,7 @@ function answerIn_ms(state: MembershipState, member: Member): number {
 function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
   const { state } = turn;
   state.seq += 1;
-  const timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
+  const timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
   member.probe = {
     seq: state.seq,
     asked_ms: turn.now,
@@ -98,7 +98,7 @@ export function onProbeTimeout(turn: Turn, member: Member): void {
     probe.isUnanswered = true;
     probe.relays_count = askRelays(turn, member, probe.seq);
     send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
-    probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
+    probe.timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
     return;
   }
   member.probe = null;
@@ -114,7 +114,7 @@ export function pushProbe(turn: Turn, member: Member): void {
   const { state } = turn;
   if (member.probe === null) return;
   stopTimer(turn, member.probe.timer);
-  member.probe.timer = startTimer(turn, { kind: 'probe', id: member.id }, answerIn_ms(state, member));
+  member.probe.timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
 }
 
 /** Those with a connection to the subject first: the other watchers are. @returns how many were asked. */
@@ -124,7 +124,8 @@ function askRelays(turn: Turn, member: Member, seq: number): number {
   const watchers: NodeId[] = [];
   const linked: NodeId[] = [];
   for (const id of state.connected.keys()) {
-    if (id === member.id || !state.roster.has(id) || state.doubted.has(id)) continue;
+    if (id === member.id || state.doubted.has(id)) continue;
+    if (!state.members.has(id) && !state.roster.has(id)) continue;
     if (isWatcher(state, member.id, id)) watchers.push(id);
     else if (state.roster.size <= meshMembers_max || isWatcher(state, id, member.id)) linked.push(id);
   }
@@ -152,7 +153,7 @@ export function onReprobe(turn: Turn, member: Member): void {
   // As often as a suspicion on a good network: more questions would only queue behind those that were lost.
   const urgent_ms = reprobe_interval_ms * (confirmed_ms(state, member) / suspicionConfirmed_ms);
   const after_ms = jittered(turn, isUrgent ? urgent_ms : suspicion_ms);
-  suspicion.reprobe = startTimer(turn, { kind: 'reprobe', id: member.id }, after_ms);
+  suspicion.reprobe = startTimer(turn, 'reprobe', member, after_ms);
 }
 
 export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack' }): void {
@@ -209,7 +210,7 @@ export function onRequest(turn: Turn, from: NodeId, message: Message & { type: '
   const known = state.members.get(subject);
   const away_ms = known === undefined ? 0 : roundTrip_ms(known);
   const nack_ms = state.config.probe_timeout_ms * NACK_PART + away_ms;
-  const timer = startTimer(turn, { kind: 'relay', seq }, nack_ms);
+  const timer = startTimer(turn, 'relay', seq, nack_ms);
   state.relays.set(seq, { origin: from, originSeq: message.seq, subject, timer, isNacked: false });
   send(turn, subject, { type: 'ping', seq, suspected });
 }
@@ -222,7 +223,7 @@ export function onRelayTimeout(turn: Turn, seq: number): void {
     return;
   }
   // What was lost on its way is still worth passing on when it comes.
-  const timer = startTimer(turn, { kind: 'relay', seq }, MEMBERSHIP_LIMITS.relay_ms_max);
+  const timer = startTimer(turn, 'relay', seq, MEMBERSHIP_LIMITS.relay_ms_max);
   turn.state.relays.set(seq, { ...relay, timer, isNacked: true });
   send(turn, relay.origin, { type: 'nack', seq: relay.originSeq, subject: relay.subject });
 }

@@ -8,6 +8,7 @@ import type { MemberStatus } from '../view/view.ts';
 import type { MembershipConfig } from './config.ts';
 import { encodeMessage, type Message } from './messages.ts';
 import type { Roster } from './roster.ts';
+import { type TimerKind, Timers } from './timers.ts';
 
 export type Verdict = 'alive' | 'failed';
 
@@ -98,12 +99,14 @@ export interface Member {
   status: MemberStatus;
   /** Until then it need not be connected; 0 once it was. */
   meetBy_ms: number;
+  /** As `connected` of the state has it. */
+  isConnected: boolean;
   /** The last sign of life. */
   heard_ms: number;
   /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
   promise_ms: number | null;
-  /** When its last beat came; null: none did on this connection. */
-  beat_ms: number | null;
+  /** When its last beat came; NEVER_MS: none did on this connection. */
+  beat_ms: number;
   /** The last question that only asks for the round trip. No answer to it is no news. */
   gauge: { readonly seq: number; readonly asked_ms: number } | null;
   /** Of questions to it over this connection and those before; null: none was answered yet. */
@@ -120,14 +123,16 @@ export interface Member {
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
 }
 
-export type Timer =
-  | { readonly kind: 'tick'; readonly at_ms: number }
-  | {
-      readonly kind: 'late' | 'probe' | 'deadline' | 'reprobe' | 'redial' | 'takeBack';
-      readonly at_ms: number;
-      readonly id: NodeId;
-    }
-  | { readonly kind: 'relay'; readonly at_ms: number; readonly seq: number };
+/** Before all times; no null, which would cost an object at each change. */
+export const NEVER_MS = Number.NEGATIVE_INFINITY;
+
+/** A watcher of this node, and by when it was promised the next sign of life. */
+export interface Listener {
+  readonly id: NodeId;
+  isConnected: boolean;
+  /** Infinite when nothing was promised on this connection. */
+  due_ms: number;
+}
 
 export interface Relay {
   readonly origin: NodeId;
@@ -171,8 +176,7 @@ export interface MembershipState {
   /** How much too late its last timer came. */
   lag_ms: number;
   seq: number;
-  token: number;
-  readonly timers: Map<number, Timer>;
+  readonly timers: Timers;
   /** All members by the ledger, this node too. */
   roster: Roster;
   /** Those of them that have a say in verdicts: not accused, and not silent for as long as a suspicion lasts. */
@@ -185,11 +189,14 @@ export interface MembershipState {
   targets: Set<NodeId>;
   /** Whom it would watch if others had no say, and those around them on the rings: `subjectsOf` itself. */
   candidates: ReadonlySet<NodeId>;
-  /** Who watches this node, and by when each of those that are connected was promised the next sign of life. */
-  audience: readonly NodeId[];
-  readonly beatsDue_ms: Map<NodeId, number>;
+  /** Who watches this node; whoever was told last is the last. */
+  audience: Listener[];
+  /** The last beat, and what it says: most say the same. */
+  beat: { readonly incarnation: number; readonly next_ms: number; readonly body: Uint8Array } | null;
   /** To whom connections are kept by the roster. Those whom this node watches as a stand-in are not in it. */
   wanted: Set<NodeId>;
+  /** Those of them, and of the targets, without a connection. */
+  unlinked: Set<NodeId>;
   /** Ticks since the last round of upkeep. */
   ticks_count: number;
   /** Members with a suspicion here or a failed verdict that holds. */
@@ -234,8 +241,7 @@ export function createState(
     stalled_ms: now,
     lag_ms: 0,
     seq: 0,
-    token: 0,
-    timers: new Map(),
+    timers: new Timers(),
     roster,
     hearable: roster,
     members: new Map(),
@@ -243,8 +249,9 @@ export function createState(
     targets: new Set(),
     candidates: new Set(),
     audience: [],
-    beatsDue_ms: new Map(),
+    beat: null,
     wanted: new Set(),
+    unlinked: new Set(),
     ticks_count: 0,
     doubted: new Set(),
     failed: new Map(),
@@ -275,14 +282,16 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
   if (known !== undefined || id === state.self) return known;
   const incarnation = state.roster.get(id);
   if (incarnation === undefined) return undefined;
+  const isConnected = state.connected.has(id);
   const member: Member = {
     id,
     incarnation,
     status: 'alive',
-    meetBy_ms: state.connected.has(id) ? 0 : turn.now + state.config.meet_ms,
+    meetBy_ms: isConnected ? 0 : turn.now + state.config.meet_ms,
+    isConnected,
     heard_ms: turn.now,
     promise_ms: null,
-    beat_ms: null,
+    beat_ms: NEVER_MS,
     gauge: null,
     roundTrips_ms: [],
     gauges_count: turn.state.config.roundTrips_count,
@@ -297,19 +306,22 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
   return member;
 }
 
-type NewTimer = Timer extends infer T ? (T extends Timer ? Omit<T, 'at_ms'> : never) : never;
-
-/** @returns the token; dropping it from `state.timers` makes the timer stale, and stale timers are ignored. */
-export function startTimer(turn: Turn, timer: NewTimer, after_ms: number): number {
-  const token = ++turn.state.token;
+/** @param of whom it concerns: a member, or the question of a relay by its number. @returns the token. */
+export function startTimer(
+  turn: Turn,
+  kind: TimerKind,
+  of: Member | number | null,
+  after_ms: number,
+): number {
   const at_ms = turn.now + Math.max(1, Math.round(after_ms));
-  turn.state.timers.set(token, { ...timer, at_ms } as Timer);
+  const token = turn.state.timers.start(kind, of, at_ms);
   turn.effects.push({ kind: 'schedule', token, at_ms });
   return token;
 }
 
+/** It is stale from now on, and stale timers are ignored. */
 export function stopTimer(turn: Turn, token: number | null): void {
-  if (token !== null) turn.state.timers.delete(token);
+  if (token !== null) turn.state.timers.stop(token);
 }
 
 export function jittered(turn: Turn, duration_ms: number): number {

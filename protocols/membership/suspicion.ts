@@ -87,12 +87,12 @@ export function suspect(
     confirmedBy,
     closedBy,
     deadline: null,
-    reprobe: startTimer(turn, { kind: 'reprobe', id: member.id }, ask_ms),
+    reprobe: startTimer(turn, 'reprobe', member, ask_ms),
     postponements_count: 0,
     isLeft: false,
   };
   started.wait_ms = timeout_ms(state, member, started);
-  started.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, started.wait_ms);
+  started.deadline = startTimer(turn, 'deadline', member, started.wait_ms);
   member.suspicion = started;
   if (isDuty) tellWatchers(turn, member, isClosed);
   refreshDoubt(turn, member);
@@ -129,7 +129,7 @@ function armDeadline(turn: Turn, member: Member): void {
   // Never in the future, whatever the clock was set to.
   const elapsed_ms = Math.max(0, turn.now - suspicion.since_ms) - suspicion.pushed_ms;
   suspicion.wait_ms = timeout_ms(turn.state, member, suspicion);
-  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, suspicion.wait_ms - elapsed_ms);
+  suspicion.deadline = startTimer(turn, 'deadline', member, suspicion.wait_ms - elapsed_ms);
 }
 
 /** The network has become worse since the deadline was set. @returns whether it was put off for that. */
@@ -137,7 +137,7 @@ export function outlastWeather(turn: Turn, member: Member, suspicion: Suspicion)
   const more_ms = timeout_ms(turn.state, member, suspicion) - suspicion.wait_ms;
   if (more_ms < 1) return false;
   suspicion.wait_ms += more_ms;
-  suspicion.deadline = startTimer(turn, { kind: 'deadline', id: member.id }, more_ms);
+  suspicion.deadline = startTimer(turn, 'deadline', member, more_ms);
   return true;
 }
 

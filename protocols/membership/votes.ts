@@ -121,7 +121,7 @@ export function awaitRefutation(turn: Turn, member: Member): void {
     refreshDoubt(turn, member);
   }
   if (state.cutOff !== null) takeBack(turn, member);
-  else charge.takeBack ??= startTimer(turn, { kind: 'takeBack', id: member.id }, state.config.takeBack_ms);
+  else charge.takeBack ??= startTimer(turn, 'takeBack', member, state.config.takeBack_ms);
 }
 
 /** What it told us of its incarnation does not reach the others: only its record voids verdicts for all. */

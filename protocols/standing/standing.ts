@@ -6,7 +6,7 @@
  * when it is asked for, so there are no timers. Not here: what counts as an offence (the drivers report it).
  */
 import type { NodeId } from '../base/ids.ts';
-import { type Bucket, fullBucket, owe, refill, take } from './bucket.ts';
+import { type Buckets, fullBuckets, owe, refill, take, tokensOf } from './bucket.ts';
 import {
   assertStanding,
   OFFENCES,
@@ -74,7 +74,7 @@ interface Peer {
   scored_ms: number;
   heard_ms: number;
   /** Each as it was when it was last used, or the rate of its refill changed. */
-  readonly buckets: Record<Resource, Bucket>;
+  readonly buckets: Buckets;
   /** A bucket may be below zero. */
   inDebt: boolean;
   /** Bans that are not forgotten, and when the last one ended or one was last forgotten. */
@@ -154,19 +154,18 @@ export class Standing {
 
   #take(peer: Peer, resource: Resource, amount: number, now: number): boolean {
     this.#refill(peer, resource, now);
-    return take(peer.buckets[resource], amount);
+    return take(peer.buckets, resource, amount);
   }
 
   #charge(peer: Peer, resource: Resource, amount: number, now: number): void {
     this.#refill(peer, resource, now);
-    const bucket = peer.buckets[resource];
-    owe(bucket, this.#config.allowances[resource], amount);
-    peer.inDebt ||= bucket.tokens < 0;
+    owe(peer.buckets, resource, this.#config.allowances[resource], amount);
+    peer.inDebt ||= tokensOf(peer.buckets, resource) < 0;
   }
 
   #payOff(peer: Peer, now: number): void {
     this.#refillAll(peer, now);
-    peer.inDebt = RESOURCES.some((name) => peer.buckets[name].tokens < 0);
+    peer.inDebt = RESOURCES.some((name) => tokensOf(peer.buckets, name) < 0);
   }
 
   #flood(id: NodeId, peer: Peer, resource: Resource, amount: number, now: number): StandingEffect[] {
@@ -234,7 +233,7 @@ export class Standing {
 
   #refill(peer: Peer, resource: Resource, now: number): void {
     const divisor = peer.told === 'good' ? 1 : this.#config.limited_divisor;
-    refill(peer.buckets[resource], this.#config.allowances[resource], divisor, now);
+    refill(peer.buckets, resource, this.#config.allowances[resource], divisor, now);
   }
 
   #refillAll(peer: Peer, now: number): void {
@@ -250,7 +249,7 @@ export class Standing {
         points: 0,
         scored_ms: now,
         heard_ms: now,
-        buckets: this.#fullBuckets(now),
+        buckets: fullBuckets(this.#config.allowances, now),
         inDebt: false,
         bans: 0,
         forgot_ms: now,
@@ -263,12 +262,6 @@ export class Standing {
       this.#mend(peer, now);
     }
     return peer;
-  }
-
-  #fullBuckets(now: number): Record<Resource, Bucket> {
-    const { allowances } = this.#config;
-    const entries = RESOURCES.map((name) => [name, fullBucket(allowances[name], now)] as const);
-    return Object.fromEntries(entries) as Record<Resource, Bucket>;
   }
 
   #makeRoom(): void {

@@ -136,7 +136,7 @@ t.test('what grows over its cap is found', async (t) => {
   run.world.queue_max = 10_000_000;
   const [node] = [...run.living.values()];
   for (let at = 0; at < 2000; at += 1) {
-    node!.membership.timers.set(1e9 + at, { kind: 'tick', at_ms: 0 });
+    node!.membership.timers.start('tick', null, at);
   }
   t.equal(boundsHold(run).length, 2);
 });

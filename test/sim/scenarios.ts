@@ -14,6 +14,7 @@ export const WARM_UP_MS = 10_000;
 const FAULTS_MS = 60_000;
 /** After the last fault: all views are whole and all ledgers equal within this. */
 const CONVERGED_MS_MAX = 60_000;
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 /** Of what users write, so much is deleted again, or tried to. */
 const DELETED_PART = 0.5;
@@ -191,11 +192,12 @@ const LOSS_FIRST = 0.1;
 const LOSS_RISES_MS = 30_000;
 
 /**
- * Once a minute a tenth of the members, by lot, is paused at once, for 0.5 to 5 s each, and a tenth of the packets is
+ * Again and again a tenth of the members, by lot, is paused at once, for 0.5 to 5 s each, and a tenth of the packets is
  * lost all the time. Soak has more pauses the larger the cluster is, so that no large one can be soaked for a day.
  */
-function soakDay(stage: Stage): Story {
-  const last_ms = WARM_UP_MS + (stage.faults_ms ?? 300_000);
+function pausesAtOnce(stage: Stage, every_ms: number): Story {
+  const lasts_ms = stage.faults_ms ?? 300_000;
+  const last_ms = WARM_UP_MS + lasts_ms;
   const { world, prng, nodes } = stage;
   const paused_count = Math.max(1, Math.round(nodes.length / 10));
   world.at(WARM_UP_MS, () => {
@@ -205,10 +207,11 @@ function soakDay(stage: Stage): Story {
     if (at_ms >= last_ms) return;
     world.at(at_ms, () => {
       for (const id of prng.sample(nodes, paused_count)) stage.pause(id, prng.between(500, 5000));
-      again(at_ms + 60_000);
+      again(at_ms + every_ms);
     });
   };
-  again(prng.between(WARM_UP_MS, WARM_UP_MS + 60_000));
+  // A short run has some too.
+  again(prng.between(WARM_UP_MS, WARM_UP_MS + Math.min(every_ms, lasts_ms)));
   world.at(last_ms, () => stage.calm());
   stage.write(nodes, 60, WARM_UP_MS, last_ms);
   return story(last_ms, true);
@@ -386,7 +389,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     what: 'the same with 30 % of the packets lost, once they have been 10 %',
     tell: (stage) => soak(stage, 0.3),
   },
-  'soak-day': { what: 'a tenth is paused at once every minute, a tenth of packets lost', tell: soakDay },
+  'soak-day': {
+    what: 'a tenth is paused at once every minute, a tenth of packets lost',
+    tell: (stage) => pausesAtOnce(stage, MINUTE_MS),
+  },
+  day: {
+    what: 'a tenth is paused at once every hour, a tenth of packets lost all the time',
+    tell: (stage) => pausesAtOnce(stage, HOUR_MS),
+  },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
   mixed: {
     what: 'everything at once',

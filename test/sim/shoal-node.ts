@@ -177,8 +177,9 @@ export class ShoalNode implements SimNode {
   }
 
   timer(core: number, token: number): void {
-    if (core === MEMBER) this.#feedMembership({ kind: 'timer', token });
-    else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#tokens[token]! });
+    if (core === MEMBER) {
+      if (this.membership.timers.has(token)) this.#feedMembership({ kind: 'timer', token });
+    } else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#tokens[token]! });
     else this.#announce();
   }
 

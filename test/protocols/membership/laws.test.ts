@@ -93,11 +93,17 @@ t.test('after every event the state agrees with itself', async () => {
         );
         const watchers = [...state.members.keys()].every((name) => !watchersOf(state, name).includes(name));
         assert.ok(doubted && alive && failed && watchers);
+        for (const { id, isConnected } of [...state.members.values(), ...state.audience])
+          assert.equal(isConnected, state.connected.has(id), 'a connection that there is not');
+        const unlinked = [...state.wanted, ...state.targets].filter((name) => !state.connected.has(name));
+        assert.deepEqual([...state.unlinked].sort(), [...new Set(unlinked)].sort());
         for (const { incarnation, verdicts } of state.members.values()) {
           for (const held of verdicts.values()) assert.ok(held.incarnation >= incarnation, 'a void verdict');
         }
         for (const timer of state.timers.values()) {
-          assert.ok(!('id' in timer) || state.members.has(timer.id), 'a timer of nobody');
+          const { of } = timer;
+          const isOfMember = of !== null && typeof of !== 'number';
+          assert.ok(!isOfMember || state.members.get(of.id) === of, 'a timer of nobody');
         }
       });
     }),
@@ -130,7 +136,8 @@ t.test('duties are the same as if they were derived from all members after every
         const due = names.filter((id) => id !== 'a' && watchersOf(state, id).includes('a'));
         for (const id of due) assert.ok(state.targets.has(id), `${id} is not watched`);
         for (const id of state.targets) assert.ok(due.includes(id) || isWatcher(state, id, 'a'), id);
-        for (const id of watchersOf(state, 'a')) assert.ok(state.audience.includes(id), `${id} is not told`);
+        const told = state.audience.map(({ id }) => id);
+        for (const id of watchersOf(state, 'a')) assert.ok(told.includes(id), `${id} is not told`);
       }
     }),
     { numRuns: 150 },

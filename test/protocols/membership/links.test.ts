@@ -41,3 +41,24 @@ t.test('a member that was met and lost is dialled by both sides', async (t) => {
   greater.give({ kind: 'disconnected', peer: 'a' });
   t.same(dialled(greater), ['a']);
 });
+
+t.test('who has no connection and should have one is known without looking', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  const connected = (all: Iterable<{ readonly id: string; readonly isConnected: boolean }>) =>
+    Array.from(all)
+      .flatMap(({ id, isConnected }) => (isConnected ? [id] : []))
+      .sort();
+  const known = () => ({
+    unlinked: [...a.state.unlinked],
+    members: connected(a.state.members.values()),
+    told: connected(a.state.audience),
+  });
+  t.same(known(), { unlinked: [], members: ['b', 'c'], told: ['b', 'c'] });
+  a.give({ kind: 'disconnected', peer: 'b' });
+  t.same(known(), { unlinked: ['b'], members: ['c'], told: ['c'] });
+  a.give({ kind: 'connected', peer: 'b' });
+  t.same(known(), { unlinked: [], members: ['b', 'c'], told: ['b', 'c'] });
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.give({ kind: 'removed', id: 'b' });
+  t.same(known(), { unlinked: [], members: ['c'], told: ['c'] });
+});

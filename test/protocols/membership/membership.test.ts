@@ -793,6 +793,22 @@ t.test('whatever comes from a member is a sign of life, so that a busy one is ne
   );
 });
 
+t.test(
+  'a beat moves the timer that looks for the next one: what has come is looked for no more',
+  async (t) => {
+    const a = new Machine('a').join('b');
+    for (let count = 0; count < 4; count += 1) {
+      a.hear('b', { type: 'beat', incarnation: 1, next_ms: 2400 });
+      const late = [...a.state.timers.values()].filter(({ kind }) => kind === 'late');
+      t.same(
+        late.map(({ at_ms }) => at_ms),
+        [a.now + 2400 + a.state.config.late_ms],
+      );
+      a.pass(2400);
+    }
+  },
+);
+
 t.test('needless questions make a node patient, and beats in time make it quick again', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   for (const peer of ['b', 'c', 'd']) a.hear(peer, { type: 'beat', incarnation: 1, next_ms: 2400 });
