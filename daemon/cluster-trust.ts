@@ -22,6 +22,7 @@ import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 import { Appeals } from './trust/appeals.ts';
+import { COPIED_CODE } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 
 /** How often it says that its own end is near. */
@@ -83,6 +84,8 @@ export class ClusterTrust {
   #told: OwnStanding['state'] = 'member';
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
+  /** Members of which two daemons run, as far as the log has said so. */
+  #copied = new Set<NodeId>();
   #worried_ms = Number.NEGATIVE_INFINITY;
   readonly #appeals: Appeals;
   #busy = false;
@@ -214,6 +217,7 @@ export class ClusterTrust {
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
   notice(): void {
     this.#noticeFlags();
+    this.#noticeCopies();
     const { log, clock, self } = this.#init;
     const { state, until_ms, reason } = this.standing();
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
@@ -262,6 +266,24 @@ export class ClusterTrust {
     } finally {
       this.#busy = false;
     }
+  }
+
+  /** Once for each, until one of the two has stopped. The two themselves have said it already. */
+  #noticeCopies(): void {
+    const { members, self, log } = this.#init;
+    const copied = [...members().values()].filter(({ id, copy }) => copy !== undefined && id !== self);
+    for (const member of copied) {
+      const { id, name, addresses, copy } = member;
+      if (this.#copied.has(id)) continue;
+      log('warn', 'two daemons run with the key of one member: stop one of them', {
+        code: COPIED_CODE,
+        node: id,
+        name,
+        here: addresses,
+        there: copy,
+      });
+    }
+    this.#copied = new Set(copied.map(({ id }) => id));
   }
 
   get #authority(): Authority {

@@ -146,6 +146,7 @@ export class Cluster implements AsyncDisposable {
       started_ms,
       epoch,
       ledger: this.ledger,
+      clock,
       log,
       facts: () => this.#memberFacts(),
     });
@@ -353,7 +354,7 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
-  #memberFacts(): Omit<MemberBody, 'incarnation'> {
+  #memberFacts(): Omit<MemberBody, 'incarnation' | 'copy'> {
     const { name, host, labels, capacity, version } = this.#init;
     const { mesh, doors } = this.addresses;
     return {
@@ -436,6 +437,7 @@ export class Cluster implements AsyncDisposable {
       if (this.#stopping.signal.aborted) return;
       this.#expireMembers();
       this.#contacts.seek(this.#mesh!);
+      this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
       if (this.#contacts.isReseeding && this.peers.length > 0) {

@@ -9,11 +9,17 @@ import { type MemberBody, recordKey } from '../protocols/base/records.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import { attempt } from './attempt.ts';
+import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
+import { COPIED_CODE } from './trust/copied-keys.ts';
 
 /** Multiaddrs in a member record. */
 const ADDRESSES_MAX = 16;
+/** Of two daemons with one key each says so often that it still runs: nothing else tells the other one. */
+const COPY_TOLD_MS = 300_000;
+/** A copy that has said nothing for so long runs no more. Twice as long, and some. */
+const COPY_GONE_MS = 660_000;
 
 export interface OwnMemberInit {
   readonly self: NodeId;
@@ -21,9 +27,10 @@ export interface OwnMemberInit {
   /** Of this life: above what an older disk's node ever called itself. */
   readonly epoch: number;
   readonly ledger: LedgerDriver;
+  readonly clock: Clock;
   readonly log: Log;
-  /** All but the incarnation, as it is now. */
-  readonly facts: () => Omit<MemberBody, 'incarnation'>;
+  /** All but the incarnation and the copy, as it is now. */
+  readonly facts: () => Omit<MemberBody, 'incarnation' | 'copy'>;
 }
 
 export class OwnMember {
@@ -32,13 +39,16 @@ export class OwnMember {
   /** Writes that wait for the first member record of this life; undefined once that is out. */
   #waiting: (() => void)[] | undefined = [];
   #copy: readonly string[] | null = null;
+  /** When the copy wrote something last, and when this node last said that it runs besides it. */
+  #copyHeard_ms = 0;
+  #copyTold_ms = 0;
 
   constructor(init: OwnMemberInit) {
     this.#init = init;
     this.#incarnation = init.epoch;
   }
 
-  /** Another daemon that runs with this node's key, by the addresses that it tells; null: none was noticed. */
+  /** Another daemon that runs with this node's key, by the addresses that it tells; null: none is known to run. */
   get copy(): readonly string[] | null {
     return this.#copy;
   }
@@ -81,23 +91,49 @@ export class OwnMember {
       if (record.author === self && record.hlc.ms > started_ms && !ledger.isOwn(record)) this.#onCopy(record);
   }
 
+  /** To be called again and again: while two run with one key, each says now and then that it does. */
+  tick(): void {
+    if (this.#copy === null) return;
+    const { clock, log, self } = this.#init;
+    const now = clock.now();
+    if (now - this.#copyHeard_ms >= COPY_GONE_MS) {
+      this.#copy = null;
+      log('info', "the other daemon with this node's key writes no more", { node: self });
+      this.tell(this.#incarnation + 1);
+    } else if (now - this.#copyTold_ms >= COPY_TOLD_MS) this.#tellCopy(0);
+  }
+
   /** Only people can end that. */
   #onCopy(record: LedgerRecord): void {
-    const { self, log, facts } = this.#init;
+    const { self, clock, log, facts } = this.#init;
     const body = bodyOf('member', record);
-    const there = body?.addresses ?? [];
-    const isFirst = this.#copy === null;
-    if (!isFirst && there.length === 0) return;
+    this.#copyHeard_ms = clock.now();
+    const before = this.#copy;
+    const there = body?.addresses ?? before ?? [];
     this.#copy = there;
-    if (!isFirst) return;
+    if (before !== null && (before.length > 0 || there.length === 0)) return;
     const here = facts().addresses;
-    log('warn', "another daemon runs with this node's key: stop one of them", { node: self, here, there });
+    const message = "another daemon runs with this node's key: stop one of them";
+    log('warn', message, { code: COPIED_CODE, node: self, here, there });
     // The other one shall know too, and where this one is.
-    this.tell(Math.max(this.#incarnation, body?.incarnation ?? 0) + 1);
+    this.#tellCopy(body?.incarnation ?? 0);
+  }
+
+  /** Above what the other one has said, or nobody would see it. */
+  #tellCopy(known: number): void {
+    this.#copyTold_ms = this.#init.clock.now();
+    this.tell(Math.max(this.#incarnation, known, this.#ledgerIncarnation()) + 1);
+  }
+
+  #ledgerIncarnation(): number {
+    const { self, ledger } = this.#init;
+    const record = ledger.machine.ledger.get('member', self);
+    return (record && bodyOf('member', record)?.incarnation) ?? 0;
   }
 
   #body(): MemberBody {
-    return { ...this.#init.facts(), incarnation: this.#incarnation };
+    const copy = this.#copy === null ? {} : { copy: this.#copy.slice(0, ADDRESSES_MAX) };
+    return { ...this.#init.facts(), incarnation: this.#incarnation, ...copy };
   }
 }
 

@@ -3,6 +3,7 @@ import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
+import { copiedText } from './trust/copied-keys.ts';
 import { flaggedKeys, flagText } from './trust/flagged-keys.ts';
 import { keyNames } from './trust/key-names.ts';
 import { packageVersion } from './version.ts';
@@ -43,7 +44,7 @@ export function nodeStatus(node: BackendNode): Status {
     problems:
       cluster === undefined
         ? []
-        : [...problemTexts(cluster.problems), ...flagTexts(cluster, node.clock.now())],
+        : [...problemTexts(cluster.problems), ...copyTexts(cluster), ...flagTexts(cluster, node.clock.now())],
     traffic: { received: transfers(received), sent: transfers(sent) },
   };
 }
@@ -68,7 +69,7 @@ function flagTexts(cluster: Cluster, now: number): Status['problems'] {
   });
 }
 
-function problemTexts({ disk, quarantined, copy }: ClusterProblems): Status['problems'] {
+function problemTexts({ disk, quarantined }: ClusterProblems): Status['problems'] {
   const problems: Status['problems'] = [];
   if (disk !== null) {
     const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
@@ -78,10 +79,20 @@ function problemTexts({ disk, quarantined, copy }: ClusterProblems): Status['pro
     const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;
     problems.push({ kind: 'quarantine', message });
   }
-  if (copy !== null) {
-    const where = copy.join(' ') || 'an address that it has not told';
-    const message = `another daemon runs with this node's key, at ${where}: stop one of the two`;
-    problems.push({ kind: 'copied-key', message: message.slice(0, 1024) });
-  }
   return problems;
+}
+
+/** This node first; what it knows of itself may be in no record yet. */
+function copyTexts({ self, addresses, problems, view }: Cluster): Status['problems'] {
+  const { copy } = problems;
+  const own =
+    copy === null
+      ? []
+      : [{ name: view.members.get(self)?.name ?? shortId(self), addresses: addresses.mesh, copy }];
+  const others = [...view.members.values()].filter(
+    (member) => member.copy !== undefined && member.id !== self,
+  );
+  return [...own, ...others]
+    .slice(0, FLAGS_TOLD_MAX)
+    .map((one) => ({ kind: 'copied-key' as const, message: copiedText(one) }));
 }

@@ -102,6 +102,11 @@ export const ERRORS = {
     'Stop its daemon first, or give --force; `shoal node revoke` shuts out one that lives.',
   ),
   E_PLAN_CHANGED: kind(EXIT.state, 409, 'Run it once more: it shows what would go now.'),
+  E_KEY_COPIED: kind(
+    EXIT.state,
+    409,
+    'Stop one of the two and move its data directory away; if neither can be reached: `shoal node revoke`.',
+  ),
   // workloads
   E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),
   E_UNSATISFIABLE: kind(EXIT.capacity, 409, 'Ask for less, or add a host that has it; nothing was changed.'),

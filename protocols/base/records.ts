@@ -86,6 +86,8 @@ export const MemberSchema = Type.Object({
   subnet: OrNull(Text(18)),
   driver: Type.Union([Type.Literal('oci'), Type.Literal('process'), Type.Literal('memory')]),
   version: Text(32),
+  /** Another daemon runs with this node's key, at these addresses as far as they are known; absent: none does. */
+  copy: Type.Optional(Type.Array(Text(256), { maxItems: 16 })),
 });
 
 /** `verdict/<watcher>/<subject>`: what one watcher holds of a member's incarnation. */

@@ -10,7 +10,7 @@ import type { NodeId } from '../base/ids.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
 import { RecentChanges } from './recent-changes.ts';
-import { answerCompare, type Comparison, splitAll } from './reconcile.ts';
+import { answerCompare, type Comparison, isBeginning, isRecognized, splitAll } from './reconcile.ts';
 import type { LedgerRecord } from './record.ts';
 import {
   CHUNK_BYTES,
@@ -26,12 +26,18 @@ export interface ExchangeConfig {
   readonly exchange_ms: number;
   /** The same after exchanges that found nothing; it doubles up to this. Any change brings it back. */
   readonly exchangeIdle_ms: number;
+  /** A peer that has connected is greeted anew after this. Above the time until gossip flows between the two. */
+  readonly fresh_ms: number;
   /** What has an earlier stamp should have come by gossip: a difference is repaired. Above the p99 of gossip. */
   readonly settle_ms: number;
   /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
   readonly repairSilence_ms: number;
+  /** One that was not even answered: the peer may never have heard of it. About the round trip of the slowest link. */
+  readonly openingSilence_ms: number;
   /** No repair takes longer: others wait. */
   readonly repair_ms_max: number;
+  /** Whoever has been given its turn and says nothing for so long needs none. About a round trip. */
+  readonly turn_ms: number;
   /** Records given in answer to one message; the other side asks on. */
   readonly give_bytes_max: number;
   /** What one peer may be given at once, and per second after that. */
@@ -44,9 +50,12 @@ export interface ExchangeConfig {
 export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   exchange_ms: 5_000,
   exchangeIdle_ms: 30_000,
+  fresh_ms: 1_000,
   settle_ms: 2_000,
   repairSilence_ms: 1_500,
+  openingSilence_ms: 700,
   repair_ms_max: 30_000,
+  turn_ms: 100,
   give_bytes_max: 2 << 20,
   giveBurst_bytes: 16 << 20,
   give_bytes_per_s: 8 << 20,
@@ -58,10 +67,15 @@ const UNWANTED_MAX = 4096;
 const UNWANTED_MS = 600_000;
 
 const EXCHANGE = 'exchange/';
+/** Followed by a peer. */
+const FRESH = 'fresh/';
 
 export type ExchangeEffect =
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number };
+
+/** Ends a repair for the other side, which need not wait then until it takes the silence for the end. */
+const NOTHING: SyncMessage = { kind: 'records', envelopes: [], last: true, more: false };
 
 type Hello = Extract<SyncMessage, { kind: 'hello' }>;
 
@@ -70,8 +84,6 @@ interface Peer {
   at_ms: number;
   /** When it connected. */
   readonly since_ms: number;
-  /** When it was last sent a hello. */
-  greeted_ms: number;
   /** As it last told. */
   horizon_ms: number;
 }
@@ -81,6 +93,8 @@ interface Repair {
   readonly since_ms: number;
   heard_ms: number;
   changed: boolean;
+  /** This side has begun it, and waits for the first answer: one that no beginning of the peer can be taken for. */
+  isOpening: boolean;
 }
 
 export interface ExchangeParts {
@@ -105,6 +119,8 @@ export class Exchange {
   /** Peers that had a turn while others waited, and until when they leave the next one to those. */
   readonly #served = new Set<NodeId>();
   #yield_ms = 0;
+  /** Is there a timer that gives the next turn? */
+  #isTurnSet = false;
   readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
   #repair: Repair | undefined;
@@ -136,11 +152,19 @@ export class Exchange {
       give_bytes: this.#config.giveBurst_bytes,
       at_ms: env.now,
       since_ms: env.now,
-      greeted_ms: Number.NEGATIVE_INFINITY,
       horizon_ms: 0,
     });
     // One of the two begins: from both sides at once everything would be sent twice.
-    return this.#parts.self < peer ? this.#greet(peer, env) : [];
+    if (this.#parts.self > peer) return [];
+    const at_ms = env.now + this.#config.fresh_ms;
+    return [...this.#greet(peer, env), { kind: 'schedule', token: `${FRESH}${peer}`, at_ms }];
+  }
+
+  /** What was gossiped before the two had streams for gossip has passed one of them by. */
+  #greetAgain(peer: NodeId, env: Env): ExchangeEffect[] {
+    const since_ms = this.#peers.get(peer)?.since_ms ?? env.now;
+    // It may have come back meanwhile, and has a later timer then.
+    return env.now - since_ms < this.#config.fresh_ms ? [] : this.#greet(peer, env);
   }
 
   disconnected(peer: NodeId, env: Env): ExchangeEffect[] {
@@ -168,6 +192,11 @@ export class Exchange {
       if (repair === undefined) return [];
       return this.#isOver(repair, env.now) ? this.#end(env) : [this.#scheduleRepair(repair)];
     }
+    if (token === 'turn') {
+      this.#isTurnSet = false;
+      return this.#repair === undefined ? this.#giveTurn(env) : [];
+    }
+    if (token.startsWith(FRESH)) return this.#greetAgain(token.slice(FRESH.length) as NodeId, env);
     if (!token.startsWith(EXCHANGE)) return undefined;
     if (token !== `${EXCHANGE}${this.#exchange_number}`) return [];
     this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
@@ -193,17 +222,21 @@ export class Exchange {
       return [...this.#greet(from, env), ...this.#end(env)];
     }
     if (!this.#mayRepair(from, env.now)) return [];
-    // Our own hello has crossed theirs, and they will answer it.
-    const crossed = env.now - peer.greeted_ms < this.#config.repairSilence_ms;
-    if (crossed && this.#parts.self > from) return [];
-    return [...this.#begin(from, env), this.#compare(from, splitAll(this.#parts.ledger, isAsking))];
+    const beginning = splitAll(this.#parts.ledger, isAsking);
+    const effects = this.#begin(from, env, isRecognized(beginning));
+    return [...effects, this.#compare(from, beginning)];
   }
 
   onCompare(from: NodeId, message: Compare, env: Env): ExchangeEffect[] {
     const peer = this.#peers.get(from);
-    if (peer === undefined || !this.#mayRepair(from, env.now)) return [];
+    if (peer === undefined) return [];
+    if (!this.#mayRepair(from, env.now)) return [this.#send(from, NOTHING)];
     peer.horizon_ms = message.horizon_ms;
     const effects = this.#begin(from, env);
+    const repair = this.#repair!;
+    // Both have begun at once: one of the two beginnings goes on.
+    if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
+    repair.isOpening = false;
     const cover = this.#parts.coverOf(peer.horizon_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
@@ -211,25 +244,29 @@ export class Exchange {
     // Only now: what the other side lacks was doubted to the last.
     if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
     if (answer.compare !== undefined) effects.push(this.#compare(from, answer.compare));
-    if (give.length > 0) effects.push(...this.#give(from, peer, give, env));
-    else if (answer.compare === undefined) effects.push(...this.#end(env));
+    const isLast = answer.compare === undefined;
+    const given = this.#give(from, peer, give, isLast, env);
+    effects.push(...given);
+    if (isLast && given.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(env));
     return effects;
   }
 
   /** After the records were taken in. @param changed whether any was news. */
   onRecords(
     from: NodeId,
-    { last }: { readonly last: boolean },
+    { last, envelopes }: Pick<Extract<SyncMessage, { kind: 'records' }>, 'last' | 'envelopes'>,
     changed: boolean,
     env: Env,
   ): ExchangeEffect[] {
     const repair = this.#repair;
     if (repair?.peer !== from) return [];
     repair.heard_ms = env.now;
+    repair.isOpening = false;
     repair.changed ||= changed;
     if (!last) return [];
     // The rest of what is refused here would be refused too: it is not asked for without end.
-    return changed ? this.#greet(from, env) : this.#end(env);
+    if (changed) return this.#greet(from, env);
+    return [...(envelopes.length > 0 ? [this.#send(from, NOTHING)] : []), ...this.#end(env)];
   }
 
   /** What was refused may be taken now. */
@@ -263,18 +300,23 @@ export class Exchange {
   }
 
   #isOver(repair: Repair, now: number): boolean {
-    const { repairSilence_ms, repair_ms_max } = this.#config;
-    return now >= repair.heard_ms + repairSilence_ms || now >= repair.since_ms + repair_ms_max;
+    return now >= this.#end_ms(repair);
   }
 
-  #begin(peer: NodeId, env: Env): ExchangeEffect[] {
+  #end_ms({ heard_ms, since_ms, isOpening }: Repair): number {
+    const { openingSilence_ms, repairSilence_ms, repair_ms_max } = this.#config;
+    return Math.min(heard_ms + (isOpening ? openingSilence_ms : repairSilence_ms), since_ms + repair_ms_max);
+  }
+
+  #begin(peer: NodeId, env: Env, isOpening = false): ExchangeEffect[] {
     if (this.#repair?.peer === peer) {
       this.#repair.heard_ms = env.now;
+      this.#repair.isOpening ||= isOpening;
       return [];
     }
     if (this.#repair !== undefined) this.#serve(this.#repair.peer, env);
     this.#waiting.delete(peer);
-    this.#repair = { peer, since_ms: env.now, heard_ms: env.now, changed: false };
+    this.#repair = { peer, since_ms: env.now, heard_ms: env.now, changed: false, isOpening };
     return [this.#scheduleRepair(this.#repair)];
   }
 
@@ -290,20 +332,24 @@ export class Exchange {
     const { changed, peer: served } = this.#repair!;
     this.#repair = undefined;
     this.#serve(served, env);
-    const next = new Set<NodeId>();
-    for (const peer of this.#waiting) {
-      next.add(peer);
-      this.#waiting.delete(peer);
-      break;
-    }
-    if (changed) for (const peer of this.#some(this.#config.spread_count, env)) next.add(peer);
-    return [...next].flatMap((peer) => this.#greet(peer, env));
+    const others = changed ? this.#some(this.#config.spread_count, env, served) : [];
+    for (const peer of others) this.#waiting.delete(peer);
+    return [...others.flatMap((peer) => this.#greet(peer, env)), ...this.#giveTurn(env)];
+  }
+
+  /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
+  #giveTurn(env: Env): ExchangeEffect[] {
+    const [peer] = this.#waiting;
+    if (peer === undefined) return [];
+    this.#waiting.delete(peer);
+    const effects = this.#greet(peer, env);
+    if (this.#waiting.size === 0 || this.#isTurnSet) return effects;
+    this.#isTurnSet = true;
+    return [...effects, { kind: 'schedule', token: 'turn', at_ms: env.now + this.#config.turn_ms }];
   }
 
   #greet(to: NodeId, env: Env): ExchangeEffect[] {
-    const peer = this.#peers.get(to);
-    if (peer === undefined) return [];
-    peer.greeted_ms = env.now;
+    if (!this.#peers.has(to)) return [];
     const { hash, size } = this.#parts.ledger;
     const hello: Hello = { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() };
     const upTo_ms = this.#settled_ms(env);
@@ -313,7 +359,14 @@ export class Exchange {
     ];
   }
 
-  #give(to: NodeId, peer: Peer, records: readonly LedgerRecord[], env: Env): ExchangeEffect[] {
+  /** @param isLast nothing else is asked of the other side in this turn. */
+  #give(
+    to: NodeId,
+    peer: Peer,
+    records: readonly LedgerRecord[],
+    isLast: boolean,
+    env: Env,
+  ): ExchangeEffect[] {
     const { giveBurst_bytes, give_bytes_per_s, give_bytes_max } = this.#config;
     const refill = (Math.max(0, env.now - peer.at_ms) / 1000) * give_bytes_per_s;
     peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
@@ -329,7 +382,7 @@ export class Exchange {
     const chunks = inChunks(chosen);
     const more = chosen.length < records.length;
     return chunks.map((envelopes, at) =>
-      this.#send(to, { kind: 'records', envelopes, last: at === chunks.length - 1, more }),
+      this.#send(to, { kind: 'records', envelopes, last: isLast && at === chunks.length - 1, more }),
     );
   }
 
@@ -346,8 +399,8 @@ export class Exchange {
   }
 
   /** `count` of the peers by lot. */
-  #some(count: number, env: Env): NodeId[] {
-    const peers = [...this.#peers.keys()];
+  #some(count: number, env: Env, but?: NodeId): NodeId[] {
+    const peers = [...this.#peers.keys()].filter((peer) => peer !== but);
     const some: NodeId[] = [];
     while (some.length < count && peers.length > 0) {
       const at = Math.floor(env.random() * peers.length);
@@ -372,9 +425,7 @@ export class Exchange {
   }
 
   #scheduleRepair(repair: Repair): ExchangeEffect {
-    const { repairSilence_ms, repair_ms_max } = this.#config;
-    const at_ms = Math.min(repair.heard_ms + repairSilence_ms, repair.since_ms + repair_ms_max);
-    return { kind: 'schedule', token: 'repair', at_ms };
+    return { kind: 'schedule', token: 'repair', at_ms: this.#end_ms(repair) };
   }
 
   #compare(to: NodeId, comparison: Comparison): ExchangeEffect {

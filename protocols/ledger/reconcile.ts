@@ -50,6 +50,16 @@ export function splitAll(ledger: Ledger, isAsking = false): Comparison {
   return { splits: [isAsking ? asked('') : split(ledger, '')], listings: [], wants: [] };
 }
 
+/** As `splitAll` makes it. */
+export function isBeginning({ splits }: Comparison): boolean {
+  return splits.some(({ prefix }) => prefix === '');
+}
+
+/** Whether no answer to this beginning can look like another: a ledger of one part is answered by all parts of the other. */
+export function isRecognized({ splits }: Comparison): boolean {
+  return splits.every(({ parts }) => parts.every(({ prefix }) => prefix !== ''));
+}
+
 /**
  * @param isUnwanted says of a record that we lack whether we would refuse it again. @param cover of a side in doubt that
  * compares itself with one in none.

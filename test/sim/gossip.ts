@@ -5,7 +5,7 @@
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import type { Host } from './host.ts';
-import { HOSTS_MAX } from './network.ts';
+import { HOSTS_MAX, type Network } from './network.ts';
 import type { Prng } from './prng.ts';
 import { STEP } from './steps.ts';
 import { GOSSIP, GRAFT, PRUNE, type Transport, UNWANTED } from './transport.ts';
@@ -22,6 +22,12 @@ const BACKOFF_MS = 60_000;
 /** Equal bytes are one message for this long. */
 const SEEN_MS = 120_000;
 const CONTROL_BYTES = 20;
+/**
+ * What is published reaches no peer before both have told one another what they listen to: two round trips for identify
+ * and for a stream, half of one for the subscription in it, and the turns that a process needs for them.
+ */
+const OPENING_ROUND_TRIPS = 2.5;
+const OPENING_MS = 20;
 /** A message's id, and what is around it. */
 const UNWANTED_BYTES = 40;
 /** As protocols/mesh/gossip.ts: no smaller message is worth it where not all are connected to all. */
@@ -46,6 +52,7 @@ export interface Publication {
 
 export interface GossipWorld {
   readonly now_ms: number;
+  readonly network: Network;
   readonly prng: Prng;
   readonly hosts: readonly Host[];
   hostOf(id: NodeId): Host;
@@ -63,13 +70,23 @@ export class Gossip {
     this.#transport = transport;
   }
 
-  /** Grafted at once while there is room, as when a peer's subscription comes. */
   onConnected(host: Host, peer: NodeId): void {
+    const roundTrip_ms = 2 * this.#world.network.base_ms(host.at, this.#world.hostOf(peer).at);
+    const after_ms = OPENING_ROUND_TRIPS * roundTrip_ms + OPENING_MS;
+    this.#world.push(after_ms, STEP.subscribed, host, 0, 0, peer, null);
+  }
+
+  /** The peer's subscription has come: it is grafted at once while there is room. */
+  onSubscribed(host: Host, peer: NodeId): void {
+    if (!host.ends.has(peer)) return;
+    host.subscribed.add(peer);
+    if (host.mesh.has(peer)) return;
     if (host.mesh.size < DEGREE_LOW && !this.#isBackedOff(host, peer)) this.#graft(host, peer);
     else this.#expectHeartbeat(host);
   }
 
   onDisconnected(host: Host, peer: NodeId): void {
+    host.subscribed.delete(peer);
     if (host.mesh.delete(peer)) this.#expectHeartbeat(host);
   }
 
@@ -106,7 +123,7 @@ export class Gossip {
 
   #candidates(host: Host): NodeId[] {
     const candidates: NodeId[] = [];
-    for (const peer of host.ends.keys())
+    for (const peer of host.subscribed)
       if (!host.mesh.has(peer) && !this.#isBackedOff(host, peer)) candidates.push(peer);
     return candidates;
   }
@@ -155,7 +172,7 @@ export class Gossip {
   #waitForBackoff(host: Host): void {
     let until_ms = Number.POSITIVE_INFINITY;
     for (const [peer, ends_ms] of host.backoffs)
-      if (host.ends.has(peer) && !host.mesh.has(peer)) until_ms = Math.min(until_ms, ends_ms);
+      if (host.subscribed.has(peer) && !host.mesh.has(peer)) until_ms = Math.min(until_ms, ends_ms);
     if (until_ms < Number.POSITIVE_INFINITY) this.#beatIn(host, until_ms - this.#world.now_ms + HEARTBEAT_MS);
   }
 
@@ -163,8 +180,8 @@ export class Gossip {
     const publication = this.#publicationOf(body);
     if (!this.#see(host, publication)) return;
     let peers: Iterable<NodeId> = host.mesh;
-    if (this.#isFull(host)) peers = [...host.ends.keys()];
-    else if (host.mesh.size === 0) peers = this.#world.prng.sample([...host.ends.keys()], DEGREE);
+    if (this.#isFull(host)) peers = [...host.subscribed];
+    else if (host.mesh.size === 0) peers = this.#world.prng.sample([...host.subscribed], DEGREE);
     for (const peer of peers) this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
   }
 
@@ -197,6 +214,7 @@ export class Gossip {
   /** A new process has seen nothing. */
   onCrash(host: Host): void {
     host.mesh.clear();
+    host.subscribed.clear();
     host.backoffs.clear();
     for (const { seen } of this.#recent.values()) seen[host.at >> 3]! &= ~(1 << (host.at & 7));
   }

@@ -37,6 +37,8 @@ export class Host<N extends SimNode = SimNode> {
   readonly askedAgain = new Set<NodeId>();
   /** And those whose address its kernel asks for, since its link was down: nothing goes to them before the answer. */
   readonly asking = new Set<NodeId>();
+  /** Peers that it may publish to: they have told what they listen to. */
+  readonly subscribed = new Set<NodeId>();
   /** Peers that it relays gossip to. */
   readonly mesh = new Set<NodeId>();
   /** Until when it grafts none of these. */

@@ -105,6 +105,22 @@ t.test('what is published reaches all, once, over a mesh of few', async (t) => {
   t.ok(copies_count < names.length * 1.2, `${copies_count}`);
 });
 
+t.test(
+  'what is published right after a connection passes the peer by: it has not said what it listens to',
+  async (t) => {
+    const { world, nodes } = worldOf('ab');
+    const [a, b] = nodes as [Recorder, Recorder];
+    a.host.connect('b');
+    a.connected = () => a.host.publish(Uint8Array.of(1));
+    world.runUntil(1000);
+    t.equal(b.count('connected'), 1);
+    t.equal(b.count('published'), 0);
+    a.host.publish(Uint8Array.of(2));
+    world.runUntil(2000);
+    t.equal(b.count('published'), 1);
+  },
+);
+
 t.test('where not all are connected to all, neighbours relay it at once', async (t) => {
   const names = 'abcdefghijklmnopqrstuvwxyz';
   const { world, nodes } = worldOf(names);

@@ -225,6 +225,9 @@ export class Simulator<N extends SimNode = SimNode> {
       case STEP.relay:
         this.#gossip.relay(host, body as Publication, ref as NodeId);
         break;
+      case STEP.subscribed:
+        this.#gossip.onSubscribed(host, ref as NodeId);
+        break;
       case STEP.retry:
         this.transport.onRetry(ref as End, a);
         break;

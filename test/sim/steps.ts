@@ -14,6 +14,7 @@ export const STEP = {
   heartbeat: 9,
   unblocked: 10,
   relay: 11,
+  subscribed: 12,
   // Of a kernel.
   retry: 16,
   syn: 17,

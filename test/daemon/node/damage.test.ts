@@ -207,7 +207,19 @@ t.test('a daemon finds out that another one writes with its key, and says so', a
       const { problems } = await to.backend.status();
       return problems.some(({ message }) => message.includes(there)) && problems;
     });
-    t.match(problems, [{ kind: 'copied-key' }]);
+    t.match(problems, [{ kind: 'copied-key', message: /^E_KEY_COPIED: two daemons run with the key of / }]);
   }
+  const theirs = () => a!.backend.status().then(({ problems }) => problems);
+  await a!.cluster!.ledger.introduce([memberOf(one).bytes]);
+  await eventually('the others are told where both are', async () => {
+    const [problem] = await theirs();
+    return problem?.kind === 'copied-key' && /at \/memory\/\w+ and at \/memory\/\w+\./.test(problem.message);
+  });
+  await cluster.stop('clone');
+  cluster.ahead_ms = 700_000;
+  await eventually('it is over once one of the two has stopped', async () => {
+    const { problems } = await one.backend.status();
+    return problems.length === 0 && (await theirs()).length === 0;
+  });
   t.notOk(messages.some((message) => message.includes('signed two records with one number')));
 });

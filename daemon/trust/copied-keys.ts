@@ -1,0 +1,27 @@
+/**
+ * Two daemons that run with one node's key, such as a cloned disk and its original: what people are told of it. Each
+ * of the two says where the other is in its member record, so every member knows, and that for as long as both run.
+ * Not here: how they notice one another (own-member.ts). Pure.
+ */
+import { ERRORS } from '../../protocols/base/errors.ts';
+
+export const COPIED_CODE = 'E_KEY_COPIED';
+
+/** A member as it tells of itself. */
+interface Copied {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly copy?: readonly string[];
+}
+
+/** Multiaddrs that people need see no peer id of. */
+function place(addresses: readonly string[]): string {
+  const short = addresses.map((address) => address.replace(/\/p2p\/.*$/, ''));
+  return short.join(' ') || 'an address that it has not told';
+}
+
+/** What it is and what to do about it. At most 1024 characters. */
+export function copiedText({ name, addresses, copy = [] }: Copied): string {
+  const what = `two daemons run with the key of ${name}, at ${place(addresses)} and at ${place(copy)}`;
+  return `${COPIED_CODE}: ${what}`.slice(0, 700).concat(`. ${ERRORS[COPIED_CODE].next}`);
+}

@@ -1,0 +1,192 @@
+/** With whom a ledger compares itself and when: new connections, peers that are busy, turns, and how repairs end. */
+import t from 'tap';
+import type { NodeId } from '../../../protocols/base/ids.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/machine.ts';
+import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
+import { cluster, env, exchange, introduce, NOW, type TestNode, testSigner, write } from './fixtures.ts';
+
+const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+/** So many that a ledger is more than one range. */
+const RECORDS = 200;
+const PEERS = [1, 2, 3].map((number) => testSigner(number).id);
+const HELLO: SyncMessage = { kind: 'hello', hash: 'f'.repeat(32), records: 1, horizon_ms: 0 };
+const BEGINNING: SyncMessage = {
+  kind: 'compare',
+  splits: [{ prefix: '', parts: [] }],
+  listings: [],
+  wants: [],
+  horizon_ms: 0,
+};
+const NOTHING: SyncMessage = { kind: 'records', envelopes: [], last: true, more: false };
+
+function tags(node: TestNode, name: string, count: number) {
+  return Array.from({ length: count }, (_, at) =>
+    write(node.machine, node.signer.id, 'tag', `${name}:${at}`, TAG),
+  );
+}
+
+/** Nodes that hold the same, in the order of their ids. */
+function equals(count: number): TestNode[] {
+  const nodes = cluster(count).sort((a, b) => (a.signer.id < b.signer.id ? -1 : 1));
+  const records = tags(nodes[0]!, 'old', RECORDS);
+  for (const { machine } of nodes.slice(1)) introduce(machine, records);
+  return nodes;
+}
+
+/** One node, connected to peers that are played by the test. */
+function single(): { node: TestNode; hears: (from: NodeId, message: SyncMessage) => LedgerEffect[] } {
+  const [node] = cluster(1) as [TestNode];
+  tags(node, 'old', RECORDS);
+  for (const peer of PEERS) node.machine.handle({ kind: 'connected', peer }, env());
+  const hears = (from: NodeId, message: SyncMessage) =>
+    node.machine.handle({ kind: 'message', from, body: encodeSync(message) }, env());
+  return { node, hears };
+}
+
+function sent(effects: readonly LedgerEffect[]): [NodeId, SyncMessage][] {
+  return effects.flatMap((effect) => (effect.kind === 'send' ? [[effect.to, decodeSync(effect.body)]] : []));
+}
+
+function kinds(effects: readonly LedgerEffect[]): [NodeId, string][] {
+  return sent(effects).map(([to, { kind }]) => [to, kind]);
+}
+
+function timers(effects: readonly LedgerEffect[]): string[] {
+  return effects.flatMap((effect) => (effect.kind === 'schedule' ? [effect.token] : []));
+}
+
+t.test('a peer that has connected is greeted once more, by one of the two, while it stays', async (t) => {
+  const [a, b] = equals(2) as [TestNode, TestNode];
+  const connect = (now: number) =>
+    a.machine.handle({ kind: 'connected', peer: b.signer.id }, env(now)) as LedgerEffect[];
+  const fire = (now: number) =>
+    kinds(a.machine.handle({ kind: 'timer', token: `fresh/${b.signer.id}` }, env(now)));
+  const { fresh_ms } = LEDGER_DEFAULTS;
+  t.match(connect(NOW), [
+    { kind: 'send' },
+    { kind: 'schedule', token: `fresh/${b.signer.id}`, at_ms: NOW + fresh_ms },
+  ]);
+  t.same(b.machine.handle({ kind: 'connected', peer: a.signer.id }, env()), [], 'the other one waits for it');
+  t.same(fire(NOW + fresh_ms), [[b.signer.id, 'hello']]);
+  a.machine.handle({ kind: 'disconnected', peer: b.signer.id }, env(NOW + 10));
+  t.same(fire(NOW + fresh_ms), [], 'it is gone');
+  connect(NOW + 20);
+  t.same(fire(NOW + fresh_ms), [], 'it is back, and its own timer is to come');
+});
+
+t.test(
+  'what was gossiped before two peers had streams for gossip comes with the second greeting',
+  async (t) => {
+    const [a, b] = equals(2) as [TestNode, TestNode];
+    const now = NOW + LEDGER_DEFAULTS.fresh_ms;
+    for (const [one, other] of [
+      [a, b],
+      [b, a],
+    ] as const)
+      one.machine.handle({ kind: 'connected', peer: other.signer.id }, env());
+    tags(b, 'new', 1);
+    let letters = sent(a.machine.handle({ kind: 'timer', token: `fresh/${b.signer.id}` }, env(now)));
+    for (let turn = 0; letters.length > 0 && turn < 20; turn += 1) {
+      letters = letters.flatMap(([to, message]) => {
+        const [from, node] = to === a.signer.id ? [b, a] : [a, b];
+        const event = { kind: 'message', from: from.signer.id, body: encodeSync(message) } as const;
+        return sent(node.machine.handle(event, env(now)));
+      });
+    }
+    t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  },
+);
+
+t.test('who repairs with another says so to whoever begins, and has it wait', async (t) => {
+  const [p, q] = PEERS as [NodeId, NodeId];
+  const { hears } = single();
+  t.same(kinds(hears(p, HELLO)), [[p, 'compare']]);
+  t.same(sent(hears(q, BEGINNING)), [[q, NOTHING]]);
+  t.same(kinds(hears(p, NOTHING)), [[q, 'hello']], 'the repair has ended: it is the turn of the other');
+});
+
+t.test('a turn that nobody needs is followed by the next', async (t) => {
+  const [p, q, r] = PEERS as [NodeId, NodeId, NodeId];
+  const { node, hears } = single();
+  const fire = () => node.machine.handle({ kind: 'timer', token: 'turn' }, env());
+  for (const peer of [p, q, r]) hears(peer, HELLO);
+  const first = hears(p, NOTHING);
+  t.same([kinds(first), timers(first)], [[[q, 'hello']], ['turn']]);
+  t.same(kinds(fire()), [[r, 'hello']], 'q has said nothing');
+  t.same(fire(), [], 'nobody waits any more');
+});
+
+t.test('a turn that is used is not followed by another before its end', async (t) => {
+  const [p, q, r] = PEERS as [NodeId, NodeId, NodeId];
+  const { node, hears } = single();
+  for (const peer of [p, q, r]) hears(peer, HELLO);
+  hears(p, NOTHING);
+  hears(q, HELLO);
+  t.same(node.machine.handle({ kind: 'timer', token: 'turn' }, env()), []);
+  t.same(kinds(hears(q, NOTHING)), [[r, 'hello']]);
+});
+
+t.test(
+  'a greeting that comes right after an own one is answered: it may be the turn that was waited for',
+  async (t) => {
+    const [a, b] = equals(2) as [TestNode, TestNode];
+    b.machine.handle({ kind: 'connected', peer: a.signer.id }, env());
+    const [, , ...started] = b.machine.handle({ kind: 'start' }, env());
+    t.same(started, []);
+    t.same(kinds(b.machine.handle({ kind: 'timer', token: 'exchange/1' }, env())), [[a.signer.id, 'hello']]);
+    const hello = { kind: 'message', from: a.signer.id, body: encodeSync(HELLO) } as const;
+    t.same(kinds(b.machine.handle(hello, env())), [[a.signer.id, 'compare']]);
+  },
+);
+
+t.test('of two that begin at once one gives way, and nothing is sent twice', async (t) => {
+  const [a, b] = equals(2) as [TestNode, TestNode];
+  const both = [a, b] as const;
+  for (const [at, node] of both.entries()) {
+    node.machine.handle({ kind: 'connected', peer: both[1 - at]!.signer.id }, env());
+    tags(node, `new${at}`, 20);
+  }
+  // Each has greeted the other.
+  let letters: [NodeId, SyncMessage][] = both.map(({ signer }) => [signer.id, HELLO]);
+  const given: SyncMessage[] = [];
+  for (let turn = 0; letters.length > 0 && turn < 20; turn += 1) {
+    letters = letters.flatMap(([to, message]) => {
+      given.push(message);
+      const [from, node] = to === a.signer.id ? [b, a] : [a, b];
+      const event = { kind: 'message', from: from.signer.id, body: encodeSync(message) } as const;
+      return sent(node.machine.handle(event, env()));
+    });
+  }
+  t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  const records = given.flatMap((message) => (message.kind === 'records' ? message.envelopes : []));
+  t.equal(records.length, 40);
+});
+
+t.test('two small ledgers that begin at once come together as well', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  tags(a, 'new', 100);
+  exchange(a, b);
+  t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+});
+
+t.test('a repair that brought no news is over for the other side too', async (t) => {
+  const [p] = PEERS as [NodeId];
+  const { node, hears } = single();
+  const [record] = node.machine.ledger.records();
+  hears(p, HELLO);
+  t.same(sent(hears(p, { ...NOTHING, envelopes: [record!.bytes] })), [[p, NOTHING]]);
+  const { hash } = node.machine.ledger;
+  t.notSame(hash, HELLO);
+  const [, beginning] = sent(hears(p, HELLO))[0]!;
+  t.same(sent(hears(p, beginning)), [[p, NOTHING]], 'nothing differs');
+});
+
+t.test('what both sides lack is found in one conversation', async (t) => {
+  const [a, b] = equals(2) as [TestNode, TestNode];
+  tags(a, 'one', 20);
+  tags(b, 'two', 20);
+  const { messages } = exchange(a, b);
+  t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  // A hello, a comparison of three and the records of either side twice; and hellos that tell each other of the end.
+  t.equal(messages, 10);
+});
