@@ -4,6 +4,7 @@
  * repairs what is missed, and scores. Source: libp2p specification, gossipsub v1.1.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import { MEMBERSHIP_DEFAULTS } from '../../protocols/membership/config.ts';
 import type { Host } from './host.ts';
 import { HOSTS_MAX, type Network } from './network.ts';
 import type { Prng } from './prng.ts';
@@ -37,9 +38,6 @@ const UNWANTED_MESSAGE_BYTES_MIN = 2048;
  * long before relaying it to those that have not said by then that they have it.
  */
 const RELAY_PAUSE_MS = 40;
-/** Of all hosts: with connections to so many of them a host takes the mesh for full. */
-const FULL_MESH_PART = 0.75;
-
 /** A message under way, shared by all its copies. */
 export interface Publication {
   readonly body: Uint8Array;
@@ -107,7 +105,7 @@ export class Gossip {
     if (channel === UNWANTED) {
       const publication = body as Publication;
       // Who does not wait has relayed it already, and it would be kept for nothing.
-      if (this.#isFull(host) || !isSeen(host, publication)) publication.unwanted.add(this.#pair(host, from));
+      if (this.#isFull || !isSeen(host, publication)) publication.unwanted.add(this.#pair(host, from));
     } else if (channel === PRUNE) {
       this.#backOff(host, from);
       if (host.mesh.delete(from)) this.#expectHeartbeat(host);
@@ -180,7 +178,7 @@ export class Gossip {
     const publication = this.#publicationOf(body);
     if (!this.#see(host, publication)) return;
     let peers: Iterable<NodeId> = host.mesh;
-    if (this.#isFull(host)) peers = [...host.subscribed];
+    if (this.#isFull) peers = [...host.subscribed];
     else if (host.mesh.size === 0) peers = this.#world.prng.sample([...host.subscribed], DEGREE);
     for (const peer of peers) this.#transport.send(host, peer, GOSSIP, publication, body.byteLength);
   }
@@ -190,7 +188,7 @@ export class Gossip {
     host.gossipCopies_count += 1;
     if (!this.#see(host, publication)) return false;
     host.gossipFirst_count += 1;
-    if (publication.body.byteLength < UNWANTED_MESSAGE_BYTES_MIN && !this.#isFull(host)) return true;
+    if (publication.body.byteLength < UNWANTED_MESSAGE_BYTES_MIN && !this.#isFull) return true;
     for (const peer of host.mesh) {
       if (peer !== from) this.#transport.send(host, peer, UNWANTED, publication, UNWANTED_BYTES);
     }
@@ -199,7 +197,7 @@ export class Gossip {
 
   /** The node has accepted it. */
   onAccepted(host: Host, publication: Publication, from: NodeId): void {
-    if (this.#isFull(host)) this.#world.push(RELAY_PAUSE_MS, STEP.relay, host, 0, 0, from, publication);
+    if (this.#isFull) this.#world.push(RELAY_PAUSE_MS, STEP.relay, host, 0, 0, from, publication);
     else this.relay(host, publication, from);
   }
 
@@ -219,8 +217,9 @@ export class Gossip {
     for (const { seen } of this.#recent.values()) seen[host.at >> 3]! &= ~(1 << (host.at & 7));
   }
 
-  #isFull(host: Host): boolean {
-    return host.ends.size >= (this.#world.hosts.length - 1) * FULL_MESH_PART;
+  /** As daemon/cluster.ts: by how many there are, and not by how many of them can be reached. */
+  get #isFull(): boolean {
+    return this.#world.hosts.length <= MEMBERSHIP_DEFAULTS.meshMembers_max;
   }
 
   #pair(host: Host, peer: NodeId): number {
