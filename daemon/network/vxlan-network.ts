@@ -47,6 +47,12 @@ export interface VxlanNetworkInit {
   readonly setKernel?: SetKernel;
 }
 
+/** As `ip -d -j link show` prints it. */
+interface VxlanLink {
+  readonly ifname?: string;
+  readonly linkinfo?: { info_data?: { id?: number; local?: string; local6?: string } };
+}
+
 type SetKernel = (path: string, value: string) => Promise<void>;
 
 const CONTAINER = /^[A-Za-z0-9_.-]{1,128}$/;
@@ -236,7 +242,9 @@ class VxlanNetwork implements Network {
     const keepsVxlan = links.has(vxlan) && (await this.#isVxlanOf(plan));
     if (links.has(vxlan) && !keepsVxlan) lines.push(`link del ${vxlan}`);
     if (!keepsVxlan) lines.push(...planVxlan(plan));
-    await this.#batch(['ip'], lines);
+    await this.#batch(['ip'], lines).catch(async (error) => {
+      throw (await this.#takenBy(plan)) ?? error;
+    });
     // Routes to peers stay while the daemon restarts, so that containers do not notice.
     this.#peers = keepsVxlan
       ? parsePeers(await this.#must(['bridge', 'fdb', 'show', 'dev', vxlan]))
@@ -253,13 +261,28 @@ class VxlanNetwork implements Network {
   }
 
   async #isVxlanOf({ host, vni }: HostPlan): Promise<boolean> {
-    const listed = JSON.parse(await this.#must(['ip', '-d', '-j', 'link', 'show', this.#names.vxlan])) as {
-      linkinfo?: { info_data?: { id?: number; local?: string; local6?: string } };
-    }[];
-    const data = listed[0]?.linkinfo?.info_data;
+    const [device] = await this.#vxlans(this.#names.vxlan);
+    const data = device?.linkinfo?.info_data;
     return (
       data?.id === vni && parseAddress(data.local ?? data.local6 ?? '')?.text === parseAddress(host)?.text
     );
+  }
+
+  /** Why the end of the VXLAN cannot be made: the kernel has one for each network id, and another device is it. */
+  async #takenBy({ vni }: HostPlan): Promise<ShoalError | undefined> {
+    const others = await this.#vxlans('type', 'vxlan').catch(() => []);
+    const other = others.find(({ ifname, linkinfo }) => {
+      return ifname !== this.#names.vxlan && linkinfo?.info_data?.id === vni;
+    });
+    if (other === undefined) return undefined;
+    return new ShoalError(
+      'E_NETWORK_FAILED',
+      `the device ${other.ifname} holds the VXLAN network ${vni} on this host. If it is from a daemon with another key that runs no more, restart the host, or delete the device: ip link del ${other.ifname}`,
+    );
+  }
+
+  async #vxlans(...which: readonly string[]): Promise<VxlanLink[]> {
+    return JSON.parse(await this.#must(['ip', '-d', '-j', 'link', 'show', ...which]));
   }
 
   async #masquerade(plan: HostPlan): Promise<void> {

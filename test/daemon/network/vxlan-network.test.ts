@@ -137,6 +137,20 @@ t.test('containers of three hosts reach one another, and teardown leaves nothing
   }
 });
 
+t.test('what a daemon with another key has left is named, and how to get rid of it', { skip }, async (t) => {
+  await using hosts = await TestHosts.create(1);
+  const [former, next] = ['1', '2'].map((name) =>
+    remoteNetwork(hosts, 1, { instance: `${instance}-${name}`, range }),
+  ) as [RemoteNetwork, RemoteNetwork];
+  await former.start(subnetOf(1));
+  const tag = createHash('sha256').update(`${instance}-1`).digest('hex').slice(0, 6);
+  const message = new RegExp(`shx${tag} holds the VXLAN network .* ip link del shx${tag}`);
+  await t.rejects(next.start(subnetOf(2)), { message });
+  await hosts.exec(1, ['ip', 'link', 'del', `shx${tag}`]);
+  await next.start(subnetOf(2));
+  for (const network of [former, next]) await network[Symbol.asyncDispose]();
+});
+
 t.test('the host’s addresses run out at 253 containers, by name', async (t) => {
   const network = createVxlanNetwork({ instance, host: '192.0.2.1', range, log: silentLog, ...obedient });
   await network.start(subnetOf(1));
