@@ -5,6 +5,7 @@
  */
 
 import type { KeyId, NodeId } from '../protocols/base/ids.ts';
+import { sample } from '../protocols/base/sample.ts';
 import type { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { Mesh } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
@@ -90,8 +91,8 @@ export class Contacts {
     const { self, clock, members } = this.#init;
     if (mesh.peers().length > 0) return;
     const unknown = [...this.#addresses].filter(([id]) => id !== self && !members().has(id));
-    const order = unknown.map((contact) => ({ contact, at: clock.random() })).sort((a, b) => a.at - b.at);
-    for (const { contact } of order.slice(0, SOUGHT_MAX)) mesh.connect(...contact).catch(() => {});
+    for (const contact of sample(unknown, SOUGHT_MAX, () => clock.random()))
+      mesh.connect(...contact).catch(() => {});
   }
 
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */

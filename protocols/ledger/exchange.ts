@@ -7,6 +7,7 @@
  */
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
+import { sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
 import { RecentChanges } from './recent-changes.ts';
@@ -202,7 +203,7 @@ export class Exchange {
     this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
     const effects: ExchangeEffect[] = [this.#scheduleExchange(env)];
     if (this.#repair !== undefined) return effects;
-    const [peer] = this.#some(1, env);
+    const [peer] = sample(this.#peers.keys(), 1, env.random);
     if (peer !== undefined) effects.push(...this.#greet(peer, env));
     return effects;
   }
@@ -332,7 +333,7 @@ export class Exchange {
     const { changed, peer: served } = this.#repair!;
     this.#repair = undefined;
     this.#serve(served, env);
-    const others = changed ? this.#some(this.#config.spread_count, env, served) : [];
+    const others = changed ? this.#others(served, env) : [];
     for (const peer of others) this.#waiting.delete(peer);
     return [...others.flatMap((peer) => this.#greet(peer, env)), ...this.#giveTurn(env)];
   }
@@ -346,6 +347,12 @@ export class Exchange {
     if (this.#waiting.size === 0 || this.#isTurnSet) return effects;
     this.#isTurnSet = true;
     return [...effects, { kind: 'schedule', token: 'turn', at_ms: env.now + this.#config.turn_ms }];
+  }
+
+  /** To whom what came is offered next. */
+  #others(served: NodeId, env: Env): NodeId[] {
+    const peers = [...this.#peers.keys()].filter((peer) => peer !== served);
+    return sample(peers, this.#config.spread_count, env.random);
   }
 
   #greet(to: NodeId, env: Env): ExchangeEffect[] {
@@ -396,17 +403,6 @@ export class Exchange {
     const others = records.filter(({ kind }) => kind !== 'grant');
     const from = Math.floor(env.random() * others.length);
     return [...grants, ...others.slice(from), ...others.slice(0, from)];
-  }
-
-  /** `count` of the peers by lot. */
-  #some(count: number, env: Env, but?: NodeId): NodeId[] {
-    const peers = [...this.#peers.keys()].filter((peer) => peer !== but);
-    const some: NodeId[] = [];
-    while (some.length < count && peers.length > 0) {
-      const at = Math.floor(env.random() * peers.length);
-      some.push(...peers.splice(at, 1));
-    }
-    return some;
   }
 
   #isUnwanted(digest: ShortDigest, theirs_ms: number, now: number): boolean {

@@ -3,6 +3,7 @@
  * Source: SWIM sections 3.1 and 4; Lifeguard section IV-A for nacks and local health.
  */
 import type { NodeId } from '../base/ids.ts';
+import { sample } from '../base/sample.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isOnDuty, isWatcher } from './duties.ts';
 import type { Message } from './messages.ts';
@@ -25,16 +26,6 @@ import { lossSilence_ms, noteAnswer, noteRoundTrip, roundTrip_ms } from './weath
 
 /** A relay answers for the subject, or says nack, within this part of the probe timeout. */
 const NACK_PART = 0.8;
-
-/** `count` of `items` by lot; `items` is reordered. */
-function pick<T>(turn: Turn, items: T[], count: number): T[] {
-  const taken_count = Math.min(count, items.length);
-  for (let at = 0; at < taken_count; at += 1) {
-    const other = at + Math.floor(turn.random() * (items.length - at));
-    [items[at], items[other]] = [items[other]!, items[at]!];
-  }
-  return items.slice(0, taken_count);
-}
 
 /**
  * What the member should refute, if anything: what is on record. A mere doubt ends with the answer, and a record
@@ -129,8 +120,8 @@ function askRelays(turn: Turn, member: Member, seq: number): number {
     if (isWatcher(state, member.id, id)) watchers.push(id);
     else if (state.roster.size <= meshMembers_max || isWatcher(state, id, member.id)) linked.push(id);
   }
-  const relays = pick(turn, watchers, relays_count);
-  relays.push(...pick(turn, linked, relays_count - relays.length));
+  const relays = sample(watchers, relays_count, turn.random);
+  relays.push(...sample(linked, relays_count - relays.length, turn.random));
   const suspected = accusation(member);
   for (const relay of relays) send(turn, relay, { type: 'request', seq, subject: member.id, suspected });
   return relays.length;

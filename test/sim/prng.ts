@@ -3,6 +3,7 @@
  * Source: PractRand's sfc32 (Chris Doty-Humphrey), in the public domain.
  */
 import { createHash } from 'node:crypto';
+import { sample } from '../../protocols/base/sample.ts';
 
 export class Prng {
   #a: number;
@@ -45,13 +46,6 @@ export class Prng {
 
   /** `count` different items by lot, in order of the lot. */
   sample<T>(items: readonly T[], count: number): T[] {
-    const left = [...items];
-    const taken_count = Math.min(count, left.length);
-    for (let at = 0; at < taken_count; at += 1) {
-      const other = at + Math.floor(this.next() * (left.length - at));
-      [left[at], left[other]] = [left[other]!, left[at]!];
-    }
-    left.length = taken_count;
-    return left;
+    return sample(items, count, this.next);
   }
 }
