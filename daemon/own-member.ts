@@ -106,8 +106,11 @@ export class OwnMember {
   /** Only people can end that. */
   #onCopy(record: LedgerRecord): void {
     const { self, clock, log, facts } = this.#init;
+    const now = clock.now();
+    // A record may come long after it was written.
+    if (now - record.hlc.ms >= COPY_GONE_MS) return;
     const body = bodyOf('member', record);
-    this.#copyHeard_ms = clock.now();
+    this.#copyHeard_ms = Math.max(this.#copyHeard_ms, Math.min(now, record.hlc.ms));
     const before = this.#copy;
     const there = body?.addresses ?? before ?? [];
     this.#copy = there;
