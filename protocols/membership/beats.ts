@@ -97,6 +97,8 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
     expect(turn, member);
     return;
   }
+  // Far from due it is left: however many beats come, no timers pile up outside that nobody ends.
+  if (state.timers.get(member.late)!.at_ms - turn.now > 2 * grace_ms(state, member)) return;
   // The timer for this beat has nothing to look for any more.
   stopTimer(turn, member.late);
   member.late = startTimer(turn, 'late', member, lateIn_ms(turn, member));
@@ -111,14 +113,18 @@ export function expect(turn: Turn, member: Member): void {
 
 function lateIn_ms(turn: Turn, member: Member): number {
   const { state } = turn;
-  const { late_ms, lateChance } = state.config;
   // Never in the future, whatever the clock was set to.
   member.heard_ms = Math.min(member.heard_ms, turn.now);
   member.beat_ms = Math.min(member.beat_ms, turn.now);
-  const grace_ms = late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
-  const due_ms = dueAt_ms(state, member) + grace_ms - turn.now;
+  const due_ms = dueAt_ms(state, member) + grace_ms(state, member) - turn.now;
   const isMet = member.isConnected || state.doubted.has(member.id);
   return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
+}
+
+/** By how much a sign of life may miss its time. */
+function grace_ms(state: MembershipState, member: Member): number {
+  const { late_ms, lateChance } = state.config;
+  return late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
 }
 
 /**

@@ -988,3 +988,13 @@ t.test(
     t.ok(a.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
   },
 );
+
+t.test('a member that floods with beats has no timers pile up', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  for (let beat = 0; beat < 2000; beat += 1) {
+    a.now += 0.5;
+    a.hear('b', { type: 'beat', incarnation: 1, next_ms: 60_000 });
+  }
+  const pending = a.of('schedule').filter(({ at_ms }) => at_ms > a.now);
+  t.ok(pending.length < 10, `${pending.length}`);
+});
