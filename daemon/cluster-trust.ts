@@ -27,6 +27,8 @@ import { flaggedKeys } from './trust/flagged-keys.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
+/** Between two lines of the log about one key that two daemons run with. */
+const COPIED_SAID_MS = 3_600_000;
 /** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
 const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
 
@@ -84,8 +86,8 @@ export class ClusterTrust {
   #told: OwnStanding['state'] = 'member';
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
-  /** Members of which two daemons run, as far as the log has said so. */
-  #copied = new Set<NodeId>();
+  /** Of members of which two daemons run: when the log said so last. */
+  readonly #copied = new Map<NodeId, number>();
   #worried_ms = Number.NEGATIVE_INFINITY;
   readonly #appeals: Appeals;
   #busy = false;
@@ -268,13 +270,14 @@ export class ClusterTrust {
     }
   }
 
-  /** Once for each, until one of the two has stopped. The two themselves have said it already. */
+  /** Once in a while for each: who adds and removes it fills no log. The two themselves have said it already. */
   #noticeCopies(): void {
-    const { members, self, log } = this.#init;
-    const copied = [...members().values()].filter(({ id, copy }) => copy !== undefined && id !== self);
-    for (const member of copied) {
-      const { id, name, addresses, copy } = member;
-      if (this.#copied.has(id)) continue;
+    const { members, self, clock, log } = this.#init;
+    const now = clock.now();
+    for (const { id, name, addresses, copy } of members().values()) {
+      const said_ms = this.#copied.get(id) ?? Number.NEGATIVE_INFINITY;
+      if (copy === undefined || id === self || Math.abs(now - said_ms) < COPIED_SAID_MS) continue;
+      this.#copied.set(id, now);
       log('warn', 'two daemons run with the key of one member: stop one of them', {
         code: COPIED_CODE,
         node: id,
@@ -283,7 +286,7 @@ export class ClusterTrust {
         there: copy,
       });
     }
-    this.#copied = new Set(copied.map(({ id }) => id));
+    for (const id of this.#copied.keys()) if (!members().has(id)) this.#copied.delete(id);
   }
 
   get #authority(): Authority {

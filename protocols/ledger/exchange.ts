@@ -33,8 +33,6 @@ export interface ExchangeConfig {
   readonly settle_ms: number;
   /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
   readonly repairSilence_ms: number;
-  /** One that was not even answered: the peer may never have heard of it. About the round trip of the slowest link. */
-  readonly openingSilence_ms: number;
   /** No repair takes longer: others wait. */
   readonly repair_ms_max: number;
   /** Whoever has been given its turn and says nothing for so long needs none. About a round trip. */
@@ -54,7 +52,6 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   fresh_ms: 1_000,
   settle_ms: 2_000,
   repairSilence_ms: 1_500,
-  openingSilence_ms: 700,
   repair_ms_max: 30_000,
   turn_ms: 100,
   give_bytes_max: 2 << 20,
@@ -191,7 +188,7 @@ export class Exchange {
     if (token === 'repair') {
       const repair = this.#repair;
       if (repair === undefined) return [];
-      return this.#isOver(repair, env.now) ? this.#end(env) : [this.#scheduleRepair(repair)];
+      return this.#isOver(repair, env.now) ? this.#end(env, true) : [this.#scheduleRepair(repair)];
     }
     if (token === 'turn') {
       this.#isTurnSet = false;
@@ -244,11 +241,12 @@ export class Exchange {
     const give = this.#parts.mayGive(answer.give, peer.horizon_ms);
     // Only now: what the other side lacks was doubted to the last.
     if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
-    if (answer.compare !== undefined) effects.push(this.#compare(from, answer.compare));
     const isLast = answer.compare === undefined;
-    const given = this.#give(from, peer, give, isLast, env);
-    effects.push(...given);
-    if (isLast && given.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(env));
+    // Before the comparison: its answer may be the end.
+    effects.push(...this.#give(from, peer, give, isLast, env));
+    if (!isLast) effects.push(this.#compare(from, answer.compare));
+    // Where there is something that may not be given yet, the other side asks again after a silence.
+    else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(env));
     return effects;
   }
 
@@ -304,9 +302,9 @@ export class Exchange {
     return now >= this.#end_ms(repair);
   }
 
-  #end_ms({ heard_ms, since_ms, isOpening }: Repair): number {
-    const { openingSilence_ms, repairSilence_ms, repair_ms_max } = this.#config;
-    return Math.min(heard_ms + (isOpening ? openingSilence_ms : repairSilence_ms), since_ms + repair_ms_max);
+  #end_ms({ heard_ms, since_ms }: Repair): number {
+    const { repairSilence_ms, repair_ms_max } = this.#config;
+    return Math.min(heard_ms + repairSilence_ms, since_ms + repair_ms_max);
   }
 
   #begin(peer: NodeId, env: Env, isOpening = false): ExchangeEffect[] {
@@ -328,12 +326,16 @@ export class Exchange {
     else this.#yield_ms = env.now + this.#config.repairSilence_ms;
   }
 
-  /** What came is offered to others, and those who waited have their turn. */
-  #end(env: Env): ExchangeEffect[] {
+  /**
+   * What came is offered to others, and those who waited have their turn.
+   * @param isSilent the other side may have more, and is one of those then.
+   */
+  #end(env: Env, isSilent = false): ExchangeEffect[] {
     const { changed, peer: served } = this.#repair!;
     this.#repair = undefined;
     this.#serve(served, env);
-    const others = changed ? this.#others(served, env) : [];
+    const peers = [...this.#peers.keys()].filter((peer) => isSilent || peer !== served);
+    const others = changed ? sample(peers, this.#config.spread_count, env.random) : [];
     for (const peer of others) this.#waiting.delete(peer);
     return [...others.flatMap((peer) => this.#greet(peer, env)), ...this.#giveTurn(env)];
   }
@@ -347,12 +349,6 @@ export class Exchange {
     if (this.#waiting.size === 0 || this.#isTurnSet) return effects;
     this.#isTurnSet = true;
     return [...effects, { kind: 'schedule', token: 'turn', at_ms: env.now + this.#config.turn_ms }];
-  }
-
-  /** To whom what came is offered next. */
-  #others(served: NodeId, env: Env): NodeId[] {
-    const peers = [...this.#peers.keys()].filter((peer) => peer !== served);
-    return sample(peers, this.#config.spread_count, env.random);
   }
 
   #greet(to: NodeId, env: Env): ExchangeEffect[] {

@@ -15,8 +15,10 @@ const KEPT_BYTES_MAX = 1024;
 
 interface Change {
   readonly ms: number;
-  /** Most often the record: its words are made when they are first asked for. */
+  /** Most often the record. */
   readonly by: { readonly words: Words };
+  /** Its words, once they were asked for: they are made anew each time. */
+  words: Words | undefined;
 }
 
 export class RecentChanges {
@@ -51,7 +53,8 @@ export class RecentChanges {
     let [a, b, c, d] = words;
     for (const change of this.#changes) {
       if (change.ms <= ms) continue;
-      const { words } = change.by;
+      change.words ??= change.by.words;
+      const { words } = change;
       a ^= words[0];
       b ^= words[1];
       c ^= words[2];
@@ -79,6 +82,7 @@ export class RecentChanges {
       this.#changes.push({
         ms,
         by: record.payload_bytes > KEPT_BYTES_MAX ? { words: record.words } : record,
+        words: undefined,
       });
   }
 

@@ -1,7 +1,7 @@
 /** With whom a ledger compares itself and when: new connections, peers that are busy, turns, and how repairs end. */
 import t from 'tap';
 import type { NodeId } from '../../../protocols/base/ids.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect, type LedgerEvent } from '../../../protocols/ledger/machine.ts';
 import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
 import { cluster, env, exchange, introduce, NOW, type TestNode, testSigner, write } from './fixtures.ts';
 
@@ -190,3 +190,55 @@ t.test('what both sides lack is found in one conversation', async (t) => {
   // A hello, a comparison of three and the records of either side twice; and hellos that tell each other of the end.
   t.equal(messages, 10);
 });
+
+/** Two nodes with a link that takes a millisecond, and their timers. @returns milliseconds until they hold the same. */
+function untilEqual(one: TestNode, other: TestNode, ms_max: number): number {
+  const steps: { at_ms: number; run: (now: number) => void }[] = [];
+  const timers = new Map<string, number>();
+  const feed = (node: TestNode, event: LedgerEvent, now: number) => {
+    const peer = node === one ? other : one;
+    for (const effect of node.machine.handle(event, { now, random: () => 0.5 })) {
+      if (effect.kind === 'send') {
+        const message = { kind: 'message', from: node.signer.id, body: effect.body } as const;
+        steps.push({ at_ms: now + 1, run: (at_ms) => feed(peer, message, at_ms) });
+      } else if (effect.kind === 'schedule') {
+        const { token, at_ms } = effect;
+        const name = `${node.signer.id} ${token}`;
+        timers.set(name, at_ms);
+        const run = (now_ms: number) => {
+          if (timers.get(name) === at_ms) feed(node, { kind: 'timer', token }, now_ms);
+        };
+        steps.push({ at_ms, run });
+      }
+    }
+  };
+  for (const node of [one, other]) feed(node, { kind: 'start' }, NOW);
+  for (const node of [one, other])
+    feed(node, { kind: 'connected', peer: (node === one ? other : one).signer.id }, NOW);
+  while (one.machine.ledger.hash !== other.machine.ledger.hash) {
+    steps.sort((a, b) => a.at_ms - b.at_ms);
+    const step = steps.shift();
+    if (step === undefined || step.at_ms > NOW + ms_max) return Number.POSITIVE_INFINITY;
+    step.run(step.at_ms);
+    if (one.machine.ledger.hash === other.machine.ledger.hash) return step.at_ms - NOW;
+  }
+  return 0;
+}
+
+t.test(
+  'more than may be given at once comes as fast as it may, and not with the next chance meeting',
+  async (t) => {
+    const { giveBurst_bytes, give_bytes_per_s, repairSilence_ms } = LEDGER_DEFAULTS;
+    const [one, other] = equals(2) as [TestNode, TestNode];
+    const bulk = 'x'.repeat(100_000);
+    const count = Math.ceil((3.5 * giveBurst_bytes) / bulk.length);
+    for (let at = 0; at < count; at += 1)
+      write(one.machine, one.signer.id, 'alloc', `${one.signer.id}/${at}`, { bulk });
+    const least_ms = ((count * bulk.length - giveBurst_bytes) / give_bytes_per_s) * 1000;
+    const took_ms = untilEqual(one, other, 60_000);
+    t.ok(
+      took_ms < least_ms + 2 * repairSilence_ms,
+      `${took_ms} ms, where ${Math.round(least_ms)} are needed`,
+    );
+  },
+);
