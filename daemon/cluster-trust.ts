@@ -22,7 +22,7 @@ import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 import { Appeals } from './trust/appeals.ts';
-import { COPIED_CODE } from './trust/copied-keys.ts';
+import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 
 /** How often it says that its own end is near. */
@@ -274,9 +274,9 @@ export class ClusterTrust {
   #noticeCopies(): void {
     const { members, self, clock, log } = this.#init;
     const now = clock.now();
-    for (const { id, name, addresses, copy } of members().values()) {
+    for (const { id, name, addresses, copy } of copiedMembers(members(), self)) {
       const said_ms = this.#copied.get(id) ?? Number.NEGATIVE_INFINITY;
-      if (copy === undefined || id === self || Math.abs(now - said_ms) < COPIED_SAID_MS) continue;
+      if (Math.abs(now - said_ms) < COPIED_SAID_MS) continue;
       this.#copied.set(id, now);
       log('warn', 'two daemons run with the key of one member: stop one of them', {
         code: COPIED_CODE,

@@ -3,7 +3,7 @@ import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
-import { copiedText } from './trust/copied-keys.ts';
+import { copiedMembers, copiedText } from './trust/copied-keys.ts';
 import { flaggedKeys, flagText } from './trust/flagged-keys.ts';
 import { keyNames } from './trust/key-names.ts';
 import { packageVersion } from './version.ts';
@@ -89,10 +89,7 @@ function copyTexts({ self, addresses, problems, view }: Cluster): Status['proble
     copy === null
       ? []
       : [{ name: view.members.get(self)?.name ?? shortId(self), addresses: addresses.mesh, copy }];
-  const others = [...view.members.values()].filter(
-    (member) => member.copy !== undefined && member.id !== self,
-  );
-  return [...own, ...others]
+  return [...own, ...copiedMembers(view.members, self)]
     .slice(0, FLAGS_TOLD_MAX)
     .map((one) => ({ kind: 'copied-key' as const, message: copiedText(one) }));
 }

@@ -4,6 +4,8 @@
  * Not here: how they notice one another (own-member.ts). Pure.
  */
 import { ERRORS } from '../../protocols/base/errors.ts';
+import type { NodeId } from '../../protocols/base/ids.ts';
+import type { ClusterView, MemberView } from '../../protocols/view/view.ts';
 
 export const COPIED_CODE = 'E_KEY_COPIED';
 
@@ -24,4 +26,11 @@ function place(addresses: readonly string[]): string {
 export function copiedText({ name, addresses, copy = [] }: Copied): string {
   const what = `two daemons run with the key of ${name}, at ${place(addresses)} and at ${place(copy)}`;
   return `${COPIED_CODE}: ${what}`.slice(0, 700).concat(`. ${ERRORS[COPIED_CODE].next}`);
+}
+
+/** Members that say of themselves that two run; one that has failed runs nowhere, whatever it said last. */
+export function copiedMembers(members: ClusterView['members'], self: NodeId): MemberView[] {
+  return [...members.values()].filter(
+    ({ id, copy, status }) => copy !== undefined && id !== self && status !== 'failed',
+  );
 }
