@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
+import type { Progress } from '../test/sim/play.ts';
 import { SCENARIOS } from '../test/sim/scenarios.ts';
 import { type Report, replayCommand, simulate } from '../test/sim/simulate.ts';
 
@@ -13,6 +14,9 @@ const USAGE = `usage: simulate --nodes N --seed S --scenario NAME [--hours H] [-
        simulate --nodes N --seeds A..B --scenario NAME|all [--jobs J] [--hours H] [--json]
        simulate --list`;
 const JOBS_MAX = 64;
+const HOUR_MS = 3_600_000;
+/** Between two lines that say how far it is. */
+const SAID_MS = 30_000;
 
 interface Options {
   readonly nodes_count: number;
@@ -74,8 +78,15 @@ function whole(what: string, text: string): number {
   return value;
 }
 
-function runOne(init: Parameters<typeof simulate>[0]): Report {
-  return simulate(init);
+/** A line now and then on standard error while a single run takes long. */
+function progressLine(): (progress: Progress) => void {
+  let said_ms = Date.now();
+  return ({ virtual_ms, until_ms, falseVerdicts_count }) => {
+    if (Date.now() - said_ms < SAID_MS) return;
+    said_ms = Date.now();
+    const [at_h, of_h] = [virtual_ms, until_ms].map((ms) => (ms / HOUR_MS).toFixed(2));
+    console.error(`simulate: hour ${at_h} of ${of_h}, ${falseVerdicts_count} false verdicts`);
+  };
 }
 
 function runAll(chosen: Options): Tally {
@@ -84,7 +95,7 @@ function runAll(chosen: Options): Tally {
   for (const scenario of chosen.scenarios) {
     for (let seed = chosen.seeds[0]; seed <= chosen.seeds[1]; seed += 1) {
       const init = { nodes_count, seed, scenario, isTraced, ...(hours === undefined ? {} : { hours }) };
-      const report = runOne(init);
+      const report = simulate(chosen.isSweep ? init : { ...init, onProgress: progressLine() });
       tally.runs_count += 1;
       tally.node_s += report.virtual_s * report.nodes_count;
       if (chosen.isJson) console.log(JSON.stringify(report));

@@ -24,6 +24,8 @@ const BYZANTINE_SHARE = 0.1;
 /** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
 const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
+/** Virtual. */
+const PROGRESS_MS = 10_000;
 
 export interface SimulationInit {
   readonly nodes_count: number;
@@ -34,6 +36,15 @@ export interface SimulationInit {
   /** Whether to reckon the trace. */
   readonly isTraced?: boolean;
   readonly config?: MembershipConfig;
+  /** Told now and then while faults go on. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+export interface Progress {
+  readonly virtual_ms: number;
+  /** Of the last fault. */
+  readonly until_ms: number;
+  readonly falseVerdicts_count: number;
 }
 
 const CHANNELS = { gossip: GOSSIP, unwanted: UNWANTED, ledger: LEDGER, member: MEMBER };
@@ -59,7 +70,7 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
   if (scenario === undefined)
     throw new RangeError(`no scenario ${name}: ${Object.keys(SCENARIOS).join(', ')}`);
-  return perform({ ...setUp(init, scenario), scenario });
+  return perform({ ...setUp(init, scenario), scenario }, init.onProgress);
 }
 
 /** A world before anything has happened in it, and what is in it. */
@@ -124,7 +135,10 @@ export function setUp(
   return { world, stage, cluster, chronicle };
 }
 
-function perform(cast: SetUp & { readonly scenario: Scenario }): Run & { readonly measured: Measured } {
+function perform(
+  cast: SetUp & { readonly scenario: Scenario },
+  onProgress: SimulationInit['onProgress'],
+): Run & { readonly measured: Measured } {
   const { world, stage, scenario, cluster, chronicle } = cast;
   const story = scenario.tell(stage);
   const living = () =>
@@ -141,7 +155,12 @@ function perform(cast: SetUp & { readonly scenario: Scenario }): Run & { readonl
   const channels = Object.keys(CHANNELS) as Channel[];
   const channelsBefore = channels.map(channelTotal);
   const before = { bytes: total('received_bytes'), messages: total('received_count') };
-  world.runUntil(story.lastFault_ms);
+  const { lastFault_ms: until_ms } = story;
+  while (world.now_ms < until_ms) {
+    world.runUntil(Math.min(until_ms, world.now_ms + PROGRESS_MS));
+    const falseVerdicts_count = chronicle.falseVerdicts.length;
+    onProgress?.({ virtual_ms: world.now_ms, until_ms, falseVerdicts_count });
+  }
   for (const id of stage.byzantine) (world.host(id).node as ByzantineNode | null)?.desist();
   const healed = { bytes: total('received_bytes'), messages: total('received_count') };
   const channel_bytes = Object.fromEntries(

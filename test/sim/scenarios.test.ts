@@ -1,5 +1,5 @@
 import t from 'tap';
-import { play } from './play.ts';
+import { type Progress, play } from './play.ts';
 import { SCENARIOS } from './scenarios.ts';
 import { replayCommand, simulate } from './simulate.ts';
 
@@ -79,6 +79,16 @@ t.test('equal seeds give equal traces bit for bit, other seeds other traces', as
   t.match(trace, /^[0-9a-f]{32}$/);
   t.equal(traceOf(7), trace);
   t.not(traceOf(8), trace);
+});
+
+t.test('a run tells how far it is, and is the same run when nobody listens', async (t) => {
+  const told: Progress[] = [];
+  const init = { nodes_count: 4, seed: 5, scenario: 'calm', isTraced: true };
+  const { trace } = simulate({ ...init, onProgress: (progress) => told.push(progress) });
+  t.equal(trace, simulate(init).trace);
+  t.ok(told.length > 1);
+  t.equal(told.at(-1)!.virtual_ms, told.at(-1)!.until_ms);
+  t.ok(told.every(({ falseVerdicts_count }) => falseVerdicts_count === 0));
 });
 
 t.test('what is measured is there', async (t) => {
