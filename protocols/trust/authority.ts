@@ -41,7 +41,7 @@ import {
   type OperatorInfo,
   type RevocationInfo,
 } from './listing.ts';
-import { OPERATOR_ROLES, rolesFor } from './rules.ts';
+import { OPERATOR_BITS, OPERATOR_ROLES, roleBits, roleBitsFor } from './rules.ts';
 import { type GrantState, Standing } from './standing.ts';
 
 /** A grant that can be prolonged. */
@@ -131,14 +131,14 @@ export class Authority {
     const standing = this.#standing;
     if (record.kind === 'genesis') return true;
     if (record.kind === 'grant' || record.kind === 'revoke') return this.#isInForce(record);
-    const roles = rolesFor(record);
-    if (roles === undefined || standing.isCutOff(author, record)) return false;
-    if (standing.operators.has(author) && roles.some((role) => OPERATOR_ROLES.has(role))) return true;
+    const bits = roleBitsFor(record);
+    if (bits === 0 || standing.isCutOff(author, record)) return false;
+    if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;
     return this.#book
       .ofSubject(author)
       .some(
         (grant) =>
-          grant.body.roles.some((role) => roles.includes(role)) &&
+          (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
           !standing.cutBelow(grant).some(({ body }) => isAfter(record, body)) &&
           standing.issueFault(grant) === undefined,

@@ -20,14 +20,13 @@ export function roleBits(roles: Iterable<Role>): RoleBits {
 
 interface Rule {
   /** The author needs one of them. */
-  readonly roles: readonly Role[];
   readonly bits: RoleBits;
   /** The first part of the key must be the author. */
   readonly owner: boolean;
 }
 
 function rule(owner: boolean, ...roles: readonly Role[]): Rule {
-  return { roles, bits: roleBits(roles), owner };
+  return { bits: roleBits(roles), owner };
 }
 
 /** Grants and revocations have rules of their own, in authority.ts; genesis is the cluster itself. */
@@ -55,13 +54,7 @@ interface Written {
   readonly author: KeyId;
 }
 
-/** @returns the roles of which the author needs one, or undefined when nobody but another may write this key. */
-export function rolesFor(record: Written): readonly Role[] | undefined {
-  const rule = ruleFor(record);
-  return rule.owner && !isOwn(record.key, record.author) ? undefined : rule.roles;
-}
-
-/** As `rolesFor`, as bits; none when nobody but another may write this key. */
+/** @returns the roles of which the author needs one; none when nobody but another may write this key. */
 export function roleBitsFor(record: Written): RoleBits {
   const rule = ruleFor(record);
   return rule.owner && !isOwn(record.key, record.author) ? 0 : rule.bits;

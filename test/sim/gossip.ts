@@ -38,6 +38,7 @@ const UNWANTED_MESSAGE_BYTES_MIN = 2048;
  * long before relaying it to those that have not said by then that they have it.
  */
 const RELAY_PAUSE_MS = 40;
+
 /** A message under way, shared by all its copies. */
 export interface Publication {
   readonly body: Uint8Array;
