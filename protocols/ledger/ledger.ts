@@ -113,7 +113,7 @@ export class Ledger {
   merge(record: LedgerRecord, finding = this.find(record)): readonly LedgerRecord[] {
     if (finding.isLive || finding.isReplaced) return NONE;
     const removed = finding.replaces;
-    const [replaced] = removed;
+    const replaced = removed[0];
     if (replaced === undefined) {
       this.#byKey.add(record);
     } else {

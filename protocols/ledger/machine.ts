@@ -612,7 +612,7 @@ function envelopesOf(records: readonly LedgerRecord[]): Uint8Array[] {
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {
-  for (const item of more) list.push(item);
+  for (let at = 0; at < more.length; at += 1) list.push(more[at]!);
 }
 
 function rejectMalformed(error: unknown, from: NodeId): LedgerEffect[] {
