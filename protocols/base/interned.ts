@@ -22,6 +22,8 @@ export class Interned<Value extends { readonly text: string }> {
    */
   #kept = new Uint8Array(ENTRIES_FIRST * KEPT_BYTES);
   readonly #make: (text: string) => Value | undefined;
+  /** The entry that was found last: most often it is asked for again. */
+  #last = 0;
 
   /**
    * @param slots_count a power of two, at most 2 ** 15. @param make is asked once for each new text, which the value
@@ -34,10 +36,13 @@ export class Interned<Value extends { readonly text: string }> {
 
   /** @param end past the last byte; within `bytes`. */
   at(bytes: Uint8Array, start: number, end: number): Value | undefined {
+    const last = this.#last;
+    if (last !== 0 && this.#isFrom(last, bytes, start, end)) return this.#entries[last];
     const slot = slotOf(bytes, start, end) & (this.#slots.length - 1);
     const entry = this.#slots[slot]!;
-    if (entry !== 0 && this.#isFrom(entry, bytes, start, end)) return this.#entries[entry];
-    return this.#made(bytes, start, end, slot);
+    if (entry === 0 || !this.#isFrom(entry, bytes, start, end)) return this.#made(bytes, start, end, slot);
+    this.#last = entry;
+    return this.#entries[entry];
   }
 
   #isFrom(entry: number, bytes: Uint8Array, start: number, end: number): boolean {

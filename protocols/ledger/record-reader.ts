@@ -10,6 +10,7 @@ import type { Cursor } from '../base/cursor.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromLatin1, type KeyId, keyIdFromPublicKey, toHex } from '../base/ids.ts';
 import { Interned } from '../base/interned.ts';
+import { firstPart } from '../base/records.ts';
 import { authorHash, keyHigh, keyLow, kindByte, placeHigh } from './place.ts';
 
 export const RECORD_VERSION = 1;
@@ -39,6 +40,8 @@ export interface ReadPayload {
   readonly hlc: Hlc;
   readonly kind: string;
   readonly key: string;
+  /** The first part of the key names the author. */
+  readonly isOwn: boolean;
   readonly placeHigh: number;
   readonly placeLow: number;
   readonly generation: number;
@@ -78,6 +81,8 @@ interface Kind {
 
 interface Key {
   readonly text: string;
+  /** Its first part: the very text of an author's id, once one was compared with it, which is told fastest. */
+  owner: string;
   readonly high: number;
   readonly low: number;
 }
@@ -91,7 +96,7 @@ const authors = new Interned<Author>(16_384, (text) => {
 const clusters = new Interned<Cluster>(16, (text) => ({ text, hex: toHex(fromLatin1(text)) }));
 const kinds = new Interned<Kind>(256, (text) => (isAscii(text) ? { text, byte: kindByte(text) } : undefined));
 const keys = new Interned<Key>(16_384, (text) =>
-  isAscii(text) ? { text, high: keyHigh(text), low: keyLow(text) } : undefined,
+  isAscii(text) ? { text, owner: firstPart(text), high: keyHigh(text), low: keyLow(text) } : undefined,
 );
 
 type Fields = { -readonly [Field in keyof ReadPayload]: ReadPayload[Field] };
@@ -106,6 +111,7 @@ function noFields(): Fields {
     hlc: new Stamp(0, 0),
     kind: '',
     key: '',
+    isOwn: false,
     placeHigh: 0,
     placeLow: 0,
     generation: 0,
@@ -152,6 +158,7 @@ export function readByCursor(bytes: Uint8Array, cursor: Cursor, into = noFields(
   into.hlc = new Stamp(ms, n);
   into.kind = kind.text;
   into.key = key.text;
+  into.isOwn = isOwner(author.id, key);
   into.placeHigh = placeHigh(kind.byte, key.high);
   into.placeLow = key.low;
   into.generation = generation;
@@ -191,12 +198,19 @@ export function readByDecoder(payload: Uint8Array): ReadPayload {
     hlc: new Stamp(ms, n),
     kind,
     key,
+    isOwn: firstPart(key) === id,
     placeHigh: placeHigh(kindByte(kind), keyHigh(key)),
     placeLow: keyLow(key),
     generation,
     context: context.length === 0 ? NO_CONTEXT : context.map(openContextEntry),
     isTombstone: body == null,
   };
+}
+
+function isOwner(author: KeyId, key: Key): boolean {
+  if (key.owner !== author) return false;
+  key.owner = author;
+  return true;
 }
 
 function textAt<Value extends { readonly text: string }>(

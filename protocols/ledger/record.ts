@@ -70,6 +70,8 @@ export interface LedgerRecord extends RecordHeader {
   readonly payload_bytes: number;
   /** The first half of the digest, as signed 32-bit integers. */
   readonly words: Words;
+  /** The first part of its key names its author. */
+  readonly isOwn: boolean;
   /** Where its kind and key are in the ledger, as signed halves: the first byte is of the kind. */
   readonly placeHigh: number;
   readonly placeLow: number;
@@ -171,6 +173,7 @@ class OpenedRecord implements LedgerRecord, Sealed, Signed {
   declare readonly hlc: Hlc;
   declare readonly kind: string;
   declare readonly key: string;
+  declare readonly isOwn: boolean;
   declare readonly generation: number;
   declare readonly context: readonly ContextEntry[];
   declare readonly isTombstone: boolean;
@@ -194,6 +197,7 @@ class OpenedRecord implements LedgerRecord, Sealed, Signed {
     this.hlc = read.hlc;
     this.kind = read.kind;
     this.key = read.key;
+    this.isOwn = read.isOwn;
     this.generation = read.generation;
     this.context = read.context;
     this.isTombstone = read.isTombstone;
