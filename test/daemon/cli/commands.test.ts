@@ -321,8 +321,12 @@ t.test('listings are tables, and JSON with --json', async (t) => {
   t.match(json((await runCli(socket, ['ps', '-w', '--json'])).stdout), [{ name: 'web' }]);
   t.match((await runCli(socket, ['node', 'ls'])).stdout, /one\* +NodeOne1111|one\* +\S+ +alive/);
   const listed = await runCli(socket, ['node', 'ls']);
-  t.match(listed.stdout, /^two +\S+ +alive, flagged/m);
-  t.match(listed.stderr, /^two is flagged: .*shoal node revoke two\)\.\n$/);
+  t.match(listed.stdout, /^two +\S+ +alive, copied, flagged/m);
+  t.match(
+    listed.stderr,
+    /^two is copied: two daemons run with its key.* `shoal status` says where.*\ntwo is flagged: .*shoal node revoke two\)\.\n$/,
+  );
+  t.notMatch(listed.stdout, /^one.*copied/m);
   t.match(json((await runCli(socket, ['node', 'ls', '--json'])).stdout), [
     { name: 'one', self: true },
     { name: 'two' },
