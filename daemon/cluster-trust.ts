@@ -119,12 +119,17 @@ export class ClusterTrust {
   }
 
   /**
-   * Writes one revocation. Of an operator's key it is one vote of several that it may take.
+   * Writes one revocation, unless its author has said the same before: nothing would come of it, and revocations are
+   * kept for ever. Of an operator's key it is one vote of several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
     // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
-    this.foresee(request);
+    const { revocation } = this.foresee(request);
+    const said = [...this.#authority.revocations()].find(
+      (one) => isSaidAgain(one, revocation) && (one.effective || one.votes === revocation.votes),
+    );
+    if (said !== undefined) return said;
     const signer = request.signer ?? this.#revoker(request);
     const record = await this.#write(signer, 'revoke', this.#revokeBody(request));
     return this.#revocation(record.digest);
@@ -176,11 +181,11 @@ export class ClusterTrust {
     return { subject, reason, ...keeps };
   }
 
-  /** Votes for a new operator. @returns whether it is one now. @throws E_NOT_ALLOWED */
+  /** Votes for a new operator, once. @returns whether it is one now. @throws E_NOT_ALLOWED */
   async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
-    await this.#write(signer, 'grant', operatorGrant(subject));
+    if (!this.#hasVotedFor(subject, signer.id)) await this.#write(signer, 'grant', operatorGrant(subject));
     return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
 
@@ -348,6 +353,18 @@ export class ClusterTrust {
     return this.standing().state !== 'expired';
   }
 
+  /** And that counts: its word from before it was an operator, or of one that is none any more, is another matter. */
+  #hasVotedFor(subject: KeyId, voter: KeyId): boolean {
+    if (!this.#authority.operators().some(({ key, inForce }) => key === voter && inForce)) return false;
+    return [...this.#authority.grants(this.#init.clock.now())].some(
+      (grant) =>
+        grant.subject === subject &&
+        grant.issuer === voter &&
+        grant.roles.includes('operator') &&
+        (grant.state === 'valid' || grant.state === 'awaiting'),
+    );
+  }
+
   #renewal(subject: KeyId): { readonly signer: Signer | NodeId; readonly body: GrantBody } | undefined {
     const { self, operator, clock } = this.#init;
     const own = renewalOnAppeal(this.#authority, self, subject, clock.now());
@@ -406,4 +423,18 @@ export class ClusterTrust {
       if (revocation.digest === digest) return revocation;
     throw new Error('a revocation that was written is not there');
   }
+}
+
+/** Do two revocations say the same, by the word of the same key? */
+function isSaidAgain(a: RevocationInfo, b: RevocationInfo): boolean {
+  return (
+    a.subject === b.subject &&
+    a.by === b.by &&
+    a.epoch === b.epoch &&
+    a.last === b.last &&
+    a.reason === b.reason &&
+    a.descendants === b.descendants &&
+    a.keeps.length === b.keeps.length &&
+    a.keeps.every((kept) => b.keeps.includes(kept))
+  );
 }

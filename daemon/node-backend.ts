@@ -54,6 +54,7 @@ import { pause } from './clock.ts';
 import type { Cluster } from './cluster.ts';
 import { clusterInfo } from './cluster-info.ts';
 import { nodeStatus } from './status-answer.ts';
+import { copiedKeys } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
@@ -61,6 +62,7 @@ import { findImage } from './view/image-lookup.ts';
 import {
   allocationInfo,
   compare,
+  type DoubtfulKeys,
   findInstance,
   findMember,
   findWorkload,
@@ -179,10 +181,11 @@ export class NodeBackend implements Backend {
   }
 
   async nodes(): Promise<NodeInfo[]> {
-    const { view, ledger } = this.#cluster();
-    const flagged = flaggedKeys(ledger.machine);
+    const cluster = this.#cluster();
+    const { view } = cluster;
+    const doubtful = doubtfulKeys(cluster);
     return [...view.members.values()]
-      .map((member) => nodeInfo(view, member, flagged))
+      .map((member) => nodeInfo(view, member, doubtful))
       .sort((a, b) => compare(a.name, b.name));
   }
 
@@ -190,7 +193,7 @@ export class NodeBackend implements Backend {
     const cluster = this.#cluster();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
-    return nodeInfo(cluster.view, { ...member, intent }, flaggedKeys(cluster.ledger.machine));
+    return nodeInfo(cluster.view, { ...member, intent }, doubtfulKeys(cluster));
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {
@@ -399,4 +402,8 @@ function definedOnly<T extends object>(value: T): Defined<T> {
 
 function layersSize(layers: readonly { readonly size: number }[]): number {
   return layers.reduce((sum, { size }) => sum + size, 0);
+}
+
+function doubtfulKeys({ view, self, ledger, problems }: Cluster): DoubtfulKeys {
+  return { flagged: flaggedKeys(ledger.machine), copied: copiedKeys(view.members, self, problems.copy) };
 }

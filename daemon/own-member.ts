@@ -4,6 +4,7 @@
  * whether it may be a member at all (cluster-trust.ts).
  */
 
+import { type Hlc, hlcCompare } from '../protocols/base/clock.ts';
 import type { NodeId } from '../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../protocols/base/records.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
@@ -20,6 +21,14 @@ const ADDRESSES_MAX = 16;
 const COPY_TOLD_MS = 300_000;
 /** A copy that has said nothing for so long runs no more. Twice as long, and some. */
 const COPY_GONE_MS = 660_000;
+/**
+ * Whoever is told that it is a copy says that it runs, no more often than this; one that has not yet is told so often.
+ * What it wrote before it was told may be all that there ever is of it: after a machine came back with the memory that
+ * it had before, its daemon finds what it has written since, and nobody writes that any more.
+ */
+const COPY_ASKED_MS = 20_000;
+/** A copy that has not said for so long that it runs does not, or cannot be reached. */
+const COPY_MUTE_MS = 70_000;
 
 export interface OwnMemberInit {
   readonly self: NodeId;
@@ -39,9 +48,14 @@ export class OwnMember {
   /** Writes that wait for the first member record of this life; undefined once that is out. */
   #waiting: (() => void)[] | undefined = [];
   #copy: readonly string[] | null = null;
-  /** When the copy wrote something last, and when this node last said that it runs besides it. */
+  /** When it was noticed, when it wrote something last, and when this node last said that it runs besides it. */
+  #copyNoticed_ms = 0;
   #copyHeard_ms = 0;
   #copyTold_ms = 0;
+  /** The stamp of the first record that says so; undefined: there is none yet. */
+  #copyAsked: Hlc | undefined;
+  /** The copy has written something since. */
+  #copyAnswered = false;
 
   constructor(init: OwnMemberInit) {
     this.#init = init;
@@ -60,8 +74,7 @@ export class OwnMember {
 
   /** The first record of this life, and what waited for it. @param isHeard false: others would refuse the record. */
   async announce(isHeard: boolean): Promise<void> {
-    const { self, ledger } = this.#init;
-    if (isHeard) await ledger.write(self, 'member', recordKey.member(self), this.#body());
+    if (isHeard) await this.#write();
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
     for (const write of waiting) write();
@@ -72,10 +85,7 @@ export class OwnMember {
     this.#incarnation = Math.max(this.#incarnation, incarnation);
     // The first record, which is to come, refutes as well.
     if (this.#waiting !== undefined) return;
-    const { self, ledger, log } = this.#init;
-    void attempt(log, 'writing the member record', () =>
-      ledger.write(self, 'member', recordKey.member(self), this.#body()),
-    );
+    void attempt(this.#init.log, 'writing the member record', () => this.#write());
   }
 
   /** Runs `write` once this node has heard from the others and told of itself. */
@@ -96,11 +106,17 @@ export class OwnMember {
     if (this.#copy === null) return;
     const { clock, log, self } = this.#init;
     const now = clock.now();
-    if (now - this.#copyHeard_ms >= COPY_GONE_MS) {
+    const isGone = this.#copyAnswered
+      ? now - this.#copyHeard_ms >= COPY_GONE_MS
+      : now - this.#copyNoticed_ms >= COPY_MUTE_MS;
+    if (isGone) {
       this.#copy = null;
+      this.#copyAsked = undefined;
+      this.#copyAnswered = false;
       log('info', "the other daemon with this node's key writes no more", { node: self });
       this.tell(this.#incarnation + 1);
-    } else if (now - this.#copyTold_ms >= COPY_TOLD_MS) this.#tellCopy(0);
+    } else if (now - this.#copyTold_ms >= (this.#copyAnswered ? COPY_TOLD_MS : COPY_ASKED_MS))
+      this.#tellCopy(0);
   }
 
   /** Only people can end that. */
@@ -114,7 +130,14 @@ export class OwnMember {
     const before = this.#copy;
     const there = body?.addresses ?? before ?? [];
     this.#copy = there;
-    if (before !== null && (before.length > 0 || there.length === 0)) return;
+    if (before === null) this.#copyNoticed_ms = now;
+    if (this.#copyAsked !== undefined && hlcCompare(record.hlc, this.#copyAsked) > 0)
+      this.#copyAnswered = true;
+    if (before !== null && (before.length > 0 || there.length === 0)) {
+      if (body?.copy !== undefined && now - this.#copyTold_ms >= COPY_ASKED_MS)
+        this.#tellCopy(body.incarnation);
+      return;
+    }
     const here = facts().addresses;
     const message = "another daemon runs with this node's key: stop one of them";
     log('warn', message, { code: COPIED_CODE, node: self, here, there });
@@ -126,6 +149,13 @@ export class OwnMember {
   #tellCopy(known: number): void {
     this.#copyTold_ms = this.#init.clock.now();
     this.tell(Math.max(this.#incarnation, known, this.#ledgerIncarnation()) + 1);
+  }
+
+  async #write(): Promise<void> {
+    const { self, ledger } = this.#init;
+    const body = this.#body();
+    const { hlc } = await ledger.write(self, 'member', recordKey.member(self), body);
+    if (body.copy !== undefined && this.#copy !== null) this.#copyAsked ??= hlc;
   }
 
   #ledgerIncarnation(): number {

@@ -15,17 +15,21 @@ import type { AllocationInfo, ImageInfo, NodeInfo, Sibling, WorkloadInfo } from 
 /** Shortest end of an id that stands for it. */
 const ID_END_LENGTH_MIN = 8;
 
-/** @param flagged keys that were used twice. */
-export function nodeInfo(
-  view: ClusterView,
-  member: MemberView,
-  flagged: { has(key: KeyId): boolean },
-): NodeInfo {
+/** Keys of which people are warned. */
+export interface DoubtfulKeys {
+  /** Used for two records with one number. */
+  readonly flagged: { has(key: KeyId): boolean };
+  /** In use by two daemons now. */
+  readonly copied: { has(key: KeyId): boolean };
+}
+
+export function nodeInfo(view: ClusterView, member: MemberView, { flagged, copied }: DoubtfulKeys): NodeInfo {
   const own = view.allocations.filter(({ node, phase }) => node === member.id && !isTerminalPhase(phase));
   return {
     ...member,
     self: member.id === view.self,
     flagged: flagged.has(member.id),
+    copied: copied.has(member.id),
     used: {
       cpu_millis: own.reduce((sum, { resources }) => sum + resources.cpu_millis, 0),
       memory_bytes: own.reduce((sum, { resources }) => sum + resources.memory_bytes, 0),

@@ -163,6 +163,8 @@ export const NodeSchema = Type.Object({
   self: Type.Boolean(),
   /** Its key signed two records with one number: copied, or stolen. */
   flagged: Type.Boolean(),
+  /** Two daemons run with its key now, as it says itself; `copy` has where the other one is. */
+  copied: Type.Boolean(),
   /** Resources reserved by live allocations there. */
   used: Type.Object({ cpu_millis: Count, memory_bytes: Count }),
   instances: Count,

@@ -32,6 +32,9 @@ export function parseDuration(text: string, field: string): number {
   return Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
 }
 
+/** Clocks of hosts differ by a little. */
+const AHEAD_MS_MAX = 60_000;
+
 /** A time in the past: so long ago (`90s`, `2h`, `7d`), or ISO 8601 as in `2026-01-31T12:00Z`. @returns milliseconds */
 export function parseSince(text: string, field: string, now: number): number {
   // A bare number might be a year: so long ago is told with its unit.
@@ -40,6 +43,7 @@ export function parseSince(text: string, field: string, now: number): number {
   const at = /^\d{4}-\d\d-\d\d(?:[T ]|$)/.test(text) ? Date.parse(text) : Number.NaN;
   if (Number.isNaN(at) || at < 0)
     throw usage(`${field} "${text}" is no time: write 2h, 7d or 2026-01-31T12:00Z`);
+  if (at > now + AHEAD_MS_MAX) throw usage(`${field} "${text}" is yet to come`);
   return at;
 }
 

@@ -3,12 +3,15 @@
  * put a cluster right whose other operator keys were lost or stolen.
  */
 import { generateKeyPairSync } from 'node:crypto';
-import { readFile, unlink, writeFile } from 'node:fs/promises';
+import { unlink, writeFile } from 'node:fs/promises';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { type KeyId, keyIdFromPublicKey, toHex } from '../../protocols/base/ids.ts';
+import { readTextUpTo } from './bounded-file.ts';
 
 /** A raw key is the end of its DER form. Source: RFC 8410. */
 const KEY_BYTES = 32;
+/** No file with a key is longer. */
+const KEY_FILE_BYTES_MAX = 1024;
 
 /** One key in each file. @returns their ids. @throws ShoalError as `createRecoveryKey` does: no file is left then */
 export async function createRecoveryKeys(files: readonly string[]): Promise<KeyId[]> {
@@ -48,7 +51,7 @@ export async function createRecoveryKey(path: string, field = '--recovery-key'):
  * @throws ShoalError E_USAGE; the message never repeats what is in the file
  */
 export async function readOperatorKey(path: string): Promise<string> {
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+  const text = await readTextUpTo(path, KEY_FILE_BYTES_MAX).catch((cause: NodeJS.ErrnoException) => {
     throw new ShoalError('E_USAGE', `--operator-key ${path}: ${cause.message}`, { cause });
   });
   const seed = text.trim();

@@ -1,5 +1,4 @@
 /** From the flags of `shoal run` to a workload spec as the API takes it. What is not given is left to the daemon. */
-import { readFile } from 'node:fs/promises';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { parseCpu, parseMemory } from '../../scheduler/units.ts';
 import {
@@ -10,6 +9,7 @@ import {
   parsePair,
   parsePort,
 } from './arguments.ts';
+import { readTextUpTo } from './bounded-file.ts';
 import type { Terminal } from './terminal.ts';
 
 /** The API takes no larger body (BODY_BYTES_MAX). */
@@ -76,9 +76,11 @@ function healthOf(options: SpecOptions): Fields | undefined {
 async function environmentOf(options: SpecOptions, env: NodeJS.ProcessEnv): Promise<Fields | undefined> {
   const pairs: [string, string][] = [];
   for (const file of options.envFile ?? []) {
-    const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    const text = await readTextUpTo(file, SPEC_BYTES_MAX).catch((cause: Error) => {
       throw new ShoalError('E_USAGE', `--env-file cannot be read: ${cause.message}`, { cause });
     });
+    if (Buffer.byteLength(text) > SPEC_BYTES_MAX)
+      throw new ShoalError('E_USAGE', `--env-file ${file} is over ${SPEC_BYTES_MAX} bytes`);
     pairs.push(...parseEnvironmentFile(text, file));
   }
   pairs.push(...(options.env ?? []).map((text) => parseEnvironment(text, env)));
@@ -88,12 +90,16 @@ async function environmentOf(options: SpecOptions, env: NodeJS.ProcessEnv): Prom
 async function fileOf(file: string, terminal: Terminal): Promise<Fields> {
   let text = '';
   try {
-    if (file === '-') for await (const chunk of terminal.stdin.setEncoding('utf8')) text += chunk;
-    else text = await readFile(file, 'utf8');
+    if (file !== '-') text = await readTextUpTo(file, SPEC_BYTES_MAX);
+    else
+      for await (const chunk of terminal.stdin.setEncoding('utf8')) {
+        text += chunk;
+        if (text.length > SPEC_BYTES_MAX) break;
+      }
   } catch (cause) {
     throw new ShoalError('E_USAGE', `the spec cannot be read: ${(cause as Error).message}`, { cause });
   }
-  if (text.length > SPEC_BYTES_MAX)
+  if (Buffer.byteLength(text) > SPEC_BYTES_MAX)
     throw new ShoalError('E_TOO_LARGE', `the spec is over ${SPEC_BYTES_MAX} bytes`);
   let value: unknown;
   try {

@@ -9,7 +9,7 @@ import { createDurably, syncDirectory } from './durable-file.ts';
 import { StateStore } from './state-store.ts';
 
 const SEED_BYTES = 32;
-/** What a damaged key means. The ledger is of no use without the node's own. */
+/** What a key that is damaged or gone means. The ledger is of no use without the node's own. */
 const LOSSES = {
   'node.key':
     'the identity of this node is lost unless you have a copy; all else is as it was. Without a copy move the ' +
@@ -51,7 +51,7 @@ export class DataDirectory {
     this.store = new StateStore(path.join(directory, 'state.db'), crypto, seed !== undefined);
     this.isEmptied = seed !== undefined && this.store.isNew;
     try {
-      this.seed = seed ?? this.#key('node.key') ?? this.#createKey('node.key');
+      this.seed = seed ?? this.#key('node.key') ?? this.#firstKey();
     } catch (error) {
       this.store.close();
       throw explained(error, directory);
@@ -71,6 +71,13 @@ export class DataDirectory {
   /** The operator's key, where there is one. @throws E_DATA_CORRUPT */
   keptOperatorKey(): Uint8Array | undefined {
     return this.#key('operator.key');
+  }
+
+  /** @throws E_DATA_CORRUPT when the node that this directory belongs to has had a key. */
+  #firstKey(): Uint8Array {
+    if (this.store.value('genesis') === undefined) return this.#createKey('node.key');
+    const file = path.join(this.path, 'node.key');
+    throw new ShoalError('E_DATA_CORRUPT', `${file} is gone: ${LOSSES['node.key']}`);
   }
 
   /** A new random key, mode 0600. It fails when the file exists: a key is never overwritten. */

@@ -28,6 +28,19 @@ export function copiedText({ name, addresses, copy = [] }: Copied): string {
   return `${COPIED_CODE}: ${what}`.slice(0, 700).concat(`. ${ERRORS[COPIED_CODE].next}`);
 }
 
+/**
+ * Members with whose key two daemons run, as they say themselves.
+ * @param own where another one runs with this node's key, as it knows itself; null: nowhere.
+ */
+export function copiedKeys(
+  members: ClusterView['members'],
+  self: NodeId,
+  own: readonly string[] | null,
+): ReadonlySet<NodeId> {
+  const others = copiedMembers(members, self).map(({ id }) => id);
+  return new Set(own === null ? others : [self, ...others]);
+}
+
 /** Members that say of themselves that two run; one that has failed runs nowhere, whatever it said last. */
 export function copiedMembers(members: ClusterView['members'], self: NodeId): MemberView[] {
   return [...members.values()].filter(

@@ -2,9 +2,9 @@
  * `shoal join`: makes this host a member of the cluster that a token is for.
  * The token is a secret, so it never comes from the command line, which all users of a host can read.
  */
-import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { ShoalError } from '../../../protocols/base/errors.ts';
+import { readTextUpTo } from '../bounded-file.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { ask } from '../question.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
@@ -49,7 +49,7 @@ export function joinCommand(terminal: Terminal): Command {
 
 async function readToken(terminal: Terminal, file: string | undefined): Promise<string> {
   if (file !== undefined) {
-    return readFile(file, 'utf8').catch((cause: Error) => {
+    return readTextUpTo(file, TOKEN_BYTES_MAX * 2).catch((cause: Error) => {
       throw new ShoalError('E_USAGE', `--token-file cannot be read: ${cause.message}`, { cause });
     });
   }

@@ -1,9 +1,14 @@
 /** `shoal node ls`: the members of the cluster, as this host sees them. An end to one is in node-revoke.ts. */
 import type { Command } from 'commander';
+import type { NodeInfo } from '../../api/schemas.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { coresText, printable, sizeText, table } from '../text.ts';
 import { nodeRemoveCommand, nodeRevokeCommand } from './node-revoke.ts';
+
+function statusText({ status, copied, flagged }: NodeInfo): string {
+  return [status, ...(copied ? ['copied'] : []), ...(flagged ? ['flagged'] : [])].join(', ');
+}
 
 export function nodeCommand(terminal: Terminal): Command {
   const list = clientCommand('ls', 'List the members; * is this host', [
@@ -17,7 +22,7 @@ export function nodeCommand(terminal: Terminal): Command {
       const rows = nodes.map((node) => [
         `${node.name}${node.self ? '*' : ''}`,
         node.id.slice(-8),
-        node.flagged ? `${node.status}, flagged` : node.status,
+        statusText(node),
         node.intent,
         node.host,
         node.driver,
@@ -39,6 +44,14 @@ export function nodeCommand(terminal: Terminal): Command {
         'VERSION',
       ];
       printLine(terminal, table(head, rows));
+      for (const { name } of nodes.filter(({ copied }) => copied))
+        note(
+          terminal,
+          printable(
+            `${name} is copied: two daemons run with its key, and it is now the one and now the other; ` +
+              '`shoal status` says where both are and what to do.',
+          ),
+        );
       for (const { name } of nodes.filter(({ flagged }) => flagged))
         note(
           terminal,

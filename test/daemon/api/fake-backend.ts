@@ -40,6 +40,7 @@ const node = (id: string, name: string, self: boolean): NodeInfo => ({
   name,
   self,
   flagged: !self,
+  copied: !self,
   incarnation: 1,
   addresses: ['/ip4/10.0.0.1/tcp/4747'],
   doors: ['/ip4/10.0.0.1/tcp/4748'],

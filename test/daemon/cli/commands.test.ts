@@ -65,11 +65,36 @@ t.test('wrong use exits with 2, in one line', async (t) => {
     ['logs', 'a/b/c/d'],
     ['cluster', 'history', '--since', 'yesterday'],
     ['cluster', 'history', '-n', 'all'],
+    ['cluster', 'history', '--kind', 'workloads'],
+    ['run', 'web', 'web:1', '--env-file', '/nonexistent'],
   ]) {
     const { code, stdout, stderr } = await runCli('/nonexistent', args);
     t.equal(code, 2, args.join(' '));
     t.equal(stdout, '');
     t.match(stderr, /^shoal: E_USAGE: .+\n$/);
+  }
+});
+
+t.test('a file without an end is not read to its end', async (t) => {
+  for (const [code, told, ...args] of [
+    [5, 'E_TOKEN_MALFORMED: this is no token: it is too long', 'join', '--token-file', '/dev/zero'],
+    [6, 'E_TOO_LARGE: the spec is over 1048576 bytes', 'run', '--file', '/dev/zero'],
+    [6, 'E_TOO_LARGE: the spec is over 1048576 bytes', 'run', '--file', '-'],
+    [2, 'E_USAGE: --env-file /dev/zero is over 1048576 bytes', 'run', 'a', 'b', '--env-file', '/dev/zero'],
+    [
+      2,
+      'E_USAGE: --operator-key /dev/zero: this is no key',
+      'operator',
+      'revoke',
+      'a',
+      '--operator-key',
+      '/dev/zero',
+    ],
+  ] as const) {
+    const stdin = args.includes('-' as never) ? { stdin: ' '.repeat(2 << 20) } : {};
+    const done = await runCli('/nonexistent', args, stdin);
+    t.equal(done.code, code, args.join(' '));
+    t.ok(done.stderr.startsWith(`shoal: ${told}`), done.stderr);
   }
 });
 
@@ -321,8 +346,12 @@ t.test('listings are tables, and JSON with --json', async (t) => {
   t.match(json((await runCli(socket, ['ps', '-w', '--json'])).stdout), [{ name: 'web' }]);
   t.match((await runCli(socket, ['node', 'ls'])).stdout, /one\* +NodeOne1111|one\* +\S+ +alive/);
   const listed = await runCli(socket, ['node', 'ls']);
-  t.match(listed.stdout, /^two +\S+ +alive, flagged/m);
-  t.match(listed.stderr, /^two is flagged: .*shoal node revoke two\)\.\n$/);
+  t.match(listed.stdout, /^two +\S+ +alive, copied, flagged/m);
+  t.match(
+    listed.stderr,
+    /^two is copied: two daemons run with its key.* `shoal status` says where.*\ntwo is flagged: .*shoal node revoke two\)\.\n$/,
+  );
+  t.notMatch(listed.stdout, /^one.*copied/m);
   t.match(json((await runCli(socket, ['node', 'ls', '--json'])).stdout), [
     { name: 'one', self: true },
     { name: 'two' },

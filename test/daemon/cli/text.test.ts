@@ -59,6 +59,11 @@ t.test('a time in the past is so long ago, or a date', async (t) => {
   t.equal(parseSince('2h', '--since', now), now - 7_200_000);
   t.equal(parseSince('2026-01-30T12:00:30Z', '--since', now), now - 86_400_000 + 30_000);
   t.equal(parseSince('99999d', '--since', now), 0);
+  t.equal(parseSince('2026-01-31T12:00:30Z', '--since', now), now + 30_000, 'clocks differ');
+  t.throws(() => parseSince('2062-01-30T12:00Z', '--since', now), {
+    code: 'E_USAGE',
+    message: /is yet to come/,
+  });
   for (const bad of ['', 'yesterday', '2026', '2026-13-01', '-2h'])
     t.throws(() => parseSince(bad, '--since', now), { code: 'E_USAGE' }, bad);
 });

@@ -208,6 +208,7 @@ t.test('a daemon finds out that another one writes with its key, and says so', a
       return problems.some(({ message }) => message.includes(there)) && problems;
     });
     t.match(problems, [{ kind: 'copied-key', message: /^E_KEY_COPIED: two daemons run with the key of / }]);
+    t.match(await to.backend.nodes(), [{ name: 'a', copied: false }, { copied: true }]);
   }
   const theirs = () => a!.backend.status().then(({ problems }) => problems);
   await a!.cluster!.ledger.introduce([memberOf(one).bytes]);

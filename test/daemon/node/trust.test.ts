@@ -91,6 +91,48 @@ t.test('a token that was revoked lets nobody in, and who came with it stays', as
   t.equal(authority.stateOf(grant.digest, Date.now()), 'revoked');
 });
 
+t.test(
+  'what was said about a key is not said again by who said it: the ledger keeps all of it for ever',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const a = await cluster.start('a');
+    const [operatorKey, secondKey, otherKey] = ['ab'.repeat(32), 'cd'.repeat(32), 'ef'.repeat(32)] as const;
+    const seeds = [operatorKey, secondKey, otherKey];
+    const [one, two, other] = seeds.map((seed) => signerFromSeed(Buffer.from(seed, 'hex')).id);
+    await a.backend.init({ recovery: [one!, two!], threshold: 2 });
+    const records = () => a.cluster!.ledger.machine.ledger.size;
+    const twice = async (what: string, say: () => Promise<unknown>) => {
+      await say();
+      const before = records();
+      await say();
+      t.equal(records(), before, what);
+    };
+    await twice('a vote for an operator', () => a.backend.appoint({ key: other!, operatorKey }));
+    t.notOk(
+      (await a.backend.operators()).some(({ key }) => key === other),
+      'two calls are one vote',
+    );
+    await a.backend.appoint({ key: other!, operatorKey: secondKey });
+    t.ok((await a.backend.operators()).some(({ key }) => key === other));
+
+    await twice('a vote against one', async () => {
+      t.match(await a.backend.revokeOperator(other!, { operatorKey }), { votes: 1, effective: false });
+    });
+    t.match(await a.backend.revokeOperator(other!, { operatorKey: secondKey }), {
+      votes: 2,
+      effective: true,
+    });
+
+    const { id } = await a.backend.createToken({});
+    await twice('the end of a token', async () => {
+      t.match(await a.backend.revokeToken(id, {}), { state: 'revoked' });
+    });
+    const before = records();
+    await a.backend.revokeToken(id, { reason: 'found on the street' });
+    t.equal(records(), before + 1, 'what is new in it is kept');
+  },
+);
+
 t.test('grants that end are renewed in time by an admitter, and nobody notices', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a] = await cluster.grow('a');

@@ -1,5 +1,5 @@
 /** The data directory of a node: its keys are made once, never overwritten, and never readable by others. */
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -53,6 +53,27 @@ t.test('a file that is no database is mended beside a key, and left alone where 
   const directory = new DataDirectory(place, nodeCrypto);
   t.teardown(() => directory[Symbol.dispose]());
   t.ok(directory.store.damage?.aside);
+});
+
+t.test('a key that is gone from beside its cluster is told, and no other is made in its place', async (t) => {
+  const place = await temporaryDirectory(t);
+  const first = new DataDirectory(place, nodeCrypto);
+  first.store.write({ put: [], remove: [], streams: [], values: [['genesis', 'of some cluster']] });
+  first[Symbol.dispose]();
+  await rm(path.join(place, 'node.key'));
+  for (let start = 0; start < 2; start += 1)
+    t.throws(() => new DataDirectory(place, nodeCrypto), {
+      code: 'E_DATA_CORRUPT',
+      message: /node\.key is gone.*identity/,
+    });
+  t.notOk((await readdir(place)).includes('node.key'));
+
+  // A start that was cut short before there was a cluster leaves a database without one.
+  const fresh = await temporaryDirectory(t);
+  new DataDirectory(fresh, nodeCrypto)[Symbol.dispose]();
+  await rm(path.join(fresh, 'node.key'));
+  new DataDirectory(fresh, nodeCrypto)[Symbol.dispose]();
+  t.ok((await readdir(fresh)).includes('node.key'));
 });
 
 t.test('a place that cannot be a directory is told', async (t) => {

@@ -1,6 +1,6 @@
 /** What is told of keys that two daemons run with, and of whom. */
 import t from 'tap';
-import { copiedMembers, copiedText } from '../../../daemon/trust/copied-keys.ts';
+import { copiedKeys, copiedMembers, copiedText } from '../../../daemon/trust/copied-keys.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import type { MemberView } from '../../../protocols/view/view.ts';
 
@@ -23,6 +23,9 @@ t.test('members are named that say that two run, while one of them does', async 
     copiedMembers(all, SELF).map(({ id }) => id),
     ['copied', 'doubted'],
   );
+  // What this node said of itself last is no news to it.
+  t.same([...copiedKeys(all, SELF, null)], ['copied', 'doubted']);
+  t.same([...copiedKeys(all, SELF, [])], [SELF, 'copied', 'doubted']);
 });
 
 t.test('it says where both are, and is no longer than a problem may be', async (t) => {
