@@ -14,9 +14,9 @@ const keys = new Map<KeyId, KeyObject>();
 export const nodeCrypto: Crypto = {
   sha256: (bytes) => hash('sha256', bytes, 'buffer'),
   sha256Text: (bytes) => hash('sha256', bytes, 'binary'),
-  verify(key, message, signature) {
+  verify({ author, message, signature }) {
     try {
-      return verify(null, message, publicKey(key), signature);
+      return verify(null, message, publicKey(author), signature);
     } catch {
       return false;
     }

@@ -4,13 +4,20 @@
  */
 import type { KeyId } from './ids.ts';
 
+/** Views that are made when they are asked for: most of what is checked in a simulation, or twice, needs none. */
+export interface Signed {
+  readonly author: KeyId;
+  readonly message: Uint8Array;
+  readonly signature: Uint8Array;
+}
+
 export interface Crypto {
   /** @returns 32 bytes. */
   sha256(bytes: Uint8Array): Uint8Array;
   /** The same as latin1 text, one unit a byte: much cheaper where it is only compared. */
   sha256Text(bytes: Uint8Array): string;
   /** Ed25519 (RFC 8032). @returns false on any mismatch or malformed input; it never throws. */
-  verify(key: KeyId, message: Uint8Array, signature: Uint8Array): boolean;
+  verify(signed: Signed): boolean;
 }
 
 /** Holds one private key. */

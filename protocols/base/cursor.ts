@@ -83,6 +83,19 @@ export class Cursor {
     this.at += length;
   }
 
+  /** Passes over so many bytes of whatever is there, if they are. */
+  passBytes(length: number): boolean {
+    return this.#passed(length);
+  }
+
+  /** Passes over a text that is not empty, of at most `length_max` bytes. */
+  passText(length_max: number): boolean {
+    const length = this.text();
+    if (length <= 0 || length > length_max) return false;
+    this.at += length;
+    return true;
+  }
+
   /** Passes over `length` bytes, if that many are there as binary. */
   passBinary(length: number): boolean {
     if (this.binary() !== length) return false;

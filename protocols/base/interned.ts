@@ -5,42 +5,81 @@
  */
 import { toLatin1 } from './ids.ts';
 
-/** Of a slot that nothing has taken. */
-const NOTHING = new Uint8Array(0);
+/** What is kept of each text: its length in one byte, then its bytes. Nearly all are short enough. */
+const KEPT_BYTES = 128;
+const LENGTH_MAX = KEPT_BYTES - 1;
+/** In place of the length of one that is longer, of which no bytes are kept. */
+const LONG = KEPT_BYTES;
+const ENTRIES_FIRST = 64;
 
-export class Interned<Value extends object> {
-  readonly #slots: (Value | undefined)[];
-  /** What each was made from: compared faster than text. */
-  readonly #sources: Uint8Array[];
+export class Interned<Value extends { readonly text: string }> {
+  /** The number of the entry in each slot; 0 for none. */
+  readonly #slots: Uint16Array;
+  readonly #entries: (Value | undefined)[] = [undefined];
+  /**
+   * What each entry was made from, KEPT_BYTES apart: compared faster than text, without a look at the entry. They lie
+   * close together, for every record that comes is looked up here.
+   */
+  #kept = new Uint8Array(ENTRIES_FIRST * KEPT_BYTES);
   readonly #make: (text: string) => Value | undefined;
+  /** The entry that was found last: most often it is asked for again. */
+  #last = 0;
 
-  /** @param slots_count a power of two. @param make is asked once for each new text; undefined is not kept. */
+  /**
+   * @param slots_count a power of two, at most 2 ** 15. @param make is asked once for each new text, which the value
+   * must have as its own; undefined is not kept.
+   */
   constructor(slots_count: number, make: (text: string) => Value | undefined) {
-    this.#slots = new Array<Value | undefined>(slots_count).fill(undefined);
-    this.#sources = new Array<Uint8Array>(slots_count).fill(NOTHING);
+    this.#slots = new Uint16Array(slots_count);
     this.#make = make;
   }
 
   /** @param end past the last byte; within `bytes`. */
   at(bytes: Uint8Array, start: number, end: number): Value | undefined {
+    const last = this.#last;
+    if (last !== 0 && this.#isFrom(last, bytes, start, end)) return this.#entries[last];
     const slot = slotOf(bytes, start, end) & (this.#slots.length - 1);
-    const known = this.#slots[slot];
-    if (known !== undefined && isSame(this.#sources[slot]!, bytes, start, end)) return known;
+    const entry = this.#slots[slot]!;
+    if (entry === 0 || !this.#isFrom(entry, bytes, start, end)) return this.#made(bytes, start, end, slot);
+    this.#last = entry;
+    return this.#entries[entry];
+  }
+
+  #isFrom(entry: number, bytes: Uint8Array, start: number, end: number): boolean {
+    const kept = this.#kept;
+    const from = entry * KEPT_BYTES;
+    const length = end - start;
+    if (length > LENGTH_MAX)
+      return kept[from] === LONG && this.#entries[entry]!.text === toLatin1(bytes, start, end);
+    if (kept[from] !== length) return false;
+    // From the end: ids are at the beginning of keys, and those that share a slot may share them.
+    for (let at = length; at > 0; at -= 1) if (kept[from + at] !== bytes[start + at - 1]) return false;
+    return true;
+  }
+
+  #made(bytes: Uint8Array, start: number, end: number, slot: number): Value | undefined {
     const value = this.#make(toLatin1(bytes, start, end));
-    if (value !== undefined) {
-      this.#slots[slot] = value;
-      // A copy also of a Buffer, whose own `slice` is none.
-      this.#sources[slot] = new Uint8Array(bytes.subarray(start, end));
+    if (value === undefined) return undefined;
+    let entry = this.#slots[slot]!;
+    if (entry === 0) {
+      entry = this.#entries.length;
+      this.#slots[slot] = entry;
     }
+    this.#entries[entry] = value;
+    this.#keep(entry, bytes.subarray(start, end));
     return value;
   }
-}
 
-function isSame(source: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  if (source.length !== end - start) return false;
-  // From the end: ids are at the beginning of keys, and those that share a slot may share them.
-  for (let at = source.length - 1; at >= 0; at -= 1) if (source[at] !== bytes[start + at]) return false;
-  return true;
+  #keep(entry: number, bytes: Uint8Array): void {
+    const at = entry * KEPT_BYTES;
+    if (at >= this.#kept.length) {
+      const before = this.#kept;
+      this.#kept = new Uint8Array(2 * before.length);
+      this.#kept.set(before);
+    }
+    this.#kept[at] = Math.min(bytes.length, LONG);
+    if (bytes.length <= LENGTH_MAX) this.#kept.set(bytes, at + 1);
+  }
 }
 
 /** The last eight bytes tell most texts apart. */

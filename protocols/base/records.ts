@@ -217,6 +217,12 @@ export type AckBody = BodyOf<'ack'>;
 export type EvidenceBody = BodyOf<'evidence'>;
 export type Intent = BodyOf<'intent'>['intent'];
 
+/** Of a key: most often the id of who or what it is about. */
+export function firstPart(key: string): string {
+  const end = key.indexOf('/');
+  return end < 0 ? key : key.slice(0, end);
+}
+
 /** The key of each kind, without the kind itself. */
 export const recordKey = {
   member: (node: NodeId) => node,

@@ -11,7 +11,7 @@
  * batch's text or a branch's first byte, so that neither can be passed off as another.
  */
 import { decodeInPlace, encode } from '../base/codec.ts';
-import type { Crypto, Signer } from '../base/crypto.ts';
+import type { Crypto, Signed, Signer } from '../base/crypto.ts';
 import { Cursor } from '../base/cursor.ts';
 import { fromLatin1, type KeyId, toLatin1 } from '../base/ids.ts';
 
@@ -85,13 +85,12 @@ export function openEnvelope(bytes: Uint8Array, bytes_max: number): Envelope | u
   return { payload, signature, batch: { sides, levels, path, skip: HEAD_BYTES } };
 }
 
-/** @returns the envelope whose payload is known to be at `start`, if nothing but a signature follows it. */
-export function signedAlone(bytes: Uint8Array, payload: Uint8Array, start: number): Envelope | undefined {
-  const end = start + payload.length;
-  const at = end + HEAD_BYTES;
-  if (bytes.length !== at + SIGNATURE_BYTES || bytes[end] !== BIN_8 || bytes[end + 1] !== SIGNATURE_BYTES)
-    return undefined;
-  return { payload, signature: bytes.subarray(at), batch: undefined };
+/** @returns where the signature starts, if nothing but it follows the payload, which ends at `end`; else -1. */
+export function signatureStart(bytes: Uint8Array, end: number): number {
+  const start = end + HEAD_BYTES;
+  const isAlone =
+    bytes.length === start + SIGNATURE_BYTES && bytes[end] === BIN_8 && bytes[end + 1] === SIGNATURE_BYTES;
+  return isAlone ? start : -1;
 }
 
 function openByDecoder(bytes: Uint8Array, bytes_max: number): Envelope | undefined {
@@ -132,6 +131,8 @@ export function sealEnvelopes(payloads: readonly Uint8Array[], signer: Signer, c
 /** What is to be checked. */
 export interface Sealed {
   readonly author: KeyId;
+  /** When it is plain to see that the payload was signed for itself. */
+  readonly alone: Signed | undefined;
   readonly envelope: Envelope;
   /** Of the payload, as latin1. Asked for where a batch is signed. */
   readonly digestText: string;
@@ -175,9 +176,10 @@ export class SealChecker {
   }
 
   holds(sealed: Sealed): boolean {
-    const { author, envelope } = sealed;
-    const { payload, signature, batch } = envelope;
-    if (batch === undefined) return this.#crypto.verify(author, payload, signature);
+    const { author, alone } = sealed;
+    if (alone !== undefined) return this.#crypto.verify(alone);
+    const { payload, signature, batch } = sealed.envelope;
+    if (batch === undefined) return this.#crypto.verify({ author, message: payload, signature });
     const tree = this.#treeOf(author, toLatin1(signature));
     const climbed: string[] = [];
     let hash = sealed.digestText;
@@ -200,7 +202,7 @@ export class SealChecker {
   #isSigned(author: KeyId, root: string, signature: Uint8Array, seal: string): boolean {
     const name = `${seal} ${root}`;
     if (this.#roots.has(name)) return true;
-    if (!this.#crypto.verify(author, batchText(root), signature)) return false;
+    if (!this.#crypto.verify({ author, message: batchText(root), signature })) return false;
     this.#roots.set(name, true);
     if (this.#roots.size > SealChecker.BATCHES_MAX) this.#roots.delete(this.#roots.keys().next().value!);
     return true;

@@ -72,6 +72,8 @@ export type ExchangeEffect =
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'schedule'; readonly token: string; readonly at_ms: number };
 
+const NO_EFFECTS: readonly ExchangeEffect[] = [];
+
 /** Ends a repair for the other side, which need not wait then until it takes the silence for the end. */
 const NOTHING: SyncMessage = { kind: 'records', envelopes: [], last: true, more: false };
 
@@ -138,9 +140,13 @@ export class Exchange {
   }
 
   /** Records changed here: whoever missed them shall not wait for long. */
-  changed(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], env: Env): ExchangeEffect[] {
+  changed(
+    added: readonly LedgerRecord[],
+    removed: readonly LedgerRecord[],
+    env: Env,
+  ): readonly ExchangeEffect[] {
     this.#recent.add(added, removed, env.now);
-    if (this.#interval_ms === this.#config.exchange_ms) return [];
+    if (this.#interval_ms === this.#config.exchange_ms) return NO_EFFECTS;
     this.#interval_ms = this.#config.exchange_ms;
     return [this.#scheduleExchange(env)];
   }

@@ -130,7 +130,9 @@ export class Intake<Report> {
       freed: NONE,
       reports: NO_REPORTS,
     };
-    for (const bytes of envelopes) {
+    // By numbers: an iterator costs an object for each record.
+    for (let at = 0; at < envelopes.length; at += 1) {
+      const bytes = envelopes[at]!;
       const record = this.#open(bytes);
       if (record !== undefined) this.#takeOne(record, source, env, taken);
       else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });

@@ -102,9 +102,13 @@ export class Ledger {
       if (lows[at] !== placeLow) continue;
       const sibling = items[at]!;
       if (!isSameKey(sibling, record)) continue;
-      if (isSame(sibling, record)) isLive = true;
-      else if (replaces(sibling, record)) isReplaced = true;
-      else if (replaces(record, sibling)) replaced = replaced === NONE ? [sibling] : [...replaced, sibling];
+      if (isSame(sibling, record)) {
+        isLive = true;
+        continue;
+      }
+      const order = whichReplaces(record, sibling);
+      if (order < 0) isReplaced = true;
+      else if (order > 0) replaced = replaced === NONE ? [sibling] : [...replaced, sibling];
     }
     return { isLive, isReplaced, replaces: replaced, twin: this.#twin(record) };
   }
@@ -113,7 +117,7 @@ export class Ledger {
   merge(record: LedgerRecord, finding = this.find(record)): readonly LedgerRecord[] {
     if (finding.isLive || finding.isReplaced) return NONE;
     const removed = finding.replaces;
-    const [replaced] = removed;
+    const replaced = removed[0];
     if (replaced === undefined) {
       this.#byKey.add(record);
     } else {
@@ -284,16 +288,25 @@ function compareText(a: string, b: string): number {
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** Both of one kind and key. An author has seen its own earlier writes. */
-function replaces(later: LedgerRecord, earlier: LedgerRecord): boolean {
-  if (GROW_ONLY.has(later.kind)) return false;
-  const order = hlcCompare(later.hlc, earlier.hlc);
-  if (later.author === earlier.author && !(BY_LIFE.has(later.kind) && later.epoch !== earlier.epoch)) {
-    if (order !== 0) return order > 0;
-    if (later.epoch !== earlier.epoch || later.seq !== earlier.seq) return isLater(later, earlier);
-    return later.digest < earlier.digest;
+/**
+ * Which of two records of one kind and key replaces the other: above 0 for `one`, below 0 for `other`, 0 for neither. An
+ * author has seen its own earlier writes.
+ */
+function whichReplaces(one: LedgerRecord, other: LedgerRecord): number {
+  const { kind } = one;
+  if (GROW_ONLY.has(kind)) return 0;
+  const order = hlcCompare(one.hlc, other.hlc);
+  if (one.author === other.author && (one.epoch === other.epoch || !BY_LIFE.has(kind))) {
+    if (order !== 0) return order;
+    if (one.epoch !== other.epoch || one.seq !== other.seq) return isLater(one, other) ? 1 : -1;
+    return compareText(other.digest, one.digest);
   }
-  return order > 0 && later.context.some((seen) => seen.author === earlier.author && !isLater(earlier, seen));
+  if (order > 0) return hasSeen(one, other) ? 1 : 0;
+  return order < 0 && hasSeen(other, one) ? -1 : 0;
+}
+
+function hasSeen(later: LedgerRecord, earlier: LedgerRecord): boolean {
+  return later.context.some((seen) => seen.author === earlier.author && !isLater(earlier, seen));
 }
 
 function isLater(a: Pick<ContextEntry, 'epoch' | 'seq'>, b: Pick<ContextEntry, 'epoch' | 'seq'>): boolean {

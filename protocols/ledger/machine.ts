@@ -8,7 +8,7 @@ import { type Env, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import { type GenesisBody, recordKey } from '../base/records.ts';
+import { firstPart, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import {
   Acknowledgements,
@@ -540,7 +540,7 @@ export class LedgerMachine {
   #members(): Members {
     const members = new Map<NodeId, number>();
     for (const [key, grants] of this.ledger.ofKind('grant')) {
-      const subject = key.slice(0, key.indexOf('/'));
+      const subject = firstPart(key);
       if (!this.authority.isMember(subject)) continue;
       for (const { hlc } of grants)
         members.set(subject, Math.min(members.get(subject) ?? Number.POSITIVE_INFINITY, hlc.ms));
@@ -612,7 +612,7 @@ function envelopesOf(records: readonly LedgerRecord[]): Uint8Array[] {
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {
-  for (const item of more) list.push(item);
+  for (let at = 0; at < more.length; at += 1) list.push(more[at]!);
 }
 
 function rejectMalformed(error: unknown, from: NodeId): LedgerEffect[] {

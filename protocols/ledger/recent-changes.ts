@@ -35,7 +35,7 @@ export class RecentChanges {
   /** @param removed what went because of `added`, or without another in its place. */
   add(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], now: number): void {
     const from_ms = now - KEPT_MS;
-    for (const record of added) this.#keep(record.hlc.ms, record, from_ms);
+    for (let at = 0; at < added.length; at += 1) this.#keep(added[at]!.hlc.ms, added[at]!, from_ms);
     if (added.length === 1) this.#keepReplaced(added[0]!, removed, from_ms);
     else if (removed.length > 0) this.#keepAllReplaced(added, removed, from_ms);
     if (this.#changes.length > CHANGES_MAX || Math.abs(now - this.#trimmed_ms) > TRIMMED_MS)
@@ -64,8 +64,10 @@ export class RecentChanges {
   }
 
   #keepReplaced(by: LedgerRecord, removed: readonly LedgerRecord[], from_ms: number): void {
-    for (const record of removed)
+    for (let at = 0; at < removed.length; at += 1) {
+      const record = removed[at]!;
       if (by.key === record.key && by.kind === record.kind) this.#keep(by.hlc.ms, record, from_ms);
+    }
   }
 
   #keepAllReplaced(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], from_ms: number): void {

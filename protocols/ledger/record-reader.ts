@@ -6,10 +6,11 @@
  */
 import type { Hlc } from '../base/clock.ts';
 import { decodeInPlace } from '../base/codec.ts';
-import type { Cursor } from '../base/cursor.ts';
+import { Cursor } from '../base/cursor.ts';
 import { ShoalError } from '../base/errors.ts';
-import { fromLatin1, type KeyId, keyIdFromPublicKey, toHex } from '../base/ids.ts';
+import { fromLatin1, type KeyId, keyIdFromPublicKey, toHex, toLatin1 } from '../base/ids.ts';
 import { Interned } from '../base/interned.ts';
+import { firstPart } from '../base/records.ts';
 import { authorHash, keyHigh, keyLow, kindByte, placeHigh } from './place.ts';
 
 export const RECORD_VERSION = 1;
@@ -39,6 +40,8 @@ export interface ReadPayload {
   readonly hlc: Hlc;
   readonly kind: string;
   readonly key: string;
+  /** The first part of the key names the author. */
+  readonly isOwn: boolean;
   readonly placeHigh: number;
   readonly placeLow: number;
   readonly generation: number;
@@ -66,33 +69,77 @@ interface Author {
   readonly hash: number;
 }
 
-interface Cluster {
+/** Version, cluster and author: what each payload begins with. */
+interface Head {
   readonly text: string;
-  readonly hex: string;
+  readonly cluster: string;
+  readonly author: KeyId;
+  readonly authorHash: number;
 }
 
-interface Kind {
+/** Kind and key, with their heads. */
+interface Name {
   readonly text: string;
-  readonly byte: number;
-}
-
-interface Key {
-  readonly text: string;
-  readonly high: number;
-  readonly low: number;
+  readonly kind: string;
+  readonly key: string;
+  /** The first part of the key: the very text of an author's id, once one was compared with it, which is told fastest. */
+  owner: string;
+  readonly placeHigh: number;
+  readonly placeLow: number;
 }
 
 const NO_CONTEXT: readonly ContextEntry[] = [];
 
-const authors = new Interned<Author>(16_384, (text) => {
+const authors = new Interned<Author>(16_384, authorIn);
+const heads = new Interned<Head>(16_384, headIn);
+const names = new Interned<Name>(16_384, nameIn);
+
+/** How `encode` writes an array of FIELDS that begins with RECORD_VERSION, and HASH_BYTES of binary. */
+const HEAD_START = String.fromCharCode(0x90 | FIELDS, RECORD_VERSION);
+const HASH_START = String.fromCharCode(0xc4, HASH_BYTES);
+const HEAD_BYTES = HEAD_START.length + 2 * (HASH_START.length + HASH_BYTES);
+
+function authorIn(text: string): Author {
   const id = keyIdFromPublicKey(fromLatin1(text));
   return { text, id, hash: authorHash(id) };
-});
-const clusters = new Interned<Cluster>(16, (text) => ({ text, hex: toHex(fromLatin1(text)) }));
-const kinds = new Interned<Kind>(256, (text) => (isAscii(text) ? { text, byte: kindByte(text) } : undefined));
-const keys = new Interned<Key>(16_384, (text) =>
-  isAscii(text) ? { text, high: keyHigh(text), low: keyLow(text) } : undefined,
-);
+}
+
+function headIn(text: string): Head | undefined {
+  const cluster = HEAD_START.length + HASH_START.length;
+  const author = cluster + HASH_BYTES + HASH_START.length;
+  const isHead =
+    text.startsWith(HEAD_START + HASH_START) && text.startsWith(HASH_START, author - HASH_START.length);
+  if (!isHead) return undefined;
+  const { id, hash } = authorIn(text.slice(author));
+  return {
+    text,
+    cluster: toHex(fromLatin1(text.slice(cluster, cluster + HASH_BYTES))),
+    author: id,
+    authorHash: hash,
+  };
+}
+
+function nameIn(text: string): Name | undefined {
+  const bytes = fromLatin1(text);
+  const cursor = new Cursor(bytes);
+  const kind = textAt(bytes, cursor);
+  const key = textAt(bytes, cursor);
+  if (!isAscii(kind) || !isAscii(key)) return undefined;
+  return {
+    text,
+    kind,
+    key,
+    owner: firstPart(key),
+    placeHigh: placeHigh(kindByte(kind), keyHigh(key)),
+    placeLow: keyLow(key),
+  };
+}
+
+function textAt(bytes: Uint8Array, cursor: Cursor): string {
+  const length = cursor.text();
+  cursor.pass(length);
+  return toLatin1(bytes, cursor.at - length, cursor.at);
+}
 
 type Fields = { -readonly [Field in keyof ReadPayload]: ReadPayload[Field] };
 
@@ -106,6 +153,7 @@ function noFields(): Fields {
     hlc: new Stamp(0, 0),
     kind: '',
     key: '',
+    isOwn: false,
     placeHigh: 0,
     placeLow: 0,
     generation: 0,
@@ -124,36 +172,35 @@ export function readPayload(bytes: Uint8Array, start: number, end: number, curso
 
 /** @returns `into`, or undefined for what it does not understand. */
 export function readByCursor(bytes: Uint8Array, cursor: Cursor, into = noFields()): ReadPayload | undefined {
-  if (cursor.array() !== FIELDS || cursor.count() !== RECORD_VERSION) return undefined;
-  if (!cursor.passBinary(HASH_BYTES)) return undefined;
-  const cluster = clusters.at(bytes, cursor.at - HASH_BYTES, cursor.at)!;
-  if (!cursor.passBinary(HASH_BYTES)) return undefined;
-  const author = authors.at(bytes, cursor.at - HASH_BYTES, cursor.at)!;
+  if (!cursor.passBytes(HEAD_BYTES)) return undefined;
+  const head = heads.at(bytes, cursor.at - HEAD_BYTES, cursor.at);
+  if (head === undefined) return undefined;
   const epoch = cursor.count();
   const seq = cursor.count();
   const ms = cursor.count();
   const n = cursor.count();
   if (epoch < 0 || epoch >= EPOCH_END || seq <= 0 || ms < 0 || n < 0) return undefined;
-  const kind = textAt(bytes, cursor, kinds, KIND_LENGTH_MAX);
-  if (kind === undefined) return undefined;
-  const key = textAt(bytes, cursor, keys, KEY_LENGTH_MAX);
-  if (key === undefined) return undefined;
+  const start = cursor.at;
+  if (!cursor.passText(KIND_LENGTH_MAX) || !cursor.passText(KEY_LENGTH_MAX)) return undefined;
+  const name = names.at(bytes, start, cursor.at);
+  if (name === undefined) return undefined;
   const generation = cursor.count();
   if (generation < 0) return undefined;
   const context = contextAt(bytes, cursor);
   if (context === undefined) return undefined;
   const isTombstone = cursor.isNull();
   if (!cursor.passValue() || !cursor.isAtEnd) return undefined;
-  into.cluster = cluster.hex;
-  into.author = author.id;
-  into.authorHash = author.hash;
+  into.cluster = head.cluster;
+  into.author = head.author;
+  into.authorHash = head.authorHash;
   into.epoch = epoch;
   into.seq = seq;
   into.hlc = new Stamp(ms, n);
-  into.kind = kind.text;
-  into.key = key.text;
-  into.placeHigh = placeHigh(kind.byte, key.high);
-  into.placeLow = key.low;
+  into.kind = name.kind;
+  into.key = name.key;
+  into.isOwn = isOwner(head.author, name);
+  into.placeHigh = name.placeHigh;
+  into.placeLow = name.placeLow;
   into.generation = generation;
   into.context = context;
   into.isTombstone = isTombstone;
@@ -191,6 +238,7 @@ export function readByDecoder(payload: Uint8Array): ReadPayload {
     hlc: new Stamp(ms, n),
     kind,
     key,
+    isOwn: firstPart(key) === id,
     placeHigh: placeHigh(kindByte(kind), keyHigh(key)),
     placeLow: keyLow(key),
     generation,
@@ -199,17 +247,10 @@ export function readByDecoder(payload: Uint8Array): ReadPayload {
   };
 }
 
-function textAt<Value extends { readonly text: string }>(
-  bytes: Uint8Array,
-  cursor: Cursor,
-  known: Interned<Value>,
-  length_max: number,
-): Value | undefined {
-  const length = cursor.text();
-  if (length <= 0 || length > length_max) return undefined;
-  const start = cursor.at;
-  cursor.pass(length);
-  return known.at(bytes, start, start + length);
+function isOwner(author: KeyId, name: Name): boolean {
+  if (name.owner !== author) return false;
+  name.owner = author;
+  return true;
 }
 
 function contextAt(bytes: Uint8Array, cursor: Cursor): readonly ContextEntry[] | undefined {

@@ -12,6 +12,8 @@ import type { LedgerRecord } from './record.ts';
 
 /** Records in a leaf before it is split. */
 const LEAF_RECORDS_MAX = 16;
+/** A branch of so few is a leaf again. */
+const JOINED_MAX = LEAF_RECORDS_MAX / 2;
 /** Hex digits of a place. */
 export const PREFIX_LENGTH_MAX = 16;
 
@@ -132,14 +134,45 @@ export class RecordTrie {
   add(record: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
-    this.#root = this.#added(this.#root, record, high, low);
+    let above: Branch | undefined;
+    let known = this.#root;
+    // Down to where the trie changes its shape, or ends.
+    while (known !== undefined && known.items === null && isBelow(known, high, low)) {
+      const branch = this.#ownBranch(known);
+      this.#put(above, high, low, branch);
+      count(branch, record, 1);
+      above = branch;
+      known = branch.children[digit(high, low, branch.depth)];
+    }
+    this.#put(above, high, low, this.#added(known, record, high, low));
   }
 
   /** @param record must be here. */
   remove(record: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
-    this.#root = this.#removed(this.#root!, record, high, low);
+    let above: Branch | undefined;
+    let known = this.#root!;
+    // Down to what will be a leaf.
+    while (known.items === null && known.count - 1 > JOINED_MAX) {
+      const branch = this.#ownBranch(known);
+      this.#put(above, high, low, branch);
+      count(branch, record, -1);
+      known = branch.children[digit(high, low, branch.depth)]!;
+      if (known.count === 1) {
+        branch.children[digit(high, low, branch.depth)] = undefined;
+        this.#put(above, high, low, withoutDetour(branch));
+        return;
+      }
+      above = branch;
+    }
+    this.#put(above, high, low, this.#removed(known, record, high, low));
+  }
+
+  /** In the place of what was there; @param above the branch it is in, or undefined for the root. */
+  #put(above: Branch | undefined, high: number, low: number, node: TrieNode | undefined): void {
+    if (above === undefined) this.#root = node;
+    else above.children[digit(high, low, above.depth)] = node;
   }
 
   /** @param record must be here. @param by has the same place. */
@@ -251,10 +284,7 @@ export class RecordTrie {
 
   #added(known: TrieNode | undefined, record: LedgerRecord, high: number, low: number): TrieNode {
     if (known === undefined) return this.#leafOf(record, low);
-    if (known.items === null) {
-      const depth = firstDifference(high ^ known.high, low ^ known.low);
-      if (depth < known.depth) return this.#parted(known, record, high, low, depth);
-    }
+    if (known.items === null && !isBelow(known, high, low)) return this.#parted(known, record, high, low);
     const node = this.#own(known);
     if (node.items !== null) {
       put(node, record, low);
@@ -284,7 +314,7 @@ export class RecordTrie {
     const at = digit(high, low, node.depth);
     const child = this.#removed(node.children[at]!, record, high, low);
     node.children[at] = child;
-    if (node.count <= LEAF_RECORDS_MAX / 2) return this.#joined(node);
+    if (node.count <= JOINED_MAX) return this.#joined(node);
     return child === undefined ? withoutDetour(node) : node;
   }
 
@@ -317,8 +347,9 @@ export class RecordTrie {
     return branch;
   }
 
-  /** A branch, and a record that leaves its common digits at `depth`, under a new one. */
-  #parted(branch: Branch, record: LedgerRecord, high: number, low: number, depth: number): Branch {
+  /** A branch, and a record that does not share its common digits, under a new one. */
+  #parted(branch: Branch, record: LedgerRecord, high: number, low: number): Branch {
+    const depth = firstDifference(high ^ branch.high, low ^ branch.low);
     const above = branchOf(this.#owner, branch, newChildren(), depth, high, low);
     count(above, record, 1);
     above.children[digit(branch.high, branch.low, depth)] = branch;
@@ -337,9 +368,14 @@ export class RecordTrie {
   }
 
   #own(node: TrieNode): TrieNode {
+    if (node.items === null) return this.#ownBranch(node);
     if (node.owner === this.#owner) return node;
-    if (node.items !== null) return new Leaf(this.#owner, node, node.items.slice(), node.lows.slice());
-    return branchOf(this.#owner, node, node.children.slice(), node.depth, node.high, node.low);
+    return new Leaf(this.#owner, node, node.items.slice(), node.lows.slice());
+  }
+
+  #ownBranch(branch: Branch): Branch {
+    if (branch.owner === this.#owner) return branch;
+    return branchOf(this.#owner, branch, branch.children.slice(), branch.depth, branch.high, branch.low);
   }
 }
 
@@ -440,6 +476,11 @@ function* leavesOf(node: TrieNode): IterableIterator<Leaf> {
 
 function digit(high: number, low: number, depth: number): number {
   return depth < HIGH_DIGITS ? (high >>> (28 - 4 * depth)) & 15 : (low >>> (60 - 4 * depth)) & 15;
+}
+
+/** Whether a place has the digits that all of a branch have in common. */
+function isBelow(branch: Branch, high: number, low: number): boolean {
+  return firstDifference(high ^ branch.high, low ^ branch.low) >= branch.depth;
 }
 
 function hexDigit(prefix: Prefix, depth: number): number {

@@ -8,7 +8,7 @@
  */
 import type { Hlc } from '../base/clock.ts';
 import { decode, encode } from '../base/codec.ts';
-import type { Crypto, Signer } from '../base/crypto.ts';
+import type { Crypto, Signed, Signer } from '../base/crypto.ts';
 import { Cursor } from '../base/cursor.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromHex, fromLatin1, type KeyId, publicKeyFromKeyId, toHex, toLatin1 } from '../base/ids.ts';
@@ -18,8 +18,9 @@ import {
   openEnvelope,
   payloadStart,
   SealChecker,
+  type Sealed,
   sealEnvelopes,
-  signedAlone,
+  signatureStart,
 } from './envelope.ts';
 import {
   type ContextEntry,
@@ -69,6 +70,8 @@ export interface LedgerRecord extends RecordHeader {
   readonly payload_bytes: number;
   /** The first half of the digest, as signed 32-bit integers. */
   readonly words: Words;
+  /** The first part of its key names its author. */
+  readonly isOwn: boolean;
   /** Where its kind and key are in the ledger, as signed halves: the first byte is of the kind. */
   readonly placeHigh: number;
   readonly placeLow: number;
@@ -148,7 +151,8 @@ export function verifyRecord(
 ): boolean {
   if (record instanceof OpenedRecord) return seals.holds(record);
   const { author, bytes, digest } = record;
-  return seals.holds({ author, envelope: envelopeOf(bytes), digestText: toLatin1(fromHex(digest)) });
+  const envelope = envelopeOf(bytes);
+  return seals.holds({ author, alone: undefined, envelope, digestText: toLatin1(fromHex(digest)) });
 }
 
 /** Do two records have one name? Told by their payloads while that costs less than to make the name. */
@@ -161,7 +165,7 @@ export function isSameRecord(a: LedgerRecord, b: LedgerRecord): boolean {
 const UNREAD = Symbol('unread');
 
 /** Its fields are declared and not defined: to define them first would cost as much as to set them. */
-class OpenedRecord implements LedgerRecord {
+class OpenedRecord implements LedgerRecord, Sealed, Signed {
   declare readonly cluster: string;
   declare readonly author: KeyId;
   declare readonly epoch: number;
@@ -169,6 +173,7 @@ class OpenedRecord implements LedgerRecord {
   declare readonly hlc: Hlc;
   declare readonly kind: string;
   declare readonly key: string;
+  declare readonly isOwn: boolean;
   declare readonly generation: number;
   declare readonly context: readonly ContextEntry[];
   declare readonly isTombstone: boolean;
@@ -192,6 +197,7 @@ class OpenedRecord implements LedgerRecord {
     this.hlc = read.hlc;
     this.kind = read.kind;
     this.key = read.key;
+    this.isOwn = read.isOwn;
     this.generation = read.generation;
     this.context = read.context;
     this.isTombstone = read.isTombstone;
@@ -223,9 +229,25 @@ class OpenedRecord implements LedgerRecord {
     return [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
   }
 
-  /** What its bytes are as an envelope. */
   get envelope(): Envelope {
-    return signedAlone(this.bytes, this.payload, this.#start) ?? envelopeOf(this.bytes);
+    return envelopeOf(this.bytes);
+  }
+
+  get alone(): Signed | undefined {
+    return this.#signatureStart < 0 ? undefined : this;
+  }
+
+  get message(): Uint8Array {
+    return this.payload;
+  }
+
+  /** Where it is signed alone. */
+  get signature(): Uint8Array {
+    return this.bytes.subarray(this.#signatureStart);
+  }
+
+  get #signatureStart(): number {
+    return signatureStart(this.bytes, this.#start + this.payload_bytes);
   }
 
   get payload(): Uint8Array {

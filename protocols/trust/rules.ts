@@ -7,7 +7,7 @@
  * demand, it demands where the record is read. The table below is for the kinds of the first version.
  */
 import type { KeyId } from '../base/ids.ts';
-import { ROLES, type Role } from '../base/records.ts';
+import { firstPart, ROLES, type Role } from '../base/records.ts';
 
 /** Roles as bits of a number: every record that comes is asked for them. */
 export type RoleBits = number;
@@ -52,12 +52,14 @@ interface Written {
   readonly kind: string;
   readonly key: string;
   readonly author: KeyId;
+  /** Whether the first part of the key names the author, where that is known already. */
+  readonly isOwn?: boolean;
 }
 
 /** @returns the roles of which the author needs one; none when nobody but another may write this key. */
 export function roleBitsFor(record: Written): RoleBits {
   const rule = ruleFor(record);
-  return rule.owner && !isOwn(record.key, record.author) ? 0 : rule.bits;
+  return rule.owner && !isOwn(record) ? 0 : rule.bits;
 }
 
 /** Can nobody but its author write the key of this record, which was admitted? */
@@ -65,11 +67,10 @@ export function isOwned(record: Written): boolean {
   return ruleFor(record).owner;
 }
 
-function ruleFor({ kind, key, author }: Written): Rule {
-  return RULES.get(kind) ?? (isOwn(key, author) ? UNKNOWN_OWN : UNKNOWN_SHARED);
+function ruleFor(record: Written): Rule {
+  return RULES.get(record.kind) ?? (isOwn(record) ? UNKNOWN_OWN : UNKNOWN_SHARED);
 }
 
-/** Does the first part of the key name the author? */
-function isOwn(key: string, author: KeyId): boolean {
-  return key.startsWith(author) && (key.length === author.length || key[author.length] === '/');
+function isOwn(record: Written): boolean {
+  return record.isOwn ?? firstPart(record.key) === record.author;
 }

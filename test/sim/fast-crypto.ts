@@ -38,8 +38,8 @@ function hashed(seed: number, bytes: Uint8Array): Uint8Array {
 export const fastCrypto: Crypto = {
   sha256: (bytes) => hashed(HASHED, bytes),
   sha256Text: (bytes) => toLatin1(hashed(HASHED, bytes)),
-  verify(key, message, signature) {
-    new FastHash(seedOf(key)).bytes(message).spread(scratch);
+  verify({ author, message, signature }) {
+    new FastHash(seedOf(author)).bytes(message).spread(scratch);
     for (let at = 0; at < SIGNATURE_BYTES; at += 1) if (signature[at] !== scratchBytes[at]) return false;
     return signature.byteLength === SIGNATURE_BYTES;
   },

@@ -42,6 +42,9 @@ const FIRST_SYNC_MS = 300;
 const SYNC_MS_MIN = 0.5;
 const SYNC_MS_MAX = 3;
 
+/** Timers of the ledger whose names have a number: no name is used twice. */
+const COMES_ONCE = 'exchange/';
+
 const NOTHING = { put: [], remove: [], streams: [] };
 const DIGEST_BODY = { digest: `sha256:${'0'.repeat(64)}` };
 
@@ -73,8 +76,10 @@ export class ShoalNode implements SimNode {
   readonly #init: ShoalInit;
   readonly #isPristine: boolean;
   readonly #peers = new Set<NodeId>();
-  /** Names of the ledger's timers by number. */
-  readonly #tokens: string[] = [];
+  /** Of the ledger's timers, as far as they may still come: there are new names all day. */
+  readonly #timerNames = new Map<number, string>();
+  readonly #timerNumbers = new Map<string, number>();
+  #timers_count = 0;
   #incarnation = 0;
   /** False until the own member record is written: nothing is written before it. */
   #isAnnounced = false;
@@ -179,7 +184,7 @@ export class ShoalNode implements SimNode {
   timer(core: number, token: number): void {
     if (core === MEMBER) {
       if (this.membership.timers.has(token)) this.#feedMembership({ kind: 'timer', token });
-    } else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#tokens[token]! });
+    } else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#timerNamed(token) });
     else this.#announce();
   }
 
@@ -327,7 +332,7 @@ export class ShoalNode implements SimNode {
         this.#host.send(effect.to, LEDGER, effect.body);
         break;
       case 'schedule':
-        this.#host.schedule(LEDGER, this.#tokenOf(effect.token), effect.at_ms);
+        this.#host.schedule(LEDGER, this.#timerNumber(effect.token), effect.at_ms);
         break;
       case 'changed':
         for (const record of effect.records) chronicle.applied(now_ms(), record.digest);
@@ -356,9 +361,24 @@ export class ShoalNode implements SimNode {
     }
   }
 
-  #tokenOf(token: string): number {
-    const at = this.#tokens.indexOf(token);
-    return at >= 0 ? at : this.#tokens.push(token) - 1;
+  #timerNumber(name: string): number {
+    let number = this.#timerNumbers.get(name);
+    if (number === undefined) {
+      number = this.#timers_count;
+      this.#timers_count += 1;
+      this.#timerNames.set(number, name);
+      this.#timerNumbers.set(name, number);
+    }
+    return number;
+  }
+
+  #timerNamed(number: number): string {
+    const name = this.#timerNames.get(number)!;
+    if (name.startsWith(COMES_ONCE)) {
+      this.#timerNames.delete(number);
+      this.#timerNumbers.delete(name);
+    }
+    return name;
   }
 
   /** Hands on to membership what concerns it. */

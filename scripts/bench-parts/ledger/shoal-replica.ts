@@ -1,10 +1,9 @@
 /**
  * Our ledger as a replica: gossip messages as they come off the mesh go into a LedgerMachine, opened, judged, checked
- * and merged. `unsigned` leaves out Ed25519 only.
+ * and merged. `unsigned` leaves out Ed25519 only, and the two views of bytes that it is handed.
  */
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
-import type { KeyId } from '../../../protocols/base/ids.ts';
+import type { Crypto, Signed, Signer } from '../../../protocols/base/crypto.ts';
 import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { cluster, env, genesis, introduce, NOW } from '../../../test/protocols/ledger/fixtures.ts';
 import { type Grouping, inGroups, type MakeReplica } from './replica.ts';
@@ -95,22 +94,16 @@ export function unsignedReplicas(messages: readonly Uint8Array[]): MakeReplica {
   return replicas(messages, { ...nodeCrypto, verify: () => true });
 }
 
-interface Check {
-  readonly key: KeyId;
-  readonly message: Uint8Array;
-  readonly signature: Uint8Array;
-}
-
 /**
  * The ceiling: the very signatures that `signedReplicas` has to check for these messages, checked by node:crypto with
  * parsed keys, and nothing else done.
  */
 export function verifyCeiling(messages: readonly Uint8Array[]): MakeReplica {
-  const checks: Check[] = [];
+  const checks: Signed[] = [];
   const noting: Crypto = {
     ...nodeCrypto,
-    verify: (key, message, signature) => {
-      checks.push({ key, message: message.slice(), signature: signature.slice() });
+    verify: ({ author, message, signature }) => {
+      checks.push({ author, message: message.slice(), signature: signature.slice() });
       return true;
     },
   };
@@ -118,8 +111,8 @@ export function verifyCeiling(messages: readonly Uint8Array[]): MakeReplica {
   noted.apply();
   return () => ({
     apply() {
-      for (const { key, message, signature } of checks) {
-        if (!nodeCrypto.verify(key, message, signature)) throw new Error('a good signature was refused');
+      for (const check of checks) {
+        if (!nodeCrypto.verify(check)) throw new Error('a good signature was refused');
       }
     },
     read: (key) => noted.read(key),

@@ -15,6 +15,26 @@ t.test('whatever else falls on its slot, a value is that of its bytes', async (t
   t.pass();
 });
 
+t.test('texts are told apart and found again at every length', async (t) => {
+  const table = new Interned(4, (text) => ({ text }));
+  for (let length = 0; length < 600; length += 1) {
+    const bytes = new Uint8Array(length).fill(0x80 | (length & 0x7f));
+    const value = table.at(bytes, 0, length);
+    t.equal(value?.text, toLatin1(bytes));
+    t.equal(table.at(Uint8Array.from(bytes), 0, length), value);
+    // Those that come after it differ in one byte, or in length alone.
+    if (length > 0)
+      t.not(
+        table.at(
+          bytes.map((byte, at) => (at === 0 ? byte ^ 1 : byte)),
+          0,
+          length,
+        ),
+        value,
+      );
+  }
+});
+
 t.test(
   'a value is found by the bytes that it was made from, whatever becomes of where they came from',
   async (t) => {

@@ -37,7 +37,8 @@ function counting(): Crypto & { hashes: number; verifies: number } {
 
 function holds(seals: SealChecker, bytes: Uint8Array): boolean {
   const envelope = openEnvelope(bytes, BYTES_MAX)!;
-  return seals.holds({ author: signer.id, envelope, digestText: nodeCrypto.sha256Text(envelope.payload) });
+  const digestText = nodeCrypto.sha256Text(envelope.payload);
+  return seals.holds({ author: signer.id, alone: undefined, envelope, digestText });
 }
 
 /** The envelope with another path or other sides. */
@@ -95,8 +96,9 @@ t.test('a hash within the tree is not taken for a payload of it by another path'
   const [unsigned, signed] = [encode('never signed'), envelope.payload].map((bytes) =>
     nodeCrypto.sha256Text(bytes),
   );
-  t.notOk(seals.holds({ author: signer.id, envelope, digestText: unsigned! }));
-  t.notOk(seals.holds({ author: testSigner(2).id, envelope, digestText: signed! }));
+  const sealed = { author: signer.id, alone: undefined, envelope };
+  t.notOk(seals.holds({ ...sealed, digestText: unsigned! }));
+  t.notOk(seals.holds({ ...sealed, author: testSigner(2).id, digestText: signed! }));
 });
 
 t.test('a whole batch costs one check of a signature, and about one hash for each record', async (t) => {

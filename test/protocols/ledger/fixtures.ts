@@ -2,7 +2,7 @@
 import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
-import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import { firstPart, type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { authorHash, placeOf } from '../../../protocols/ledger/place.ts';
 import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../protocols/ledger/record.ts';
@@ -145,6 +145,7 @@ export function unsigned(header: RecordHeader, body: unknown, digest: string): L
     isTombstone: body === null,
     bytes: new Uint8Array(),
     payload_bytes: 0,
+    isOwn: firstPart(header.key) === header.author,
     words: [0, 0, 0, 0],
     placeHigh,
     placeLow,
