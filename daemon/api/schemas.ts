@@ -100,7 +100,7 @@ export const StatusSchema = Type.Object({
   /** What is not as it should be with this node; empty when all is well. */
   problems: Type.Array(
     Type.Object({ kind: OneOf(['disk', 'quarantine', 'copied-key', 'flagged-key']), message: Text(1024) }),
-    { maxItems: 8 },
+    { maxItems: 16 },
   ),
   /** Image bytes since start, by peer. */
   traffic: Type.Object({ received: Type.Array(TransferSchema), sent: Type.Array(TransferSchema) }),

@@ -73,7 +73,12 @@ export function findToken(tokens: readonly TokenInfo[], id: string): TokenInfo {
     (token) => token.id === id || (id.length >= TOKEN_ID_LENGTH_MIN && token.id.startsWith(id)),
   );
   if (found.length === 1) return found[0]!;
-  const why = found.length === 0 ? 'there is no token' : `${found.length} tokens begin with`;
+  const why =
+    id.length < TOKEN_ID_LENGTH_MIN
+      ? `it takes ${TOKEN_ID_LENGTH_MIN} characters or more to name a token, not`
+      : found.length === 0
+        ? 'there is no token'
+        : `${found.length} tokens begin with`;
   throw new ShoalError('E_NOT_FOUND', `${why} ${id}; \`shoal token ls --all\` has their ids`);
 }
 

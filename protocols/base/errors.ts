@@ -58,11 +58,7 @@ export const ERRORS = {
   ),
   E_DATA_CORRUPT: kind(EXIT.state, 500, 'Restore the file, or move the directory away and join again.'),
   E_NO_CLUSTER: kind(EXIT.state, 409, 'Run `shoal init` on the first host, or `shoal join` with a token.'),
-  E_ALREADY_CLUSTER: kind(
-    EXIT.state,
-    409,
-    'This host is in a cluster already: use a fresh --data for another.',
-  ),
+  E_ALREADY_CLUSTER: kind(EXIT.state, 409, 'For another cluster start a daemon with a fresh --data.'),
   E_BUSY: kind(EXIT.unavailable, 503, 'Close a stream that is not needed, or try again later.'),
   E_DATA_DENIED: kind(
     EXIT.state,

@@ -73,7 +73,11 @@ t.test('a token is found by the beginning of its id, when that is enough', async
   const { digest } = tokens[0]!;
   t.equal(findToken(all, digest).id, digest);
   t.equal(findToken(all, digest.slice(0, 8)).id, digest);
-  t.throws(() => findToken(all, digest.slice(0, 7)), { code: 'E_NOT_FOUND', message: /there is no token/ });
+  t.throws(() => findToken(all, digest.slice(0, 7)), {
+    code: 'E_NOT_FOUND',
+    message: /8 characters or more/,
+  });
+  t.throws(() => findToken(all, `${digest.slice(0, 7)}!`), { message: /there is no token/ });
   const twins = [all[0]!, { ...all[0]!, id: `${digest.slice(0, 32)}${'0'.repeat(32)}` }];
   t.throws(() => findToken(twins, digest.slice(0, 8)), { message: /2 tokens begin with/ });
 });
