@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { toLatin1 } from '../../../protocols/base/ids.ts';
 import { Interned } from '../../../protocols/base/interned.ts';
+import { testSigner } from '../ledger/fixtures.ts';
 
 t.test('whatever else falls on its slot, a value is that of its bytes', async (t) => {
   // Two slots, so that nearly all of them meet.
@@ -94,4 +95,23 @@ t.test('what was made is found again after the table has grown', async (t) => {
   const values = texts.map((bytes) => table.at(bytes, 0, bytes.length));
   t.ok(texts.every((bytes, at) => table.at(bytes, 0, bytes.length) === values[at]));
   t.equal(made.length, texts.length);
+});
+
+t.test('texts that end alike, or differ in their kind alone, mostly find slots of their own', async (t) => {
+  const ids = Array.from({ length: 200 }, (_, at) => testSigner(at).id);
+  const lots = {
+    'what members run': ids.map((id) => `alloc ${id}/default/web/0`),
+    'what one has granted': ids.map((id) => `grant ${id}/${ids[0]}`),
+    'kinds of one length': ids.flatMap((id) => [`member ${id}`, `intent ${id}`]),
+  };
+  for (const [name, texts] of Object.entries(lots)) {
+    let made = 0;
+    const table = new Interned(16_384, (text) => {
+      made += 1;
+      return { text };
+    });
+    const lot = texts.map((text) => new TextEncoder().encode(text));
+    for (const bytes of [...lot, ...lot]) table.at(bytes, 0, bytes.length);
+    t.ok(made < 1.2 * texts.length, `${name}: ${made} made of ${texts.length}`);
+  }
 });
