@@ -353,15 +353,12 @@ export class ClusterTrust {
     return this.standing().state !== 'expired';
   }
 
-  /** And that counts: its word from before it was an operator, or of one that is none any more, is another matter. */
+  /** And that counts, or would if the subject had not been revoked: of an operator in force each vote does. */
   #hasVotedFor(subject: KeyId, voter: KeyId): boolean {
     if (!this.#authority.operators().some(({ key, inForce }) => key === voter && inForce)) return false;
     return [...this.#authority.grants(this.#init.clock.now())].some(
-      (grant) =>
-        grant.subject === subject &&
-        grant.issuer === voter &&
-        grant.roles.includes('operator') &&
-        (grant.state === 'valid' || grant.state === 'awaiting'),
+      ({ subject: appointed, issuer, roles }) =>
+        appointed === subject && issuer === voter && roles.includes('operator'),
     );
   }
 

@@ -106,6 +106,10 @@ export class OwnMember {
     if (this.#copy === null) return;
     const { clock, log, self } = this.#init;
     const now = clock.now();
+    // Where the clock was set back, what was before counts as now.
+    this.#copyNoticed_ms = Math.min(this.#copyNoticed_ms, now);
+    this.#copyHeard_ms = Math.min(this.#copyHeard_ms, now);
+    this.#copyTold_ms = Math.min(this.#copyTold_ms, now);
     const isGone = this.#copyAnswered
       ? now - this.#copyHeard_ms >= COPY_GONE_MS
       : now - this.#copyNoticed_ms >= COPY_MUTE_MS;

@@ -11,6 +11,8 @@ const LENGTH_MAX = KEPT_BYTES - 1;
 /** In place of the length of one that is longer, of which no bytes are kept. */
 const LONG = KEPT_BYTES;
 const ENTRIES_FIRST = 64;
+/** Looked at one by one for a slot. */
+const TAIL_BYTES = 8;
 
 export class Interned<Value extends { readonly text: string }> {
   /** The number of the entry in each slot; 0 for none. */
@@ -82,9 +84,15 @@ export class Interned<Value extends { readonly text: string }> {
   }
 }
 
-/** The last eight bytes tell most texts apart. */
+/**
+ * The last eight bytes, and some of those before them: keys of many authors may end alike, as those of what they run do,
+ * and those of one author alike but for the kind.
+ */
 function slotOf(bytes: Uint8Array, start: number, end: number): number {
   let hash = end - start;
-  for (let at = Math.max(start, end - 8); at < end; at += 1) hash = Math.imul(hash, 31) + bytes[at]!;
+  const tail = Math.max(start, end - TAIL_BYTES);
+  const stride = 1 + ((end - start) >> 3);
+  for (let at = start + 1; at < tail; at += stride) hash = Math.imul(hash, 31) + bytes[at]!;
+  for (let at = tail; at < end; at += 1) hash = Math.imul(hash, 31) + bytes[at]!;
   return hash ^ (hash >>> 15);
 }

@@ -147,23 +147,36 @@ t.test('two that run are told of by both, for as long as both run', async (t) =>
   t.equal(one.told, undefined, 'and the others know');
 });
 
-t.test('a life of its own that it does not remember is soon known to be over', async (t) => {
-  const world = new World();
-  const one = world.start('one');
-  await one.member.announce(true);
-  // As after a machine came back with the memory that it had before: it wrote what it knows nothing of.
-  const forgotten = world.start('one');
-  forgotten.connected = false;
-  await world.pass(MINUTE_MS);
-  await forgotten.member.announce(true);
-  forgotten.runs = false;
-  one.hear(forgotten.written[0]!);
-  await settled();
-  t.ok(one.isCopied, 'it may be a copy that runs');
-  await world.pass(2 * MINUTE_MS);
-  t.notOk(one.isCopied, 'nobody answered');
-  t.equal(one.told, undefined, 'and the others know');
-});
+t.test(
+  'a life of its own that it does not remember is soon known to be over, whatever was before',
+  async (t) => {
+    const { world, one, two } = await twins();
+    await world.pass(MINUTE_MS);
+    two.runs = false;
+    await world.pass(12 * MINUTE_MS);
+    t.notOk(one.isCopied);
+    for (const time of ['first', 'second']) {
+      // As after a machine came back with the memory that it had before: it wrote what it knows nothing of.
+      const forgotten = world.start('one');
+      forgotten.connected = false;
+      await world.pass(MINUTE_MS);
+      await forgotten.member.announce(true);
+      forgotten.runs = false;
+      forgotten.member.tell();
+      for (const record of forgotten.written) {
+        one.hear(record);
+        await settled();
+      }
+      t.ok(one.isCopied, 'it may be a copy that runs');
+      // A clock that is put right may go back.
+      world.now -= 10 * MINUTE_MS;
+      await world.pass(2 * MINUTE_MS);
+      t.notOk(one.isCopied, `nobody answered the ${time} time`);
+      t.equal(one.told, undefined, 'and the others know');
+      await world.pass(20 * MINUTE_MS);
+    }
+  },
+);
 
 t.test('a copy that could not be reached is told of when it can', async (t) => {
   const { world, one, two } = await twins();
@@ -196,4 +209,17 @@ t.test('one that was started anew hears of the other, and goes on telling of it'
     again.runs = false;
     world.daemons.splice(world.daemons.indexOf(again), 1);
   }
+});
+
+t.test('a clock that is set back keeps no notice alive, and lets none end', async (t) => {
+  const { world, one, two } = await twins();
+  world.now -= 60 * MINUTE_MS;
+  await world.pass(30 * MINUTE_MS, () => {
+    if (!one.isCopied || !two.isCopied) t.fail(`not told of any more after ${world.now - START_MS} ms`);
+  });
+  world.now -= 60 * MINUTE_MS;
+  two.runs = false;
+  await world.pass(12 * MINUTE_MS);
+  t.notOk(one.isCopied);
+  t.equal(one.told, undefined, 'and the others know');
 });

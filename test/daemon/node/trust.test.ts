@@ -133,6 +133,55 @@ t.test(
   },
 );
 
+t.test(
+  'a revocation that says more, or by another key, or anew what counts no more, is written',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const a = await cluster.start('a');
+    const [senior, junior, thief, other] = ['ab', 'cd', 'ef', '12'].map((byte) =>
+      signerFromSeed(Buffer.from(byte.repeat(32), 'hex')),
+    );
+    await a.backend.init({ recovery: [senior!.id, junior!.id] });
+    const { trust, ledger } = a.cluster!;
+    const written = (kind: string) =>
+      [...ledger.machine.ledger.ofKind(kind)].reduce((sum, [, records]) => sum + records.length, 0);
+    await a.backend.createToken({});
+    const subject = (await a.backend.tokens({}))[0]!.key;
+    const kept = ['1'.repeat(64), '2'.repeat(64)];
+    const said = { subject, reason: 'stolen', cut: { epoch: 0, last: 9 }, keeps: kept };
+    const requests = [
+      said,
+      { ...said, cut: { epoch: 0, last: 8 } },
+      { ...said, cut: { epoch: 1, last: 9 } },
+      { ...said, descendants: true },
+      { ...said, keeps: [kept[0]!, '3'.repeat(64)] },
+      { ...said, keeps: [] },
+      { ...said, reason: 'lost' },
+      { ...said, signer: senior! },
+    ];
+    for (const [at, request] of requests.entries()) {
+      await trust.revoke(request);
+      t.equal(written('revoke'), at + 1, `request ${at} says something else than those before it`);
+    }
+    for (const request of requests) await trust.revoke(request);
+    t.equal(written('revoke'), requests.length, 'nothing is said twice');
+
+    const grants = written('grant');
+    await trust.appoint(other!.id, junior!);
+    await trust.appoint(other!.id, senior!);
+    t.equal(written('grant'), grants + 2, 'two votes for one key, by two');
+    await trust.appoint(thief!.id, junior!);
+    t.equal(written('grant'), grants + 3, 'another key is another vote');
+    await trust.revoke({ subject: thief!.id, reason: 'stolen', signer: senior! });
+    for (let time = 0; time < 2; time += 1) t.notOk(await trust.appoint(thief!.id, junior!));
+    t.equal(
+      written('grant'),
+      grants + 3,
+      'who was revoked is appointed no more, however often that is asked for',
+    );
+  },
+);
+
 t.test('grants that end are renewed in time by an admitter, and nobody notices', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a] = await cluster.grow('a');

@@ -180,3 +180,82 @@ t.test('among siblings the generation decides, then the stamp, the author and th
     }
   }
 });
+
+/** Records of one key that agree in much. */
+const rival = fc.record({
+  author: fc.constantFrom('ann', 'bob'),
+  epoch: fc.nat(1),
+  seq: fc.integer({ min: 1, max: 2 }),
+  ms: fc.nat(1),
+  n: fc.nat(1),
+  digest: fc.constantFrom('1', '2', '3'),
+  context: fc.array(fc.record({ author: fc.constantFrom('ann', 'bob'), epoch: fc.nat(1), seq: fc.nat(2) }), {
+    maxLength: 2,
+  }),
+});
+
+type Rival = typeof rival extends fc.Arbitrary<infer S> ? S : never;
+
+/** The rule as it is told: one way only. */
+function isReplacedBy(kind: string, earlier: Rival, later: Rival): boolean {
+  if (kind === 'grant' || kind === 'revoke') return false;
+  const isNumberedLater = (a: { epoch: number; seq: number }, b: { epoch: number; seq: number }) =>
+    a.epoch === b.epoch ? a.seq > b.seq : a.epoch > b.epoch;
+  const isStampedLaterThan = (a: Rival, b: Rival) => (a.ms === b.ms ? a.n > b.n : a.ms > b.ms);
+  const isOneAuthor = earlier.author === later.author && (kind !== 'ack' || earlier.epoch === later.epoch);
+  if (isStampedLaterThan(earlier, later)) return false;
+  if (isStampedLaterThan(later, earlier)) {
+    return (
+      isOneAuthor ||
+      later.context.some((seen) => seen.author === earlier.author && !isNumberedLater(earlier, seen))
+    );
+  }
+  if (!isOneAuthor) return false;
+  if (isNumberedLater(later, earlier) || isNumberedLater(earlier, later))
+    return isNumberedLater(later, earlier);
+  return later.digest < earlier.digest;
+}
+
+t.test(
+  'of two records the ledger keeps those that the other does not replace, whichever came first',
+  async (t) => {
+    let replaced = 0;
+    fc.assert(
+      fc.property(fc.constantFrom('tag', 'ack', 'member', 'grant'), rival, rival, (kind, a, b) => {
+        const [one, other] = [a, b].map(({ author, epoch, seq, ms, n, digest, context }) =>
+          unsigned(
+            {
+              cluster: 'f'.repeat(64),
+              author,
+              epoch,
+              seq,
+              hlc: { ms: NOW + ms, n },
+              kind,
+              key: 'k',
+              generation: 1,
+              context,
+            },
+            {},
+            digest.repeat(64),
+          ),
+        ) as [LedgerRecord, LedgerRecord];
+        // Equal in number and name is the same record.
+        if (a.epoch === b.epoch && a.seq === b.seq && a.digest === b.digest) return true;
+        const kept = new Set<LedgerRecord>();
+        if (!isReplacedBy(kind, a, b)) kept.add(one);
+        if (!isReplacedBy(kind, b, a)) kept.add(other);
+        if (kept.size < 2) replaced += 1;
+        return [
+          [one, other],
+          [other, one],
+        ].every((order) => {
+          const ledger = new Ledger();
+          for (const record of order) ledger.merge(record);
+          return kept.symmetricDifference(new Set(ledger.records())).size === 0;
+        });
+      }),
+      { numRuns: 3_000 },
+    );
+    t.ok(replaced > 100, `${replaced} pairs of which one goes`);
+  },
+);

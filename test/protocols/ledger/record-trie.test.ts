@@ -197,3 +197,45 @@ t.test('how much is under the high half of a place is the sum of what is there',
   );
   t.pass();
 });
+
+t.test('no branch is left with one child, or with as few records as a leaf holds', async (t) => {
+  fc.assert(
+    fc.property(manyRecords, fc.infiniteStream(fc.boolean()), (records, lot) => {
+      const trie = trieOf(records);
+      for (const each of records) {
+        if (lot.next().value) continue;
+        trie.remove(each);
+        const parts = trie.divide('', 4096);
+        const isBranched = (prefix: string) =>
+          trie.summary(prefix).count > 8 && parts.filter((part) => part.startsWith(prefix)).length > 1;
+        if (!parts.every((part) => part === '' || isBranched(part.slice(0, -1)))) return false;
+      }
+      return true;
+    }),
+  );
+  t.pass();
+});
+
+t.test('a fork sees nothing of what its origin adds and removes, on whatever way down', async (t) => {
+  fc.assert(
+    fc.property(manyRecords, fc.array(step, { maxLength: 40 }), (records, steps) => {
+      const origin = trieOf(records);
+      const held = [...records];
+      for (const { each, lot } of steps) {
+        const fork = origin.fork();
+        const before = prefixesOf(held).map((prefix) => JSON.stringify(naiveSummary(held, prefix)));
+        const prefixes = prefixesOf(held);
+        if (lot > 2 && held.length > 0) origin.remove(held.splice(lot % held.length, 1)[0]!);
+        else {
+          origin.add(each);
+          held.push(each);
+        }
+        if (!prefixes.every((prefix, at) => JSON.stringify(fork.summary(prefix)) === before[at]))
+          return false;
+      }
+      return true;
+    }),
+    { numRuns: 30 },
+  );
+  t.pass();
+});
