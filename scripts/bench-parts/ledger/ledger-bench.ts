@@ -9,7 +9,7 @@
  * ranges, once. An update's name is its SHA-256, made when somebody first asks for it: here the fingerprints do, of
  * what is live at the end; in a daemon the disk does, of all that it is given, which costs about half a microsecond
  * each. yjs, automerge and loro do none of that but automerge's hash of each change; they keep the history, or what
- * merging it takes, which ours does not. `unsigned` leaves out Ed25519 alone.
+ * merging it takes, which ours does not. `unsigned` leaves out Ed25519 and what is handed to it.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
