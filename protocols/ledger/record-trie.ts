@@ -296,6 +296,7 @@ export class RecordTrie {
     return node;
   }
 
+  /** From a leaf, or a branch that is one afterwards: `remove` goes down to it. */
   #removed(known: TrieNode, record: LedgerRecord, high: number, low: number): TrieNode | undefined {
     if (known.count === 1) return undefined;
     const node = this.#own(known);
@@ -312,10 +313,8 @@ export class RecordTrie {
       return node;
     }
     const at = digit(high, low, node.depth);
-    const child = this.#removed(node.children[at]!, record, high, low);
-    node.children[at] = child;
-    if (node.count <= JOINED_MAX) return this.#joined(node);
-    return child === undefined ? withoutDetour(node) : node;
+    node.children[at] = this.#removed(node.children[at]!, record, high, low);
+    return this.#joined(node);
   }
 
   /** A branch of few records as a leaf. */
