@@ -27,8 +27,22 @@ const COPY_GONE_MS = 660_000;
  * it had before, its daemon finds what it has written since, and nobody writes that any more.
  */
 const COPY_ASKED_MS = 20_000;
-/** A copy that has not said for so long that it runs does not, or cannot be reached. */
+/** A copy that was asked so long ago and has not said that it runs does not, or cannot be reached. */
 const COPY_MUTE_MS = 70_000;
+
+/** Another daemon that runs with this node's key. */
+interface Copy {
+  /** The addresses that it tells. */
+  there: readonly string[];
+  /** When it wrote something last. */
+  heard_ms: number;
+  /** When this node last said, or tried to say, that it runs besides it. */
+  told_ms: number;
+  /** When this node first said so, and under which stamp; undefined: no record of that could be written yet. */
+  asked: { at_ms: number; readonly hlc: Hlc } | undefined;
+  /** It has written something since. */
+  hasAnswered: boolean;
+}
 
 export interface OwnMemberInit {
   readonly self: NodeId;
@@ -47,15 +61,7 @@ export class OwnMember {
   #incarnation: number;
   /** Writes that wait for the first member record of this life; undefined once that is out. */
   #waiting: (() => void)[] | undefined = [];
-  #copy: readonly string[] | null = null;
-  /** When it was noticed, when it wrote something last, and when this node last said that it runs besides it. */
-  #copyNoticed_ms = 0;
-  #copyHeard_ms = 0;
-  #copyTold_ms = 0;
-  /** The stamp of the first record that says so; undefined: there is none yet. */
-  #copyAsked: Hlc | undefined;
-  /** The copy has written something since. */
-  #copyAnswered = false;
+  #copy: Copy | undefined;
 
   constructor(init: OwnMemberInit) {
     this.#init = init;
@@ -64,7 +70,7 @@ export class OwnMember {
 
   /** Another daemon that runs with this node's key, by the addresses that it tells; null: none is known to run. */
   get copy(): readonly string[] | null {
-    return this.#copy;
+    return this.#copy?.there ?? null;
   }
 
   /** Takes an incarnation above all that are known of this node. @param known in its record of an earlier life. */
@@ -103,24 +109,21 @@ export class OwnMember {
 
   /** To be called again and again: while two run with one key, each says now and then that it does. */
   tick(): void {
-    if (this.#copy === null) return;
+    const copy = this.#copy;
+    if (copy === undefined) return;
     const { clock, log, self } = this.#init;
     const now = clock.now();
     // Where the clock was set back, what was before counts as now.
-    this.#copyNoticed_ms = Math.min(this.#copyNoticed_ms, now);
-    this.#copyHeard_ms = Math.min(this.#copyHeard_ms, now);
-    this.#copyTold_ms = Math.min(this.#copyTold_ms, now);
-    const isGone = this.#copyAnswered
-      ? now - this.#copyHeard_ms >= COPY_GONE_MS
-      : now - this.#copyNoticed_ms >= COPY_MUTE_MS;
-    if (isGone) {
-      this.#copy = null;
-      this.#copyAsked = undefined;
-      this.#copyAnswered = false;
+    copy.heard_ms = Math.min(copy.heard_ms, now);
+    copy.told_ms = Math.min(copy.told_ms, now);
+    if (copy.asked !== undefined) copy.asked.at_ms = Math.min(copy.asked.at_ms, now);
+    const isMute = copy.asked !== undefined && !copy.hasAnswered && now - copy.asked.at_ms >= COPY_MUTE_MS;
+    if (isMute || now - copy.heard_ms >= COPY_GONE_MS) {
+      this.#copy = undefined;
       log('info', "the other daemon with this node's key writes no more", { node: self });
       this.tell(this.#incarnation + 1);
-    } else if (now - this.#copyTold_ms >= (this.#copyAnswered ? COPY_TOLD_MS : COPY_ASKED_MS))
-      this.#tellCopy(0);
+    } else if (now - copy.told_ms >= (copy.hasAnswered ? COPY_TOLD_MS : COPY_ASKED_MS))
+      this.#tellCopy(copy, 0);
   }
 
   /** Only people can end that. */
@@ -130,36 +133,35 @@ export class OwnMember {
     // A record may come long after it was written.
     if (now - record.hlc.ms >= COPY_GONE_MS) return;
     const body = bodyOf('member', record);
-    this.#copyHeard_ms = Math.max(this.#copyHeard_ms, Math.min(now, record.hlc.ms));
-    const before = this.#copy;
-    const there = body?.addresses ?? before ?? [];
-    this.#copy = there;
-    if (before === null) this.#copyNoticed_ms = now;
-    if (this.#copyAsked !== undefined && hlcCompare(record.hlc, this.#copyAsked) > 0)
-      this.#copyAnswered = true;
-    if (before !== null && (before.length > 0 || there.length === 0)) {
-      if (body?.copy !== undefined && now - this.#copyTold_ms >= COPY_ASKED_MS)
-        this.#tellCopy(body.incarnation);
+    const before = this.#copy?.there ?? null;
+    this.#copy ??= { there: [], heard_ms: 0, told_ms: 0, asked: undefined, hasAnswered: false };
+    const copy = this.#copy;
+    copy.there = body?.addresses ?? copy.there;
+    copy.heard_ms = Math.max(copy.heard_ms, Math.min(now, record.hlc.ms));
+    if (copy.asked !== undefined && hlcCompare(record.hlc, copy.asked.hlc) > 0) copy.hasAnswered = true;
+    if (before !== null && (before.length > 0 || copy.there.length === 0)) {
+      if (body?.copy !== undefined && now - copy.told_ms >= COPY_ASKED_MS)
+        this.#tellCopy(copy, body.incarnation);
       return;
     }
     const here = facts().addresses;
     const message = "another daemon runs with this node's key: stop one of them";
-    log('warn', message, { code: COPIED_CODE, node: self, here, there });
+    log('warn', message, { code: COPIED_CODE, node: self, here, there: copy.there });
     // The other one shall know too, and where this one is.
-    this.#tellCopy(body?.incarnation ?? 0);
+    this.#tellCopy(copy, body?.incarnation ?? 0);
   }
 
   /** Above what the other one has said, or nobody would see it. */
-  #tellCopy(known: number): void {
-    this.#copyTold_ms = this.#init.clock.now();
+  #tellCopy(copy: Copy, known: number): void {
+    copy.told_ms = this.#init.clock.now();
     this.tell(Math.max(this.#incarnation, known, this.#ledgerIncarnation()) + 1);
   }
 
   async #write(): Promise<void> {
-    const { self, ledger } = this.#init;
-    const body = this.#body();
-    const { hlc } = await ledger.write(self, 'member', recordKey.member(self), body);
-    if (body.copy !== undefined && this.#copy !== null) this.#copyAsked ??= hlc;
+    const { self, ledger, clock } = this.#init;
+    const copy = this.#copy;
+    const { hlc } = await ledger.write(self, 'member', recordKey.member(self), this.#body());
+    if (copy !== undefined) copy.asked ??= { at_ms: clock.now(), hlc };
   }
 
   #ledgerIncarnation(): number {
@@ -169,7 +171,7 @@ export class OwnMember {
   }
 
   #body(): MemberBody {
-    const copy = this.#copy === null ? {} : { copy: this.#copy.slice(0, ADDRESSES_MAX) };
+    const copy = this.#copy === undefined ? {} : { copy: this.#copy.there.slice(0, ADDRESSES_MAX) };
     return { ...this.#init.facts(), incarnation: this.#incarnation, ...copy };
   }
 }

@@ -42,6 +42,8 @@ class World {
 class Daemon {
   runs = true;
   connected = true;
+  /** Its disk is full. */
+  refuses = false;
   readonly written: LedgerRecord[] = [];
   readonly warnings: string[] = [];
   readonly member: OwnMember;
@@ -85,6 +87,7 @@ class Daemon {
   }
 
   #write(kind: string, body: unknown): LedgerRecord {
+    if (this.refuses) throw new Error('no space left');
     this.#clock = hlcNext(this.#clock, this.#world.now);
     const record = { author: SELF, kind, key: SELF, body, hlc: this.#clock } as unknown as LedgerRecord;
     this.written.push(record);
@@ -222,4 +225,26 @@ t.test('a clock that is set back keeps no notice alive, and lets none end', asyn
   await world.pass(12 * MINUTE_MS);
   t.notOk(one.isCopied);
   t.equal(one.told, undefined, 'and the others know');
+});
+
+t.test('a copy that could not be told, for the disk was full, is not taken for gone', async (t) => {
+  const world = new World();
+  const one = world.start('one');
+  await one.member.announce(true);
+  one.refuses = true;
+  const two = world.start('two');
+  await two.member.announce(true);
+  await settled();
+  await world.pass(9 * MINUTE_MS, () => {
+    if (!one.isCopied) t.fail(`not told of any more after ${world.now - START_MS} ms`);
+  });
+  t.notOk(two.isCopied, 'which knows of nothing');
+  one.refuses = false;
+  await world.pass(MINUTE_MS);
+  t.same([one.told, two.told], [['/memory/two'], ['/memory/one']]);
+
+  two.runs = false;
+  one.refuses = true;
+  await world.pass(12 * MINUTE_MS);
+  t.notOk(one.isCopied, 'it is gone, also while nothing can be written');
 });
