@@ -1,12 +1,13 @@
 /**
  * What a record changed, told in one line: who, what and how it differs from before. Pure: reads two records.
  *
- * Only what people decide is a change: workloads, tags, images, intents, grants, revocations, evidence against a key,
- * members that come or differ, and the beginning. What nodes tell all the time (allocations, verdicts, a raised incarnation) is not.
+ * Only records of the kinds in change-kinds.ts are changes, and of members only those that come or differ.
  * Values of the environment and of commands are never shown: they may be secrets.
  *
  * Not here: keeping what was seen (daemon/history) and names of nodes, which change.
  */
+
+import type { ChangeKind } from '../base/change-kinds.ts';
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { BodyOf, RecordKind, WorkloadBody } from '../base/records.ts';
@@ -133,66 +134,47 @@ function reading<K extends RecordKind>(
 const ofKey = (_body: unknown, { key }: LedgerRecord): KeyId => key;
 const ofBody = (body: { subject: KeyId } | undefined): KeyId | null => body?.subject ?? null;
 
-const TELLERS: ReadonlyMap<string, Teller> = new Map<string, Teller>([
-  [
+const TELLERS_BY_KIND: Readonly<Record<ChangeKind, Teller>> = {
+  workload: reading(
     'workload',
-    reading(
-      'workload',
-      ({ spec, stopped }) => {
-        const count = spec.kind === 'daemon' ? 'one on every node' : `replicas ${spec.replicas}`;
-        return `image ${spec.image}, ${count}${stopped ? ', stopped' : ''}`;
-      },
-      workloadDifferences,
-    ),
-  ],
-  [
-    'tag',
-    reading(
-      'tag',
-      ({ digest }) => shown(digest),
-      (now, before) => change('image', shown(before.digest), shown(now.digest)),
-    ),
-  ],
-  [
-    'image',
-    reading('image', ({ layers, platform, manifest }) => {
-      return `${shown(manifest.digest)}, ${layers.length} layers, ${platform}`;
-    }),
-  ],
-  [
-    'intent',
-    reading(
-      'intent',
-      ({ intent }) => intent,
-      (now, before) => change('', before.intent, now.intent),
-      ofKey,
-    ),
-  ],
-  ['grant', reading('grant', grantText, undefined, ofBody)],
-  [
-    'revoke',
-    reading('revoke', ({ reason }) => (reason === '' ? 'no reason given' : reason), undefined, ofBody),
-  ],
-  [
-    'member',
-    reading(
-      'member',
-      ({ name, host, version }) => `joined as ${name} (${host}, ${version})`,
-      ({ incarnation: _now, ...now }, { incarnation: _before, ...before }) => fieldDifferences(now, before),
-      ofKey,
-    ),
-  ],
-  ['genesis', reading('genesis', ({ name, operators }) => `cluster ${name}, operators: ${operators.length}`)],
-  [
-    'evidence',
-    {
-      subject: ({ key }) => key.split('/')[1] ?? null,
-      state: () => 'signed two records with one number: its key was copied, or it lies',
-      differences: () => [],
-      equalIsSilent: true,
+    ({ spec, stopped }) => {
+      const count = spec.kind === 'daemon' ? 'one on every node' : `replicas ${spec.replicas}`;
+      return `image ${spec.image}, ${count}${stopped ? ', stopped' : ''}`;
     },
-  ],
-]);
+    workloadDifferences,
+  ),
+  tag: reading(
+    'tag',
+    ({ digest }) => shown(digest),
+    (now, before) => change('image', shown(before.digest), shown(now.digest)),
+  ),
+  image: reading('image', ({ layers, platform, manifest }) => {
+    return `${shown(manifest.digest)}, ${layers.length} layers, ${platform}`;
+  }),
+  intent: reading(
+    'intent',
+    ({ intent }) => intent,
+    (now, before) => change('', before.intent, now.intent),
+    ofKey,
+  ),
+  grant: reading('grant', grantText, undefined, ofBody),
+  revoke: reading('revoke', ({ reason }) => (reason === '' ? 'no reason given' : reason), undefined, ofBody),
+  member: reading(
+    'member',
+    ({ name, host, version }) => `joined as ${name} (${host}, ${version})`,
+    ({ incarnation: _now, ...now }, { incarnation: _before, ...before }) => fieldDifferences(now, before),
+    ofKey,
+  ),
+  evidence: {
+    subject: ({ key }) => key.split('/')[1] ?? null,
+    state: () => 'signed two records with one number: its key was copied, or it lies',
+    differences: () => [],
+    equalIsSilent: true,
+  },
+  genesis: reading('genesis', ({ name, operators }) => `cluster ${name}, operators: ${operators.length}`),
+};
+/** Kinds come from the network: `constructor` is none. */
+const TELLERS: ReadonlyMap<string, Teller> = new Map(Object.entries(TELLERS_BY_KIND));
 
 function workloadDifferences(now: WorkloadBody, before: WorkloadBody): string[] {
   const state = now.stopped === before.stopped ? [] : [now.stopped ? 'stopped' : 'started'];

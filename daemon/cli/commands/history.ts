@@ -1,14 +1,12 @@
 /** `shoal cluster history`: who changed what, when and from where; one line a change, the latest last. */
 import { type Command, Option } from 'commander';
+import { CHANGE_KINDS } from '../../../protocols/base/change-kinds.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
 import { parseCount, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable, shortDigest, table, timeText } from '../text.ts';
-
-/** What changes are told of. */
-const KINDS = ['workload', 'tag', 'image', 'intent', 'grant', 'revoke', 'member', 'evidence', 'genesis'];
 
 interface Options {
   readonly since?: string;
@@ -29,7 +27,7 @@ export function historyCommand(terminal: Terminal): Command {
     'shoal cluster history -f',
   ])
     .option('--since <time>', 'only what is not older: 30m, 2h, 7d, or a time such as 2026-01-31T12:00Z')
-    .addOption(new Option('--kind <kind>', 'only changes of this kind').choices(KINDS))
+    .addOption(new Option('--kind <kind>', 'only changes of this kind').choices(CHANGE_KINDS))
     .option('--key <key>', 'only of this workload, image name or node')
     .option('--by <node>', 'only what was submitted at this node, or signed by this key')
     .option('-n, --count <count>', 'only the latest so many (default: 50, at most 10000)')
