@@ -186,8 +186,10 @@ export class ShoalNode implements AsyncDisposable {
       holders: (image) => (this.#cluster === undefined ? [] : imageHolders(this.#cluster.view, image)),
       log: this.log,
     });
+    const genesis = this.#storedGenesis();
+    const noView = genesis === undefined ? emptyView(this.id) : null;
     this.#dns = createDnsServer({
-      view: () => this.#cluster?.view ?? emptyView(this.id),
+      view: () => this.#cluster?.view ?? noView,
       listen: this.options.dns.map(serverAddress),
       upstream: this.options.upstream?.map(serverAddress) ?? systemServers(),
       log: this.log,
@@ -195,7 +197,6 @@ export class ShoalNode implements AsyncDisposable {
       onBroken: (read) => this.#cluster?.distrust('DNS', read),
     });
     for (const failure of await this.#dns.start()) throw failure;
-    const genesis = this.#storedGenesis();
     this.#tellDamage(genesis !== undefined);
     if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: this.#storedContacts() });
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });

@@ -30,7 +30,8 @@ export const TCP_UNREAD_BYTES_MAX = 1 << 20;
 const PORT_TRIES_MAX = 8;
 
 export interface DnsServerInit {
-  readonly view: () => ClusterView;
+  /** null while it is not known yet: names of the zone are then SERVFAIL, which is asked again, and not NXDOMAIN. */
+  readonly view: () => ClusterView | null;
   /** Port 0: any free one. */
   readonly listen: readonly ServerAddress[];
   readonly upstream: readonly ServerAddress[];
@@ -214,7 +215,9 @@ class Dns implements DnsServer {
     const { query } = parsed;
     const bytes_max = tcp ? TCP_BYTES_MAX : query.udp_bytes;
     const random = this.#init.random();
-    const found = answer(this.#names(), query.question, { serial: this.#serial, random });
+    const names = this.#names();
+    if (names === null && isInZone(query.question.name)) return encodeError(query, RCODE.SERVFAIL);
+    const found = names && answer(names, query.question, { serial: this.#serial, random });
     if (found !== null) return encodeAnswer(query, found, bytes_max);
     if (!query.recursionDesired) return encodeError(query, RCODE.REFUSED);
     const response = await this.#upstream.forward(message, query, this.addresses(), tcp);
@@ -223,8 +226,9 @@ class Dns implements DnsServer {
   }
 
   /** The index of the present view; built again only when the snapshot is another. */
-  #names(): NameIndex {
+  #names(): NameIndex | null {
     const view = this.#init.view();
+    if (view === null) return null;
     if (this.#index?.view !== view) {
       try {
         this.#index = { view, names: buildNameIndex(view, DNS_ZONE) };
@@ -254,4 +258,8 @@ function listenError({ address, port }: ServerAddress, cause: unknown): ShoalErr
     return new ShoalError('E_PORT_DENIED', text, { cause });
   }
   return new ShoalError('E_NETWORK_FAILED', `DNS cannot listen on ${where}: ${String(cause)}`, { cause });
+}
+
+function isInZone(name: string): boolean {
+  return `.${name.replace(/\.$/, '').toLowerCase()}`.endsWith(`.${DNS_ZONE}`);
 }

@@ -16,6 +16,7 @@ import {
 import { UDP_BYTES_MAX } from '../../../daemon/dns/dns-wire.ts';
 import { IN_FLIGHT_MAX } from '../../../daemon/dns/upstream.ts';
 import { silentLog } from '../../../daemon/log.ts';
+import type { ClusterView } from '../../../protocols/view/view.ts';
 import { allocation, clusterView } from '../../protocols/discovery/cluster-view.ts';
 import { askTcp, askUdp, fakeUpstream, header, queryBytes, responseTo } from './dns-client.ts';
 
@@ -67,6 +68,18 @@ t.test('a name that is not there is NXDOMAIN, a type that is not there is not', 
     answers: 0,
     authorities: 1,
   });
+});
+
+t.test('a name of the zone is not denied while nobody knows yet what there is', async (t) => {
+  await using upstream = await fakeUpstream((message) => responseTo(message));
+  let view: ClusterView | null = null;
+  await using it = await started({ view: () => view, upstream: [upstream.server] });
+  for (const name of ['web.internal', 'WEB.internal.', 'internal', 'none.internal'])
+    t.match(header((await askUdp(it.server, queryBytes(name)))!), { rcode: 2, answers: 0 }, name);
+  t.equal(upstream.seen.length, 0, 'and nobody else is asked for it');
+  t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 0, answers: 1 });
+  view = small;
+  t.match(header((await askUdp(it.server, queryBytes('web.internal')))!), { rcode: 0, answers: 2 });
 });
 
 t.test('what does not fit a datagram is cut, and whole over TCP', async (t) => {
