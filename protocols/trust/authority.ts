@@ -30,7 +30,6 @@ import {
   readGrant,
   readRevocation,
 } from './acts.ts';
-import { isAfter } from './cut.ts';
 import { type Admission, Gate, isPast } from './gate.ts';
 import { GrantBook } from './grant-book.ts';
 import {
@@ -51,6 +50,8 @@ export interface Renewable {
   /** When it ends as things are, and for how long it was given at first. */
   readonly until_ms: number;
   readonly life_ms: number;
+  /** When the last renewal of it ends, also if that was void: its member can tell neither way. */
+  readonly lastEnd_ms: number;
 }
 
 export class Authority {
@@ -93,7 +94,9 @@ export class Authority {
   add(record: LedgerRecord): void {
     if (record.kind === 'grant') {
       const grant = readGrant(record);
-      if (grant !== undefined && this.#book.addGrant(grant) && isAppointment(grant.body)) this.#reappoint();
+      if (grant === undefined || !this.#book.addGrant(grant)) return;
+      if (isAppointment(grant.body)) this.#reappoint();
+      else this.#standing.forget();
     } else if (record.kind === 'revoke') {
       const revocation = readRevocation(record);
       if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
@@ -123,6 +126,7 @@ export class Authority {
     if (grant === undefined) return;
     this.#book.removeGrant(grant);
     if (isAppointment(grant.body)) this.#reappoint();
+    else this.#standing.forget();
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
@@ -140,7 +144,7 @@ export class Authority {
         (grant) =>
           (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.cutBelow(grant).some(({ body }) => isAfter(record, body)) &&
+          !standing.isAfterCutBelow(grant, record) &&
           standing.issueFault(grant) === undefined,
       );
   }
@@ -173,7 +177,7 @@ export class Authority {
   isRevoked(key: KeyId): boolean {
     if (this.#standing.judgements.has(key)) return true;
     const grants = this.#book.ofSubject(key);
-    return grants.length > 0 && grants.every((grant) => this.#standing.cutBelow(grant).length > 0);
+    return grants.length > 0 && grants.every((grant) => this.#standing.isCutBelow(grant));
   }
 
   /** Would a revocation of this key by that one change anything, or count as a vote, if it was written now? */
@@ -181,9 +185,12 @@ export class Authority {
     return this.#standing.mayRevoke(author, subject, now);
   }
 
-  /** All that says how a key stands: its grants, those above them, who revoked any of them and by what right. */
+  /**
+   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right.
+   * Revocations that change nothing are left out: anybody who ever was an admitter can write any number of them.
+   */
   about(key: KeyId): LedgerRecord[] {
-    return this.#book.about(key);
+    return this.#book.about(key, (revocation) => this.#standing.isEffective(revocation));
   }
 
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
@@ -204,7 +211,14 @@ export class Authority {
       (grant) => grant.body.notAfter_ms === until_ms && this.#standing.stands(grant, undefined),
     );
     const grant = last?.body.renews === undefined ? last : this.#book.grant(last.body.renews);
-    return grant && { grant, until_ms, life_ms: lifeOf(grant) ?? 0 };
+    return (
+      grant && {
+        grant,
+        until_ms,
+        life_ms: lifeOf(grant) ?? 0,
+        lastEnd_ms: this.#book.lastEnd(grant) ?? until_ms,
+      }
+    );
   }
 
   /** A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. */

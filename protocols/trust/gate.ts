@@ -1,7 +1,7 @@
 /**
- * What may enter the ledger, and which grants must leave it again. The answer grows with the grants that are known:
- * more of them can only turn a no to a yes, and neither revocations nor clocks matter. So nodes that know the same
- * grants hold the same records. Not here: what of it counts (standing.ts).
+ * What may enter the ledger, and which grants must leave it again. The answer grows with what is known: more grants can
+ * only turn a no to a yes, clocks do not matter, and of revocations only what they keep. So nodes that know the same
+ * grants and revocations hold the same records. Not here: what of it counts (standing.ts).
  */
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
@@ -167,7 +167,18 @@ export class Gate {
     const uses = body.parent === null ? null : (book.grant(body.parent)?.body.uses ?? null);
     if (uses === null) return [];
     const siblings = book.children(body.parent!);
-    return siblings.toSpliced(placeOf(siblings, record.digest), 0, grant).slice(uses + SURPLUS_KEPT);
+    const losers = siblings.toSpliced(placeOf(siblings, record.digest), 0, grant).slice(uses + SURPLUS_KEPT);
+    if (losers.length === 0) return losers;
+    const kept = this.#keptUnder(book.grant(body.parent!)!.body.subject);
+    return losers.filter((loser) => !kept.has(loser.record.digest));
+  }
+
+  /** Grants of a token's key that a revocation of it names as good: whoever has the token finds smaller digests. */
+  #keptUnder(issuer: KeyId): ReadonlySet<string> {
+    const kept = new Set<string>();
+    for (const { record, body } of this.#init.book.revocationsOf(issuer))
+      if (record.author !== issuer) for (const digest of body.keeps ?? []) kept.add(digest);
+    return kept;
   }
 
   #chainLength(grant: Grant): number {

@@ -63,8 +63,9 @@ export class GrantBook {
 
   /** @returns false when it was there. */
   addRevocation(revocation: Revocation): boolean {
-    const known = this.#revocations.get(revocation.body.subject) ?? [];
-    if (known.some(({ record }) => record.digest === revocation.record.digest)) return false;
+    const { digest } = revocation.record;
+    const known = this.revocationsOf(revocation.body.subject);
+    if (known[placeOf(known, digest)]?.record.digest === digest) return false;
     insert(this.#revocations, revocation.body.subject, revocation);
     return true;
   }
@@ -128,9 +129,9 @@ export class GrantBook {
 
   /**
    * Grants and revocations of a key, of those who wrote them, and so on up to genesis; and of a token the grants that
-   * stay, for they are why others do not.
+   * stay, for they are why others do not. @param isTold of a revocation.
    */
-  about(key: KeyId): LedgerRecord[] {
+  about(key: KeyId, isTold: (revocation: Revocation) => boolean): LedgerRecord[] {
     const keys = new Set([key]);
     const found = new Set<LedgerRecord>();
     // The set grows while it is walked.
@@ -140,9 +141,10 @@ export class GrantBook {
         found.add(grant.record);
         keys.add(grant.record.author);
       }
-      for (const { record } of this.revocationsOf(each)) {
-        found.add(record);
-        keys.add(record.author);
+      for (const revocation of this.revocationsOf(each)) {
+        if (!isTold(revocation)) continue;
+        found.add(revocation.record);
+        keys.add(revocation.record.author);
       }
     }
     return [...found];

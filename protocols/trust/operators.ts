@@ -66,7 +66,11 @@ export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operat
   for (const key of votes.genesis)
     office.set(key, { key, rank: office.size, appointedBy: [], revokedBy: [], cut: undefined });
   const appointments = [...votes.appointments];
-  const revocations = [...votes.revocations];
+  // By author: whoever ever was an admitter may have cast thousands, which are not looked at here.
+  const revocations = Array.from(
+    votes.revocations,
+    ([subject, cast]) => [subject, Map.groupBy(cast, ({ record }) => record.author)] as const,
+  );
   for (;;) {
     let next: Decision | undefined;
     const consider = (decision: Decision | undefined) => {
@@ -79,10 +83,17 @@ export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operat
     for (const [subject, cast] of revocations) {
       const operator = office.get(subject);
       if (operator === undefined) continue;
-      for (const { body } of cast) {
-        if (operator.cut !== undefined && compareCuts(body, operator.cut) >= 0) continue;
-        const atLeastAsStrict = cast.filter((vote) => compareCuts(vote.body, body) <= 0);
-        consider(decide(office, votes.threshold, subject, atLeastAsStrict, body));
+      const byVoters = [...office.values()].flatMap((voter) => {
+        const own = (cast.get(voter.key) ?? []).filter((vote) => mayVote(voter, vote, subject));
+        return own.length === 0 ? [] : [{ own, strictest: strictestOf(own) }];
+      });
+      // A cut between the strictest of two voters has the voters of the stricter of them, and comes after it.
+      for (const { strictest: cut } of byVoters) {
+        if (operator.cut !== undefined && compareCuts(cut, operator.cut) >= 0) continue;
+        const atLeastAsStrict = byVoters.flatMap(({ own, strictest }) =>
+          compareCuts(strictest, cut) > 0 ? [] : own.filter(({ body }) => compareCuts(body, cut) <= 0),
+        );
+        consider(decide(office, votes.threshold, subject, atLeastAsStrict, cut));
       }
     }
     if (next === undefined) return office;
@@ -101,7 +112,9 @@ function decide(
   for (const vote of cast) {
     const voter = office.get(vote.record.author);
     if (voter === undefined || !mayVote(voter, vote, subject)) continue;
-    byVoter.set(voter.rank, [...(byVoter.get(voter.rank) ?? []), vote]);
+    const own = byVoter.get(voter.rank);
+    if (own === undefined) byVoter.set(voter.rank, [vote]);
+    else own.push(vote);
   }
   if (byVoter.size < threshold) return undefined;
   const ranks = [...byVoter.keys()].sort((a, b) => a - b).slice(0, threshold);
@@ -111,6 +124,13 @@ function decide(
 function mayVote(voter: Operator, { record }: Grant | Revocation, subject: KeyId): boolean {
   if (voter.cut === undefined) return true;
   return !isAfter(record, voter.cut) && !voter.revokedBy.some((vote) => vote.record.author === subject);
+}
+
+function strictestOf(votes: readonly Revocation[]): Cut {
+  return votes.reduce<Cut>(
+    (least, { body }) => (compareCuts(body, least) < 0 ? body : least),
+    votes[0]!.body,
+  );
 }
 
 function comesFirst(a: Decision, b: Decision): boolean {

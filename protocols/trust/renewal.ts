@@ -46,7 +46,8 @@ export function renewalsDue({ authority, self, alive, now }: RenewalInit): Grant
 
 /**
  * A member that knocks: what `self` may write for it now. One that was away when its grant ended is renewed for one
- * more life; after that it needs a new token, as a host that was lost for so long should.
+ * more life; after that it needs a new token, as a host that was lost for so long should. Renewals that are void, for
+ * the admitter that wrote them was revoked, count for that: their member was there all the time.
  */
 export function renewalOnAppeal(
   authority: Authority,
@@ -57,8 +58,8 @@ export function renewalOnAppeal(
   const own = authority.issuing(self, now);
   const renewable = authority.renewable(subject);
   if (own === undefined || renewable === undefined || subject === self) return undefined;
-  const { grant, until_ms, life_ms } = renewable;
-  const inTime = now >= until_ms - life_ms / LEFT_PART && now <= until_ms + life_ms;
+  const { grant, until_ms, life_ms, lastEnd_ms } = renewable;
+  const inTime = now >= until_ms - life_ms / LEFT_PART && now <= lastEnd_ms + life_ms;
   return inTime && mayRenew(own.body, renewable) ? renewalGrant(grant, own.digest, now + life_ms) : undefined;
 }
 

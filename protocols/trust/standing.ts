@@ -7,7 +7,8 @@
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
-import { isAfter, type Place } from './cut.ts';
+import { isAfter } from './cut.ts';
+import { Cuts, type Written } from './cuts.ts';
 import { CHAIN_LENGTH_MAX, isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
 import { type Operator, settleOperators } from './operators.ts';
@@ -32,12 +33,23 @@ export const GRANT_STATES = [
   'awaiting',
 ] as const;
 export type GrantState = (typeof GRANT_STATES)[number];
+type IssueFault = Extract<GrantState, 'void' | 'over-used' | 'awaiting'>;
 
 /** Revocations of a key that count, and how many authors must agree before something is void. */
 interface Judgement {
   readonly votes: readonly Revocation[];
   readonly needed: number;
+  /** Of each author; of all together where one is enough. */
+  readonly cuts: readonly Cuts[];
 }
+
+/** Revocations of a grant's subject by admitters that the grant comes from. */
+interface CutBelow {
+  readonly votes: readonly Revocation[];
+  readonly cuts: Cuts;
+}
+
+const NOT_CUT: CutBelow = { votes: [], cuts: new Cuts([]) };
 
 /** Of a revocation, all that says whether its author might. */
 type Vote = Pick<LedgerRecord, 'author' | 'epoch' | 'seq' | 'hlc'>;
@@ -62,6 +74,13 @@ export class Standing {
   readonly #book: GrantBook;
   /** Undefined: to be settled anew. */
   #settled: Settlement | undefined;
+  /**
+   * What was found of grants whose subjects were revoked, by digest, as long as no grant or revocation comes or goes.
+   * Each asks about those above it: without this a chain of admitters that revoked one another would be walked once
+   * for each way through it.
+   */
+  readonly #cutBelow = new Map<string, CutBelow>();
+  readonly #faults = new Map<string, IssueFault | undefined>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -86,19 +105,26 @@ export class Standing {
   /** A vote came or went. */
   unsettle(): void {
     this.#settled = undefined;
+    this.forget();
   }
 
-  /** Is a place in what a key wrote after its cut, wherever its grants come from? */
-  isCutOff(key: KeyId, place: Place): boolean {
+  /** A grant came or went. */
+  forget(): void {
+    this.#cutBelow.clear();
+    this.#faults.clear();
+  }
+
+  /** Was something written by a key after its cut, wherever its grants come from? */
+  isCutOff(key: KeyId, written: Written): boolean {
     const judgement = this.judgements.get(key);
-    return judgement !== undefined && agree(judgement, ({ body }) => isAfter(place, body));
+    return judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written));
   }
 
   /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */
   stands(grant: Grant, now: number | undefined): boolean {
     const { notAfter_ms } = grant.body;
     if (now !== undefined && notAfter_ms !== null && now > notAfter_ms + EXPIRY_GRACE_MS) return false;
-    return this.cutBelow(grant).length === 0 && this.issueFault(grant) === undefined;
+    return !this.isCutBelow(grant) && this.issueFault(grant) === undefined;
   }
 
   /** Is there something left for its subject to issue by it at this time? */
@@ -113,7 +139,7 @@ export class Standing {
   }
 
   /** Why a grant was not for its issuer to give; undefined when it was. Who its subject is now does not matter. */
-  issueFault(grant: Grant): 'void' | 'over-used' | 'awaiting' | undefined {
+  issueFault(grant: Grant): IssueFault | undefined {
     if (grant.body.renews !== undefined) {
       const original = this.#book.grant(grant.body.renews);
       const fault = original === undefined ? 'void' : this.issueFault(original);
@@ -123,35 +149,35 @@ export class Standing {
     for (let length = 0; length < CHAIN_LENGTH_MAX; length += 1) {
       const { record, body } = link;
       const judgement = this.judgements.get(record.author);
-      if (judgement !== undefined && agree(judgement, (vote) => isVoid(link, vote))) return 'void';
+      if (judgement !== undefined && agree(judgement, (cuts) => cuts.void(record))) return 'void';
       if (body.parent === null) {
         if (!this.operators.has(record.author)) return 'void';
         return isAppointment(grant.body) && !this.operators.has(grant.body.subject) ? 'awaiting' : undefined;
       }
       const above = this.#book.grant(body.parent);
       if (above === undefined) return 'void';
-      if (this.cutBelow(above).some((vote) => isVoid(link, vote))) return 'void';
+      if (this.#below(above).cuts.void(record)) return 'void';
       if (above.body.uses !== null && body.renews === undefined) {
-        const place = placeOf(this.#book.children(body.parent), record.digest);
-        if (place >= above.body.uses) return 'over-used';
+        if (this.#placeUnder(above, link) >= above.body.uses) return 'over-used';
       }
       link = above;
     }
     return 'void';
   }
 
-  /** Revocations of a grant's subject by admitters that the grant comes from. */
-  cutBelow(grant: Grant): readonly Revocation[] {
-    const { subject } = grant.body;
-    const cast = this.#book.revocationsOf(subject);
-    if (cast.length === 0) return cast;
-    return cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
+  /** Was its subject revoked by an admitter that the grant comes from? */
+  isCutBelow(grant: Grant): boolean {
+    return this.#below(grant).votes.length > 0;
+  }
+
+  /** Was something written by its subject after the cut of such an admitter? */
+  isAfterCutBelow(grant: Grant, written: Written): boolean {
+    return this.#below(grant).cuts.leaveOut(written);
   }
 
   /** Does a revocation change what its subject may do? */
   isEffective({ record, body: { subject } }: Revocation): boolean {
-    const judgement = this.judgements.get(subject);
-    if (judgement?.votes.some((vote) => vote.record.digest === record.digest)) return true;
+    if (this.judgements.get(subject)?.cuts.some((cuts) => cuts.has(record.digest))) return true;
     if (record.author === subject) return false;
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, record));
   }
@@ -175,7 +201,7 @@ export class Standing {
 
   state(grant: Grant, now: number): GrantState {
     const { body, record } = grant;
-    if (this.judgements.has(body.subject) || this.cutBelow(grant).length > 0) return 'revoked';
+    if (this.judgements.has(body.subject) || this.isCutBelow(grant)) return 'revoked';
     const fault = this.issueFault(grant);
     if (fault !== undefined) return fault;
     if (body.notAfter_ms !== null && now > body.notAfter_ms) return 'expired';
@@ -194,16 +220,15 @@ export class Standing {
     const judgements = new Map<KeyId, Judgement>();
     this.#settled = { operators, judgements };
     for (const { key, revokedBy } of operators.values())
-      if (revokedBy.length > 0) judgements.set(key, { votes: revokedBy, needed: threshold });
+      if (revokedBy.length > 0) judgements.set(key, judgementOf(revokedBy, threshold));
     for (const [subject, cast] of this.#book.revocations()) {
       if (operators.has(subject)) continue;
       const byOperators = cast.filter((vote) => this.#mayVote(vote));
       // Who was cut off cannot make it worse afterwards.
-      const own = cast.filter(
-        ({ record }) => record.author === subject && !byOperators.some(({ body }) => isAfter(record, body)),
-      );
+      const cuts = new Cuts(byOperators);
+      const own = cast.filter(({ record }) => record.author === subject && !cuts.leaveOut(record));
       const votes = [...byOperators, ...own];
-      if (votes.length > 0) judgements.set(subject, { votes, needed: 1 });
+      if (votes.length > 0) judgements.set(subject, judgementOf(votes, 1));
     }
     return this.#settled;
   }
@@ -212,6 +237,41 @@ export class Standing {
   #mayVote({ record }: Revocation): boolean {
     const voter = this.operators.get(record.author);
     return voter !== undefined && (voter.cut === undefined || !isAfter(record, voter.cut));
+  }
+
+  #below(grant: Grant): CutBelow {
+    const { subject } = grant.body;
+    const cast = this.#book.revocationsOf(subject);
+    if (cast.length === 0) return NOT_CUT;
+    const { digest } = grant.record;
+    let found = this.#cutBelow.get(digest);
+    if (found === undefined) {
+      const votes = cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
+      found = votes.length === 0 ? NOT_CUT : { votes, cuts: new Cuts(votes) };
+      this.#cutBelow.set(digest, found);
+    }
+    return found;
+  }
+
+  /** Its place among what its issuer issued by one grant, the smallest digest first; what is void takes none. */
+  #placeUnder(above: Grant, { record }: Grant): number {
+    const { subject } = above.body;
+    const siblings = this.#book.children(above.record.digest);
+    const place = placeOf(siblings, record.digest);
+    if (this.#book.revocationsOf(subject).length === 0) return place;
+    const { cuts } = this.#below(above);
+    const judgement = this.judgements.get(subject);
+    return siblings
+      .slice(0, place)
+      .filter(
+        ({ record }) => !cuts.void(record) && !(judgement && agree(judgement, (each) => each.void(record))),
+      ).length;
+  }
+
+  #faultOf(grant: Grant): IssueFault | undefined {
+    const { digest } = grant.record;
+    if (!this.#faults.has(digest)) this.#faults.set(digest, this.issueFault(grant));
+    return this.#faults.get(digest);
   }
 
   /** Does a grant come from the author of a vote, who was an admitter when casting it? */
@@ -232,20 +292,19 @@ export class Standing {
       above.body.roles.includes('admitter') &&
       !isPast(this.#book.lastEnd(above), vote.hlc) &&
       !this.isCutOff(vote.author, vote) &&
-      !this.cutBelow(above).some(({ body }) => isAfter(vote, body)) &&
-      this.issueFault(above) === undefined
+      !this.isAfterCutBelow(above, vote) &&
+      this.#faultOf(above) === undefined
     );
   }
 }
 
-/** Do as many authors as it takes say so? */
-function agree({ votes, needed }: Judgement, says: (vote: Revocation) => boolean): boolean {
-  if (needed === 1) return votes.some(says);
-  return new Set(votes.filter(says).map(({ record }) => record.author)).size >= needed;
+function judgementOf(votes: readonly Revocation[], needed: number): Judgement {
+  if (needed === 1) return { votes, needed, cuts: [new Cuts(votes)] };
+  const byAuthor = Map.groupBy(votes, ({ record }) => record.author);
+  return { votes, needed, cuts: Array.from(byAuthor.values(), (cast) => new Cuts(cast)) };
 }
 
-/** Does a revocation of its issuer void this grant? */
-function isVoid({ record }: Grant, { body }: Revocation): boolean {
-  if (body.keeps?.includes(record.digest)) return false;
-  return body.descendants === true || isAfter(record, body);
+/** Do as many authors as it takes say so? */
+function agree({ cuts, needed }: Judgement, says: (cuts: Cuts) => boolean): boolean {
+  return cuts.filter(says).length >= needed;
 }

@@ -195,6 +195,27 @@ t.test('whoever asks late is renewed for one life more, and not after', async (t
   t.notOk(asked('eve', END_MS));
 });
 
+t.test(
+  'whose renewals are void, for their admitter was revoked, is renewed as if it had just ended',
+  async (t) => {
+    const { replica, authority: of, renewal } = stage();
+    // Renewed again and again; of one admitter's the last stays, which here came when it was cut off already.
+    let until_ms = END_MS;
+    for (let seq = 10; seq < 20; seq += 1) {
+      replica.offer([renewal('bob', {}, until_ms - 1, seq)]);
+      until_ms += LIFE_MS - 1;
+    }
+    t.equal(of.memberUntil(key('cem')), until_ms);
+    replica.offer([revoke('op', 'bob', { seq: 9, at_ms: until_ms }, { cut: { epoch: 0, last: 18 } })]);
+    t.equal(of.memberUntil(key('cem')), END_MS);
+    for (const admitter of ['op', 'ann']) {
+      const body = renewalOnAppeal(of, key(admitter), key('cem'), until_ms + LIFE_MS);
+      t.match(body, { subject: key('cem'), notAfter_ms: until_ms + 2 * LIFE_MS });
+      t.equal(renewalOnAppeal(of, key(admitter), key('cem'), until_ms + LIFE_MS + 1), undefined);
+    }
+  },
+);
+
 t.test('whoever is in force, exactly one admitter is first for each member', async (t) => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 8 }), (admitters, members) => {

@@ -1,6 +1,6 @@
 /** What a revocation takes and what it leaves: of keys, of grants below an admitter, of what was written before. */
 import t from 'tap';
-import { recordKey } from '../../../protocols/base/records.ts';
+import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import type { Authority } from '../../../protocols/trust/authority.ts';
 import type { GrantState } from '../../../protocols/trust/standing.ts';
 import { ADMITTER, authority, fact, grant, key, NOW, own, Replica, revoke } from './facts.ts';
@@ -48,6 +48,83 @@ t.test('descendants go before the cut too, but for those that are named', async 
   const keeps = [kept.grants.bob.digest];
   kept.replica.offer([revoke('op', 'ann', { seq: 9 }, { ...cut(0), descendants: true, keeps })]);
   t.equal(members(kept.authority), 'bob,cem,dan');
+});
+
+t.test('a number below the cut helps nobody later on', async (t) => {
+  const { replica, authority: of } = stage();
+  const at_ms = NOW + 3_600_000;
+  replica.offer([revoke('op', 'bob', { seq: 9, at_ms }, cut(50, 3))]);
+  t.ok(of.counts(own('bob', { seq: 7, epoch: 2, at_ms })));
+  t.ok(of.counts(own('bob', { seq: 7, epoch: 2, at_ms: at_ms + 60_000 })), 'clocks differ');
+  t.notOk(of.counts(own('bob', { seq: 7, epoch: 2, at_ms: at_ms + 60_001 })));
+  // An admitter's own, and one that goes with what it hangs on.
+  const below = stage();
+  below.replica.offer([revoke('ann', 'cem', { seq: 9, at_ms }, cut(50, 3))]);
+  t.ok(below.authority.counts(own('cem', { seq: 7, at_ms })));
+  t.notOk(below.authority.counts(own('cem', { seq: 7, at_ms: at_ms + 60_001 })));
+});
+
+t.test('a chain of keys that revoked one another a hundred times is judged in no time', async (t) => {
+  // Without end, if each way through the chain was walked.
+  const of = authority(['op']);
+  const names = ['ann', 'bob', 'cem', 'dan', 'eve', 'fay', 'gil'];
+  let above: string | null = null;
+  let author = 'op';
+  for (const name of names) {
+    const link = grant(author, name, { ...ADMITTER, parent: above }, { seq: 1 });
+    t.equal(of.admission(link), 'yes');
+    of.add(link);
+    for (let seq = 2; author !== 'op' && seq < 102; seq += 1)
+      of.add(revoke(author, name, { seq }, cut(900 + seq)));
+    [above, author] = [link.digest, name];
+  }
+  t.notOk(of.isMember(key('gil')));
+  t.equal(of.stateOf(above!, NOW), 'revoked');
+  t.ok(of.isMember(key('ann')));
+  of.add(revoke('op', 'ann', { seq: 9 }, cut(0)));
+  t.notOk(of.isMember(key('ann')), 'nothing is remembered that is so no more');
+  t.notOk(of.isRevoked(key('gil')), 'who revoked it never was an admitter');
+});
+
+t.test('what changes nothing is not told to newcomers, however much there is of it', async (t) => {
+  const { replica, authority: of } = stage();
+  const before = of.about(key('cem'));
+  const vain = Array.from({ length: 70 }, (_, at) => revoke('cem', 'ann', { seq: 10 + at }));
+  const admitter = grant('op', 'cem', ADMITTER, { seq: 5 });
+  replica.offer([admitter, ...vain]);
+  t.ok(vain.every(({ digest }) => replica.held.has(digest)));
+  t.same(new Set(of.about(key('cem'))), new Set([...before, admitter]));
+  const real = revoke('bob', 'cem', { seq: 9 });
+  replica.offer([real]);
+  t.ok(of.about(key('cem')).includes(real));
+});
+
+t.test('who shares a token takes the place of nobody that a revocation of the token keeps', async (t) => {
+  const token = grant('op', 'tok', { roles: ['admit'], admits: ['member'], uses: 2 }, { seq: 5 });
+  const join = (name: string) => grant('tok', name, { roles: ['member'], parent: token.digest }, { seq: 1 });
+  const joined = Array.from({ length: 60 }, (_, at) => join(`h${at}`)).sort((a, b) =>
+    a.digest < b.digest ? -1 : 1,
+  );
+  // The honest ones happen to have the greatest digests.
+  const honest = joined.slice(-2);
+  const keeps = honest.map(({ digest }) => digest);
+  const closed = revoke('op', 'tok', { seq: 6 }, { ...cut(0), descendants: true, keeps });
+  const thefts = joined.slice(0, -2);
+  for (const order of [
+    [...honest, closed, ...thefts],
+    [closed, ...thefts, ...honest],
+    [...thefts, ...honest, closed],
+  ]) {
+    const replica = new Replica(authority(['op'])).offer([token]).offer(order);
+    t.same(
+      joined.filter(({ body }) => replica.authority.isMember((body as GrantBody).subject)),
+      honest,
+    );
+    t.equal(replica.held.size, 2 + 2 + 3, 'the proof that it was used too often stays, and no more');
+  }
+  const own = revoke('tok', 'tok', { seq: 6 }, { keeps: thefts.slice(-2).map(({ digest }) => digest) });
+  const replica = new Replica(authority(['op'])).offer([token, own, ...joined]);
+  t.equal(replica.held.size, 2 + 3, 'the token itself keeps nothing');
 });
 
 t.test('of several cuts the strictest holds', async (t) => {
