@@ -217,14 +217,6 @@ export class Ledger {
     return { count, bytes };
   }
 
-  /** The live record with the latest stamp of this one's author. O(its records). */
-  latestOf(record: LedgerRecord): LedgerRecord | undefined {
-    let latest: LedgerRecord | undefined;
-    for (const other of this.recordsOf(record.author))
-      if (latest === undefined || isStampedLater(other, latest)) latest = other;
-    return latest;
-  }
-
   /** Records by the place of their kind and key, for comparing with another node's (reconcile.ts). */
   get places(): Pick<RecordTrie, 'summary' | 'range' | 'divide' | 'isIn'> {
     return this.#byKey;

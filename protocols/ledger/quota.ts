@@ -1,6 +1,7 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
- * nodes keep the same ones, and a key that is stolen cannot push out what was written before.
+ * nodes keep the same ones. Who has stolen a key may write stamps of long ago, and push out what the key wrote; so what
+ * others hang on (grants, and what was revoked) goes last, and where all begins never.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';
@@ -27,7 +28,7 @@ interface Filled {
 export class Quota {
   readonly #config: QuotaConfig;
   readonly #ledger: Ledger;
-  /** The latest record that each full author may have. */
+  /** What went last of each full author. */
   readonly #full = new Map<KeyId, LedgerRecord>();
 
   constructor(config: QuotaConfig, ledger: Ledger) {
@@ -58,15 +59,15 @@ export class Quota {
 
   /** The cheap refusal of a flood, before any signature is checked. */
   isBeyond(record: LedgerRecord): boolean {
-    const latest = this.#full.get(record.author);
-    if (latest === undefined) return false;
+    const last = this.#full.get(record.author);
+    if (last === undefined) return false;
     const { count, bytes } = this.#ledger.filledBy(record);
     const { author_records_max, author_bytes_max } = this.#config;
     if (count < author_records_max && bytes + record.payload_bytes <= author_bytes_max) {
       this.#full.delete(record.author);
       return false;
     }
-    return this.#earlier(record) === undefined && isStampedLater(record, latest);
+    return this.#earlier(record) === undefined && goesBefore(record, last);
   }
 
   /** After a merge: whether nothing must go. */
@@ -74,16 +75,24 @@ export class Quota {
     return this.#isWithin(this.#ledger.filledBy(record));
   }
 
-  /** After a merge: what must go of the author's, the latest first; `record` itself may be among it. */
+  /** After a merge: what must go of the author's, in this order; `record` itself may be among it. */
   *excess(record: LedgerRecord): IterableIterator<LedgerRecord> {
     while (!this.#isWithin(this.#ledger.filledBy(record))) {
       if (this.#isWithin(this.#ledger.exactlyFilledBy(record))) return;
-      const latest = this.#ledger.latestOf(record);
-      if (latest === undefined) return;
-      this.#full.set(record.author, latest);
+      const first = this.#firstToGo(record.author);
+      if (first === undefined) return;
+      this.#full.set(record.author, first);
       if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
-      yield latest;
+      yield first;
     }
+  }
+
+  /** Of an author. O(its records). */
+  #firstToGo(author: KeyId): LedgerRecord | undefined {
+    let first: LedgerRecord | undefined;
+    for (const record of this.#ledger.recordsOf(author))
+      if (record.kind !== 'genesis' && (first === undefined || goesBefore(record, first))) first = record;
+    return first;
   }
 
   #isWithin({ count, bytes }: Filled): boolean {
@@ -95,4 +104,10 @@ export class Quota {
     if (isGrowOnly(record.kind)) return undefined;
     return this.#ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
   }
+}
+
+/** A total order of one author's records. */
+function goesBefore(a: LedgerRecord, b: LedgerRecord): boolean {
+  const [aIsTrust, bIsTrust] = [isGrowOnly(a.kind), isGrowOnly(b.kind)];
+  return aIsTrust === bIsTrust ? isStampedLater(a, b) : bIsTrust;
 }

@@ -117,6 +117,25 @@ t.test('an author fills its quota and no more, and all nodes keep the same of it
   );
 });
 
+t.test('a stolen key that writes of long ago pushes out no grants, and not the beginning', async (t) => {
+  const [a] = cluster(1);
+  const junk = Array.from({ length: 30 }, (_, number) =>
+    write(a!.machine, operator.id, 'tag', `app:${number}`, TAG, NOW + number),
+  ).map((record, number) => forged(record, { hlc: { ms: 1 + number, n: 0 } }, operator));
+  const own = [...a!.machine.ledger.recordsOf(operator.id)].filter(({ kind }) => kind !== 'tag');
+  t.same(new Set(own.map(({ kind }) => kind)), new Set(['genesis', 'grant']));
+  const config = { author_records_max: 10 };
+  const hashes = [junk, junk.toReversed()].map((order) => {
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(1)], config });
+    introduce(machine, own);
+    for (const record of order) introduce(machine, [record]);
+    t.ok(own.every((record) => machine.ledger.has(record)));
+    t.equal([...machine.ledger.recordsOf(operator.id)].length, 10);
+    return machine.ledger.hash;
+  });
+  t.equal(hashes[0], hashes[1]);
+});
+
 t.test('a node that is at its quota is told so, and may still change what it has', async (t) => {
   const signer = testSigner(0);
   const config = { author_records_max: 3 };
