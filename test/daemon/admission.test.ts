@@ -7,11 +7,12 @@ import {
   found,
   openKnock,
   openWelcome,
+  sealAct,
   sealNodeGrant,
 } from '../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../daemon/crypto.ts';
 import { encode } from '../../protocols/base/codec.ts';
-import { recordKey } from '../../protocols/base/records.ts';
+import { type GrantBody, recordKey } from '../../protocols/base/records.ts';
 import { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import { type JoinToken, TOKEN_TTL_MS, tokenGrant } from '../../protocols/trust/token.ts';
 
@@ -129,3 +130,91 @@ t.test(
     }
   },
 );
+
+t.test('of a welcome a newcomer keeps what a ledger would have taken, and nothing else', async (t) => {
+  const { genesis, grant, machine, token, tokenGrant: admitGrant, take } = stage({ uses: 8 });
+  const own = take(joiner.id);
+  const worker = take(other.id);
+  const stranger = signer(9);
+  const plant = (by: typeof other, body: Partial<GrantBody>, cluster = genesis.digest) =>
+    sealAct({
+      cluster,
+      signer: by,
+      kind: 'grant',
+      body: {
+        subject: stranger.id,
+        roles: ['member', 'deployer', 'admitter'],
+        admits: ['member', 'admit'],
+        parent: worker.digest,
+        notAfter_ms: null,
+        uses: null,
+        ...body,
+      },
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+    });
+  const planted = [
+    plant(other, {}),
+    plant(other, { parent: null }),
+    plant(other, { parent: grant.digest }),
+    plant(stranger, { parent: null, subject: other.id }),
+    plant(operator, { parent: null }, 'c'.repeat(64)),
+  ];
+  const verdict = { subject: member.id, epoch: 0, last: 0, reason: 'so says a worker' };
+  planted.push(
+    sealAct({
+      cluster: genesis.digest,
+      signer: other,
+      kind: 'revoke',
+      body: verdict,
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+    }),
+  );
+  const open = (grants: Parameters<typeof encodeWelcome>[0]['grants']) =>
+    openWelcome(encodeWelcome({ genesis, grants, members: [] }), token, joiner.id, nodeCrypto).grants;
+  const honest = [own, admitGrant, worker, grant];
+  const kept = open([...planted, ...honest]);
+  t.same(kept.map(({ digest }) => digest).sort(), honest.map(({ digest }) => digest).sort());
+  const stored = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [joiner],
+    stored: { records: kept, streams: [] },
+  });
+  t.same([...stored.authority.roles(stranger.id)], []);
+  t.ok(stored.authority.isMember(member.id));
+
+  const revocation = sealAct({
+    cluster: genesis.digest,
+    signer: operator,
+    kind: 'revoke',
+    body: { ...verdict, subject: other.id },
+    known: [],
+    crypto: nodeCrypto,
+    now: NOW,
+  });
+  t.same(open([revocation, ...honest]).length, 5, 'what an operator revoked is kept');
+
+  const many = Array.from({ length: 12 }, (_, at) =>
+    sealNodeGrant(token, signerFromSeed(SEED), signer(20 + at).id, nodeCrypto, NOW),
+  );
+  for (const { bytes } of many)
+    machine.handle({ kind: 'introduce', envelopes: [bytes] }, { now: NOW, random: () => 0 });
+  const byDigest = (a: { digest: string }, b: { digest: string }) => (a.digest < b.digest ? -1 : 1);
+  const everywhere = [...machine.ledger.ofKind('grant')].flatMap(([, records]) => records).sort(byDigest);
+  const first = everywhere.find(({ author }) => author === signerFromSeed(SEED).id)!;
+  for (const order of [many, [...many].reverse()]) {
+    const grants = [...order, own, worker, admitGrant, grant];
+    const bytes = encodeWelcome({ genesis, grants, members: [] });
+    const { subject } = first.body as GrantBody;
+    const opened = openWelcome(bytes, token, subject, nodeCrypto).grants.toSorted(byDigest);
+    t.same(
+      opened.map(({ digest }) => digest),
+      everywhere.map(({ digest }) => digest),
+      'of a token that was used too often as many as everywhere, in whatever order',
+    );
+  }
+});
