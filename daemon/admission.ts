@@ -194,6 +194,11 @@ export function admit(init: {
   if (authority.isMember(from, now)) return undefined;
   if (grant.parent === null) throw new ShoalError('E_TOKEN_REFUSED', 'the grant comes from no token');
   assertUsable(authority, grant.parent, now);
+  if (grant.notAfter_ms !== null && now > grant.notAfter_ms) {
+    const end = new Date(grant.notAfter_ms).toISOString();
+    const message = `the grant that this host brings ended at ${end}, and it is ${new Date(now).toISOString()} here; the token was not used. Set the clocks of both hosts`;
+    throw new ShoalError('E_TOKEN_REFUSED', message);
+  }
   if (authority.admission(record) !== 'yes' || !verifyRecord(record, crypto)) {
     throw new ShoalError('E_TOKEN_REFUSED', 'the token does not give what the host asks for');
   }

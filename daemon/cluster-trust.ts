@@ -119,6 +119,20 @@ export class ClusterTrust {
   }
 
   /**
+   * What users ask of this node once its own grant has ended would count nowhere. One that was revoked or evicted has
+   * no role left, and the ledger refuses it. @throws E_NOT_ALLOWED
+   */
+  assertInForce(): void {
+    const { state, until_ms } = this.standing();
+    // Others are patient with a clock for a while; what is stamped after the end counts nowhere from the first moment.
+    if (until_ms === null || (state === 'member' && this.#init.clock.now() <= until_ms)) return;
+    throw new ShoalError(
+      'E_NOT_ALLOWED',
+      `the grant of this node ended at ${new Date(until_ms).toISOString()}; nothing was changed, for what it writes counts nowhere until an admitter has renewed the grant: connect it to one, or ask another node`,
+    );
+  }
+
+  /**
    * Writes one revocation, unless its author has said the same before: nothing would come of it, and revocations are
    * kept for ever. Of an operator's key it is one vote of several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.

@@ -21,7 +21,7 @@ const signer = (number: number) => signerFromSeed(new Uint8Array(32).fill(number
 const [operator, member, joiner, other] = [signer(1), signer(2), signer(3), signer(4)] as const;
 const SEED = new Uint8Array(32).fill(5);
 
-function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
+function stage(given: { uses?: number; roles?: JoinToken['roles']; life_ms?: number } = {}) {
   const { genesis, grant } = found({ name: 'shop', operator, node: member.id, crypto: nodeCrypto, now: NOW });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [member] });
   const env = { now: NOW, random: () => 0.5 };
@@ -29,7 +29,9 @@ function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
   const roles = given.roles ?? (['member', 'worker', 'deployer'] as const);
   const notAfter_ms = NOW + TOKEN_TTL_MS;
   const subject = signerFromSeed(SEED).id;
-  const body = tokenGrant({ subject, parent: grant.digest, roles, notAfter_ms, uses: given.uses ?? 1 });
+  const life = given.life_ms === undefined ? {} : { life_ms: given.life_ms };
+  const uses = given.uses ?? 1;
+  const body = tokenGrant({ subject, parent: grant.digest, roles, notAfter_ms, uses, ...life });
   const key = recordKey.grant(subject, member.id);
   const effects = machine.handle({ kind: 'write', author: member.id, recordKind: 'grant', key, body }, env);
   const written = effects.find((effect) => effect.kind === 'written')!;
@@ -96,6 +98,17 @@ t.test('whatever does not fit is refused, by code', async (t) => {
   const forged = knock(joiner.id);
   forged[forged.length - 1]! ^= 1;
   t.throws(() => ask(joiner.id, forged), { code: 'E_TOKEN_REFUSED' }, 'a bad signature');
+});
+
+t.test('a host whose clock is so far behind that its grant has ended is told so', async (t) => {
+  const life_ms = 60_000;
+  const { machine, token, knock, ask } = stage({ life_ms });
+  t.throws(() => ask(joiner.id, knock(joiner.id, { life_ms }), NOW + life_ms + 1), {
+    code: 'E_TOKEN_REFUSED',
+    message: /Set the clocks of both hosts/,
+  });
+  t.same(machine.authority.issuedBy(token.grant), [], 'no use of the token');
+  t.ok(ask(joiner.id, knock(joiner.id, { life_ms }), NOW + life_ms));
 });
 
 t.test(
