@@ -199,6 +199,7 @@ export class ClusterTrust {
   async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
+    this.#assertVoteCounts(subject, signer.id);
     if (!this.#hasVotedFor(subject, signer.id)) await this.#write(signer, 'grant', operatorGrant(subject));
     return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
@@ -365,6 +366,21 @@ export class ClusterTrust {
     }
     this.notice();
     return this.standing().state !== 'expired';
+  }
+
+  /** Votes are kept for ever: one that never counts is not written. @throws E_NOT_ALLOWED */
+  #assertVoteCounts(subject: KeyId, voter: KeyId): void {
+    const isDismissed = this.#authority.operators().some(({ key, inForce }) => key === voter && !inForce);
+    if (isDismissed || this.#authority.isRevoked(voter))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(voter)} is an operator no more, and its vote counts for nothing; nothing was changed`,
+      );
+    if (this.#authority.isRevoked(subject))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(subject)} was revoked, and who was revoked never becomes an operator: make a new key with \`shoal operator create\`; nothing was changed`,
+      );
   }
 
   /** And that counts, or would if the subject had not been revoked: of an operator in force each vote does. */

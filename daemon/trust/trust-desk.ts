@@ -201,7 +201,7 @@ export class TrustDesk {
   }
 
   #planOf(outcome: Outcome): RevocationPlan {
-    return revocationPlan(outcome, this.names, nodeCrypto);
+    return revocationPlan(outcome, this.#cluster.ledger.machine.authority, this.names, nodeCrypto);
   }
 
   /** @param seen digest of the plan that was agreed to, if one was. */
