@@ -1,6 +1,6 @@
 /** The socket file: who may use it, and whose it is. */
 import { statSync } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
 import { createServer, Server } from 'node:net';
 import path from 'node:path';
 import t from 'tap';
@@ -43,6 +43,19 @@ t.test('nobody else finds the socket before it has its mode, whatever the umask'
   t.same(open, []);
   t.same(await readdir(directory), ['s.sock'], 'and nothing is left behind');
   t.equal((await new ApiClient(socket).version()).api, 'v1');
+});
+
+t.test('a client uses no socket that another user has put where all may write', async (t) => {
+  const skip = process.getuid?.() !== 0 && 'needs root: gives the socket to another user';
+  t.test('E_SOCKET_DENIED', { skip }, async (t) => {
+    const { socket, client } = await apiFixture(t);
+    await chown(socket, 4242, 4242);
+    t.equal((await client.version()).api, 'v1', 'where only its owner may write it is fine');
+    await chmod(path.dirname(socket), 0o1777);
+    await t.rejects(client.version(), { code: 'E_SOCKET_DENIED', message: /of another user/ });
+    await chown(socket, 0, 0);
+    t.equal((await client.version()).api, 'v1');
+  });
 });
 
 t.test('a group that the user has may connect', async (t) => {
