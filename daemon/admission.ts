@@ -194,6 +194,11 @@ export function admit(init: {
   if (authority.isMember(from, now)) return undefined;
   if (grant.parent === null) throw new ShoalError('E_TOKEN_REFUSED', 'the grant comes from no token');
   assertUsable(authority, grant.parent, now);
+  if (grant.notAfter_ms !== null && now > grant.notAfter_ms) {
+    const end = new Date(grant.notAfter_ms).toISOString();
+    const message = `the grant that this host brings ended at ${end}, and it is ${new Date(now).toISOString()} here; the token was not used. Set the clocks of both hosts`;
+    throw new ShoalError('E_TOKEN_REFUSED', message);
+  }
   if (authority.admission(record) !== 'yes' || !verifyRecord(record, crypto)) {
     throw new ShoalError('E_TOKEN_REFUSED', 'the token does not give what the host asks for');
   }
@@ -242,7 +247,8 @@ export function encodeWelcome(welcome: Welcome): Uint8Array {
 }
 
 /**
- * The joiner's side: the genesis must be that of the token, and the grants must make `node` a member.
+ * The joiner's side: the genesis must be that of the token, and the grants must make `node` a member. What comes out
+ * holds no more than a ledger would have taken: it is stored as it is, and a stored ledger is not judged again.
  * @throws E_MALFORMED, E_BAD_SIGNATURE, E_TOKEN_REFUSED
  */
 export function openWelcome(
@@ -257,18 +263,41 @@ export function openWelcome(
       throw new ShoalError('E_BAD_SIGNATURE', 'the answer of the member is forged');
   }
   const authority = new Authority(welcome.genesis.digest, bodyOf('genesis', welcome.genesis)!);
-  // Grants may come in any order: each round takes in those whose parent is there.
-  for (let rest = [...welcome.grants], before = -1; rest.length !== before; ) {
+  const grants = takeIn(
+    authority,
+    welcome.grants.filter(({ cluster }) => cluster === token.cluster),
+  );
+  if (!authority.isMember(node))
+    throw new ShoalError('E_TOKEN_REFUSED', 'the member did not let this host in');
+  return { ...welcome, grants };
+}
+
+/** They may come in any order: each round takes in those whose parent is there. @returns what was taken. */
+function takeIn(authority: Authority, records: readonly LedgerRecord[]): LedgerRecord[] {
+  const taken = new Map<string, LedgerRecord>();
+  const isAdmitted = (record: LedgerRecord) => authority.admission(record) === 'yes';
+  const drop = (record: LedgerRecord) => {
+    if (!taken.delete(record.digest)) return;
+    authority.remove(record);
+    for (const other of [...taken.values()]) if (!isAdmitted(other)) drop(other);
+  };
+  const take = (record: LedgerRecord) => {
+    const surplus = authority.surplus(record).map(({ digest }) => digest);
+    for (const digest of surplus) if (taken.has(digest)) drop(taken.get(digest)!);
+    if (surplus.includes(record.digest)) return;
+    authority.add(record);
+    taken.set(record.digest, record);
+  };
+  let rest = records.filter(({ kind }) => kind === 'grant' || kind === 'revoke');
+  for (let before = -1; rest.length !== before; ) {
     before = rest.length;
-    rest = rest.filter((grant) => {
-      if (authority.admission(grant) !== 'yes') return true;
-      authority.add(grant);
+    rest = rest.filter((record) => {
+      if (!isAdmitted(record)) return true;
+      take(record);
       return false;
     });
   }
-  if (!authority.isMember(node))
-    throw new ShoalError('E_TOKEN_REFUSED', 'the member did not let this host in');
-  return welcome;
+  return [...taken.values()];
 }
 
 /**

@@ -119,6 +119,20 @@ export class ClusterTrust {
   }
 
   /**
+   * What users ask of this node once its own grant has ended would count nowhere. One that was revoked or evicted has
+   * no role left, and the ledger refuses it. @throws E_NOT_ALLOWED
+   */
+  assertInForce(): void {
+    const { state, until_ms } = this.standing();
+    // Others are patient with a clock for a while; what is stamped after the end counts nowhere from the first moment.
+    if (until_ms === null || (state === 'member' && this.#init.clock.now() <= until_ms)) return;
+    throw new ShoalError(
+      'E_NOT_ALLOWED',
+      `the grant of this node ended at ${new Date(until_ms).toISOString()}; nothing was changed, for what it writes counts nowhere until an admitter has renewed the grant: connect it to one, or ask another node`,
+    );
+  }
+
+  /**
    * Writes one revocation, unless its author has said the same before: nothing would come of it, and revocations are
    * kept for ever. Of an operator's key it is one vote of several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
@@ -185,6 +199,7 @@ export class ClusterTrust {
   async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
+    this.#assertVoteCounts(subject, signer.id);
     if (!this.#hasVotedFor(subject, signer.id)) await this.#write(signer, 'grant', operatorGrant(subject));
     return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
@@ -351,6 +366,21 @@ export class ClusterTrust {
     }
     this.notice();
     return this.standing().state !== 'expired';
+  }
+
+  /** Votes are kept for ever: one that never counts is not written. @throws E_NOT_ALLOWED */
+  #assertVoteCounts(subject: KeyId, voter: KeyId): void {
+    const isDismissed = this.#authority.operators().some(({ key, inForce }) => key === voter && !inForce);
+    if (isDismissed || this.#authority.isRevoked(voter))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(voter)} is an operator no more, and its vote counts for nothing; nothing was changed`,
+      );
+    if (this.#authority.isRevoked(subject))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(subject)} was revoked, and who was revoked never becomes an operator: make a new key with \`shoal operator create\`; nothing was changed`,
+      );
   }
 
   /** And that counts, or would if the subject had not been revoked: of an operator in force each vote does. */

@@ -139,6 +139,7 @@ export class Cluster implements AsyncDisposable {
       log,
       guard: this.guard,
       onChanged: (records) => this.#changed(records),
+      onCompared: (peer) => this.#contacts.compared(peer),
     });
     this.#contacts = new Contacts({ self, machine, store, clock, log, welcomed: init.contacts, members });
     this.#member = new OwnMember({
@@ -440,10 +441,7 @@ export class Cluster implements AsyncDisposable {
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
-      if (this.#contacts.isReseeding && this.peers.length > 0) {
-        this.#contacts.endReseeding();
-        this.#disconnectStrangers();
-      }
+      if (this.#contacts.endReseeding()) this.#disconnectStrangers();
       for (const allocation of this.view.allocations) {
         const gone = !this.view.workloads.has(workloadName(allocation.namespace, allocation.workload));
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;

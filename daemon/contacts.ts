@@ -47,16 +47,12 @@ export class Contacts {
   readonly #init: ContactsInit;
   readonly #addresses: Map<NodeId, readonly string[]>;
   #isReseeding: boolean;
+  #isWhole = false;
 
   constructor(init: ContactsInit) {
     this.#init = init;
     this.#addresses = new Map(Array.from(init.welcomed, ({ id, addresses }) => [id, addresses]));
     this.#isReseeding = init.store.isIncomplete;
-  }
-
-  /** Records that this disk once held may be missing. */
-  get isReseeding(): boolean {
-    return this.#isReseeding;
   }
 
   /** Members, and those who may be: a node that lost grants must hear of them from somebody. */
@@ -104,12 +100,23 @@ export class Contacts {
     mesh.connect(peer, addresses).catch(() => {});
   }
 
-  /** What this disk had lost has come by now: the members are those that have grants, and no others. */
-  endReseeding(): void {
+  /** All that this peer holds is here. Equal to one whose own grant is missing as well, this disk is no better. */
+  compared(peer: NodeId): void {
+    if (this.#isReseeding && this.#isMember(peer)) this.#isWhole = true;
+  }
+
+  /**
+   * To be called again and again: once what this disk had lost has come, the members are those that have grants, and
+   * no others. Before that, whoever brings them may be one whose own is missing here.
+   * @returns whether that is so from now on.
+   */
+  endReseeding(): boolean {
     const { log, store } = this.#init;
+    if (!this.#isReseeding || !this.#isWhole) return false;
     this.#isReseeding = false;
     void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());
     log('info', 'what this disk had lost has come from other members');
+    return true;
   }
 
   /** Where the members were, whether or not what makes them members is still on this disk. */

@@ -190,14 +190,14 @@ export class NodeBackend implements Backend {
   }
 
   async setIntent(node: string, { intent }: IntentRequest): Promise<NodeInfo> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
     return nodeInfo(cluster.view, { ...member, intent }, doubtfulKeys(cluster));
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const spec = parseSpec(input);
     assertSatisfiable(cluster.view, spec);
     if (findImage(cluster.view, spec.image) === undefined) {
@@ -219,7 +219,7 @@ export class NodeBackend implements Backend {
   }
 
   async scale(ref: WorkloadRef, replicas: number): Promise<WorkloadInfo> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const { spec } = findWorkload(cluster.view, ref);
     if (spec.kind !== 'service')
       throw new ShoalError('E_BAD_INPUT', `${spec.name} runs once on every node: it has no replicas`);
@@ -227,13 +227,13 @@ export class NodeBackend implements Backend {
   }
 
   async stop(ref: WorkloadRef): Promise<WorkloadInfo> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const { spec } = findWorkload(cluster.view, ref);
     return await this.#writeWorkload(cluster, { stopped: true, spec });
   }
 
   async remove(ref: WorkloadRef): Promise<void> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     findWorkload(cluster.view, ref);
     await this.#write(cluster, 'workload', workloadName(ref.namespace, ref.name), null);
   }
@@ -280,7 +280,7 @@ export class NodeBackend implements Backend {
   }
 
   async importImage({ path, name }: ImportRequest, { signal }: { signal: AbortSignal }): Promise<Imported[]> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const imported = await this.#node.images.import(path, {
       signal,
       ...(name === undefined ? {} : { name }),
@@ -289,7 +289,7 @@ export class NodeBackend implements Backend {
   }
 
   async buildImage({ base, ...request }: BuildRequest, options: { signal: AbortSignal }): Promise<Imported> {
-    const cluster = this.#cluster();
+    const cluster = this.#writable();
     const on = base === undefined ? {} : { base: this.#imageDigest(cluster, base) };
     return await this.#announce(
       cluster,
@@ -322,6 +322,13 @@ export class NodeBackend implements Backend {
   #cluster(): Cluster {
     const { cluster } = this.#node;
     if (cluster === undefined) throw new ShoalError('E_NO_CLUSTER', 'this node is in no cluster yet');
+    return cluster;
+  }
+
+  /** @throws E_NO_CLUSTER, E_NOT_ALLOWED when what this node wrote now would count nowhere. */
+  #writable(): Cluster {
+    const cluster = this.#cluster();
+    cluster.trust.assertInForce();
     return cluster;
   }
 

@@ -2,7 +2,9 @@
  * The client of the API: what the CLI and scripts drive a daemon with. HTTP/1.1 on a Unix socket, nothing else.
  * It imports neither fastify nor the schemas' library, so that a command starts fast.
  */
+import { lstat } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import path from 'node:path';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { InstanceRef, WorkloadRef } from './backend.ts';
 import { RESPONSE_BYTES_MAX } from './limits.ts';
@@ -212,6 +214,7 @@ export class ApiClient {
   /** @returns a response with a status below 300; any other is thrown as the problem that it carries. */
   async #send(method: string, path: string, body: unknown, options: CallOptions): Promise<IncomingMessage> {
     const text = body === undefined ? undefined : JSON.stringify(body);
+    await assertTrusted(this.#socket);
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const request = httpRequest({
         socketPath: this.#socket,
@@ -248,6 +251,20 @@ export class ApiClient {
     }
     return lost(error);
   }
+}
+
+/** Where all may write, whoever is first makes the socket, and would be told tokens and keys. @throws E_SOCKET_DENIED */
+async function assertTrusted(socket: string): Promise<void> {
+  const [directory, file] = await Promise.all(
+    [path.dirname(socket), socket].map((each) => lstat(each).catch(() => undefined)),
+  );
+  // Where nothing is, connecting says so.
+  if (directory === undefined || file === undefined || (directory.mode & 0o002) === 0) return;
+  if (file.uid === 0 || file.uid === process.getuid?.()) return;
+  throw new ShoalError(
+    'E_SOCKET_DENIED',
+    `the socket ${socket} is of another user, in a directory where all may write; it was not used`,
+  );
 }
 
 function lost(cause: unknown): ShoalError {

@@ -2,12 +2,15 @@
  * The API on its Unix socket: who may connect, and what happens to the socket file. Never on TCP.
  * The file appears under its name only when its mode and group are right, and goes away with the server.
  */
-import { chmod, chown, lstat, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { type ApiInit, createApiApp } from './app.ts';
 import { CONNECTIONS_MAX } from './limits.ts';
+
+/** What the kernel takes (sun_path in unix(7)), with the zero at its end. */
+const SOCKET_PATH_BYTES_MAX = 107;
 
 export interface ApiServerInit extends ApiInit {
   /** Path of the socket; its directory is made when absent. */
@@ -27,12 +30,16 @@ export interface ApiServer extends AsyncDisposable {
  */
 export async function createApiServer(init: ApiServerInit): Promise<ApiServer> {
   const { socket, group = 'shoal', log } = init;
-  const fresh = `${socket}~`;
+  if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX)
+    throw new ShoalError('E_USAGE', `the socket path ${socket} is too long`);
+  let nursery: string | undefined;
   const { app } = await createApiApp(init);
   try {
     await mkdir(path.dirname(socket), { recursive: true, mode: 0o755 });
     await replaceable(socket);
-    await rm(fresh, { force: true });
+    // The kernel gives the file the mode that the umask leaves: only in here nobody else finds it before it has its own.
+    nursery = await mkdtemp(path.join(path.dirname(socket), '.'));
+    const fresh = path.join(nursery, 's');
     app.server.maxConnections = CONNECTIONS_MAX;
     await app.listen({ path: fresh });
     const gid = await groupId(group);
@@ -41,8 +48,9 @@ export async function createApiServer(init: ApiServerInit): Promise<ApiServer> {
     await rename(fresh, socket);
   } catch (error) {
     await app.close();
-    await rm(fresh, { force: true }).catch(() => {});
     throw denied(error, socket);
+  } finally {
+    if (nursery !== undefined) await rm(nursery, { recursive: true, force: true }).catch(() => {});
   }
   const own = await lstat(socket);
   log('info', 'the API listens', { socket });

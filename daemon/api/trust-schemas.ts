@@ -70,6 +70,8 @@ export const RevocationPlanSchema = Type.Object({
   /** Members, operators, and tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   operators: TurnOf(KeyNameSchema),
+  /** Fewer operators would remain than it takes to appoint or dismiss one: that could never be mended. */
+  leavesTooFew: Type.Boolean(),
   tokens: TurnOf(TokenRefSchema),
   /** What users wrote (workloads, names of images, images, intents) that counts; at most PLAN_RECORDS_MAX are named. */
   records: Type.Object({

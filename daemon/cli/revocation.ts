@@ -12,6 +12,9 @@ import { printable, shortDigest } from './text.ts';
 /** Names on one line of a plan; the rest are counted. */
 const NAMES_SHOWN_MAX = 12;
 
+const TOO_FEW =
+  'Fewer operators remain than it takes to add or dismiss one: that is for good, and nobody can undo it.';
+
 export interface PlanOptions {
   readonly yes?: boolean;
   readonly dryRun?: boolean;
@@ -53,7 +56,7 @@ export function keyRevocationOf(options: KeyRevocationOptions) {
 }
 
 /**
- * Shows the plan when it is asked for, or when more would go than was named, and asks in the second case.
+ * Shows the plan when it is asked for, or when more would go than was named or for good, and asks in the second case.
  * @returns true when it is to be done. @throws E_UNCONFIRMED, E_CANCELLED
  */
 export async function isToBeDone(
@@ -89,8 +92,11 @@ export function noteOpenTokens(terminal: Terminal, { open, effective }: Revocati
     );
 }
 
-function takesMore({ key, effective, nodes, operators, tokens, records }: RevocationPlan): boolean {
+/** Or what was named is for ever, for the cluster and not for the key alone. */
+function takesMore(plan: RevocationPlan): boolean {
+  const { key, effective, nodes, operators, leavesTooFew, tokens, records } = plan;
   if (!effective) return false;
+  if (leavesTooFew) return true;
   const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
   const written = records.ends_count + records.returns_count;
@@ -98,7 +104,7 @@ function takesMore({ key, effective, nodes, operators, tokens, records }: Revoca
 }
 
 function planLines(plan: RevocationPlan): string[] {
-  const { name, by, effective, votes, needed, nodes, operators, tokens, records, open } = plan;
+  const { name, by, effective, votes, needed, nodes, operators, leavesTooFew, tokens, records, open } = plan;
   if (!effective)
     return [
       printable(
@@ -125,6 +131,7 @@ function planLines(plan: RevocationPlan): string[] {
   return [
     printable(`${name} is to be refused, by the word of ${by.name}:`),
     ...told.map(([what, names, count = names.length]) => `  ${what.padEnd(25)}${namesText(names, count)}`),
+    ...(leavesTooFew ? [TOO_FEW] : []),
   ];
 }
 

@@ -20,6 +20,7 @@ import {
   type Write,
 } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import { decodeSync, isLaterVersion, type SyncMessage } from '../../protocols/ledger/sync.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import type { Clock } from '../clock.ts';
 import { historyEntries } from '../history/history-entry.ts';
@@ -35,6 +36,8 @@ export const EFFECTS_MAX = 65_536;
 const RETRY_MS = 1_000;
 /** How long acknowledgements of deletions wait while the disk refuses. */
 const WITHHELD_MS = 60_000;
+/** A greeting has two digests and two numbers. */
+const HELLO_BYTES_MAX = 128;
 /**
  * What a node says of itself and of others as of now. It is true while the node runs and said anew when it starts, so
  * it is also said when it cannot be kept: a member that cannot refute would be held for dead.
@@ -55,6 +58,8 @@ export interface LedgerDriverInit {
   /** Told what each peer's messages turned out to hold. */
   readonly guard: Pick<GuardDriver, 'charge' | 'judge'>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
+  /** A comparison with a peer has come to its end: what it could give that was missing here is here. */
+  readonly onCompared?: (peer: NodeId) => void;
 }
 
 /** Why the disk refuses, and since when. */
@@ -201,11 +206,26 @@ export class LedgerDriver implements AsyncDisposable {
 
   #onMessage(from: NodeId, body: Uint8Array): void {
     const effects = this.#fromPeer({ kind: 'message', from, body });
+    if (this.#init.onCompared !== undefined && this.#endsComparison(from, body, effects))
+      this.#init.onCompared(from);
     let answer_bytes = 0;
     for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
     if (answer_bytes > 0) this.#init.guard.charge(from, 'answers', answer_bytes);
     // It asked for nothing and told nothing new: the end of an exchange, or one that has no end.
     else if (!effects.some(isNews)) this.#init.guard.charge(from, 'repeats', 1);
+  }
+
+  /**
+   * Equal ledgers do, and so do those that differ in what is on its way alone: at the end of a repair a greeting is
+   * answered with another then. A peer that is busy is silent, or says that it gives nothing.
+   */
+  #endsComparison(from: NodeId, body: Uint8Array, effects: readonly LedgerEffect[]): boolean {
+    const hello = helloOf(body);
+    if (hello === undefined) return false;
+    return (
+      hello.hash === this.machine.ledger.hash ||
+      effects.some((effect) => effect.kind === 'send' && effect.to === from && helloOf(effect.body))
+    );
   }
 
   /**
@@ -384,6 +404,17 @@ export class LedgerDriver implements AsyncDisposable {
 
 function isNews(effect: LedgerEffect): boolean {
   return effect.kind === 'changed';
+}
+
+function helloOf(body: Uint8Array): Extract<SyncMessage, { kind: 'hello' }> | undefined {
+  if (body.byteLength > HELLO_BYTES_MAX || isLaterVersion(body)) return undefined;
+  try {
+    const message = decodeSync(body);
+    return message.kind === 'hello' ? message : undefined;
+  } catch (error) {
+    if (isShoalError(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Of the write that met the refusal first: others may have it, and this node does until it ends. */

@@ -4,6 +4,7 @@
  */
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { Authority } from '../../protocols/trust/authority.ts';
 import type { GrantInfo } from '../../protocols/trust/listing.ts';
 import type { Outcome, Turn } from '../../protocols/trust/outcome.ts';
 import { PLAN_RECORDS_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
@@ -15,7 +16,19 @@ export function closedByKeeping({ open, revocation }: Outcome): GrantInfo[] {
   return open.filter(({ digest }) => revocation.keeps.includes(digest));
 }
 
-export function revocationPlan(outcome: Outcome, names: KeyNames, crypto: Crypto): RevocationPlan {
+/** Are fewer operators left by it than it takes to appoint or dismiss one? Nobody could change that any more. */
+function leavesTooFew({ operators: { ends, returns } }: Outcome, authority: Authority): boolean {
+  const inForce = authority.operators().filter((operator) => operator.inForce).length;
+  return ends.length > 0 && inForce - ends.length + returns.length < authority.threshold;
+}
+
+/** @param authority as it is before. */
+export function revocationPlan(
+  outcome: Outcome,
+  authority: Authority,
+  names: KeyNames,
+  crypto: Crypto,
+): RevocationPlan {
   const { revocation, members, operators, tokens, records, open } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
@@ -26,9 +39,10 @@ export function revocationPlan(outcome: Outcome, names: KeyNames, crypto: Crypto
     issuerName: names(issuer),
   });
   const record = ({ kind, key, author }: LedgerRecord) => ({ kind, key, author, authorName: names(author) });
+  const tooFew = leavesTooFew(outcome, authority);
   const closed = effective ? closedByKeeping(outcome) : [];
   return {
-    digest: digestOf(outcome, closed, crypto),
+    digest: digestOf(outcome, closed, tooFew, crypto),
     ...key(subject),
     by: key(by),
     epoch,
@@ -40,6 +54,7 @@ export function revocationPlan(outcome: Outcome, names: KeyNames, crypto: Crypto
     effective,
     nodes: told(members, key, ({ name }) => name),
     operators: told(operators, key, ({ name }) => name),
+    leavesTooFew: tooFew,
     tokens: told({ ...tokens, ends: [...tokens.ends, ...closed] }, token, ({ id }) => id),
     records: {
       ends_count: records.ends.length,
@@ -51,7 +66,7 @@ export function revocationPlan(outcome: Outcome, names: KeyNames, crypto: Crypto
 }
 
 /** What users write is left out: the key that is to go may be writing still. */
-function digestOf(outcome: Outcome, closed: readonly GrantInfo[], crypto: Crypto): string {
+function digestOf(outcome: Outcome, closed: readonly GrantInfo[], tooFew: boolean, crypto: Crypto): string {
   const { revocation, members, operators, tokens } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
@@ -59,6 +74,7 @@ function digestOf(outcome: Outcome, closed: readonly GrantInfo[], crypto: Crypto
     ...[members, operators].flatMap(({ ends, returns }) => [ends.toSorted(), returns.toSorted()]),
     grants([...tokens.ends, ...closed]),
     grants(tokens.returns),
+    tooFew,
   ];
   return crypto.sha256Text(new TextEncoder().encode(JSON.stringify(seen)));
 }

@@ -33,7 +33,7 @@ import type {
 import type { Cluster } from '../cluster.ts';
 import type { RevokeRequest } from '../cluster-trust.ts';
 import { nodeCrypto, signerFromSeed } from '../crypto.ts';
-import { findMember, isCalled } from '../view-answers.ts';
+import { isCalled } from '../view-answers.ts';
 import {
   findToken,
   type GrantSource,
@@ -131,7 +131,9 @@ export class TrustDesk {
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
   async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
-    const { id, name, status } = this.#other(findMember(this.#cluster.view, node), 'remove');
+    const { id, name } = this.#other(this.#everMember(node), 'remove');
+    // Of one whose grant has ended nothing is heard, and nothing waited for.
+    const status = this.#cluster.view.members.get(id)?.status ?? 'failed';
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
     return await this.#revoke({ subject: id, name, reason: 'node removed', ...signedWith(operatorKey) });
@@ -199,7 +201,7 @@ export class TrustDesk {
   }
 
   #planOf(outcome: Outcome): RevocationPlan {
-    return revocationPlan(outcome, this.names, nodeCrypto);
+    return revocationPlan(outcome, this.#cluster.ledger.machine.authority, this.names, nodeCrypto);
   }
 
   /** @param seen digest of the plan that was agreed to, if one was. */
@@ -265,18 +267,28 @@ export class TrustDesk {
     return member;
   }
 
-  /** Also one that was revoked: it may turn out later that it was in wrong hands earlier. */
+  /**
+   * Whoever was let in, whatever has become of its grant: one that was revoked may turn out to have been in wrong hands
+   * earlier, and one whose grant has ended, or that never came up, is waited for until it is revoked. A name is that of
+   * a member before it is that of one that is none any more.
+   * @throws E_NOT_FOUND
+   */
   #everMember(node: string): { id: NodeId; name: string } {
-    const { view } = this.#cluster;
+    const { members } = this.#cluster.view;
     const { names } = this;
     const called = (id: KeyId) => isCalled(node, id, names(id));
-    const revoked = this.grants({ all: true }).filter(
-      ({ subject, roles, state }) => state === 'revoked' && roles.includes('member') && called(subject),
+    const present = [...members.keys()].filter(called);
+    const former = [...this.#cluster.ledger.machine.authority.grants(this.#now)]
+      .filter(({ subject, roles }) => roles.includes('member') && !members.has(subject) && called(subject))
+      .map(({ subject }) => subject);
+    const found = [...new Set(present.length > 0 && !former.includes(node) ? present : former)];
+    const id = found.includes(node) ? node : found[0];
+    if (id !== undefined && (id === node || found.length === 1)) return { id, name: names(id) };
+    const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
+    throw new ShoalError(
+      'E_NOT_FOUND',
+      `${why} ${node}; \`shoal node ls\` has their ids, and \`shoal grant ls --all\` those of former ones`,
     );
-    const [id, ...others] = new Set(revoked.map(({ subject }) => subject));
-    if (id === undefined || others.length > 0 || [...view.members.keys()].some(called))
-      return findMember(view, node);
-    return { id, name: names(id) };
   }
 
   /** Grants by which `issuer` let a node in, itself or by a token: all links of its chain that the issuer signed. */

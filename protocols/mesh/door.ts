@@ -11,6 +11,7 @@ import { isShoalError, ShoalError } from '../base/errors.ts';
 import { parseAddress } from './addresses.ts';
 import { answer, ask } from './exchange.ts';
 import { checkSize } from './frames.ts';
+import { UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { keyFromSeed, listenError } from './libp2p-node.ts';
 import { DOOR_LIMITS, type Door, type DoorInit, type DoorLimits, type Knock } from './mesh.ts';
 import { meshMuxer } from './muxer.ts';
@@ -123,7 +124,7 @@ async function createDoorNode(
     start: false,
     privateKey: keyFromSeed(seed),
     addresses: { listen: [...listen] },
-    transports: [tcp()],
+    transports: [withPendingCap(tcp(), limits.pendingEach_max)],
     connectionEncrypters: [meshTls()],
     streamMuxers: [
       meshMuxer({
@@ -136,7 +137,7 @@ async function createDoorNode(
       maxConnections: limits.connections_max,
       maxIncomingPendingConnections: limits.knocks_max,
       inboundConnectionThreshold: limits.inbound_per_second_max,
-      inboundUpgradeTimeout: limits.timeout_ms,
+      inboundUpgradeTimeout: Math.min(UPGRADE_MS, limits.timeout_ms),
       inboundStreamProtocolNegotiationTimeout: limits.timeout_ms,
       resolvers: {},
     },

@@ -13,6 +13,7 @@ import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
 import { gossipOptions, gossipTopic } from './gossip-options.ts';
+import { PENDING_EACH_MAX, UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { type LanDiscoveryHooks, lanDiscovery } from './lan-discovery.ts';
 import type { MeshInit, MeshLimits } from './mesh.ts';
 import { KEEP_ALIVE_MS, meshMuxer } from './muxer.ts';
@@ -81,12 +82,15 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
     transports: [
-      meshTcp(
-        {
-          inboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
-          outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
-        },
-        limits.dial_timeout_ms,
+      withPendingCap(
+        meshTcp(
+          {
+            inboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+            outboundSocketInactivityTimeout: SOCKET_SILENCE_MS,
+          },
+          limits.dial_timeout_ms,
+        ),
+        PENDING_EACH_MAX,
       ),
     ],
     // Measured with @chainsafe/libp2p-noise 17.0.0 in its place: TLS, done in C, moves a burst of gossip at four to
@@ -107,6 +111,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
       maxConnections: CONNECTIONS_MAX,
       inboundConnectionThreshold: INBOUND_PER_SECOND_MAX,
       maxIncomingPendingConnections: INBOUND_PENDING_MAX,
+      inboundUpgradeTimeout: UPGRADE_MS,
       addressDialTimeout: addressTimeout_ms(limits),
       dialTimeout: addressTimeout_ms(limits),
       outboundStreamProtocolNegotiationTimeout: limits.dial_timeout_ms,

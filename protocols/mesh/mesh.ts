@@ -145,6 +145,8 @@ export const DOOR_LIMITS = {
   /** Knocks being answered at a time; one more is told E_BUSY. */
   knocks_max: 16,
   connections_max: 64,
+  /** Handshakes of one address at a time, unless it is this very host. */
+  pendingEach_max: 4,
   /** New connections per second from one address. */
   inbound_per_second_max: 50,
   /** From the first byte of a connection to its end, on both sides. */

@@ -7,11 +7,12 @@ import {
   found,
   openKnock,
   openWelcome,
+  sealAct,
   sealNodeGrant,
 } from '../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../daemon/crypto.ts';
 import { encode } from '../../protocols/base/codec.ts';
-import { recordKey } from '../../protocols/base/records.ts';
+import { type GrantBody, recordKey } from '../../protocols/base/records.ts';
 import { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import { type JoinToken, TOKEN_TTL_MS, tokenGrant } from '../../protocols/trust/token.ts';
 
@@ -20,7 +21,7 @@ const signer = (number: number) => signerFromSeed(new Uint8Array(32).fill(number
 const [operator, member, joiner, other] = [signer(1), signer(2), signer(3), signer(4)] as const;
 const SEED = new Uint8Array(32).fill(5);
 
-function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
+function stage(given: { uses?: number; roles?: JoinToken['roles']; life_ms?: number } = {}) {
   const { genesis, grant } = found({ name: 'shop', operator, node: member.id, crypto: nodeCrypto, now: NOW });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [member] });
   const env = { now: NOW, random: () => 0.5 };
@@ -28,7 +29,9 @@ function stage(given: { uses?: number; roles?: JoinToken['roles'] } = {}) {
   const roles = given.roles ?? (['member', 'worker', 'deployer'] as const);
   const notAfter_ms = NOW + TOKEN_TTL_MS;
   const subject = signerFromSeed(SEED).id;
-  const body = tokenGrant({ subject, parent: grant.digest, roles, notAfter_ms, uses: given.uses ?? 1 });
+  const life = given.life_ms === undefined ? {} : { life_ms: given.life_ms };
+  const uses = given.uses ?? 1;
+  const body = tokenGrant({ subject, parent: grant.digest, roles, notAfter_ms, uses, ...life });
   const key = recordKey.grant(subject, member.id);
   const effects = machine.handle({ kind: 'write', author: member.id, recordKind: 'grant', key, body }, env);
   const written = effects.find((effect) => effect.kind === 'written')!;
@@ -97,6 +100,17 @@ t.test('whatever does not fit is refused, by code', async (t) => {
   t.throws(() => ask(joiner.id, forged), { code: 'E_TOKEN_REFUSED' }, 'a bad signature');
 });
 
+t.test('a host whose clock is so far behind that its grant has ended is told so', async (t) => {
+  const life_ms = 60_000;
+  const { machine, token, knock, ask } = stage({ life_ms });
+  t.throws(() => ask(joiner.id, knock(joiner.id, { life_ms }), NOW + life_ms + 1), {
+    code: 'E_TOKEN_REFUSED',
+    message: /Set the clocks of both hosts/,
+  });
+  t.same(machine.authority.issuedBy(token.grant), [], 'no use of the token');
+  t.ok(ask(joiner.id, knock(joiner.id, { life_ms }), NOW + life_ms));
+});
+
 t.test(
   'a newcomer believes a welcome only when it is of the token, signed, and makes it a member',
   async (t) => {
@@ -129,3 +143,91 @@ t.test(
     }
   },
 );
+
+t.test('of a welcome a newcomer keeps what a ledger would have taken, and nothing else', async (t) => {
+  const { genesis, grant, machine, token, tokenGrant: admitGrant, take } = stage({ uses: 8 });
+  const own = take(joiner.id);
+  const worker = take(other.id);
+  const stranger = signer(9);
+  const plant = (by: typeof other, body: Partial<GrantBody>, cluster = genesis.digest) =>
+    sealAct({
+      cluster,
+      signer: by,
+      kind: 'grant',
+      body: {
+        subject: stranger.id,
+        roles: ['member', 'deployer', 'admitter'],
+        admits: ['member', 'admit'],
+        parent: worker.digest,
+        notAfter_ms: null,
+        uses: null,
+        ...body,
+      },
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+    });
+  const planted = [
+    plant(other, {}),
+    plant(other, { parent: null }),
+    plant(other, { parent: grant.digest }),
+    plant(stranger, { parent: null, subject: other.id }),
+    plant(operator, { parent: null }, 'c'.repeat(64)),
+  ];
+  const verdict = { subject: member.id, epoch: 0, last: 0, reason: 'so says a worker' };
+  planted.push(
+    sealAct({
+      cluster: genesis.digest,
+      signer: other,
+      kind: 'revoke',
+      body: verdict,
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+    }),
+  );
+  const open = (grants: Parameters<typeof encodeWelcome>[0]['grants']) =>
+    openWelcome(encodeWelcome({ genesis, grants, members: [] }), token, joiner.id, nodeCrypto).grants;
+  const honest = [own, admitGrant, worker, grant];
+  const kept = open([...planted, ...honest]);
+  t.same(kept.map(({ digest }) => digest).sort(), honest.map(({ digest }) => digest).sort());
+  const stored = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [joiner],
+    stored: { records: kept, streams: [] },
+  });
+  t.same([...stored.authority.roles(stranger.id)], []);
+  t.ok(stored.authority.isMember(member.id));
+
+  const revocation = sealAct({
+    cluster: genesis.digest,
+    signer: operator,
+    kind: 'revoke',
+    body: { ...verdict, subject: other.id },
+    known: [],
+    crypto: nodeCrypto,
+    now: NOW,
+  });
+  t.same(open([revocation, ...honest]).length, 5, 'what an operator revoked is kept');
+
+  const many = Array.from({ length: 12 }, (_, at) =>
+    sealNodeGrant(token, signerFromSeed(SEED), signer(20 + at).id, nodeCrypto, NOW),
+  );
+  for (const { bytes } of many)
+    machine.handle({ kind: 'introduce', envelopes: [bytes] }, { now: NOW, random: () => 0 });
+  const byDigest = (a: { digest: string }, b: { digest: string }) => (a.digest < b.digest ? -1 : 1);
+  const everywhere = [...machine.ledger.ofKind('grant')].flatMap(([, records]) => records).sort(byDigest);
+  const first = everywhere.find(({ author }) => author === signerFromSeed(SEED).id)!;
+  for (const order of [many, [...many].reverse()]) {
+    const grants = [...order, own, worker, admitGrant, grant];
+    const bytes = encodeWelcome({ genesis, grants, members: [] });
+    const { subject } = first.body as GrantBody;
+    const opened = openWelcome(bytes, token, subject, nodeCrypto).grants.toSorted(byDigest);
+    t.same(
+      opened.map(({ digest }) => digest),
+      everywhere.map(({ digest }) => digest),
+      'of a token that was used too often as many as everywhere, in whatever order',
+    );
+  }
+});

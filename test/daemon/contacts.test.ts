@@ -163,10 +163,20 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
   await contacts.meet(mesh, AbortSignal.timeout(10_000));
   t.same(dialled.sort(), [other.signer.id, third.signer.id].sort(), 'where that disk says that they were');
   t.same(contacts.addressesOf(other.signer.id), ['/kept']);
-  contacts.endReseeding();
+  t.notOk(contacts.endReseeding(), 'nobody has brought anything yet');
+  contacts.compared(other.signer.id);
+  t.notOk(contacts.endReseeding(), 'who holds as little is no help');
+  t.ok(contacts.isAdmitted(third.signer.id));
+  introduce(lossy.machine, [...own.machine.ledger.recordsOf(operator.id)]);
+  t.ok(contacts.isAdmitted(third.signer.id), 'and a third may hold more');
+  contacts.compared(other.signer.id);
+  await Promise.resolve();
+  t.same(stored, []);
+  t.ok(contacts.endReseeding());
+  t.notOk(contacts.endReseeding(), 'once');
   await Promise.resolve();
   t.same(stored, ['complete']);
-  t.notOk(contacts.isAdmitted(other.signer.id));
+  t.ok(contacts.isAdmitted(other.signer.id), 'for its grant');
 });
 
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {

@@ -46,6 +46,7 @@ export const PLAN: RevocationPlan = {
   operators: { ends: [], returns: [] },
   tokens: { ends: [], returns: [] },
   records: { ends: [], ends_count: 0, returns: [], returns_count: 0 },
+  leavesTooFew: false,
   open: [],
 };
 

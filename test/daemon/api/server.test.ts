@@ -1,6 +1,7 @@
 /** The socket file: who may use it, and whose it is. */
-import { chmod, lstat, mkdir, rename, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { statSync } from 'node:fs';
+import { chmod, chown, lstat, mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { createServer, Server } from 'node:net';
 import path from 'node:path';
 import t from 'tap';
 import { ApiClient } from '../../../daemon/api/client.ts';
@@ -16,6 +17,45 @@ t.test('only the owner may connect when the host lacks the group', async (t) => 
   const server = await createApiServer({ ...init(socket), group: 'no-such-group' });
   t.teardown(() => server.close());
   t.equal((await lstat(socket)).mode & 0o777, 0o600);
+});
+
+t.test('nobody else finds the socket before it has its mode, whatever the umask', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const backend = fakeBackend();
+  const before = process.umask(0);
+  t.teardown(() => process.umask(before));
+  // From when it listens to when its group is looked up, the file is where only its owner may look.
+  const open: string[] = [];
+  const listen = Server.prototype.listen;
+  Server.prototype.listen = function (this: Server, ...given: unknown[]) {
+    const [{ path: file }] = given as [{ path: string }];
+    const { mode } = statSync(path.dirname(file));
+    if ((mode & 0o077) !== 0) open.push(file);
+    return Reflect.apply(listen, this, given) as Server;
+  } as typeof listen;
+  t.teardown(() => {
+    Server.prototype.listen = listen;
+  });
+  await chmod(directory, 0o755);
+  const socket = path.join(directory, 's.sock');
+  const server = await createApiServer({ backend, socket, log: silentLog, group: 'no-such-group' });
+  t.teardown(() => server.close());
+  t.same(open, []);
+  t.same(await readdir(directory), ['s.sock'], 'and nothing is left behind');
+  t.equal((await new ApiClient(socket).version()).api, 'v1');
+});
+
+t.test('a client uses no socket that another user has put where all may write', async (t) => {
+  const skip = process.getuid?.() !== 0 && 'needs root: gives the socket to another user';
+  t.test('E_SOCKET_DENIED', { skip }, async (t) => {
+    const { socket, client } = await apiFixture(t);
+    await chown(socket, 4242, 4242);
+    t.equal((await client.version()).api, 'v1', 'where only its owner may write it is fine');
+    await chmod(path.dirname(socket), 0o1777);
+    await t.rejects(client.version(), { code: 'E_SOCKET_DENIED', message: /of another user/ });
+    await chown(socket, 0, 0);
+    t.equal((await client.version()).api, 'v1');
+  });
 });
 
 t.test('a group that the user has may connect', async (t) => {

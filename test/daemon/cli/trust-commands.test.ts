@@ -141,6 +141,19 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
 });
 
+t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
+  const acts = () => backend.calls.filter(({ method }) => method === 'revokeOperator').length;
+  const asked = await runCli(socket, ['operator', 'revoke', 'two']);
+  t.equal(asked.code, 2);
+  t.match(asked.stderr, /^Fewer operators remain than it takes .* for good/m);
+  t.match(asked.stderr, /E_UNCONFIRMED/);
+  t.equal(acts(), 0);
+  t.equal((await runCli(socket, ['operator', 'revoke', 'two', '--yes'])).code, 0);
+  t.equal(acts(), 1);
+});
+
 t.test('operators are listed, added and revoked, with a key that no daemon keeps', async (t) => {
   const { socket, backend, directory } = await apiFixture(t);
   const file = path.join(directory, 'second.key');

@@ -8,6 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { LEDGER_CHANNEL } from '../../../daemon/drivers/ledger-driver.ts';
 import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
 import { type LedgerRecord, openRecord } from '../../../protocols/ledger/record.ts';
@@ -15,7 +16,7 @@ import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
-t.setTimeout(120_000);
+t.setTimeout(180_000);
 
 /** Flips a bit of each record that `which` chooses, as a failing disk would. @returns how many. */
 function damage(data: string, which: (record: LedgerRecord) => boolean): number {
@@ -106,6 +107,46 @@ t.test('a node that lost its own grant and those of others gets them again from 
   await eventually('it says when all has come', () =>
     messages.some((message) => message.includes('has come from other members')),
   );
+});
+
+t.test('a node that lost the grant of its only peer keeps it until it has brought that again', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  let isMute = false;
+  const createMesh = cluster.network.createMesh.bind(cluster.network);
+  cluster.network.createMesh = async (init) => {
+    const mesh = await createMesh(init);
+    const send = mesh.send.bind(mesh);
+    const publish = mesh.publish.bind(mesh);
+    return Object.assign(mesh, {
+      send: (...given: Parameters<typeof send>) =>
+        isMute && given[1] === LEDGER_CHANNEL ? undefined : send(...given),
+      publish: (body: Uint8Array) => (isMute ? Promise.resolve() : publish(body)),
+    });
+  };
+  const [a, b] = await cluster.grow('a', 'b');
+  await eventually('b has it all', () => hash(a!) === hash(b!));
+  await cluster.stop('b');
+  const data = path.join(cluster.directory, 'b');
+  t.equal(
+    damage(data, ({ kind, key }) => kind === 'grant' && key.startsWith(a!.id)),
+    1,
+  );
+  const messages: string[] = [];
+  const isOver = () => messages.some((message) => message.includes('has come from other members'));
+  // Slow to say what it knows.
+  isMute = true;
+  const again = await cluster.start('b', {}, listening(messages));
+  await eventually('the two have met', () => again.cluster!.peers.includes(a!.id));
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  t.same(again.cluster!.peers, [a!.id]);
+  t.notOk(isOver());
+  isMute = false;
+  // Who has news compares soon.
+  await a!.backend.run({ name: 'web', image: IMAGE });
+  await eventually('both have the same', () => hash(a!) === hash(again));
+  await eventually('it says when all has come', isOver, 60_000);
+  t.same(again.cluster!.peers, [a!.id]);
 });
 
 t.test('a node that lost its own grant and finds nobody says so, and can be started later', async (t) => {

@@ -173,12 +173,27 @@ t.test(
     await trust.appoint(thief!.id, junior!);
     t.equal(written('grant'), grants + 3, 'another key is another vote');
     await trust.revoke({ subject: thief!.id, reason: 'stolen', signer: senior! });
-    for (let time = 0; time < 2; time += 1) t.notOk(await trust.appoint(thief!.id, junior!));
-    t.equal(
-      written('grant'),
-      grants + 3,
-      'who was revoked is appointed no more, however often that is asked for',
-    );
+    await t.rejects(trust.appoint(thief!.id, junior!), {
+      code: 'E_NOT_ALLOWED',
+      message: /was revoked, and who was revoked never becomes an operator/,
+    });
+    const late = signerFromSeed(Buffer.alloc(32, 0x34)).id;
+    t.ok(await trust.appoint(late, other!), 'who is in force may');
+    await trust.revoke({ subject: other!.id, reason: 'lost', signer: senior! });
+    await t.rejects(trust.appoint(signerFromSeed(Buffer.alloc(32, 0x56)).id, other!), {
+      code: 'E_NOT_ALLOWED',
+      message: /is an operator no more, and its vote counts for nothing/,
+    });
+    t.equal(written('grant'), grants + 4, 'a vote that never counts is not written');
+
+    const office = a.cluster!.ledger.machine.authority.operators().filter(({ inForce }) => inForce);
+    for (const [at, { key }] of office.toReversed().entries()) {
+      const plan = await a.backend.planRevokeOperator(key, { operatorKey: 'ab'.repeat(32) });
+      const isLast = at === office.length - 1;
+      t.match(plan, { effective: true, leavesTooFew: isLast }, `${at} of ${office.length}`);
+      if (isLast) break;
+      await a.backend.revokeOperator(key, { operatorKey: 'ab'.repeat(32), plan: plan.digest });
+    }
   },
 );
 

@@ -1,0 +1,78 @@
+/** Hosts whose grant has ended: they are told apart from those that were never there, and write nothing in vain. */
+import t from 'tap';
+import { signerFromSeed } from '../../../daemon/crypto.ts';
+import type { ShoalNode } from '../../../daemon/node.ts';
+import { eventually } from './eventually.ts';
+import { IMAGE, MemoryCluster } from './memory-cluster.ts';
+
+// Members find each other in seconds; a loaded machine needs more.
+t.setTimeout(120_000);
+
+const DAY_MS = 86_400_000;
+const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name).join();
+
+t.test('a host whose grant has ended, or that never came up, can be revoked and removed', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  for (const name of ['b', 'c']) {
+    const node = await cluster.start(name);
+    await node.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+    await eventually(`a sees ${name}`, async () => (await names(a!)).includes(name));
+    await cluster.stop(name);
+  }
+  // Its welcome was lost on the way: it has a grant, and no more.
+  const silent = signerFromSeed(new Uint8Array(32).fill(42)).id;
+  await a!.cluster!.trust.grant(a!.cluster!.trust.operator!, {
+    subject: silent,
+    roles: ['member'],
+    admits: [],
+    parent: null,
+    notAfter_ms: a!.clock.now() + DAY_MS,
+    uses: null,
+  });
+  const [b, c] = a!.cluster!.view.members.values().filter(({ id }) => id !== a!.id);
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('they left the view', async () => (await names(a!)) === 'a');
+
+  for (const called of ['b', b!.id, b!.id.slice(-8)]) {
+    const plan = await a!.backend.planRevokeNode(called, {});
+    t.match(plan, { key: b!.id, name: 'b', effective: true }, called);
+  }
+  t.match(await a!.backend.revokeNode('b', { reason: 'sold' }), { key: b!.id, effective: true });
+  t.match(await a!.backend.removeNode(c!.id.slice(-8), {}), { key: c!.id, name: 'c', effective: true });
+  t.match(await a!.backend.removeNode(silent.slice(-8), {}), { key: silent, effective: true });
+  t.ok([b!.id, c!.id, silent].every((id) => a!.cluster!.ledger.machine.authority.isRevoked(id)));
+  await t.rejects(a!.backend.removeNode('d', {}), { code: 'E_NOT_FOUND', message: /grant ls --all/ });
+});
+
+t.test('a node whose grant has ended refuses what users ask, for it would count nowhere', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  await a!.backend.run({ name: 'web', image: IMAGE });
+  const c = await cluster.start('c');
+  await c.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+  await eventually('c knows the workload', async () => (await c.backend.workloads()).length === 1);
+  await cluster.stop('a');
+  const ref = { namespace: 'default', name: 'web' };
+  const signal = AbortSignal.timeout(60_000);
+  const asked: [string, (node: ShoalNode) => Promise<unknown>][] = [
+    ['run', (node) => node.backend.run({ name: 'more', image: IMAGE })],
+    ['scale', (node) => node.backend.scale(ref, 2)],
+    ['stop', (node) => node.backend.stop(ref)],
+    ['rm', (node) => node.backend.remove(ref)],
+    ['cordon', (node) => node.backend.setIntent(node.id, { intent: 'cordoned' })],
+    ['import', (node) => node.backend.importImage({ path: '/nowhere' }, { signal })],
+    ['build', (node) => node.backend.buildImage({ directory: '/nowhere', name: 'x:1' }, { signal })],
+  ];
+  t.ok(await c.backend.scale(ref, 3), 'before the end');
+  // Within the grace that others have with its clock.
+  for (const ahead_ms of [10 * DAY_MS + 1_000, 15 * DAY_MS]) {
+    cluster.ahead_ms = ahead_ms;
+    const before = c.cluster!.ledger.machine.ledger.recordsOf(c.id);
+    const own = [...before].filter(({ kind }) => kind !== 'alloc').length;
+    for (const [what, ask] of asked)
+      await t.rejects(ask(c), { code: 'E_NOT_ALLOWED', message: /grant of this node ended/ }, what);
+    const after = [...c.cluster!.ledger.machine.ledger.recordsOf(c.id)];
+    t.equal(after.filter(({ kind }) => kind !== 'alloc').length, own, 'nothing was written');
+  }
+});
