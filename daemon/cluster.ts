@@ -158,6 +158,7 @@ export class Cluster implements AsyncDisposable {
       addressesOf: (member) => this.#contacts.addressesOf(member),
       writeVerdict: (body) => this.#member.whenAnnounced(() => this.#writeVerdict(body)),
       refute: (incarnation) => this.#member.tell(incarnation),
+      recall: (watcher, subject) => this.#feed.recall(watcher, subject),
       onStatus: () => this.#current.touch('verdict'),
     });
     this.#current = new CurrentView({

@@ -44,6 +44,7 @@ import {
   endCharge,
   keepVerdict,
   onWatcherChanged,
+  recall,
   refreshDoubt,
   settle,
   settleIsolation,
@@ -152,6 +153,7 @@ function onMembers(turn: Turn, members: Iterable<readonly [NodeId, number]> | Ro
     state.hearable = after;
     state.dutiesDirty = true;
     state.incarnation = Math.max(state.incarnation, after.get(state.self) ?? 0);
+    for (const [id] of after.entries()) recall(turn, id, true);
   } else {
     for (const [id, , incarnation] of after.changesSince(before)) {
       if (incarnation === undefined) drop(turn, id);
@@ -176,16 +178,19 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
   else if (!isMute) state.hearable = state.hearable.with(id, incarnation);
   if (id === state.self) {
     state.incarnation = Math.max(state.incarnation, incarnation);
+    recall(turn, id, false);
     return;
   }
   if (known === undefined) {
     onWatcherChanged(turn, id);
+    recall(turn, id, true);
     return;
   }
   const member = state.members.get(id);
   if (member?.charge != null && member.charge.incarnation < incarnation) endCharge(turn, member);
   // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
   if (member !== undefined && raiseIncarnation(turn, member, incarnation)) dial(turn, member);
+  recall(turn, id, false);
 }
 
 function replayPending(turn: Turn, id: NodeId): void {

@@ -53,6 +53,16 @@ export type MembershipEffect =
   /** Write the own member record with this incarnation. */
   | { readonly kind: 'refute'; readonly incarnation: number }
   | { readonly kind: 'status'; readonly member: NodeId; readonly status: MemberStatus }
+  /**
+   * Tell again the verdicts that are on record of each of `watchers` on `member`, and of `member` on each of `subjects`:
+   * what came before the member, or its incarnation, could not be kept.
+   */
+  | {
+      readonly kind: 'recall';
+      readonly member: NodeId;
+      readonly watchers: Iterable<NodeId>;
+      readonly subjects: Iterable<NodeId>;
+    }
   /** More than half of the members that this node has to do with vanished at once (true), or are back (false). */
   | { readonly kind: 'isolated'; readonly isolated: boolean };
 

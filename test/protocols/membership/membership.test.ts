@@ -175,6 +175,47 @@ t.test('a verdict on an incarnation that its subject would not follow is no verd
   t.match(b.of('refute'), [{ incarnation: leap + 2 }]);
 });
 
+t.test('a verdict that came long before the life that it is about stands when that comes', async (t) => {
+  const inNextLife = 1 + 3 * MEMBERSHIP_LIMITS.incarnationLeap_max;
+  const verdicts = ['c', 'd'].map((watcher) => ({ ...FAILED_B, watcher, incarnation: inNextLife }));
+  const record = { kind: 'member', id: 'b', incarnation: inNextLife } as const;
+  const orders = { 'verdicts first': [...verdicts, record], 'member first': [record, ...verdicts] };
+  for (const [name, events] of Object.entries(orders)) {
+    const a = new Machine('a').join('b', 'c', 'd');
+    for (const event of events) a.give(event);
+    t.equal(memberStatus(a.state, 'b'), 'failed', name);
+    a.give({ kind: 'member', id: 'b', incarnation: inNextLife + 1 });
+    t.equal(memberStatus(a.state, 'b'), 'alive', name);
+  }
+  const b = new Machine('b').join('c');
+  b.give({ ...FAILED_B, watcher: 'c', incarnation: inNextLife });
+  b.give(record);
+  t.match(b.of('refute'), [{ incarnation: inNextLife + 1 }], 'nor does b itself miss it');
+});
+
+t.test(
+  'no verdict that counts is lost to who hears of the members last, however many there are',
+  async (t) => {
+    const crowd = Array.from({ length: 900 }, (_, at) => `m${at}`);
+    const members = crowd.map((id) => ({ kind: 'member', id, incarnation: 1 }) as const);
+    const knowing = new Machine('a').join(...crowd);
+    const dead = crowd.slice(0, 250);
+    const verdicts = dead.flatMap((subject) =>
+      rankedFor(knowing.state, subject)
+        .filter((watcher) => !dead.includes(watcher))
+        .map((watcher) => ({ ...FAILED_B, watcher, subject })),
+    );
+    t.ok(verdicts.length > MEMBERSHIP_LIMITS.verdictsPending_max);
+    for (const event of verdicts) knowing.give(event);
+    const late = new Machine('a');
+    late.give({ kind: 'start' });
+    for (const event of [...verdicts, ...members]) late.give(event);
+    for (const id of crowd) t.equal(memberStatus(late.state, id), memberStatus(knowing.state, id), id);
+    // A few have too few watchers left.
+  t.ok(dead.filter((id) => memberStatus(late.state, id) === 'failed').length > 200);
+  },
+);
+
 t.test('a verdict that comes before its member waits for it', async (t) => {
   const a = new Machine('a').join('c');
   a.give({ ...FAILED_B, watcher: 'c' });
