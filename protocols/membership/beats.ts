@@ -23,7 +23,7 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { heard, raiseIncarnation } from './suspicion.ts';
+import { heard, hearIncarnation } from './suspicion.ts';
 import { lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -89,7 +89,7 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
   member.promise_ms = Math.min(message.next_ms, promise_ms_max);
   if (member.probe === null && member.suspicion === null) mendHealth(state);
-  raiseIncarnation(turn, member, message.incarnation);
+  hearIncarnation(turn, member, message.incarnation);
   // What was on its way when the connection closed proves nothing.
   if (!member.isConnected) return;
   heard(turn, member);

@@ -311,10 +311,10 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
       onRequest(turn, from, message);
       break;
     case 'relayed':
-      onRelayed(turn, message);
+      onRelayed(turn, from, message);
       break;
     case 'nack':
-      onNack(turn, message);
+      onNack(turn, from, message);
       break;
     case 'suspect':
       onSuspect(turn, from, message.subject, message.incarnation, message.closed === true);

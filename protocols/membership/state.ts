@@ -75,7 +75,8 @@ export interface Probe {
   /** It was asked because a beat that was promised did not come. */
   readonly isLate: boolean;
   timer: number;
-  relays_count: number;
+  /** Who was asked to ask for it: nobody else answers for it. */
+  relays: ReadonlySet<NodeId>;
   nacks_count: number;
   /** Other watchers that suspect it already, and whether their connections closed. */
   readonly doubters: Map<NodeId, boolean>;
@@ -93,6 +94,8 @@ export interface Suspicion {
   readonly confirmedBy: Set<NodeId>;
   /** Those whose connection to it closed, this node too. */
   readonly closedBy: Set<NodeId>;
+  /** Who was asked to ask for it since. */
+  readonly relays: Set<NodeId>;
   /** The timer that ends it; null once it has run out. */
   deadline: number | null;
   /** The timer of the next question; null when there is no way to ask. */

@@ -3,6 +3,7 @@
  * Source: Lifeguard sections IV-A (local health), IV-B (dynamic suspicion timeouts) and IV-C (buddy system).
  */
 import type { NodeId } from '../base/ids.ts';
+import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isOnDuty, rankedFor, watchersOf } from './duties.ts';
 import {
   type Member,
@@ -86,6 +87,7 @@ export function suspect(
     wait_ms: 0,
     confirmedBy,
     closedBy,
+    relays: new Set(),
     deadline: null,
     reprobe: startTimer(turn, 'reprobe', member, ask_ms),
     postponements_count: 0,
@@ -188,4 +190,11 @@ export function raiseIncarnation(turn: Turn, member: Member, incarnation: number
   endSuspicion(turn, member);
   refreshDoubt(turn, member);
   return true;
+}
+
+/** As a message tells it. What leaps too far is for a record to say: nobody could be accused at where it leads. */
+export function hearIncarnation(turn: Turn, member: Member, incarnation: number): void {
+  const recorded = turn.state.roster.get(member.id) ?? 0;
+  if (incarnation <= recorded + MEMBERSHIP_LIMITS.incarnationLeap_max)
+    raiseIncarnation(turn, member, incarnation);
 }

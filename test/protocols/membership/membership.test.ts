@@ -212,7 +212,7 @@ t.test(
     for (const event of [...verdicts, ...members]) late.give(event);
     for (const id of crowd) t.equal(memberStatus(late.state, id), memberStatus(knowing.state, id), id);
     // A few have too few watchers left.
-  t.ok(dead.filter((id) => memberStatus(late.state, id) === 'failed').length > 200);
+    t.ok(dead.filter((id) => memberStatus(late.state, id) === 'failed').length > 200);
   },
 );
 
@@ -451,6 +451,60 @@ t.test('a relayed answer ends a suspicion, and an old one does not', async (t) =
   t.equal(memberStatus(a.state, 'b'), 'suspect');
   a.hear('c', { type: 'relayed', seq: a.state.seq, subject: 'b', incarnation: 1 });
   t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('only who was asked answers for another', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
+  const askedSoFar = () =>
+    new Set(
+      a
+        .sent()
+        .filter(({ message }) => message.type === 'request')
+        .map(({ to }) => to),
+    );
+  const answer = (from: string) =>
+    a.hear(from, { type: 'relayed', seq: a.state.seq, subject: 'b', incarnation: 1 });
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(5);
+  const asked = askedSoFar();
+  t.equal(asked.size, a.state.config.relays_count);
+  for (const id of ['c', 'd', 'e', 'f', 'g']) if (!asked.has(id)) answer(id);
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  answer([...asked][0]!);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+
+  const probing = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
+  while (probing.state.members.get('b')!.probe === null) {
+    probing.pass(50);
+    for (const id of ['c', 'd', 'e', 'f', 'g']) probing.give({ kind: 'heard', peer: id });
+  }
+  const { seq, relays } = probing.state.members.get('b')!.probe!;
+  for (const id of ['c', 'd', 'e', 'f', 'g'])
+    if (!relays.has(id)) probing.hear(id, { type: 'nack', seq, subject: 'b' });
+  t.equal(probing.state.members.get('b')!.probe!.nacks_count, 0);
+  for (const id of ['c', 'd', 'e', 'f', 'g'])
+    if (!relays.has(id)) probing.hear(id, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
+  t.not(probing.state.members.get('b')!.probe, null);
+});
+
+t.test('no message lifts an incarnation to where nobody could be accused', async (t) => {
+  const leap = MEMBERSHIP_LIMITS.incarnationLeap_max;
+  const lies = {
+    beat: (incarnation: number) => ({ type: 'beat', incarnation, next_ms: 600 }) as const,
+    ack: (incarnation: number) => ({ type: 'ack', seq: 0, incarnation }) as const,
+  };
+  for (const [name, lie] of Object.entries(lies)) {
+    const a = new Machine('a').join('b', 'c', 'd');
+    a.hear('b', lie(1 + leap + 1));
+    t.equal(a.state.members.get('b')!.incarnation, 1, name);
+    a.hear('b', lie(1 + leap));
+    t.equal(a.state.members.get('b')!.incarnation, 1 + leap, name);
+    for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 1 + leap });
+    t.equal(memberStatus(a.state, 'b'), 'failed', name);
+    a.give({ kind: 'member', id: 'b', incarnation: 1_000_000 });
+    a.hear('b', lie(1_000_001));
+    t.equal(a.state.members.get('b')!.incarnation, 1_000_001, 'after its record it is told on');
+  }
 });
 
 t.test('a relay asks for others, hands the answer on, and says nack when there is none', async (t) => {
