@@ -436,7 +436,7 @@ export class Cluster implements AsyncDisposable {
     const { clock, log } = this.#components;
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
-      this.#expireMembers();
+      this.#followGrants();
       this.#contacts.seek(this.#mesh!);
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
@@ -470,13 +470,22 @@ export class Cluster implements AsyncDisposable {
     this.#followed = host.current;
   }
 
-  /** Grants end by the clock: nobody tells of it. */
-  #expireMembers(): void {
+  /** Grants end by the clock, and hold again by one that was set back: nobody tells of it. */
+  #followGrants(): void {
     this.#disconnectStrangers();
-    const { authority } = this.ledger.machine;
+    const { authority, ledger } = this.ledger.machine;
+    const { members } = this.view;
     const now = this.#components.clock.now();
-    if ([...this.view.members.keys()].some((id) => !authority.isMember(id, now)))
+    const isShown = (record: LedgerRecord) =>
+      authority.counts(record) &&
+      !this.#current.quarantine.has(record) &&
+      bodyOf('member', record) !== undefined;
+    for (const [id, siblings] of ledger.ofKind('member')) {
+      const isMember = authority.isMember(id, now);
+      if (isMember === members.has(id) || (isMember && !siblings.some(isShown))) continue;
       this.#current.touch('grant');
+      return;
+    }
   }
 
   async #forget({ namespace, workload, index }: AllocationBody): Promise<void> {

@@ -241,6 +241,21 @@ t.test(
   },
 );
 
+t.test('members whose grants ended by a clock that leapt are back when it is right again', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const { token } = await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS });
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  await eventually('a sees b', async () => (await alive(a!)) === 'a,b');
+  await cluster.stop('b');
+  await eventually('a holds b as failed', async () => (await alive(a!)) === 'a');
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('b has left the view', async () => (await names(a!)) === 'a');
+  cluster.ahead_ms -= 15 * DAY_MS;
+  await eventually('b is back in it', async () => (await names(a!)) === 'a,b');
+});
+
 t.test('with a recovery key a stolen operator key is dismissed, and what it did is undone', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const recovery = signerFromSeed(new Uint8Array(randomBytes(32)));
