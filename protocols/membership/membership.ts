@@ -304,7 +304,7 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
     case 'ack':
       break;
     case 'ping':
-      if (message.suspected !== null) refute(turn, message.suspected);
+      if (message.suspected !== null) onAccused(turn, message.suspected);
       send(turn, from, { type: 'ack', seq: message.seq, incarnation: state.incarnation });
       break;
     case 'request':
@@ -369,15 +369,28 @@ function onVerdict(turn: Turn, event: MembershipEvent & { kind: 'verdict' }): vo
   if (incarnation >= member.incarnation) confirm(turn, member, watcher, false);
 }
 
+/**
+ * A message says that there is a verdict. It costs its sender nothing, and a refutation is a record: no more than one in
+ * the time that accusers wait for it. What is on record is refuted whenever it comes.
+ */
+function onAccused(turn: Turn, accused: number): void {
+  const { state, now } = turn;
+  // Never in the future, whatever the clock was set to.
+  state.refuted_ms = Math.min(state.refuted_ms, now);
+  if (now - state.refuted_ms < state.config.takeBack_ms) return;
+  if (refute(turn, accused)) state.refuted_ms = now;
+}
+
 /** SWIM section 4.2: only the member itself raises its incarnation. To be accused is a sign of poor health. */
-function refute(turn: Turn, accused: number): void {
+function refute(turn: Turn, accused: number): boolean {
   const { state } = turn;
   const leap = accused - state.incarnation;
-  if (leap < 0 || leap > MEMBERSHIP_LIMITS.incarnationLeap_max) return;
+  if (leap < 0 || leap > MEMBERSHIP_LIMITS.incarnationLeap_max) return false;
   state.incarnation = accused + 1;
   state.counters.refutations_count += 1;
   worsenHealth(state);
   turn.effects.push({ kind: 'refute', incarnation: state.incarnation });
+  return true;
 }
 
 function onTimer(turn: Turn, token: number): void {

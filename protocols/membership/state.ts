@@ -180,6 +180,8 @@ export interface MembershipState {
   readonly self: NodeId;
   started: boolean;
   incarnation: number;
+  /** When a message had this node refute last. */
+  refuted_ms: number;
   /** Lifeguard's local health multiplier less one: 0 is well. */
   health: number;
   /** 0 to 1: how much of what this node expects comes late by a retransmission or more. */
@@ -249,6 +251,7 @@ export function createState(
     self,
     started: false,
     incarnation: 0,
+    refuted_ms: NEVER_MS,
     health: 0,
     lateness: 0,
     stalled_ms: now,

@@ -245,6 +245,32 @@ t.test(
   },
 );
 
+t.test('who is accused by messages without end writes no more than one record in a while', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  const accuse = (times: number) => {
+    for (let time = 0; time < times; time += 1) {
+      a.hear('b', { type: 'ping', seq: 1, suspected: a.state.incarnation });
+      a.pass(1);
+    }
+  };
+  accuse(1000);
+  t.equal(a.of('refute').length, 1);
+  t.ok(a.state.health <= 1, 'nor does it doubt itself for more than that');
+  a.now -= 3_600_000;
+  accuse(10);
+  t.equal(a.of('refute').length, 1);
+  accuse(a.state.config.takeBack_ms);
+  t.equal(a.of('refute').length, 2, 'by a clock that was set back too');
+  a.give({
+    kind: 'verdict',
+    watcher: 'b',
+    subject: 'a',
+    incarnation: a.state.incarnation,
+    verdict: 'failed',
+  });
+  t.equal(a.of('refute').length, 3, 'a verdict on record is refuted at once');
+});
+
 t.test(
   'a mere doubt is answered, not refuted: a record for each would flood a network that loses much',
   async (t) => {
