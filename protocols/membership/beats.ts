@@ -144,10 +144,13 @@ export function onLate(turn: Turn, member: Member): void {
   if (member.probe === null && member.status !== 'failed') expect(turn, member);
 }
 
-/** This node was stalled: what it did not read in that time was not late. */
+/** This node was stalled: what it did not read in that time was not late. There is less grace at each further stall. */
 export function pushLate({ state, now }: Turn, member: Member): void {
-  member.heard_ms = Math.max(member.heard_ms, now - silence_ms(state, member));
-  if (member.beat_ms !== NEVER_MS) member.beat_ms = Math.max(member.beat_ms, now - silence_ms(state, member));
+  member.stalls_count += 1;
+  const spent_ms = grace_ms(state, member) * (1 - 1 / member.stalls_count);
+  const least_ms = now - silence_ms(state, member) - spent_ms;
+  member.heard_ms = Math.max(member.heard_ms, least_ms);
+  if (member.beat_ms !== NEVER_MS) member.beat_ms = Math.max(member.beat_ms, least_ms);
 }
 
 /** Derives again whom this node watches, who watches it and whom it is connected to. */

@@ -53,6 +53,7 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
     timer,
     relays: new Set(),
     nacks_count: 0,
+    stalls_count: 0,
     doubters: new Map(),
   };
   return member.probe;
@@ -100,12 +101,19 @@ export function onProbeTimeout(turn: Turn, member: Member): void {
   suspect(turn, member, false, probe.doubters);
 }
 
-/** The node was stalled: an answer may be waiting. The question gets its whole time again. */
+/**
+ * The node was stalled: an answer may be waiting. The question gets its whole time again, and less at each further stall,
+ * or there would be no end to it where the loop stalls again and again.
+ */
 export function pushProbe(turn: Turn, member: Member): void {
   const { state } = turn;
-  if (member.probe === null) return;
-  stopTimer(turn, member.probe.timer);
-  member.probe.timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
+  const { probe } = member;
+  if (probe === null) return;
+  probe.stalls_count += 1;
+  const left_ms = (state.timers.get(probe.timer)?.at_ms ?? turn.now) - turn.now;
+  const again_ms = answerIn_ms(state, member) / probe.stalls_count;
+  stopTimer(turn, probe.timer);
+  probe.timer = startTimer(turn, 'probe', member, Math.max(left_ms, again_ms));
 }
 
 /** Those with a connection to the subject first: the other watchers are. @returns who was asked. */

@@ -78,6 +78,8 @@ export interface Probe {
   /** Who was asked to ask for it: nobody else answers for it. */
   relays: ReadonlySet<NodeId>;
   nacks_count: number;
+  /** Stalls of this node that have put its end off. */
+  stalls_count: number;
   /** Other watchers that suspect it already, and whether their connections closed. */
   readonly doubters: Map<NodeId, boolean>;
 }
@@ -89,6 +91,7 @@ export interface Suspicion {
   readonly since_ms: number;
   /** How much of the time since then this node itself was stalled. */
   pushed_ms: number;
+  stalls_count: number;
   /** How long it lasts, as far as was known when the deadline was set. */
   wait_ms: number;
   readonly confirmedBy: Set<NodeId>;
@@ -116,6 +119,8 @@ export interface Member {
   isConnected: boolean;
   /** The last sign of life. */
   heard_ms: number;
+  /** Stalls of this node since then. */
+  stalls_count: number;
   /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
   promise_ms: number | null;
   /** When its last beat came; NEVER_MS: none did on this connection. */
@@ -306,6 +311,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     meetBy_ms: isConnected ? 0 : turn.now + state.config.meet_ms,
     isConnected,
     heard_ms: turn.now,
+    stalls_count: 0,
     promise_ms: null,
     beat_ms: NEVER_MS,
     gauge: null,

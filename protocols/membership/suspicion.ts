@@ -84,6 +84,7 @@ export function suspect(
     seqFirst: state.seq + 1,
     since_ms: turn.now,
     pushed_ms: 0,
+    stalls_count: 0,
     wait_ms: 0,
     confirmedBy,
     closedBy,
@@ -143,13 +144,18 @@ export function outlastWeather(turn: Turn, member: Member, suspicion: Suspicion)
   return true;
 }
 
-/** The node was stalled for `stall_ms`: that time says nothing about others, and what waited is to be read first. */
+/**
+ * The node was stalled for `stall_ms`: that time says nothing about others, and what waited is to be read first. There is
+ * less time for that at each further stall: whoever answers is heard after the first ones, and the others must not be
+ * waited for as long as this node's loop stalls again and again.
+ */
 export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): void {
   const { suspicion } = member;
   if (suspicion?.deadline == null) return;
   // One that began after it was not held up by it: a clock that leapt looks like a stall that has no end.
   const held_ms = Math.min(stall_ms, Math.max(0, turn.now - suspicion.since_ms));
-  suspicion.pushed_ms += held_ms + turn.state.config.suspicionConfirmed_ms;
+  suspicion.stalls_count += 1;
+  suspicion.pushed_ms += held_ms + turn.state.config.suspicionConfirmed_ms / suspicion.stalls_count;
   armDeadline(turn, member);
 }
 
@@ -171,6 +177,7 @@ export function endProbe(turn: Turn, member: Member): void {
 export function heard(turn: Turn, member: Member): void {
   const { state } = turn;
   member.heard_ms = turn.now;
+  member.stalls_count = 0;
   // Asked for nothing: the network loses much, or this node is slow.
   if (member.probe?.isLate === true) worsenHealth(state);
   // Perhaps the way to it has become longer.

@@ -587,6 +587,54 @@ t.test('a question that was open while the loop stood still has its whole time a
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('a node whose loop stalls again and again comes to its verdict all the same', async (t) => {
+  for (const roundTrip_ms of [0, 400]) {
+    for (const work_ms of [100, 400]) {
+      const a = new Machine('a').join('b', 'c');
+      const b = a.state.members.get('b')!;
+      b.roundTrips_ms.push(roundTrip_ms);
+      for (let round = 0; round < 100 && a.of('verdict').length === 0; round += 1) {
+        a.give({ kind: 'heard', peer: 'c' });
+        a.pass(work_ms);
+        a.give({ kind: 'heard', peer: 'c' });
+        a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+        a.stall(400);
+      }
+      t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], `${roundTrip_ms} ms, ${work_ms} ms`);
+    }
+  }
+  const alone = new Machine('a').join('b');
+  for (let round = 0; round < 60 && alone.of('verdict').length === 0; round += 1) {
+    alone.pass(400);
+    alone.stall(400);
+  }
+  t.match(alone.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'alone too');
+});
+
+t.test('nor does it judge anybody wrongly who answers, however long and often it stalls', async (t) => {
+  for (const stall_ms of [200, 500, 1000, 5000]) {
+    for (const work_ms of [60, 100, 400, 1000]) {
+      const a = new Machine('a').join('b', 'c');
+      let heard_count = 0;
+      const answer = () => {
+        for (const { to, message } of a.sent().slice(heard_count))
+          if (message.type === 'ping') a.hear(to, { type: 'ack', seq: message.seq, incarnation: 1 });
+        heard_count = a.of('send').length;
+      };
+      for (let round = 0; round < 60; round += 1) {
+        for (let left_ms = work_ms; left_ms > 0; left_ms -= 20) {
+          a.pass(20);
+          answer();
+        }
+        // What waited is read after the timers that came due.
+        a.stall(stall_ms);
+        a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+      }
+      t.same(a.of('verdict'), [], `${stall_ms} ms, ${work_ms} ms`);
+    }
+  }
+});
+
 t.test('a clock that leaps ahead puts off no suspicion that begins after it', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   a.now += 30 * 86_400_000;
