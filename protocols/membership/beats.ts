@@ -15,6 +15,7 @@ import {
   type Listener,
   type Member,
   type MembershipState,
+  meetsIn_ms,
   memberOf,
   mendHealth,
   NEVER_MS,
@@ -118,7 +119,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
   member.beat_ms = Math.min(member.beat_ms, turn.now);
   const due_ms = dueAt_ms(state, member) + grace_ms(state, member) - turn.now;
   const isMet = member.isConnected || state.doubted.has(member.id);
-  return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
+  return isMet ? due_ms : Math.max(due_ms, meetsIn_ms(turn, member));
 }
 
 /** By how much a sign of life may miss its time. */

@@ -11,6 +11,7 @@ import {
   jittered,
   type Member,
   type MembershipState,
+  meetsIn_ms,
   mendHealth,
   type Probe,
   patienceOf,
@@ -66,7 +67,7 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
 export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const { state } = turn;
   if (member.probe !== null || member.suspicion !== null) return;
-  const isUnmet = turn.now < member.meetBy_ms && !state.doubted.has(member.id);
+  const isUnmet = meetsIn_ms(turn, member) > 0 && !state.doubted.has(member.id);
   if (!state.connected.has(member.id) && (member.status === 'failed' || isUnmet)) return;
   const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
   send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });

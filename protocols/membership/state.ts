@@ -370,6 +370,12 @@ export function silence_ms({ config }: MembershipState, member: Member): number 
   return member.promise_ms ?? config.beat_interval_ms * config.watchers_count;
 }
 
+/** How long it need not be connected yet. Never for longer than a new member, whatever the clock was set to. */
+export function meetsIn_ms({ state, now }: Turn, member: Member): number {
+  member.meetBy_ms = Math.min(member.meetBy_ms, now + state.config.meet_ms);
+  return member.meetBy_ms - now;
+}
+
 /** By how much this node draws out its questions and suspicions. */
 export function patienceOf(state: MembershipState): number {
   return Math.min(state.config.patience_max, 1 + state.health);

@@ -798,6 +798,19 @@ t.test('a member that was never met is not doubted before its time', async (t) =
   t.equal(memberStatus(a.state, 'b'), 'failed');
 });
 
+t.test('a member that was never met is missed in its time by a clock that was set back too', async (t) => {
+  const a = new Machine('a').join('c');
+  a.give({ kind: 'member', id: 'b', incarnation: 1 });
+  a.now -= 3_600_000;
+  a.due.clear();
+  for (const { token } of [...a.state.timers.values()]) a.due.set(token, a.now + 1);
+  for (let left_ms = 12_000; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    a.give({ kind: 'heard', peer: 'c' });
+  }
+  t.not(memberStatus(a.state, 'b'), 'alive');
+});
+
 t.test('a connection that flaps is not redialled in a tight loop', async (t) => {
   const a = new Machine('a').join('b', 'c');
   for (let round = 0; round < 50; round += 1) {
