@@ -49,6 +49,8 @@ import type { ViewReader } from './view/view-readers.ts';
 const HOUSEKEEPING_MS = 5_000;
 /** An ended allocation of a workload that is gone is shown this long. */
 const ENDED_KEPT_MS = 30_000;
+/** Verdicts that wait until this node is a member again; the oldest goes first. */
+const UNHEARD_MAX = 1_024;
 
 /** What is not as it should be with this node, for its status. */
 export interface ClusterProblems {
@@ -114,6 +116,8 @@ export class Cluster implements AsyncDisposable {
   readonly #subnet: OwnSubnet;
   readonly #current: CurrentView;
   readonly #feed: MembershipFeed;
+  /** The last verdict on each subject of which nobody would have heard. */
+  readonly #unheard = new Map<NodeId, VerdictBody>();
   /** The address of this host that the container network uses. */
   #followed: string;
   #mesh: Mesh | undefined;
@@ -372,12 +376,28 @@ export class Cluster implements AsyncDisposable {
   }
 
   #writeVerdict(body: VerdictBody): void {
-    // Whoever was revoked or has expired watches on, for its own view, but nobody listens.
-    if (this.trust.standing().state !== 'member') return;
+    this.#unheard.delete(body.subject);
+    // Whoever was revoked or has expired watches on, for its own view, but nobody listens until it is back.
+    if (this.trust.standing().state !== 'member') {
+      for (const [oldest] of this.#unheard)
+        if (this.#unheard.size >= UNHEARD_MAX) this.#unheard.delete(oldest);
+      this.#unheard.set(body.subject, body);
+      return;
+    }
     const key = recordKey.verdict(this.self, body.subject);
     void attempt(this.#components.log, 'writing a verdict', () =>
       this.ledger.write(this.self, 'verdict', key, body),
     );
+  }
+
+  /** What membership has said once it does not say again. */
+  #writeUnheard(): void {
+    if (this.#unheard.size === 0 || this.trust.standing().state !== 'member') return;
+    for (const body of [...this.#unheard.values()]) {
+      const known = this.view.members.get(body.subject)?.incarnation ?? 0;
+      if (known > body.incarnation) this.#unheard.delete(body.subject);
+      else this.#writeVerdict(body);
+    }
   }
 
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
@@ -411,6 +431,7 @@ export class Cluster implements AsyncDisposable {
     if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
     this.#disconnectStrangers();
     this.trust.notice();
+    this.#writeUnheard();
   }
 
   #disconnectStrangers(): void {
@@ -437,6 +458,7 @@ export class Cluster implements AsyncDisposable {
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
       this.#followGrants();
+      this.#writeUnheard();
       this.#contacts.seek(this.#mesh!);
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
