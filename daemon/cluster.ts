@@ -49,6 +49,8 @@ import type { ViewReader } from './view/view-readers.ts';
 const HOUSEKEEPING_MS = 5_000;
 /** An ended allocation of a workload that is gone is shown this long. */
 const ENDED_KEPT_MS = 30_000;
+/** Verdicts that wait until this node is a member again; the oldest goes first. */
+const UNHEARD_MAX = 1_024;
 
 /** What is not as it should be with this node, for its status. */
 export interface ClusterProblems {
@@ -114,6 +116,8 @@ export class Cluster implements AsyncDisposable {
   readonly #subnet: OwnSubnet;
   readonly #current: CurrentView;
   readonly #feed: MembershipFeed;
+  /** The last verdict on each subject of which nobody would have heard. */
+  readonly #unheard = new Map<NodeId, VerdictBody>();
   /** The address of this host that the container network uses. */
   #followed: string;
   #mesh: Mesh | undefined;
@@ -159,6 +163,7 @@ export class Cluster implements AsyncDisposable {
       addressesOf: (member) => this.#contacts.addressesOf(member),
       writeVerdict: (body) => this.#member.whenAnnounced(() => this.#writeVerdict(body)),
       refute: (incarnation) => this.#member.tell(incarnation),
+      recall: (watcher, subject) => this.#feed.recall(watcher, subject),
       onStatus: () => this.#current.touch('verdict'),
     });
     this.#current = new CurrentView({
@@ -372,12 +377,28 @@ export class Cluster implements AsyncDisposable {
   }
 
   #writeVerdict(body: VerdictBody): void {
-    // Whoever was revoked or has expired watches on, for its own view, but nobody listens.
-    if (this.trust.standing().state !== 'member') return;
+    this.#unheard.delete(body.subject);
+    // Whoever was revoked or has expired watches on, for its own view, but nobody listens until it is back.
+    if (this.trust.standing().state !== 'member') {
+      for (const [oldest] of this.#unheard)
+        if (this.#unheard.size >= UNHEARD_MAX) this.#unheard.delete(oldest);
+      this.#unheard.set(body.subject, body);
+      return;
+    }
     const key = recordKey.verdict(this.self, body.subject);
     void attempt(this.#components.log, 'writing a verdict', () =>
       this.ledger.write(this.self, 'verdict', key, body),
     );
+  }
+
+  /** What membership has said once it does not say again. */
+  #writeUnheard(): void {
+    if (this.#unheard.size === 0 || this.trust.standing().state !== 'member') return;
+    for (const body of [...this.#unheard.values()]) {
+      const known = this.view.members.get(body.subject)?.incarnation ?? 0;
+      if (known > body.incarnation) this.#unheard.delete(body.subject);
+      else this.#writeVerdict(body);
+    }
   }
 
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
@@ -411,6 +432,7 @@ export class Cluster implements AsyncDisposable {
     if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
     this.#disconnectStrangers();
     this.trust.notice();
+    this.#writeUnheard();
   }
 
   #disconnectStrangers(): void {
@@ -436,7 +458,8 @@ export class Cluster implements AsyncDisposable {
     const { clock, log } = this.#components;
     clock.after(HOUSEKEEPING_MS, () => {
       if (this.#stopping.signal.aborted) return;
-      this.#expireMembers();
+      this.#followGrants();
+      this.#writeUnheard();
       this.#contacts.seek(this.#mesh!);
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
@@ -467,13 +490,22 @@ export class Cluster implements AsyncDisposable {
     this.#followed = host.current;
   }
 
-  /** Grants end by the clock: nobody tells of it. */
-  #expireMembers(): void {
+  /** Grants end by the clock, and hold again by one that was set back: nobody tells of it. */
+  #followGrants(): void {
     this.#disconnectStrangers();
-    const { authority } = this.ledger.machine;
+    const { authority, ledger } = this.ledger.machine;
+    const { members } = this.view;
     const now = this.#components.clock.now();
-    if ([...this.view.members.keys()].some((id) => !authority.isMember(id, now)))
+    const isShown = (record: LedgerRecord) =>
+      authority.counts(record) &&
+      !this.#current.quarantine.has(record) &&
+      bodyOf('member', record) !== undefined;
+    for (const [id, siblings] of ledger.ofKind('member')) {
+      const isMember = authority.isMember(id, now);
+      if (isMember === members.has(id) || (isMember && !siblings.some(isShown))) continue;
       this.#current.touch('grant');
+      return;
+    }
   }
 
   async #forget({ namespace, workload, index }: AllocationBody): Promise<void> {

@@ -27,6 +27,8 @@ export interface MembershipDriverInit {
   readonly addressesOf: (member: NodeId) => readonly string[];
   readonly writeVerdict: (body: VerdictBody) => void;
   readonly refute: (incarnation: number) => void;
+  /** To be told again what the ledger has of this watcher on this subject, if anything. */
+  readonly recall: (watcher: NodeId, subject: NodeId) => void;
   /** The status of somebody changed. */
   readonly onStatus: (member: NodeId, status: MemberStatus) => void;
 }
@@ -139,6 +141,10 @@ export class MembershipDriver implements Disposable {
       case 'status':
         this.#logStatus(effect.member, effect.status);
         this.#init.onStatus(effect.member, effect.status);
+        break;
+      case 'recall':
+        for (const watcher of effect.watchers) this.#init.recall(watcher, effect.member);
+        for (const subject of effect.subjects) this.#init.recall(effect.member, subject);
         break;
       case 'isolated':
         log(

@@ -2,6 +2,7 @@
  * Tells membership what records say of members, each as it comes: whoever waited for the next view would hold a member
  * for dead that has refuted long since. Not here: connections and datagrams (membership-driver.ts).
  */
+import type { NodeId } from '../../protocols/base/ids.ts';
 import { recordKey } from '../../protocols/base/records.ts';
 import type { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
@@ -39,6 +40,12 @@ export class MembershipFeed {
       if (record.kind === 'member') this.#member(record);
       else if (record.kind === 'verdict') this.#verdict(record);
     }
+  }
+
+  /** What the ledger has of this watcher on this subject: it may have come before one of them. */
+  recall(watcher: NodeId, subject: NodeId): void {
+    const record = this.#init.machine.ledger.get('verdict', recordKey.verdict(watcher, subject));
+    if (record !== undefined) this.#verdict(record);
   }
 
   #member({ author }: LedgerRecord): void {

@@ -15,6 +15,7 @@ import {
   type Listener,
   type Member,
   type MembershipState,
+  meetsIn_ms,
   memberOf,
   mendHealth,
   NEVER_MS,
@@ -23,7 +24,7 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { heard, raiseIncarnation } from './suspicion.ts';
+import { heard, hearIncarnation } from './suspicion.ts';
 import { lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -89,7 +90,7 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
   member.promise_ms = Math.min(message.next_ms, promise_ms_max);
   if (member.probe === null && member.suspicion === null) mendHealth(state);
-  raiseIncarnation(turn, member, message.incarnation);
+  hearIncarnation(turn, member, message.incarnation);
   // What was on its way when the connection closed proves nothing.
   if (!member.isConnected) return;
   heard(turn, member);
@@ -118,7 +119,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
   member.beat_ms = Math.min(member.beat_ms, turn.now);
   const due_ms = dueAt_ms(state, member) + grace_ms(state, member) - turn.now;
   const isMet = member.isConnected || state.doubted.has(member.id);
-  return isMet ? due_ms : Math.max(due_ms, member.meetBy_ms - turn.now);
+  return isMet ? due_ms : Math.max(due_ms, meetsIn_ms(turn, member));
 }
 
 /** By how much a sign of life may miss its time. */
@@ -144,10 +145,13 @@ export function onLate(turn: Turn, member: Member): void {
   if (member.probe === null && member.status !== 'failed') expect(turn, member);
 }
 
-/** This node was stalled: what it did not read in that time was not late. */
+/** This node was stalled: what it did not read in that time was not late. There is less grace at each further stall. */
 export function pushLate({ state, now }: Turn, member: Member): void {
-  member.heard_ms = Math.max(member.heard_ms, now - silence_ms(state, member));
-  if (member.beat_ms !== NEVER_MS) member.beat_ms = Math.max(member.beat_ms, now - silence_ms(state, member));
+  member.stalls_count += 1;
+  const spent_ms = grace_ms(state, member) * (1 - 1 / member.stalls_count);
+  const least_ms = now - silence_ms(state, member) - spent_ms;
+  member.heard_ms = Math.max(member.heard_ms, least_ms);
+  if (member.beat_ms !== NEVER_MS) member.beat_ms = Math.max(member.beat_ms, least_ms);
 }
 
 /** Derives again whom this node watches, who watches it and whom it is connected to. */

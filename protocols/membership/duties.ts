@@ -14,6 +14,12 @@ export function rankedFor(state: MembershipState, subject: NodeId): readonly Nod
   return state.roster.watchers(subject, state.config.watchers_count * 2);
 }
 
+/** All for whom `watcher` may be ranked, and those that it may have to watch as a stand-in. */
+export function rankedSubjects(state: MembershipState, watcher: NodeId): Set<NodeId> {
+  const { roster, config } = state;
+  return new Set([...roster.subjects(watcher, config.watchers_count * 2), ...subjectsOf(state, watcher)]);
+}
+
 /** Whether `watcher` is one of the K by the roster. */
 export function isWatcher(state: MembershipState, subject: NodeId, watcher: NodeId): boolean {
   const at = rankedFor(state, subject).indexOf(watcher);

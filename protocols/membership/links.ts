@@ -4,7 +4,7 @@
  * for seconds is found again at once, and one that was down for a day costs next to nothing meanwhile.
  */
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { jittered, type Member, memberOf, startTimer, stopTimer, type Turn } from './state.ts';
+import { jittered, type Member, meetsIn_ms, memberOf, startTimer, stopTimer, type Turn } from './state.ts';
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
@@ -42,7 +42,7 @@ function schedule(
  */
 export function dial(turn: Turn, member: Member, isLater = false): void {
   const { self, connected } = turn.state;
-  const isUnmet = turn.now < member.meetBy_ms && member.status === 'alive';
+  const isUnmet = meetsIn_ms(turn, member) > 0 && member.status === 'alive';
   const isOthers = isUnmet && self > member.id;
   if (!connected.has(member.id)) attempt(turn, member, isLater || isOthers);
 }

@@ -44,6 +44,7 @@ import {
   endCharge,
   keepVerdict,
   onWatcherChanged,
+  recall,
   refreshDoubt,
   settle,
   settleIsolation,
@@ -152,6 +153,7 @@ function onMembers(turn: Turn, members: Iterable<readonly [NodeId, number]> | Ro
     state.hearable = after;
     state.dutiesDirty = true;
     state.incarnation = Math.max(state.incarnation, after.get(state.self) ?? 0);
+    for (const [id] of after.entries()) recall(turn, id, true);
   } else {
     for (const [id, , incarnation] of after.changesSince(before)) {
       if (incarnation === undefined) drop(turn, id);
@@ -176,16 +178,19 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
   else if (!isMute) state.hearable = state.hearable.with(id, incarnation);
   if (id === state.self) {
     state.incarnation = Math.max(state.incarnation, incarnation);
+    recall(turn, id, false);
     return;
   }
   if (known === undefined) {
     onWatcherChanged(turn, id);
+    recall(turn, id, true);
     return;
   }
   const member = state.members.get(id);
   if (member?.charge != null && member.charge.incarnation < incarnation) endCharge(turn, member);
   // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
   if (member !== undefined && raiseIncarnation(turn, member, incarnation)) dial(turn, member);
+  recall(turn, id, false);
 }
 
 function replayPending(turn: Turn, id: NodeId): void {
@@ -299,17 +304,17 @@ function onMessage(turn: Turn, from: NodeId, body: Uint8Array): void {
     case 'ack':
       break;
     case 'ping':
-      if (message.suspected !== null) refute(turn, message.suspected);
+      if (message.suspected !== null) onAccused(turn, message.suspected);
       send(turn, from, { type: 'ack', seq: message.seq, incarnation: state.incarnation });
       break;
     case 'request':
       onRequest(turn, from, message);
       break;
     case 'relayed':
-      onRelayed(turn, message);
+      onRelayed(turn, from, message);
       break;
     case 'nack':
-      onNack(turn, message);
+      onNack(turn, from, message);
       break;
     case 'suspect':
       onSuspect(turn, from, message.subject, message.incarnation, message.closed === true);
@@ -364,15 +369,28 @@ function onVerdict(turn: Turn, event: MembershipEvent & { kind: 'verdict' }): vo
   if (incarnation >= member.incarnation) confirm(turn, member, watcher, false);
 }
 
+/**
+ * A message says that there is a verdict. It costs its sender nothing, and a refutation is a record: no more than one in
+ * the time that accusers wait for it. What is on record is refuted whenever it comes.
+ */
+function onAccused(turn: Turn, accused: number): void {
+  const { state, now } = turn;
+  // Never in the future, whatever the clock was set to.
+  state.refuted_ms = Math.min(state.refuted_ms, now);
+  if (now - state.refuted_ms < state.config.takeBack_ms) return;
+  if (refute(turn, accused)) state.refuted_ms = now;
+}
+
 /** SWIM section 4.2: only the member itself raises its incarnation. To be accused is a sign of poor health. */
-function refute(turn: Turn, accused: number): void {
+function refute(turn: Turn, accused: number): boolean {
   const { state } = turn;
   const leap = accused - state.incarnation;
-  if (leap < 0 || leap > MEMBERSHIP_LIMITS.incarnationLeap_max) return;
+  if (leap < 0 || leap > MEMBERSHIP_LIMITS.incarnationLeap_max) return false;
   state.incarnation = accused + 1;
   state.counters.refutations_count += 1;
   worsenHealth(state);
   turn.effects.push({ kind: 'refute', incarnation: state.incarnation });
+  return true;
 }
 
 function onTimer(turn: Turn, token: number): void {

@@ -11,6 +11,7 @@ import {
   jittered,
   type Member,
   type MembershipState,
+  meetsIn_ms,
   mendHealth,
   type Probe,
   patienceOf,
@@ -20,7 +21,7 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { confirmed_ms, heard, raiseIncarnation, suspect } from './suspicion.ts';
+import { confirmed_ms, heard, hearIncarnation, suspect } from './suspicion.ts';
 import { isAccused } from './votes.ts';
 import { lossSilence_ms, noteAnswer, noteRoundTrip, roundTrip_ms } from './weather.ts';
 
@@ -51,8 +52,9 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
     isUnanswered: false,
     isLate,
     timer,
-    relays_count: 0,
+    relays: new Set(),
     nacks_count: 0,
+    stalls_count: 0,
     doubters: new Map(),
   };
   return member.probe;
@@ -65,11 +67,11 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
 export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const { state } = turn;
   if (member.probe !== null || member.suspicion !== null) return;
-  const isUnmet = turn.now < member.meetBy_ms && !state.doubted.has(member.id);
+  const isUnmet = meetsIn_ms(turn, member) > 0 && !state.doubted.has(member.id);
   if (!state.connected.has(member.id) && (member.status === 'failed' || isUnmet)) return;
   const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
   send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
-  if (isUrgent) probe.relays_count = askRelays(turn, member, probe.seq);
+  if (isUrgent) probe.relays = askRelays(turn, member, probe.seq);
 }
 
 /** Asks for nothing but the time that an answer takes. */
@@ -85,31 +87,38 @@ export function onProbeTimeout(turn: Turn, member: Member): void {
   const { state } = turn;
   const { probe } = member;
   if (probe === null) return;
-  if (!probe.isUnanswered && probe.relays_count === 0 && probe.doubters.size === 0) {
+  if (!probe.isUnanswered && probe.relays.size === 0 && probe.doubters.size === 0) {
     probe.isUnanswered = true;
-    probe.relays_count = askRelays(turn, member, probe.seq);
+    probe.relays = askRelays(turn, member, probe.seq);
     send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
     probe.timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
     return;
   }
   member.probe = null;
-  if (probe.relays_count > 0) noteAnswer(state, probe.nacks_count < probe.relays_count);
+  if (probe.relays.size > 0) noteAnswer(state, probe.nacks_count < probe.relays.size);
   // Relays that did not even say nack: perhaps it is us.
-  const isAgreed = probe.doubters.size > 0 || probe.nacks_count >= Math.max(1, probe.relays_count);
+  const isAgreed = probe.doubters.size > 0 || probe.nacks_count >= Math.max(1, probe.relays.size);
   if (!isAgreed) worsenHealth(state);
   suspect(turn, member, false, probe.doubters);
 }
 
-/** The node was stalled: an answer may be waiting. The question gets its whole time again. */
+/**
+ * The node was stalled: an answer may be waiting. The question gets its whole time again, and less at each further stall,
+ * or there would be no end to it where the loop stalls again and again.
+ */
 export function pushProbe(turn: Turn, member: Member): void {
   const { state } = turn;
-  if (member.probe === null) return;
-  stopTimer(turn, member.probe.timer);
-  member.probe.timer = startTimer(turn, 'probe', member, answerIn_ms(state, member));
+  const { probe } = member;
+  if (probe === null) return;
+  probe.stalls_count += 1;
+  const left_ms = (state.timers.get(probe.timer)?.at_ms ?? turn.now) - turn.now;
+  const again_ms = answerIn_ms(state, member) / probe.stalls_count;
+  stopTimer(turn, probe.timer);
+  probe.timer = startTimer(turn, 'probe', member, Math.max(left_ms, again_ms));
 }
 
-/** Those with a connection to the subject first: the other watchers are. @returns how many were asked. */
-function askRelays(turn: Turn, member: Member, seq: number): number {
+/** Those with a connection to the subject first: the other watchers are. @returns who was asked. */
+function askRelays(turn: Turn, member: Member, seq: number): Set<NodeId> {
   const { state } = turn;
   const { relays_count, meshMembers_max } = state.config;
   const watchers: NodeId[] = [];
@@ -124,7 +133,7 @@ function askRelays(turn: Turn, member: Member, seq: number): number {
   relays.push(...sample(linked, relays_count - relays.length, turn.random));
   const suspected = accusation(member);
   for (const relay of relays) send(turn, relay, { type: 'request', seq, subject: member.id, suspected });
-  return relays.length;
+  return new Set(relays);
 }
 
 /** Asks a suspect again, by every way there is. Watchers ask often until their verdict; after it only slowly. */
@@ -137,7 +146,7 @@ export function onReprobe(turn: Turn, member: Member): void {
   const ping = { type: 'ping', seq: state.seq, suspected: accusation(member) } as const;
   const isConnected = send(turn, member.id, ping);
   const isOpen = member.status !== 'failed';
-  if (isOpen) askRelays(turn, member, state.seq);
+  if (isOpen) for (const relay of askRelays(turn, member, state.seq)) suspicion.relays.add(relay);
   if (!isConnected && !isOpen) return;
   const isUrgent = suspicion.deadline !== null && isOnDuty(state, member.id);
   const { reprobe_interval_ms, suspicionConfirmed_ms, suspicion_ms } = state.config;
@@ -157,27 +166,30 @@ export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack'
   }
   const member = state.members.get(from);
   if (member === undefined) return;
-  raiseIncarnation(turn, member, message.incarnation);
+  hearIncarnation(turn, member, message.incarnation);
   const question = [member.gauge, member.probe].find((asked) => asked?.seq === message.seq);
   if (question != null) noteRoundTrip(member, turn.now - question.asked_ms);
   if (member.probe?.isLate === false && message.seq >= member.probe.seq) mendHealth(state);
 }
 
-export function onRelayed(turn: Turn, message: Message & { type: 'relayed' }): void {
+/** Of those alone who were asked: whoever else could keep the dead alive. */
+export function onRelayed(turn: Turn, from: NodeId, message: Message & { type: 'relayed' }): void {
   const { state } = turn;
   const member = state.members.get(message.subject);
   if (member === undefined || message.seq > state.seq) return;
+  const { probe, suspicion } = member;
   const isAnswer =
-    member.probe?.seq === message.seq ||
-    (member.suspicion !== null && message.seq >= member.suspicion.seqFirst);
+    (probe?.seq === message.seq && probe.relays.has(from)) ||
+    (suspicion !== null && message.seq >= suspicion.seqFirst && suspicion.relays.has(from));
   if (!isAnswer) return;
-  raiseIncarnation(turn, member, message.incarnation);
+  hearIncarnation(turn, member, message.incarnation);
   heard(turn, member);
 }
 
-export function onNack(turn: Turn, message: Message & { type: 'nack' }): void {
+export function onNack(turn: Turn, from: NodeId, message: Message & { type: 'nack' }): void {
   const probe = turn.state.members.get(message.subject)?.probe;
-  if (probe?.seq === message.seq) probe.nacks_count = Math.min(probe.relays_count, probe.nacks_count + 1);
+  if (probe?.seq === message.seq && probe.relays.has(from))
+    probe.nacks_count = Math.min(probe.relays.size, probe.nacks_count + 1);
 }
 
 /** Asks `subject` for `from`. Whoever watches it too has then asked for itself as well. */

@@ -53,6 +53,16 @@ export type MembershipEffect =
   /** Write the own member record with this incarnation. */
   | { readonly kind: 'refute'; readonly incarnation: number }
   | { readonly kind: 'status'; readonly member: NodeId; readonly status: MemberStatus }
+  /**
+   * Tell again the verdicts that are on record of each of `watchers` on `member`, and of `member` on each of `subjects`:
+   * what came before the member, or its incarnation, could not be kept.
+   */
+  | {
+      readonly kind: 'recall';
+      readonly member: NodeId;
+      readonly watchers: Iterable<NodeId>;
+      readonly subjects: Iterable<NodeId>;
+    }
   /** More than half of the members that this node has to do with vanished at once (true), or are back (false). */
   | { readonly kind: 'isolated'; readonly isolated: boolean };
 
@@ -65,8 +75,11 @@ export interface Probe {
   /** It was asked because a beat that was promised did not come. */
   readonly isLate: boolean;
   timer: number;
-  relays_count: number;
+  /** Who was asked to ask for it: nobody else answers for it. */
+  relays: ReadonlySet<NodeId>;
   nacks_count: number;
+  /** Stalls of this node that have put its end off. */
+  stalls_count: number;
   /** Other watchers that suspect it already, and whether their connections closed. */
   readonly doubters: Map<NodeId, boolean>;
 }
@@ -78,11 +91,14 @@ export interface Suspicion {
   readonly since_ms: number;
   /** How much of the time since then this node itself was stalled. */
   pushed_ms: number;
+  stalls_count: number;
   /** How long it lasts, as far as was known when the deadline was set. */
   wait_ms: number;
   readonly confirmedBy: Set<NodeId>;
   /** Those whose connection to it closed, this node too. */
   readonly closedBy: Set<NodeId>;
+  /** Who was asked to ask for it since. */
+  readonly relays: Set<NodeId>;
   /** The timer that ends it; null once it has run out. */
   deadline: number | null;
   /** The timer of the next question; null when there is no way to ask. */
@@ -103,6 +119,8 @@ export interface Member {
   isConnected: boolean;
   /** The last sign of life. */
   heard_ms: number;
+  /** Stalls of this node since then. */
+  stalls_count: number;
   /** How long after it the next one is due, as it promised; null: it never did, and is asked this often instead. */
   promise_ms: number | null;
   /** When its last beat came; NEVER_MS: none did on this connection. */
@@ -167,6 +185,8 @@ export interface MembershipState {
   readonly self: NodeId;
   started: boolean;
   incarnation: number;
+  /** When a message had this node refute last. */
+  refuted_ms: number;
   /** Lifeguard's local health multiplier less one: 0 is well. */
   health: number;
   /** 0 to 1: how much of what this node expects comes late by a retransmission or more. */
@@ -236,6 +256,7 @@ export function createState(
     self,
     started: false,
     incarnation: 0,
+    refuted_ms: NEVER_MS,
     health: 0,
     lateness: 0,
     stalled_ms: now,
@@ -290,6 +311,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     meetBy_ms: isConnected ? 0 : turn.now + state.config.meet_ms,
     isConnected,
     heard_ms: turn.now,
+    stalls_count: 0,
     promise_ms: null,
     beat_ms: NEVER_MS,
     gauge: null,
@@ -346,6 +368,12 @@ export function mendHealth(state: MembershipState): void {
 /** How long after a sign of life the next one is due. */
 export function silence_ms({ config }: MembershipState, member: Member): number {
   return member.promise_ms ?? config.beat_interval_ms * config.watchers_count;
+}
+
+/** How long it need not be connected yet. Never for longer than a new member, whatever the clock was set to. */
+export function meetsIn_ms({ state, now }: Turn, member: Member): number {
+  member.meetBy_ms = Math.min(member.meetBy_ms, now + state.config.meet_ms);
+  return member.meetBy_ms - now;
 }
 
 /** By how much this node draws out its questions and suspicions. */

@@ -3,6 +3,7 @@
  * Source: Lifeguard sections IV-A (local health), IV-B (dynamic suspicion timeouts) and IV-C (buddy system).
  */
 import type { NodeId } from '../base/ids.ts';
+import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isOnDuty, rankedFor, watchersOf } from './duties.ts';
 import {
   type Member,
@@ -83,9 +84,11 @@ export function suspect(
     seqFirst: state.seq + 1,
     since_ms: turn.now,
     pushed_ms: 0,
+    stalls_count: 0,
     wait_ms: 0,
     confirmedBy,
     closedBy,
+    relays: new Set(),
     deadline: null,
     reprobe: startTimer(turn, 'reprobe', member, ask_ms),
     postponements_count: 0,
@@ -141,13 +144,18 @@ export function outlastWeather(turn: Turn, member: Member, suspicion: Suspicion)
   return true;
 }
 
-/** The node was stalled for `stall_ms`: that time says nothing about others, and what waited is to be read first. */
+/**
+ * The node was stalled for `stall_ms`: that time says nothing about others, and what waited is to be read first. There is
+ * less time for that at each further stall: whoever answers is heard after the first ones, and the others must not be
+ * waited for as long as this node's loop stalls again and again.
+ */
 export function pushSuspicion(turn: Turn, member: Member, stall_ms: number): void {
   const { suspicion } = member;
   if (suspicion?.deadline == null) return;
   // One that began after it was not held up by it: a clock that leapt looks like a stall that has no end.
   const held_ms = Math.min(stall_ms, Math.max(0, turn.now - suspicion.since_ms));
-  suspicion.pushed_ms += held_ms + turn.state.config.suspicionConfirmed_ms;
+  suspicion.stalls_count += 1;
+  suspicion.pushed_ms += held_ms + turn.state.config.suspicionConfirmed_ms / suspicion.stalls_count;
   armDeadline(turn, member);
 }
 
@@ -169,6 +177,7 @@ export function endProbe(turn: Turn, member: Member): void {
 export function heard(turn: Turn, member: Member): void {
   const { state } = turn;
   member.heard_ms = turn.now;
+  member.stalls_count = 0;
   // Asked for nothing: the network loses much, or this node is slow.
   if (member.probe?.isLate === true) worsenHealth(state);
   // Perhaps the way to it has become longer.
@@ -188,4 +197,11 @@ export function raiseIncarnation(turn: Turn, member: Member, incarnation: number
   endSuspicion(turn, member);
   refreshDoubt(turn, member);
   return true;
+}
+
+/** As a message tells it. What leaps too far is for a record to say: nobody could be accused at where it leads. */
+export function hearIncarnation(turn: Turn, member: Member, incarnation: number): void {
+  const recorded = turn.state.roster.get(member.id) ?? 0;
+  if (incarnation <= recorded + MEMBERSHIP_LIMITS.incarnationLeap_max)
+    raiseIncarnation(turn, member, incarnation);
 }

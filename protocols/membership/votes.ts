@@ -6,7 +6,7 @@
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { concernsDuties, isOnDuty, rankedFor, subjectsOf, watchersOf } from './duties.ts';
+import { concernsDuties, isOnDuty, rankedFor, rankedSubjects, subjectsOf, watchersOf } from './duties.ts';
 import {
   type Member,
   type MembershipState,
@@ -175,6 +175,23 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
     state.counters.verdictsDropped_count += 1;
   }
   refreshDoubt(turn, member);
+}
+
+/**
+ * `id` is new, or its incarnation has risen. Records come in any order: what is on record of it, by those whose verdicts
+ * count, and by itself when it is new, may have come too soon to be kept.
+ */
+export function recall(turn: Turn, id: NodeId, isNew: boolean): void {
+  const { state } = turn;
+  // At the start all that is on record is told after the members.
+  if (!state.started) return;
+  const watchers = new Set([...rankedFor(state, id), ...watchersOf(state, id), state.self]);
+  turn.effects.push({
+    kind: 'recall',
+    member: id,
+    watchers,
+    subjects: isNew ? rankedSubjects(state, id) : [],
+  });
 }
 
 /** A full list makes room for a ranked watcher by dropping one that is not. */

@@ -74,6 +74,8 @@ class Libp2pMesh implements Mesh {
   readonly #dialling = new Map<NodeId, number>();
   /** Peers that `disconnect` sent away: no search of the DHT may bring them back. */
   readonly #parted = new Set<NodeId>();
+  /** When each connection was opened, by a clock that nobody sets. */
+  readonly #opened_ms = new WeakMap<Connection, number>();
   readonly #guard: MeshGuard;
   #hints!: ProviderHints;
   #gossip!: Gossip;
@@ -120,6 +122,7 @@ class Libp2pMesh implements Mesh {
     node.addEventListener('peer:connect', (event) => this.#onConnection(event.detail.toString()));
     node.addEventListener('peer:disconnect', (event) => this.#onNoConnection(event.detail.toString()));
     node.addEventListener('connection:open', (event) => {
+      this.#opened_ms.set(event.detail, performance.now());
       meterStreams(event.detail, this.#guard, isMeteredElsewhere);
     });
     const streams_max = this.#limits.inboundStreams_max;
@@ -189,8 +192,9 @@ class Libp2pMesh implements Mesh {
    * Two that dial one another at the same time have two young ones.
    */
   #endOld(peer: NodeId): void {
-    this.#abortConnections(peer, 'the peer has dialled anew', ({ timeline }) => {
-      return Date.now() - timeline.open > CROSSING_MS_MAX;
+    const now = performance.now();
+    this.#abortConnections(peer, 'the peer has dialled anew', (connection) => {
+      return now - (this.#opened_ms.get(connection) ?? now) > CROSSING_MS_MAX;
     });
   }
 

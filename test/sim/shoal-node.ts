@@ -397,6 +397,11 @@ export class ShoalNode implements SimNode {
     this.#feedMembership({ kind: 'verdict', watcher: record.author, ...(record.body as VerdictBody) });
   }
 
+  #recallVerdict(watcher: NodeId, subject: NodeId): void {
+    const record = this.ledger.ledger.get('verdict', recordKey.verdict(watcher, subject));
+    if (record !== undefined) this.#tellVerdict(record);
+  }
+
   #tellMember(id: NodeId): void {
     const incarnation = this.#incarnationOf(id);
     if (incarnation === undefined) this.#feedMembership({ kind: 'removed', id });
@@ -450,6 +455,10 @@ export class ShoalNode implements SimNode {
           break;
         case 'status':
           chronicle.status(now_ms(), this.#host.id, effect.member, effect.status);
+          break;
+        case 'recall':
+          for (const watcher of effect.watchers) this.#recallVerdict(watcher, effect.member);
+          for (const subject of effect.subjects) this.#recallVerdict(effect.member, subject);
           break;
         case 'isolated':
           if (effect.isolated) chronicle.counts.isolations += 1;

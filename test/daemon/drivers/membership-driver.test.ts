@@ -91,6 +91,7 @@ function started(clock: Clock = systemClock, log: Log = silentLog) {
     addressesOf: () => ['/ip4/192.0.2.1/tcp/4747'],
     writeVerdict: () => {},
     refute: () => {},
+    recall: () => {},
     guard: { charge: () => undefined },
     onStatus: (member, status) => statuses.push([member, status]),
   });

@@ -4,6 +4,7 @@ import t from 'tap';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
 import { silentLog } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
 import { formatToken, parseToken } from '../../../protocols/trust/token.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
@@ -255,6 +256,41 @@ t.test(
     );
   },
 );
+
+t.test('members whose grants ended by a clock that leapt are back when it is right again', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const { token } = await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS });
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  await eventually('a sees b', async () => (await alive(a!)) === 'a,b');
+  await cluster.stop('b');
+  await eventually('a holds b as failed', async () => (await alive(a!)) === 'a');
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('b has left the view', async () => (await names(a!)) === 'a');
+  cluster.ahead_ms -= 15 * DAY_MS;
+  await eventually('b is back in it', async () => (await names(a!)) === 'a,b');
+});
+
+t.test('a verdict of a node that was no member at that time is written when it is one again', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const { token } = await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS });
+  const b = await cluster.start('b');
+  await b.backend.join({ token });
+  await eventually('both see both', async () => (await alive(a!)) === 'a,b' && (await alive(b)) === 'a,b');
+  const verdict = () => b.cluster!.ledger.machine.ledger.get('verdict', recordKey.verdict(b.id, a!.id));
+  cluster.ahead_ms += 15 * DAY_MS;
+  await cluster.stop('a');
+  await eventually('b holds a as failed', async () =>
+    (await b.backend.nodes()).some(({ id, status }) => id === a!.id && status === 'failed'),
+  );
+  t.match(await standing(b), { state: 'expired' });
+  t.equal(verdict(), undefined, 'nobody would take it');
+  cluster.ahead_ms -= 15 * DAY_MS;
+  await eventually('b has written it', async () => verdict() !== undefined);
+  t.match(verdict()!.body, { subject: a!.id, verdict: 'failed' });
+});
 
 t.test('with a recovery key a stolen operator key is dismissed, and what it did is undone', async (t) => {
   const cluster = await MemoryCluster.create(t);

@@ -19,6 +19,8 @@ export class Machine {
   effects: MembershipEffect[] = [];
   /** Timers that were asked for and not given yet. */
   readonly due = new Map<number, number>();
+  /** The ledger: the last verdict of each watcher on each subject. */
+  readonly #records = new Map<string, MembershipEvent & { kind: 'verdict' }>();
 
   constructor(self: NodeId, config: Partial<MembershipConfig> = {}, now = 1_000_000) {
     this.now = now;
@@ -34,10 +36,23 @@ export class Machine {
   }
 
   give(event: MembershipEvent): MembershipEffect[] {
+    if (event.kind === 'verdict') this.#records.set(`${event.watcher}/${event.subject}`, event);
     const effects = handle(this.state, event, this.#env());
     for (const effect of effects) if (effect.kind === 'schedule') this.due.set(effect.token, effect.at_ms);
     this.effects.push(...effects);
+    for (const effect of effects) if (effect.kind === 'recall') this.#recall(effect);
     return effects;
+  }
+
+  #recall({ member, watchers, subjects }: MembershipEffect & { kind: 'recall' }): void {
+    const keys = [
+      ...Array.from(watchers, (id) => `${id}/${member}`),
+      ...Array.from(subjects, (id) => `${member}/${id}`),
+    ];
+    for (const key of keys) {
+      const record = this.#records.get(key);
+      if (record !== undefined) this.give(record);
+    }
   }
 
   /** A started machine that is connected to all of `others`, all at incarnation 1. */

@@ -175,6 +175,47 @@ t.test('a verdict on an incarnation that its subject would not follow is no verd
   t.match(b.of('refute'), [{ incarnation: leap + 2 }]);
 });
 
+t.test('a verdict that came long before the life that it is about stands when that comes', async (t) => {
+  const inNextLife = 1 + 3 * MEMBERSHIP_LIMITS.incarnationLeap_max;
+  const verdicts = ['c', 'd'].map((watcher) => ({ ...FAILED_B, watcher, incarnation: inNextLife }));
+  const record = { kind: 'member', id: 'b', incarnation: inNextLife } as const;
+  const orders = { 'verdicts first': [...verdicts, record], 'member first': [record, ...verdicts] };
+  for (const [name, events] of Object.entries(orders)) {
+    const a = new Machine('a').join('b', 'c', 'd');
+    for (const event of events) a.give(event);
+    t.equal(memberStatus(a.state, 'b'), 'failed', name);
+    a.give({ kind: 'member', id: 'b', incarnation: inNextLife + 1 });
+    t.equal(memberStatus(a.state, 'b'), 'alive', name);
+  }
+  const b = new Machine('b').join('c');
+  b.give({ ...FAILED_B, watcher: 'c', incarnation: inNextLife });
+  b.give(record);
+  t.match(b.of('refute'), [{ incarnation: inNextLife + 1 }], 'nor does b itself miss it');
+});
+
+t.test(
+  'no verdict that counts is lost to who hears of the members last, however many there are',
+  async (t) => {
+    const crowd = Array.from({ length: 900 }, (_, at) => `m${at}`);
+    const members = crowd.map((id) => ({ kind: 'member', id, incarnation: 1 }) as const);
+    const knowing = new Machine('a').join(...crowd);
+    const dead = crowd.slice(0, 250);
+    const verdicts = dead.flatMap((subject) =>
+      rankedFor(knowing.state, subject)
+        .filter((watcher) => !dead.includes(watcher))
+        .map((watcher) => ({ ...FAILED_B, watcher, subject })),
+    );
+    t.ok(verdicts.length > MEMBERSHIP_LIMITS.verdictsPending_max);
+    for (const event of verdicts) knowing.give(event);
+    const late = new Machine('a');
+    late.give({ kind: 'start' });
+    for (const event of [...verdicts, ...members]) late.give(event);
+    for (const id of crowd) t.equal(memberStatus(late.state, id), memberStatus(knowing.state, id), id);
+    // A few have too few watchers left.
+    t.ok(dead.filter((id) => memberStatus(late.state, id) === 'failed').length > 200);
+  },
+);
+
 t.test('a verdict that comes before its member waits for it', async (t) => {
   const a = new Machine('a').join('c');
   a.give({ ...FAILED_B, watcher: 'c' });
@@ -203,6 +244,32 @@ t.test(
     t.equal(byPing.of('refute').length, 1);
   },
 );
+
+t.test('who is accused by messages without end writes no more than one record in a while', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  const accuse = (times: number) => {
+    for (let time = 0; time < times; time += 1) {
+      a.hear('b', { type: 'ping', seq: 1, suspected: a.state.incarnation });
+      a.pass(1);
+    }
+  };
+  accuse(1000);
+  t.equal(a.of('refute').length, 1);
+  t.ok(a.state.health <= 1, 'nor does it doubt itself for more than that');
+  a.now -= 3_600_000;
+  accuse(10);
+  t.equal(a.of('refute').length, 1);
+  accuse(a.state.config.takeBack_ms);
+  t.equal(a.of('refute').length, 2, 'by a clock that was set back too');
+  a.give({
+    kind: 'verdict',
+    watcher: 'b',
+    subject: 'a',
+    incarnation: a.state.incarnation,
+    verdict: 'failed',
+  });
+  t.equal(a.of('refute').length, 3, 'a verdict on record is refuted at once');
+});
 
 t.test(
   'a mere doubt is answered, not refuted: a record for each would flood a network that loses much',
@@ -412,6 +479,60 @@ t.test('a relayed answer ends a suspicion, and an old one does not', async (t) =
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('only who was asked answers for another', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
+  const askedSoFar = () =>
+    new Set(
+      a
+        .sent()
+        .filter(({ message }) => message.type === 'request')
+        .map(({ to }) => to),
+    );
+  const answer = (from: string) =>
+    a.hear(from, { type: 'relayed', seq: a.state.seq, subject: 'b', incarnation: 1 });
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(5);
+  const asked = askedSoFar();
+  t.equal(asked.size, a.state.config.relays_count);
+  for (const id of ['c', 'd', 'e', 'f', 'g']) if (!asked.has(id)) answer(id);
+  t.equal(memberStatus(a.state, 'b'), 'suspect');
+  answer([...asked][0]!);
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+
+  const probing = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
+  while (probing.state.members.get('b')!.probe === null) {
+    probing.pass(50);
+    for (const id of ['c', 'd', 'e', 'f', 'g']) probing.give({ kind: 'heard', peer: id });
+  }
+  const { seq, relays } = probing.state.members.get('b')!.probe!;
+  for (const id of ['c', 'd', 'e', 'f', 'g'])
+    if (!relays.has(id)) probing.hear(id, { type: 'nack', seq, subject: 'b' });
+  t.equal(probing.state.members.get('b')!.probe!.nacks_count, 0);
+  for (const id of ['c', 'd', 'e', 'f', 'g'])
+    if (!relays.has(id)) probing.hear(id, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
+  t.not(probing.state.members.get('b')!.probe, null);
+});
+
+t.test('no message lifts an incarnation to where nobody could be accused', async (t) => {
+  const leap = MEMBERSHIP_LIMITS.incarnationLeap_max;
+  const lies = {
+    beat: (incarnation: number) => ({ type: 'beat', incarnation, next_ms: 600 }) as const,
+    ack: (incarnation: number) => ({ type: 'ack', seq: 0, incarnation }) as const,
+  };
+  for (const [name, lie] of Object.entries(lies)) {
+    const a = new Machine('a').join('b', 'c', 'd');
+    a.hear('b', lie(1 + leap + 1));
+    t.equal(a.state.members.get('b')!.incarnation, 1, name);
+    a.hear('b', lie(1 + leap));
+    t.equal(a.state.members.get('b')!.incarnation, 1 + leap, name);
+    for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 1 + leap });
+    t.equal(memberStatus(a.state, 'b'), 'failed', name);
+    a.give({ kind: 'member', id: 'b', incarnation: 1_000_000 });
+    a.hear('b', lie(1_000_001));
+    t.equal(a.state.members.get('b')!.incarnation, 1_000_001, 'after its record it is told on');
+  }
+});
+
 t.test('a relay asks for others, hands the answer on, and says nack when there is none', async (t) => {
   const a = new Machine('a').join('b', 'c');
   a.hear('c', { type: 'request', seq: 77, subject: 'b', suspected: null });
@@ -464,6 +585,54 @@ t.test('a question that was open while the loop stood still has its whole time a
   a.hear('b', { type: 'ack', seq, incarnation: 1 });
   t.equal(a.state.members.get('b')!.probe, null);
   t.equal(memberStatus(a.state, 'b'), 'alive');
+});
+
+t.test('a node whose loop stalls again and again comes to its verdict all the same', async (t) => {
+  for (const roundTrip_ms of [0, 400]) {
+    for (const work_ms of [100, 400]) {
+      const a = new Machine('a').join('b', 'c');
+      const b = a.state.members.get('b')!;
+      b.roundTrips_ms.push(roundTrip_ms);
+      for (let round = 0; round < 100 && a.of('verdict').length === 0; round += 1) {
+        a.give({ kind: 'heard', peer: 'c' });
+        a.pass(work_ms);
+        a.give({ kind: 'heard', peer: 'c' });
+        a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+        a.stall(400);
+      }
+      t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], `${roundTrip_ms} ms, ${work_ms} ms`);
+    }
+  }
+  const alone = new Machine('a').join('b');
+  for (let round = 0; round < 60 && alone.of('verdict').length === 0; round += 1) {
+    alone.pass(400);
+    alone.stall(400);
+  }
+  t.match(alone.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'alone too');
+});
+
+t.test('nor does it judge anybody wrongly who answers, however long and often it stalls', async (t) => {
+  for (const stall_ms of [200, 500, 1000, 5000]) {
+    for (const work_ms of [60, 100, 400, 1000]) {
+      const a = new Machine('a').join('b', 'c');
+      let heard_count = 0;
+      const answer = () => {
+        for (const { to, message } of a.sent().slice(heard_count))
+          if (message.type === 'ping') a.hear(to, { type: 'ack', seq: message.seq, incarnation: 1 });
+        heard_count = a.of('send').length;
+      };
+      for (let round = 0; round < 60; round += 1) {
+        for (let left_ms = work_ms; left_ms > 0; left_ms -= 20) {
+          a.pass(20);
+          answer();
+        }
+        // What waited is read after the timers that came due.
+        a.stall(stall_ms);
+        a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+      }
+      t.same(a.of('verdict'), [], `${stall_ms} ms, ${work_ms} ms`);
+    }
+  }
 });
 
 t.test('a clock that leaps ahead puts off no suspicion that begins after it', async (t) => {
@@ -627,6 +796,19 @@ t.test('a member that was never met is not doubted before its time', async (t) =
   t.equal(memberStatus(a.state, 'b'), 'alive');
   a.pass(10_000);
   t.equal(memberStatus(a.state, 'b'), 'failed');
+});
+
+t.test('a member that was never met is missed in its time by a clock that was set back too', async (t) => {
+  const a = new Machine('a').join('c');
+  a.give({ kind: 'member', id: 'b', incarnation: 1 });
+  a.now -= 3_600_000;
+  a.due.clear();
+  for (const { token } of [...a.state.timers.values()]) a.due.set(token, a.now + 1);
+  for (let left_ms = 12_000; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    a.give({ kind: 'heard', peer: 'c' });
+  }
+  t.not(memberStatus(a.state, 'b'), 'alive');
 });
 
 t.test('a connection that flaps is not redialled in a tight loop', async (t) => {
