@@ -10,7 +10,9 @@
  * a node stand beside one another until one of them knows the other (ledger.ts): an old disk cannot unsay what its
  * former self has said. And nobody acknowledges or collects anything while it does not see how others could have
  * collected what they say: that is how an old disk waits for its former self's acknowledgement, which puts it in doubt
- * (horizon.ts).
+ * (horizon.ts). Unless all but itself have agreed: it was no member then, which a revocation that was undone may have
+ * brought about. It follows them in doubt, and so does who said one hash of a round when those who have collected said
+ * another.
  * Source: causal stability, Baquero et al., "Making Operation-Based CRDTs Operation-Based" (2014).
  */
 import { fromHex, type KeyId, type NodeId, toHex } from '../base/ids.ts';
@@ -31,6 +33,7 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 const QUANTUM_PART = 4;
 /** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
 const ROUNDS_MAX = 16;
+const NO_ROUNDS: ReadonlySet<number> = new Set();
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
 export type Members = ReadonlyMap<NodeId, number>;
@@ -39,6 +42,12 @@ export interface Round {
   readonly upTo_ms: number;
   /** Hex, 16 bytes. */
   readonly hash: string;
+}
+
+/** A round that all agree on. */
+export interface Agreement extends Round {
+  /** Has a member, which has collected as far since, said another hash of it? Then it was not this that it agreed to. */
+  readonly isDisputed: boolean;
 }
 
 /**
@@ -131,6 +140,8 @@ export class Acknowledgements {
   readonly #hashes = new Map<number, Set<string>>();
   /** Has any member collected, and this one neither done so nor acknowledged anything? It came later, or its disk is old. */
   readonly isNew: boolean;
+  /** Up to where others have collected with the agreement of all but this node: it was no member then, or its disk is old. */
+  readonly #missed: ReadonlySet<number> = NO_ROUNDS;
 
   /** @param horizon_ms up to where `self` has collected. */
   constructor(ledger: Ledger, members: Members, self: NodeId, horizon_ms: number) {
@@ -145,6 +156,12 @@ export class Acknowledgements {
         this.#hashes.set(upTo_ms, (this.#hashes.get(upTo_ms) ?? new Set()).add(hash));
     }
     this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
+    this.#missed = new Set([...this.#collected()].filter((upTo_ms) => this.#isMissed(upTo_ms)));
+  }
+
+  /** Were deletions collected without this node? What it holds may have been deleted meanwhile. */
+  get hasMissed(): boolean {
+    return this.#missed.size > 0;
   }
 
   /** Does nobody vouch for anything, of those who have acknowledged? */
@@ -153,7 +170,7 @@ export class Acknowledgements {
   }
 
   /** The latest round up to `until_ms`, and after the own horizon, on which all members agree that had to. */
-  agreed(until_ms: number): Round | undefined {
+  agreed(until_ms: number): Agreement | undefined {
     const ends = [...this.#hashes.keys()].filter((ms) => ms > this.#horizon_ms && ms <= until_ms);
     for (const upTo_ms of ends.sort((a, b) => b - a)) {
       const round = this.#agreedAt(upTo_ms);
@@ -213,10 +230,16 @@ export class Acknowledgements {
     return undefined;
   }
 
-  #agreedAt(upTo_ms: number): Round | undefined {
-    for (const hash of this.#hashes.get(upTo_ms) ?? [])
-      if (this.#isAgreed({ upTo_ms, hash })) return { upTo_ms, hash };
-    return undefined;
+  /** Rather one that nobody disputes. */
+  #agreedAt(upTo_ms: number): Agreement | undefined {
+    let agreed: Agreement | undefined;
+    for (const hash of this.#hashes.get(upTo_ms) ?? []) {
+      const round = { upTo_ms, hash };
+      if (!this.#isAgreed(round)) continue;
+      agreed = { ...round, isDisputed: this.#isDisputed(round) };
+      if (!agreed.isDisputed) break;
+    }
+    return agreed;
   }
 
   #isAgreed(round: Round): boolean {
@@ -224,10 +247,29 @@ export class Acknowledgements {
     return true;
   }
 
-  /** It has acknowledged the round, or collected as far; or it need not, being granted later, or new and in doubt. */
+  #isDisputed(round: Round): boolean {
+    for (const ack of this.#acks.values())
+      if (!hasSaid(ack, round) && ack.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms)) return true;
+    return false;
+  }
+
+  /** All others have agreed on it, and this node has said nothing of the kind. */
+  #isMissed(upTo_ms: number): boolean {
+    if (this.#agreedAt(upTo_ms) !== undefined || this.#isAgreed({ upTo_ms, hash: '' })) return false;
+    const others = [...this.#members.keys()].filter((member) => member !== this.#self);
+    return [...(this.#hashes.get(upTo_ms) ?? []), ''].some((hash) =>
+      others.every((member) => this.#isCovered(member, { upTo_ms, hash })),
+    );
+  }
+
+  /**
+   * It has acknowledged the round, or collected as far; or it need not, being granted later, or in doubt because it is
+   * new or others have gone on without it.
+   */
   #isCovered(member: NodeId, round: Round): boolean {
     const ack = this.#acks.get(member);
-    if (ack === undefined && member === this.#self && this.isNew) return true;
+    if (member === this.#self && ((ack === undefined && this.isNew) || this.#missed.has(round.upTo_ms)))
+      return true;
     if (hasSaid(ack, round) || (ack?.collected_ms ?? 0) >= round.upTo_ms) return true;
     const hasAnother = ack?.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms) ?? false;
     return this.#members.get(member)! > round.upTo_ms && !hasAnother;

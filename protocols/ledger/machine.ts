@@ -523,11 +523,12 @@ export class LedgerMachine {
 
   #advance(env: Env): LedgerEffect[] {
     const acknowledgements = this.#acknowledgements();
-    if (acknowledgements.isNew) this.#horizon.doubt();
+    if (acknowledgements.isNew || acknowledgements.hasMissed) this.#horizon.doubt();
     const round = acknowledgements.agreed(roundEnd_ms(this.#config, env.now));
     if (round === undefined) return [];
     const gone = tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
+    if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
   }
