@@ -212,6 +212,7 @@ export class LedgerMachine {
       ledger: this.ledger,
       depth: (record) => this.authority.depth(record.author),
       horizon_ms: () => this.#horizon.told_ms,
+      believed_ms: (peer, theirs_ms) => this.#believed_ms(peer, theirs_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
       coverOf: (theirs_ms) => this.#horizon.coverOf(theirs_ms),
       onEqual: (theirs_ms) => {
@@ -377,7 +378,10 @@ export class LedgerMachine {
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
     const taken = this.#intake.take(envelopes, source, env);
-    this.#horizon.took(taken.added, source.horizon_ms);
+    this.#horizon.took(
+      taken.added,
+      source.from === null ? 0 : this.#believed_ms(source.from, source.horizon_ms),
+    );
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
     const isOne = added.length === 1 && !removed.includes(added[0]!);
@@ -555,6 +559,14 @@ export class LedgerMachine {
     const effects = work();
     const after = this.#horizon.durable_ms;
     return after === before ? effects : [{ kind: 'horizon', horizon_ms: after }, ...effects];
+  }
+
+  /**
+   * Who may delete what all share gains nothing by a lie about it. By that of another a node in doubt would let go of
+   * anything, or vouch for what was deleted.
+   */
+  #believed_ms(peer: NodeId, theirs_ms: number): number {
+    return theirs_ms > 0 && this.authority.mayDeploy(peer) ? theirs_ms : 0;
   }
 
   readonly #toDrop = new Set<LedgerRecord>();
