@@ -33,6 +33,8 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 const QUANTUM_PART = 4;
 /** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
 const ROUNDS_MAX = 16;
+/** Of one member that are looked at, the latest: each start is one, until the next acknowledgement knows it. */
+const LIVES_MAX = 8;
 const NO_ROUNDS: ReadonlySet<number> = new Set();
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
@@ -86,16 +88,21 @@ export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   const rounds: Round[] = [];
   let collected_ms = 0;
   let isInDoubt = true;
-  for (const { body } of ledger.siblings('ack', member)) {
+  for (const { body } of latestLives(ledger.siblings('ack', member))) {
     if (!isRound(body)) continue;
     const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
     isInDoubt &&= doubts === true;
     if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
-    for (const round of [...(Array.isArray(before) ? before : []), body])
+    for (const round of [...(Array.isArray(before) ? before.slice(1 - ROUNDS_MAX) : []), body])
       if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
   }
   if (rounds.length === 0) return undefined;
   return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
+}
+
+function latestLives(siblings: readonly LedgerRecord[]): readonly LedgerRecord[] {
+  if (siblings.length <= LIVES_MAX) return siblings;
+  return [...siblings].sort((a, b) => b.epoch - a.epoch || b.seq - a.seq).slice(0, LIVES_MAX);
 }
 
 function isRound(value: unknown): value is Round {
@@ -136,6 +143,9 @@ export class Acknowledgements {
   readonly #acks = new Map<NodeId, Ack>();
   readonly #self: NodeId;
   readonly #horizon_ms: number;
+  /** As far as they were looked for: members times what was said of them, each. */
+  readonly #agreements = new Map<number, Agreement | undefined>();
+  #unaccounted: readonly number[] | undefined;
   /** Hashes that were said of each T. */
   readonly #hashes = new Map<number, Set<string>>();
   /** Has any member collected, and this one neither done so nor acknowledged anything? It came later, or its disk is old. */
@@ -157,11 +167,12 @@ export class Acknowledgements {
     }
     this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
     this.#missed = new Set([...this.#collected()].filter((upTo_ms) => this.#isMissed(upTo_ms)));
+    this.#agreements.clear();
   }
 
   /** Were deletions collected without this node? What it holds may have been deleted meanwhile. */
-  get hasMissed(): boolean {
-    return this.#missed.size > 0;
+  hasMissed(until_ms: number): boolean {
+    return [...this.#missed].some((upTo_ms) => upTo_ms <= until_ms);
   }
 
   /** Does nobody vouch for anything, of those who have acknowledged? */
@@ -174,14 +185,14 @@ export class Acknowledgements {
     const ends = [...this.#hashes.keys()].filter((ms) => ms > this.#horizon_ms && ms <= until_ms);
     for (const upTo_ms of ends.sort((a, b) => b - a)) {
       const round = this.#agreedAt(upTo_ms);
-      if (round !== undefined && this.#unaccounted(upTo_ms) === undefined) return round;
+      if (round !== undefined && this.#unaccountedUpTo(upTo_ms).length === 0) return round;
     }
     return undefined;
   }
 
   /** The acknowledgement that is due now; undefined when what was said stands, or nothing is due. */
   due(ledger: Ledger, config: CollectionConfig, now: number): Round | undefined {
-    if (this.#unaccounted(now) !== undefined) return undefined;
+    if (this.#unaccountedUpTo(roundEnd_ms(config, now)).length > 0) return undefined;
     const own = this.#acks.get(this.#self);
     const open_ms = this.#latest_ms(roundEnd_ms(config, now));
     if (open_ms > this.#horizon_ms) {
@@ -198,40 +209,57 @@ export class Acknowledgements {
     return roundOf(ledger, upTo_ms);
   }
 
-  /** Who has still to acknowledge before tombstones can go. */
+  /**
+   * Who has still to acknowledge before tombstones can go. Where somebody claims to have collected already what others
+   * have not acknowledged, whichever are fewer: those others, or those who claim it.
+   */
   missing(until_ms: number): NodeId[] {
-    const upTo_ms = this.#unaccounted(until_ms) ?? this.#latest_ms(until_ms);
+    const [claimed_ms] = this.#unaccountedUpTo(until_ms);
+    const upTo_ms = claimed_ms ?? this.#latest_ms(until_ms);
     const hashes = [...(this.#hashes.get(upTo_ms) ?? [])];
     const of = (hash: string) =>
-      [...this.#members.keys()].filter((member) => !this.#isCovered(member, { upTo_ms, hash }));
-    return hashes.map(of).sort((a, b) => a.length - b.length)[0] ?? [];
+      [...this.#members.keys()].filter((member) => !this.#hasAgreed(member, { upTo_ms, hash }));
+    const missing = hashes.map(of).sort((a, b) => a.length - b.length)[0] ?? [];
+    if (claimed_ms === undefined) return missing;
+    const claiming = [...this.#members.keys()].filter(
+      (member) => this.#acks.get(member)?.collected_ms === claimed_ms,
+    );
+    if (missing.length === claiming.length) return [...missing, ...claiming];
+    return missing.length > 0 && missing.length < claiming.length ? missing : claiming;
   }
 
-  /** Up to where others have collected that this node has not followed yet. */
+  /**
+   * Up to where others have collected that this node has not followed yet. Whoever has done so has acknowledged it, and
+   * shows that until it collects again; only who was granted later need not.
+   */
   #collected(): Set<number> {
     const ends = new Set<number>();
-    for (const { collected_ms } of this.#acks.values())
-      if (collected_ms > this.#horizon_ms) ends.add(collected_ms);
+    for (const [member, { collected_ms, rounds }] of this.#acks) {
+      if (collected_ms <= this.#horizon_ms) continue;
+      const isNew = this.#members.get(member)! > collected_ms;
+      if (isNew || rounds.some(({ upTo_ms }) => upTo_ms === collected_ms)) ends.add(collected_ms);
+    }
     return ends;
   }
 
   /**
-   * Whatever others have collected all had agreed on. A stamp of which the acknowledgements that are here do not show
+   * Whatever others have collected all had agreed on. Stamps of which the acknowledgements that are here do not show
    * that: some are still to come, this node's own perhaps, from a life that its disk does not know.
    */
-  #unaccounted(until_ms: number): number | undefined {
-    for (const upTo_ms of this.#collected())
-      if (
-        upTo_ms <= until_ms &&
-        this.#agreedAt(upTo_ms) === undefined &&
-        !this.#isAgreed({ upTo_ms, hash: '' })
-      )
-        return upTo_ms;
-    return undefined;
+  #unaccountedUpTo(until_ms: number): number[] {
+    this.#unaccounted ??= [...this.#collected()].filter(
+      (upTo_ms) => this.#agreedAt(upTo_ms) === undefined && !this.#isAgreed({ upTo_ms, hash: '' }),
+    );
+    return this.#unaccounted.filter((upTo_ms) => upTo_ms <= until_ms);
+  }
+
+  #agreedAt(upTo_ms: number): Agreement | undefined {
+    if (!this.#agreements.has(upTo_ms)) this.#agreements.set(upTo_ms, this.#findAgreement(upTo_ms));
+    return this.#agreements.get(upTo_ms);
   }
 
   /** Rather one that nobody disputes. */
-  #agreedAt(upTo_ms: number): Agreement | undefined {
+  #findAgreement(upTo_ms: number): Agreement | undefined {
     let agreed: Agreement | undefined;
     for (const hash of this.#hashes.get(upTo_ms) ?? []) {
       const round = { upTo_ms, hash };
@@ -262,14 +290,15 @@ export class Acknowledgements {
     );
   }
 
-  /**
-   * It has acknowledged the round, or collected as far; or it need not, being granted later, or in doubt because it is
-   * new or others have gone on without it.
-   */
+  /** It has agreed; or it is this node, and in doubt because it is new or others have gone on without it. */
   #isCovered(member: NodeId, round: Round): boolean {
+    const isInDoubt = (this.isNew && !this.#acks.has(member)) || this.#missed.has(round.upTo_ms);
+    return (member === this.#self && isInDoubt) || this.#hasAgreed(member, round);
+  }
+
+  /** It has acknowledged the round, or collected as far; or it need not, being granted later. */
+  #hasAgreed(member: NodeId, round: Round): boolean {
     const ack = this.#acks.get(member);
-    if (member === this.#self && ((ack === undefined && this.isNew) || this.#missed.has(round.upTo_ms)))
-      return true;
     if (hasSaid(ack, round) || (ack?.collected_ms ?? 0) >= round.upTo_ms) return true;
     const hasAnother = ack?.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms) ?? false;
     return this.#members.get(member)! > round.upTo_ms && !hasAnother;

@@ -527,8 +527,9 @@ export class LedgerMachine {
 
   #advance(env: Env): LedgerEffect[] {
     const acknowledgements = this.#acknowledgements();
-    if (acknowledgements.isNew || acknowledgements.hasMissed) this.#horizon.doubt();
-    const round = acknowledgements.agreed(roundEnd_ms(this.#config, env.now));
+    const until_ms = roundEnd_ms(this.#config, env.now);
+    if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
+    const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
     const gone = tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
