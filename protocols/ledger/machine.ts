@@ -27,7 +27,7 @@ import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } fro
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source } from './intake.ts';
-import { Ledger } from './ledger.ts';
+import { isGrowOnly, Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
@@ -40,7 +40,7 @@ import {
   sealRecords,
   streamId,
 } from './record.ts';
-import { CONTEXT_ENTRIES_MAX } from './record-reader.ts';
+import { CONTEXT_ENTRIES_MAX, type ContextEntry } from './record-reader.ts';
 import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
@@ -316,17 +316,21 @@ export class LedgerMachine {
   }
 
   #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
-    // Authors that nobody vouches for are left out: a peer could fill a context with inventions.
-    const context = this.ledger
+    const siblings = this.ledger.siblings(kind, key);
+    // Authors that could never write this key are left out: a peer could fill a context with inventions.
+    const seen = this.ledger
       .context(kind, key, { author, epoch })
-      .filter((entry) => this.authority.depth(entry.author) < Number.POSITIVE_INFINITY);
-    if (context.length > CONTEXT_ENTRIES_MAX) {
-      throw new ShoalError('E_TOO_LARGE', `${kind}/${key} has too many authors; nothing was changed`);
-    }
+      .filter((entry) =>
+        isGrowOnly(kind)
+          ? this.authority.depth(entry.author) < Number.POSITIVE_INFINITY
+          : this.authority.admission({ kind, key, author: entry.author } as LedgerRecord) === 'yes',
+      );
+    const context = mostNeeded(seen, siblings);
     // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
-    const generation = this.ledger
-      .siblings(kind, key)
-      .reduce((highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)), 1);
+    const generation = siblings.reduce(
+      (highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)),
+      1,
+    );
     return { cluster: this.cluster, author, epoch, seq, hlc, kind, key, generation, context };
   }
 
@@ -599,6 +603,21 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
   return isNews ? 'accept' : 'ignore';
+}
+
+/**
+ * As many as a record may name, so that no number of authors closes a key, nor does one that writes down all of them.
+ * First those whose records are live, the winner's first: they are replaced. Then those of later starts. What is left
+ * out was replaced long since, most likely; a node that still holds it or hears of it late shows it as a sibling again,
+ * which does not win, for its generation is lower, and whoever writes next names it.
+ */
+function mostNeeded(seen: ContextEntry[], siblings: readonly LedgerRecord[]): ContextEntry[] {
+  if (seen.length <= CONTEXT_ENTRIES_MAX) return seen;
+  const live = new Map(siblings.map(({ author }, at) => [author, at]));
+  const rank = ({ author }: ContextEntry) => live.get(author) ?? siblings.length;
+  const later = (a: ContextEntry, b: ContextEntry) =>
+    rank(a) - rank(b) || b.epoch - a.epoch || b.seq - a.seq || (a.author < b.author ? -1 : 1);
+  return seen.sort(later).slice(0, CONTEXT_ENTRIES_MAX);
 }
 
 /** The record that begins a cluster: operator-signed, its digest is the cluster's id. */
