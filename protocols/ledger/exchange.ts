@@ -218,13 +218,16 @@ export class Exchange {
     if (peer === undefined) return [];
     peer.horizon_ms = hello.horizon_ms;
     const isOurs = this.#repair?.peer === from;
-    const isEqual = hello.hash === this.#parts.ledger.hash;
+    const { hash, size } = this.#parts.ledger;
+    // A member can make up records whose digests cancel one another out, and show them to some only.
+    const isSameHash = hello.hash === hash;
+    const isEqual = isSameHash && hello.records === size;
     const believed_ms = this.#parts.believed_ms(from, hello.horizon_ms);
     if (isEqual) this.#parts.onEqual(believed_ms);
     else this.#interval_ms = this.#config.exchange_ms;
     // In doubt there is more to learn from a peer than what is missing.
     const isAsking = this.#parts.coverOf(believed_ms) !== undefined;
-    if (isEqual || (!isAsking && this.#isInFlight(peer, hello, env))) {
+    if (isEqual || (!isAsking && !isSameHash && this.#isInFlight(peer, hello, env))) {
       if (!isOurs) return [];
       return [...this.#greet(from, env), ...this.#end(env)];
     }
