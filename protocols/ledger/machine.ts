@@ -307,7 +307,7 @@ export class LedgerMachine {
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
-      { kind: 'persist', put: live, remove: removed, streams },
+      { kind: 'persist', put: live, remove: without(removed, records), streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: live },
       ...this.#exchange.changed(records, removed, env),
@@ -390,7 +390,9 @@ export class LedgerMachine {
     const { added, removed, evicted } = taken;
     const isOne = added.length === 1 && !removed.includes(added[0]!);
     const live = isOne ? added : this.#live(added);
-    const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
+    // What came and went within one batch was never on the disk.
+    const replaced = isOne ? removed : without(removed, added);
+    const gone = evicted.length === 0 ? replaced : [...replaced, ...evicted];
     const changed = evicted.length === 0 ? live : [...live, ...evicted];
     const effects: LedgerEffect[] = [
       { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
@@ -642,6 +644,12 @@ export function sealGenesis(body: GenesisBody, signer: Signer, crypto: Crypto, n
 
 function envelopesOf(records: readonly LedgerRecord[]): Uint8Array[] {
   return records.map(({ bytes }) => bytes);
+}
+
+function without(records: readonly LedgerRecord[], others: readonly LedgerRecord[]): readonly LedgerRecord[] {
+  if (records.length === 0) return records;
+  const left = new Set(others);
+  return records.filter((record) => !left.has(record));
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {
