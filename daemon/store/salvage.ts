@@ -59,7 +59,13 @@ export function rewrite(file: string, database: Database, crypto: Crypto): void 
 }
 
 /** Puts this in the place of what a database holds. @returns where the old file is. */
-export function replaceWith(file: string, contents: Contents, crypto: Crypto): string {
+function replaceWith(file: string, contents: Contents, crypto: Crypto): string {
+  prepareReplacing(file, contents, crypto);
+  return finishReplacing(file)!;
+}
+
+/** All of a replacement but the end. Once it returns the new contents count, and nothing may be written to the old file. */
+export function prepareReplacing(file: string, contents: Contents, crypto: Crypto): void {
   const draft = `${file}.new`;
   const clear = () => {
     for (const end of ['', '-wal', '-journal']) rmSync(draft + end, { force: true });
@@ -79,12 +85,16 @@ export function replaceWith(file: string, contents: Contents, crypto: Crypto): s
   // From here on it counts: a start that finds it carries on.
   renameSync(draft, whole(file));
   syncDirectory(path.dirname(file));
-  return finishReplacing(file)!;
+}
+
+/** Has a replacement begun that counts, and not ended? */
+export function isReplacing(file: string): boolean {
+  return existsSync(whole(file));
 }
 
 /** Carries on where a crash broke a replacement off. @returns where the old file is, if there was anything to do. */
 export function finishReplacing(file: string): string | undefined {
-  if (!existsSync(whole(file))) return undefined;
+  if (!isReplacing(file)) return undefined;
   const aside = `${file}.before-${writtenAt(file)}`;
   const directory = path.dirname(file);
   for (const name of readdirSync(directory)) {

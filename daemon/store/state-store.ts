@@ -12,7 +12,15 @@ import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry
 import { HistoryShares } from '../history/history-shares.ts';
 import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
 import { type Contents, envelopeSum, isSum, readAll, readLeft, sumOf } from './rows.ts';
-import { type Damage, finishReplacing, INCOMPLETE, replaceWith, rewrite, salvage } from './salvage.ts';
+import {
+  type Damage,
+  finishReplacing,
+  INCOMPLETE,
+  isReplacing,
+  prepareReplacing,
+  rewrite,
+  salvage,
+} from './salvage.ts';
 import { lostTransactions } from './write-ahead-log.ts';
 
 export interface StoreBatch {
@@ -45,6 +53,8 @@ export class StateStore {
   #database: Database;
   /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
   #shares: HistoryShares | undefined;
+  /** What is to be kept besides the records, while a replacement of the file has begun and was broken off. */
+  #left: Contents | undefined;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -126,7 +136,7 @@ export class StateStore {
     const shares = this.#shares;
     // What a write that fails did to them is not on the disk.
     this.#shares = undefined;
-    transaction(this.#database, () => {
+    this.#change(() => {
       const put = this.#database.prepare(
         'INSERT OR REPLACE INTO records (digest, envelope, sum) VALUES (?, ?, ?)',
       );
@@ -146,7 +156,7 @@ export class StateStore {
 
   /** Takes values away. */
   remove(names: readonly string[]): void {
-    transaction(this.#database, () => {
+    this.#change(() => {
       const remove = this.#database.prepare('DELETE FROM meta WHERE name = ?');
       for (const name of names) remove.run(name);
     });
@@ -180,24 +190,37 @@ export class StateStore {
   clear(): void {
     this.#contents = undefined;
     this.#shares = undefined;
-    transaction(this.#database, () =>
+    this.#change(() =>
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
   }
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them; of the rest what can be read is kept. @returns where the old file is.
+   * whoever holds them; of the rest what can be read is kept. Where the disk breaks it off it has to be called again:
+   * until then nothing is written, for the next start may find the new file in the place of the old one.
+   * @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
-    const left = readLeft(this.#database, this.#crypto, false);
-    const contents: Contents = { ...left, records: [...records] };
-    const aside = replaceWith(this.#file, contents, this.#crypto);
-    // Before the new file is opened: the end of the old one takes the log's name away.
-    this.#database.close();
+    this.#contents = undefined;
     this.#shares = undefined;
+    const left = this.#left ?? readLeft(this.#database, this.#crypto, false);
+    try {
+      prepareReplacing(this.#file, { ...left, records: [...records] }, this.#crypto);
+    } finally {
+      if (isReplacing(this.#file)) this.#left = left;
+    }
+    const aside = finishReplacing(this.#file)!;
+    // Before the new file is opened: the end of the old one takes the log's name away.
+    this.close();
     this.#database = openWhole(this.#file, this.#crypto).database;
+    this.#left = undefined;
     return aside;
+  }
+
+  #change(work: () => void): void {
+    if (this.#left !== undefined) throw new ShoalError('E_DATA_CORRUPT', 'state.db is about to be replaced');
+    transaction(this.#database, work);
   }
 
   #markIncomplete(): void {

@@ -10,7 +10,9 @@
  * a node stand beside one another until one of them knows the other (ledger.ts): an old disk cannot unsay what its
  * former self has said. And nobody acknowledges or collects anything while it does not see how others could have
  * collected what they say: that is how an old disk waits for its former self's acknowledgement, which puts it in doubt
- * (horizon.ts).
+ * (horizon.ts). Unless all but itself have agreed: it was no member then, which a revocation that was undone may have
+ * brought about. It follows them in doubt, and so does who said one hash of a round when those who have collected said
+ * another.
  * Source: causal stability, Baquero et al., "Making Operation-Based CRDTs Operation-Based" (2014).
  */
 import { fromHex, type KeyId, type NodeId, toHex } from '../base/ids.ts';
@@ -31,6 +33,9 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 const QUANTUM_PART = 4;
 /** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
 const ROUNDS_MAX = 16;
+/** Of one member that are looked at, the latest: each start is one, until the next acknowledgement knows it. */
+const LIVES_MAX = 8;
+const NO_ROUNDS: ReadonlySet<number> = new Set();
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
 export type Members = ReadonlyMap<NodeId, number>;
@@ -39,6 +44,12 @@ export interface Round {
   readonly upTo_ms: number;
   /** Hex, 16 bytes. */
   readonly hash: string;
+}
+
+/** A round that all agree on. */
+export interface Agreement extends Round {
+  /** Has a member, which has collected as far since, said another hash of it? Then it was not this that it agreed to. */
+  readonly isDisputed: boolean;
 }
 
 /**
@@ -77,16 +88,21 @@ export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   const rounds: Round[] = [];
   let collected_ms = 0;
   let isInDoubt = true;
-  for (const { body } of ledger.siblings('ack', member)) {
+  for (const { body } of latestLives(ledger.siblings('ack', member))) {
     if (!isRound(body)) continue;
     const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
     isInDoubt &&= doubts === true;
     if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
-    for (const round of [...(Array.isArray(before) ? before : []), body])
+    for (const round of [...(Array.isArray(before) ? before.slice(1 - ROUNDS_MAX) : []), body])
       if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
   }
   if (rounds.length === 0) return undefined;
   return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
+}
+
+function latestLives(siblings: readonly LedgerRecord[]): readonly LedgerRecord[] {
+  if (siblings.length <= LIVES_MAX) return siblings;
+  return [...siblings].sort((a, b) => b.epoch - a.epoch || b.seq - a.seq).slice(0, LIVES_MAX);
 }
 
 function isRound(value: unknown): value is Round {
@@ -127,10 +143,15 @@ export class Acknowledgements {
   readonly #acks = new Map<NodeId, Ack>();
   readonly #self: NodeId;
   readonly #horizon_ms: number;
+  /** As far as they were looked for: members times what was said of them, each. */
+  readonly #agreements = new Map<number, Agreement | undefined>();
+  #unaccounted: readonly number[] | undefined;
   /** Hashes that were said of each T. */
   readonly #hashes = new Map<number, Set<string>>();
   /** Has any member collected, and this one neither done so nor acknowledged anything? It came later, or its disk is old. */
   readonly isNew: boolean;
+  /** Up to where others have collected with the agreement of all but this node: it was no member then, or its disk is old. */
+  readonly #missed: ReadonlySet<number> = NO_ROUNDS;
 
   /** @param horizon_ms up to where `self` has collected. */
   constructor(ledger: Ledger, members: Members, self: NodeId, horizon_ms: number) {
@@ -145,6 +166,13 @@ export class Acknowledgements {
         this.#hashes.set(upTo_ms, (this.#hashes.get(upTo_ms) ?? new Set()).add(hash));
     }
     this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
+    this.#missed = new Set([...this.#collected()].filter((upTo_ms) => this.#isMissed(upTo_ms)));
+    this.#agreements.clear();
+  }
+
+  /** Were deletions collected without this node? What it holds may have been deleted meanwhile. */
+  hasMissed(until_ms: number): boolean {
+    return [...this.#missed].some((upTo_ms) => upTo_ms <= until_ms);
   }
 
   /** Does nobody vouch for anything, of those who have acknowledged? */
@@ -153,18 +181,18 @@ export class Acknowledgements {
   }
 
   /** The latest round up to `until_ms`, and after the own horizon, on which all members agree that had to. */
-  agreed(until_ms: number): Round | undefined {
+  agreed(until_ms: number): Agreement | undefined {
     const ends = [...this.#hashes.keys()].filter((ms) => ms > this.#horizon_ms && ms <= until_ms);
     for (const upTo_ms of ends.sort((a, b) => b - a)) {
       const round = this.#agreedAt(upTo_ms);
-      if (round !== undefined && this.#unaccounted(upTo_ms) === undefined) return round;
+      if (round !== undefined && this.#unaccountedUpTo(upTo_ms).length === 0) return round;
     }
     return undefined;
   }
 
   /** The acknowledgement that is due now; undefined when what was said stands, or nothing is due. */
   due(ledger: Ledger, config: CollectionConfig, now: number): Round | undefined {
-    if (this.#unaccounted(now) !== undefined) return undefined;
+    if (this.#unaccountedUpTo(roundEnd_ms(config, now)).length > 0) return undefined;
     const own = this.#acks.get(this.#self);
     const open_ms = this.#latest_ms(roundEnd_ms(config, now));
     if (open_ms > this.#horizon_ms) {
@@ -181,42 +209,65 @@ export class Acknowledgements {
     return roundOf(ledger, upTo_ms);
   }
 
-  /** Who has still to acknowledge before tombstones can go. */
+  /**
+   * Who has still to acknowledge before tombstones can go. Where somebody claims to have collected already what others
+   * have not acknowledged, whichever are fewer: those others, or those who claim it.
+   */
   missing(until_ms: number): NodeId[] {
-    const upTo_ms = this.#unaccounted(until_ms) ?? this.#latest_ms(until_ms);
+    const [claimed_ms] = this.#unaccountedUpTo(until_ms);
+    const upTo_ms = claimed_ms ?? this.#latest_ms(until_ms);
     const hashes = [...(this.#hashes.get(upTo_ms) ?? [])];
     const of = (hash: string) =>
-      [...this.#members.keys()].filter((member) => !this.#isCovered(member, { upTo_ms, hash }));
-    return hashes.map(of).sort((a, b) => a.length - b.length)[0] ?? [];
+      [...this.#members.keys()].filter((member) => !this.#hasAgreed(member, { upTo_ms, hash }));
+    const missing = hashes.map(of).sort((a, b) => a.length - b.length)[0] ?? [];
+    if (claimed_ms === undefined) return missing;
+    const claiming = [...this.#members.keys()].filter(
+      (member) => this.#acks.get(member)?.collected_ms === claimed_ms,
+    );
+    if (missing.length === claiming.length) return [...missing, ...claiming];
+    return missing.length > 0 && missing.length < claiming.length ? missing : claiming;
   }
 
-  /** Up to where others have collected that this node has not followed yet. */
+  /**
+   * Up to where others have collected that this node has not followed yet. Whoever has done so has acknowledged it, and
+   * shows that until it collects again; only who was granted later need not.
+   */
   #collected(): Set<number> {
     const ends = new Set<number>();
-    for (const { collected_ms } of this.#acks.values())
-      if (collected_ms > this.#horizon_ms) ends.add(collected_ms);
+    for (const [member, { collected_ms, rounds }] of this.#acks) {
+      if (collected_ms <= this.#horizon_ms) continue;
+      const isNew = this.#members.get(member)! > collected_ms;
+      if (isNew || rounds.some(({ upTo_ms }) => upTo_ms === collected_ms)) ends.add(collected_ms);
+    }
     return ends;
   }
 
   /**
-   * Whatever others have collected all had agreed on. A stamp of which the acknowledgements that are here do not show
+   * Whatever others have collected all had agreed on. Stamps of which the acknowledgements that are here do not show
    * that: some are still to come, this node's own perhaps, from a life that its disk does not know.
    */
-  #unaccounted(until_ms: number): number | undefined {
-    for (const upTo_ms of this.#collected())
-      if (
-        upTo_ms <= until_ms &&
-        this.#agreedAt(upTo_ms) === undefined &&
-        !this.#isAgreed({ upTo_ms, hash: '' })
-      )
-        return upTo_ms;
-    return undefined;
+  #unaccountedUpTo(until_ms: number): number[] {
+    this.#unaccounted ??= [...this.#collected()].filter(
+      (upTo_ms) => this.#agreedAt(upTo_ms) === undefined && !this.#isAgreed({ upTo_ms, hash: '' }),
+    );
+    return this.#unaccounted.filter((upTo_ms) => upTo_ms <= until_ms);
   }
 
-  #agreedAt(upTo_ms: number): Round | undefined {
-    for (const hash of this.#hashes.get(upTo_ms) ?? [])
-      if (this.#isAgreed({ upTo_ms, hash })) return { upTo_ms, hash };
-    return undefined;
+  #agreedAt(upTo_ms: number): Agreement | undefined {
+    if (!this.#agreements.has(upTo_ms)) this.#agreements.set(upTo_ms, this.#findAgreement(upTo_ms));
+    return this.#agreements.get(upTo_ms);
+  }
+
+  /** Rather one that nobody disputes. */
+  #findAgreement(upTo_ms: number): Agreement | undefined {
+    let agreed: Agreement | undefined;
+    for (const hash of this.#hashes.get(upTo_ms) ?? []) {
+      const round = { upTo_ms, hash };
+      if (!this.#isAgreed(round)) continue;
+      agreed = { ...round, isDisputed: this.#isDisputed(round) };
+      if (!agreed.isDisputed) break;
+    }
+    return agreed;
   }
 
   #isAgreed(round: Round): boolean {
@@ -224,10 +275,30 @@ export class Acknowledgements {
     return true;
   }
 
-  /** It has acknowledged the round, or collected as far; or it need not, being granted later, or new and in doubt. */
+  #isDisputed(round: Round): boolean {
+    for (const ack of this.#acks.values())
+      if (!hasSaid(ack, round) && ack.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms)) return true;
+    return false;
+  }
+
+  /** All others have agreed on it, and this node has said nothing of the kind. */
+  #isMissed(upTo_ms: number): boolean {
+    if (this.#agreedAt(upTo_ms) !== undefined || this.#isAgreed({ upTo_ms, hash: '' })) return false;
+    const others = [...this.#members.keys()].filter((member) => member !== this.#self);
+    return [...(this.#hashes.get(upTo_ms) ?? []), ''].some((hash) =>
+      others.every((member) => this.#isCovered(member, { upTo_ms, hash })),
+    );
+  }
+
+  /** It has agreed; or it is this node, and in doubt because it is new or others have gone on without it. */
   #isCovered(member: NodeId, round: Round): boolean {
+    const isInDoubt = (this.isNew && !this.#acks.has(member)) || this.#missed.has(round.upTo_ms);
+    return (member === this.#self && isInDoubt) || this.#hasAgreed(member, round);
+  }
+
+  /** It has acknowledged the round, or collected as far; or it need not, being granted later. */
+  #hasAgreed(member: NodeId, round: Round): boolean {
     const ack = this.#acks.get(member);
-    if (ack === undefined && member === this.#self && this.isNew) return true;
     if (hasSaid(ack, round) || (ack?.collected_ms ?? 0) >= round.upTo_ms) return true;
     const hasAnother = ack?.rounds.some(({ upTo_ms }) => upTo_ms === round.upTo_ms) ?? false;
     return this.#members.get(member)! > round.upTo_ms && !hasAnother;

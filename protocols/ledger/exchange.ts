@@ -103,6 +103,8 @@ export interface ExchangeParts {
   /** Steps of an author from genesis: what comes first must be given first. */
   readonly depth: (record: LedgerRecord) => number;
   readonly horizon_ms: () => number;
+  /** How far a peer that tells this horizon may be believed to have collected, where a doubt hangs on it; else 0. */
+  readonly believed_ms: (peer: NodeId, horizon_ms: number) => number;
   /** Of what a peer lacks, the part that it shall be given; the rest is doubted here (collection.ts). */
   readonly mayGive: (records: readonly LedgerRecord[], horizon_ms: number) => readonly LedgerRecord[];
   /** Of a node in doubt, towards a peer that tells this horizon and could end that. */
@@ -216,12 +218,16 @@ export class Exchange {
     if (peer === undefined) return [];
     peer.horizon_ms = hello.horizon_ms;
     const isOurs = this.#repair?.peer === from;
-    const isEqual = hello.hash === this.#parts.ledger.hash;
-    if (isEqual) this.#parts.onEqual(hello.horizon_ms);
+    const { hash, size } = this.#parts.ledger;
+    // A member can make up records whose digests cancel one another out, and show them to some only.
+    const isSameHash = hello.hash === hash;
+    const isEqual = isSameHash && hello.records === size;
+    const believed_ms = this.#parts.believed_ms(from, hello.horizon_ms);
+    if (isEqual) this.#parts.onEqual(believed_ms);
     else this.#interval_ms = this.#config.exchange_ms;
     // In doubt there is more to learn from a peer than what is missing.
-    const isAsking = this.#parts.coverOf(hello.horizon_ms) !== undefined;
-    if (isEqual || (!isAsking && this.#isInFlight(peer, hello, env))) {
+    const isAsking = this.#parts.coverOf(believed_ms) !== undefined;
+    if (isEqual || (!isAsking && !isSameHash && this.#isInFlight(peer, hello, env))) {
       if (!isOurs) return [];
       return [...this.#greet(from, env), ...this.#end(env)];
     }
@@ -241,12 +247,13 @@ export class Exchange {
     // Both have begun at once: one of the two beginnings goes on.
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
-    const cover = this.#parts.coverOf(peer.horizon_ms);
+    const believed_ms = this.#parts.believed_ms(from, peer.horizon_ms);
+    const cover = this.#parts.coverOf(believed_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
-    const give = this.#parts.mayGive(answer.give, peer.horizon_ms);
+    const give = this.#parts.mayGive(answer.give, believed_ms);
     // Only now: what the other side lacks was doubted to the last.
-    if (cover?.isWhole === true) this.#parts.onEqual(peer.horizon_ms);
+    if (cover?.isWhole === true) this.#parts.onEqual(believed_ms);
     const isLast = answer.compare === undefined;
     // Before the comparison: its answer may be the end.
     effects.push(...this.#give(from, peer, give, isLast, env));

@@ -2,8 +2,8 @@
  * What this node holds of the past: up to where deletions were collected, and whether its own disk can be trusted
  * about the time before. A disk is in doubt when it shows itself that it is old: records of its own came from others
  * that it does not know, it lost records, or all agreed on a round that it never acknowledged. Doubt is durable, and ends
- * when this node has the same past as a peer that has collected as far and is in no doubt (cover.ts); until then it
- * vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
+ * when this node has the same past as a peer that has collected as far, is in no doubt (cover.ts) and could delete
+ * anything itself; until then it vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
  * Not here: who has to acknowledge what (collection.ts).
  */
 import { type Ack, hasSaid, type Round } from './collection.ts';

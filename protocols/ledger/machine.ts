@@ -27,7 +27,7 @@ import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } fro
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source } from './intake.ts';
-import { Ledger } from './ledger.ts';
+import { isGrowOnly, Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
@@ -40,7 +40,7 @@ import {
   sealRecords,
   streamId,
 } from './record.ts';
-import { CONTEXT_ENTRIES_MAX } from './record-reader.ts';
+import { CONTEXT_ENTRIES_MAX, type ContextEntry } from './record-reader.ts';
 import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
@@ -212,6 +212,7 @@ export class LedgerMachine {
       ledger: this.ledger,
       depth: (record) => this.authority.depth(record.author),
       horizon_ms: () => this.#horizon.told_ms,
+      believed_ms: (peer, theirs_ms) => this.#believed_ms(peer, theirs_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
       coverOf: (theirs_ms) => this.#horizon.coverOf(theirs_ms),
       onEqual: (theirs_ms) => {
@@ -306,7 +307,7 @@ export class LedgerMachine {
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
-      { kind: 'persist', put: live, remove: removed, streams },
+      { kind: 'persist', put: live, remove: without(removed, records), streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: live },
       ...this.#exchange.changed(records, removed, env),
@@ -315,17 +316,21 @@ export class LedgerMachine {
   }
 
   #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
-    // Authors that nobody vouches for are left out: a peer could fill a context with inventions.
-    const context = this.ledger
+    const siblings = this.ledger.siblings(kind, key);
+    // Authors that could never write this key are left out: a peer could fill a context with inventions.
+    const seen = this.ledger
       .context(kind, key, { author, epoch })
-      .filter((entry) => this.authority.depth(entry.author) < Number.POSITIVE_INFINITY);
-    if (context.length > CONTEXT_ENTRIES_MAX) {
-      throw new ShoalError('E_TOO_LARGE', `${kind}/${key} has too many authors; nothing was changed`);
-    }
+      .filter((entry) =>
+        isGrowOnly(kind)
+          ? this.authority.depth(entry.author) < Number.POSITIVE_INFINITY
+          : this.authority.admission({ kind, key, author: entry.author } as LedgerRecord) === 'yes',
+      );
+    const context = mostNeeded(seen, siblings);
     // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
-    const generation = this.ledger
-      .siblings(kind, key)
-      .reduce((highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)), 1);
+    const generation = siblings.reduce(
+      (highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)),
+      1,
+    );
     return { cluster: this.cluster, author, epoch, seq, hlc, kind, key, generation, context };
   }
 
@@ -377,12 +382,17 @@ export class LedgerMachine {
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
     const taken = this.#intake.take(envelopes, source, env);
-    this.#horizon.took(taken.added, source.horizon_ms);
+    this.#horizon.took(
+      taken.added,
+      source.from === null ? 0 : this.#believed_ms(source.from, source.horizon_ms),
+    );
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
     const isOne = added.length === 1 && !removed.includes(added[0]!);
     const live = isOne ? added : this.#live(added);
-    const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
+    // What came and went within one batch was never on the disk.
+    const replaced = isOne ? removed : without(removed, added);
+    const gone = evicted.length === 0 ? replaced : [...replaced, ...evicted];
     const changed = evicted.length === 0 ? live : [...live, ...evicted];
     const effects: LedgerEffect[] = [
       { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
@@ -523,11 +533,13 @@ export class LedgerMachine {
 
   #advance(env: Env): LedgerEffect[] {
     const acknowledgements = this.#acknowledgements();
-    if (acknowledgements.isNew) this.#horizon.doubt();
-    const round = acknowledgements.agreed(roundEnd_ms(this.#config, env.now));
+    const until_ms = roundEnd_ms(this.#config, env.now);
+    if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
+    const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
     const gone = tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
+    if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
   }
@@ -554,6 +566,14 @@ export class LedgerMachine {
     const effects = work();
     const after = this.#horizon.durable_ms;
     return after === before ? effects : [{ kind: 'horizon', horizon_ms: after }, ...effects];
+  }
+
+  /**
+   * Who may delete what all share gains nothing by a lie about it. By that of another a node in doubt would let go of
+   * anything, or vouch for what was deleted.
+   */
+  #believed_ms(peer: NodeId, theirs_ms: number): number {
+    return theirs_ms > 0 && this.authority.mayDeploy(peer) ? theirs_ms : 0;
   }
 
   readonly #toDrop = new Set<LedgerRecord>();
@@ -587,6 +607,21 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
   return isNews ? 'accept' : 'ignore';
 }
 
+/**
+ * As many as a record may name, so that no number of authors closes a key, nor does one that writes down all of them.
+ * First those whose records are live, the winner's first: they are replaced. Then those of later starts. What is left
+ * out was replaced long since, most likely; a node that still holds it or hears of it late shows it as a sibling again,
+ * which does not win, for its generation is lower, and whoever writes next names it.
+ */
+function mostNeeded(seen: ContextEntry[], siblings: readonly LedgerRecord[]): ContextEntry[] {
+  if (seen.length <= CONTEXT_ENTRIES_MAX) return seen;
+  const live = new Map(siblings.map(({ author }, at) => [author, at]));
+  const rank = ({ author }: ContextEntry) => live.get(author) ?? siblings.length;
+  const later = (a: ContextEntry, b: ContextEntry) =>
+    rank(a) - rank(b) || b.epoch - a.epoch || b.seq - a.seq || (a.author < b.author ? -1 : 1);
+  return seen.sort(later).slice(0, CONTEXT_ENTRIES_MAX);
+}
+
 /** The record that begins a cluster: operator-signed, its digest is the cluster's id. */
 export function sealGenesis(body: GenesisBody, signer: Signer, crypto: Crypto, now: number): LedgerRecord {
   return sealRecord(
@@ -609,6 +644,12 @@ export function sealGenesis(body: GenesisBody, signer: Signer, crypto: Crypto, n
 
 function envelopesOf(records: readonly LedgerRecord[]): Uint8Array[] {
   return records.map(({ bytes }) => bytes);
+}
+
+function without(records: readonly LedgerRecord[], others: readonly LedgerRecord[]): readonly LedgerRecord[] {
+  if (records.length === 0) return records;
+  const left = new Set(others);
+  return records.filter((record) => !left.has(record));
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {

@@ -1,7 +1,8 @@
 /** The durable state of a node: what was acknowledged stays, what is damaged is noticed, what fails changes nothing. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { mkdirSync, rmdirSync } from 'node:fs';
+import { mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -255,6 +256,57 @@ t.test('a file that is found damaged while it is used is begun anew with what is
   t.same(digests(again), [a.digest, b.digest].sort());
   again.close();
 });
+
+t.test('a replacement that the disk breaks off undoes no later write, and can be begun again', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const store = new StateStore(file, nodeCrypto);
+  const [a, b, c] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c')];
+  store.write({ ...nothing, put: [a, b], values: [['genesis', 'one']] });
+  // Nothing but a file is taken away there.
+  await mkdir(`${file}-journal`);
+  t.throws(() => store.replace([a, b]));
+  await rmdir(`${file}-journal`);
+  t.throws(() => store.write({ ...nothing, put: [c] }), { code: 'E_DATA_CORRUPT' });
+  store.replace([a]);
+  store.write({ ...nothing, put: [c] });
+  t.same(digests(store), [a.digest, c.digest].sort());
+  store.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.equal(again.damage, null);
+  t.equal(again.value('genesis'), 'one');
+  t.same(digests(again), [a.digest, c.digest].sort(), 'what was written is there after a start');
+  again.close();
+});
+
+t.test(
+  'a new file that cannot be opened at once does not keep the store from its work for ever',
+  async (t) => {
+    const file = path.join(await temporaryDirectory(t), 'state.db');
+    const store = new StateStore(file, nodeCrypto);
+    const [a, b, c] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c')];
+    store.write({ ...nothing, put: [a, b], values: [['genesis', 'one']] });
+    const { close } = DatabaseSync.prototype;
+    let closed_count = 0;
+    DatabaseSync.prototype.close = function (this: DatabaseSync) {
+      close.call(this);
+      closed_count += 1;
+      // The draft is closed first, then the old file: what stands where the new one's log belongs keeps it from opening.
+      if (closed_count === 2) mkdirSync(`${file}-wal`);
+    };
+    t.teardown(() => {
+      DatabaseSync.prototype.close = close;
+    });
+    t.throws(() => store.replace([a]));
+    DatabaseSync.prototype.close = close;
+    rmdirSync(`${file}-wal`);
+    t.throws(() => store.write({ ...nothing, put: [c] }), { code: 'E_DATA_CORRUPT' });
+    store.replace([a]);
+    store.write({ ...nothing, put: [c] });
+    t.same(digests(store), [a.digest, c.digest].sort());
+    t.equal(store.value('genesis'), 'one');
+    store.close();
+  },
+);
 
 t.test(
   'a log with a bad place in it is cut there, and that is told; one that a crash cut is not',

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { type Ack, following, roundOf } from '../../../protocols/ledger/collection.ts';
+import { type Ack, ackOf, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -11,6 +11,7 @@ import {
   cluster,
   env,
   exchange,
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -338,4 +339,62 @@ t.test('a member that was granted anew is waited for as before', async (t) => {
   for (let turn = 0; turn < 3; turn += 1) collect(a!, later);
   t.equal(a!.machine.ledger.tombstones_count, 1);
   t.same(a!.machine.unacknowledged(later), [b!.signer.id]);
+});
+
+/** A tombstone of long ago, and one member that says in its acknowledgement whatever it likes. */
+function withLiar() {
+  const nodes = settled(3);
+  const [a, b, liar] = nodes as [TestNode, TestNode, TestNode];
+  write(a.machine, a.signer.id, 'tag', 'app:1', null, NOW + 1);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  const say = (body: object) => {
+    const round = roundOf(liar.machine.ledger, later - tombstone_ms);
+    const told = { ...following(undefined, round, { ms: 0, isInDoubt: false }), ...body };
+    write(liar.machine, liar.signer.id, 'ack', liar.signer.id, told, later);
+    everybody(nodes, later);
+    for (let turn = 0; turn < 3; turn += 1) {
+      for (const node of [a, b]) collect(node, later);
+      everybody(nodes, later);
+    }
+  };
+  return { nodes, a, b, liar, later, say };
+}
+
+for (const [what, claim] of [
+  ['that it shows no round of', (later: number) => later - 1.5 * tombstone_ms],
+  ['that is young', (later: number) => later - tombstone_ms / 4],
+  ['that is to come', (later: number) => later + tombstone_ms],
+] as const)
+  t.test(`a member that claims to have collected ${what} stops nobody`, async (t) => {
+    const { a, b, later, say } = withLiar();
+    say({ collected_ms: claim(later) });
+    for (const { machine } of [a, b]) {
+      t.equal(machine.ledger.tombstones_count, 0);
+      t.equal(machine.horizon_ms, later - tombstone_ms);
+    }
+  });
+
+t.test('a member that claims to have collected what nobody else knows of is named', async (t) => {
+  const { a, b, liar, later, say } = withLiar();
+  const upTo_ms = later - 1.5 * tombstone_ms;
+  say({ upTo_ms, hash: '0'.repeat(32), collected_ms: upTo_ms });
+  for (const { machine } of [a, b]) t.same(machine.unacknowledged(later), [liar.signer.id]);
+  const body = { subject: liar.signer.id, epoch: 0, last: 1000, reason: 'it lies' };
+  write(a.machine, operator.id, 'revoke', recordKey.revoke(liar.signer.id, operator.id), body, later);
+  exchange(a, b, later);
+  for (let turn = 0; turn < 3; turn += 1) round([a, b], later);
+  for (const { machine } of [a, b]) t.equal(machine.ledger.tombstones_count, 0, 'without it all goes on');
+});
+
+t.test('of what a member says no more is looked at than an honest one would say', async (t) => {
+  const [a] = cluster(1) as [TestNode];
+  const before = Array.from({ length: 500 }, (_, at) => ({ upTo_ms: NOW + at, hash: '0'.repeat(32) }));
+  const body = { upTo_ms: NOW + 1000, hash: '1'.repeat(32), collected_ms: 0, isInDoubt: false, before };
+  const first = write(a.machine, a.signer.id, 'ack', a.signer.id, body);
+  t.equal(ackOf(a.machine.ledger, a.signer.id)!.rounds.length, 16);
+  for (let epoch = 1; epoch < 50; epoch += 1)
+    introduce(a.machine, [forged(first, { epoch, seq: 1, context: [] }, a.signer)]);
+  t.ok(a.machine.ledger.siblings('ack', a.signer.id).length > 40, 'its lives stand beside one another');
+  t.equal(ackOf(a.machine.ledger, a.signer.id)!.rounds.length, 8 * 16);
 });

@@ -2,11 +2,24 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
-import { cluster, env, exchange, genesis, introduce, NOW, type TestNode, write } from './fixtures.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  operator,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
@@ -320,4 +333,35 @@ t.test('the answer that ends a doubt takes with it what the other side lacks', a
   t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0);
   const sent = effects.flatMap((effect) => (effect.kind === 'send' ? [decodeSync(effect.body)] : []));
   t.same(sent, [{ kind: 'records', envelopes: [], last: true, more: false }], 'no record is given');
+});
+
+t.test('a worker ends no doubt, whatever it says, and makes nobody let go of anything', async (t) => {
+  const { nodes, gone } = collected(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  const worker = testSigner(50).id;
+  const admit = memberGrant(worker, { roles: ['member', 'worker'] });
+  write(a.machine, operator.id, 'grant', recordKey.grant(worker, operator.id), admit, LATER);
+  const horizon_ms = a.machine.horizon_ms;
+  for (const lie of ['equal', 'whole', 'empty'] as const) {
+    const old = restarted(b, [...a.machine.ledger.records(), gone], HORIZON_UNKNOWN);
+    old.machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+    old.machine.handle({ kind: 'connected', peer: worker }, env(LATER));
+    const { hash, size } = old.machine.ledger;
+    const parts = lie === 'empty' ? [] : partsOf(old);
+    const body = encodeSync(
+      lie === 'equal'
+        ? { kind: 'hello', hash, records: size, horizon_ms }
+        : { kind: 'compare', splits: [{ prefix: '', parts }], listings: [], wants: [], horizon_ms },
+    );
+    const effects = old.machine.handle({ kind: 'message', from: worker, body }, env(LATER));
+    t.notOk(
+      effects.some(({ kind }) => kind === 'horizon'),
+      `${lie}: it is in doubt still`,
+    );
+    t.equal(old.machine.ledger.hash, hash, `${lie}: and holds what it held`);
+    old.machine.handle({ kind: 'disconnected', peer: worker }, env(LATER));
+    exchange(a, old, LATER);
+    t.equal(old.machine.ledger.siblings('tag', 'gone:1').length, 0, 'a deployer helps it out');
+    t.equal(old.machine.ledger.hash, a.machine.ledger.hash);
+  }
 });

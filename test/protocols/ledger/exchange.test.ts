@@ -242,3 +242,15 @@ t.test(
     );
   },
 );
+
+t.test('a ledger of another number of records is not equal, whatever its hash', async (t) => {
+  const { node, hears } = single();
+  const [peer] = PEERS as [NodeId];
+  const { hash, size } = node.machine.ledger;
+  const later = NOW + 10 * LEDGER_DEFAULTS.settle_ms;
+  const hello = { kind: 'hello', hash, records: size, horizon_ms: 0 } as const;
+  t.same(kinds(hears(peer, hello)), [], 'equal');
+  const body = encodeSync({ ...hello, records: size + 130 });
+  const effects = node.machine.handle({ kind: 'message', from: peer, body }, env(later));
+  t.same(kinds(effects), [[peer, 'compare']], 'also long after they met');
+});

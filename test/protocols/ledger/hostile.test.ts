@@ -1,6 +1,8 @@
 /** What members with bad intent, copied keys and old disks can do to a ledger: little, and the same on every node. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
@@ -342,4 +344,54 @@ t.test('a true record is taken although a copy with a false signature came first
     exchange(from, to);
     t.ok(to.machine.ledger.has(record));
   }
+});
+
+/** Grants for so many keys, which `node` knows. */
+function granted(node: TestNode, count: number, roles: GrantBody['roles']): Signer[] {
+  const signers = Array.from({ length: count }, (_, at) => testSigner(3000 + at));
+  for (const { id } of signers)
+    write(node.machine, operator.id, 'grant', recordKey.grant(id, operator.id), memberGrant(id, { roles }));
+  return signers;
+}
+
+t.test('a context of as many authors as a record may name closes no key', async (t) => {
+  for (const roles of [
+    ['member', 'worker'],
+    ['member', 'deployer'],
+  ] as const) {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const signers = granted(a, 256, [...roles]);
+    const context = signers.map(({ id }) => ({ author: id, epoch: EPOCH_END - 1, seq: 1 }));
+    const record = write(b.machine, b.signer.id, 'tag', 'app:1', TAG);
+    const full = forged(record, { seq: 2, hlc: { ms: NOW + 1, n: 0 }, context }, b.signer);
+    exchange(a, b);
+    introduce(a.machine, [full]);
+    const again = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 2);
+    t.same(a.machine.ledger.siblings('tag', 'app:1'), [again], 'what is live is replaced');
+    const isDeployer = roles.some((role) => role === 'deployer');
+    t.equal(again.context.length, isDeployer ? 256 : 1, 'who could not write it is not named');
+    introduce(b.machine, [full, again]);
+    write(a.machine, a.signer.id, 'tag', 'app:1', null, NOW + 3);
+    t.equal(a.machine.ledger.get('tag', 'app:1'), undefined);
+  }
+});
+
+t.test('a key that more hosts have written than a record may name is open to the next', async (t) => {
+  const [a] = cluster(1) as [TestNode];
+  const first = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  const signers = granted(a, 300, ['member', 'deployer']);
+  const written = signers.map((signer, at) =>
+    forged(first, { seq: 1, hlc: { ms: NOW + 1 + at, n: 0 }, context: [] }, signer),
+  );
+  introduce(a.machine, written);
+  t.equal(a.machine.ledger.siblings('tag', 'app:1').length, 301);
+  const gone = write(a.machine, a.signer.id, 'tag', 'app:1', null, NOW + 1000);
+  t.equal(gone.context.length, 256);
+  t.equal(a.machine.ledger.get('tag', 'app:1'), undefined, 'it is deleted, whatever stands beside that');
+  t.equal(a.machine.ledger.siblings('tag', 'app:1').length, 45);
+  write(a.machine, operator.id, 'tag', 'app:1', null, NOW + 1001);
+  t.equal(a.machine.ledger.siblings('tag', 'app:1').length, 1, 'and the next writer names the rest');
+  const late = introduce(a.machine, written, NOW + 1002);
+  t.same(rejections(late), []);
+  t.equal(a.machine.ledger.get('tag', 'app:1'), undefined, 'what comes back does not win');
 });

@@ -386,3 +386,27 @@ t.test(
     t.same(a!.machine.handle({ kind: 'timer', token: first }, env()), []);
   },
 );
+
+t.test('what comes and goes within one batch is never taken from the disk', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const persisted = (effects: readonly LedgerEffect[]) =>
+    effects.flatMap((effect) =>
+      effect.kind === 'persist' ? [{ put: effect.put, remove: effect.remove }] : [],
+    );
+  const records = [1, 2, 3].map((number) =>
+    write(a.machine, a.signer.id, 'tag', 'app:1', { digest: `sha256:${`${number}`.repeat(64)}` }),
+  );
+  t.match(persisted(introduce(b.machine, records)), [{ put: { length: 1 }, remove: { length: 0 } }]);
+  const writes = [1, 2].map((number) => ({
+    recordKind: 'tag',
+    key: 'app:1',
+    body: { digest: `sha256:${`${number}`.repeat(64)}` },
+  }));
+  const [last] = persisted(b.machine.handle({ kind: 'writes', author: b.signer.id, writes }, env()));
+  t.same(
+    last!.remove.map(({ digest }) => digest),
+    [records[2]!.digest],
+    'what was there before is',
+  );
+  t.equal(last!.put.length, 1);
+});
