@@ -234,7 +234,16 @@ export class LedgerDriver implements AsyncDisposable {
       this.#timer(COLLECT_TIMER, WITHHELD_MS, () => this.#dispatch(event));
       return;
     }
-    this.#enqueue(this.#handle(event));
+    try {
+      this.#enqueue(this.#handle(event));
+    } catch (error) {
+      // Nobody waits for an answer, and the node can do without what was refused.
+      if (!isShoalError(error)) throw error;
+      this.#init.log('warn', 'the ledger could not do what was due', {
+        event: event.kind,
+        error: String(error),
+      });
+    }
   }
 
   #handle(event: LedgerEvent): LedgerEffect[] {
@@ -343,6 +352,13 @@ export class LedgerDriver implements AsyncDisposable {
         else write?.reject(refusal(this.#trouble, UNKEPT));
         break;
       }
+      case 'unsaid':
+        log('warn', 'this node could not say what it had to', {
+          code: effect.error.code,
+          kinds: effect.what,
+          error: String(effect.error),
+        });
+        break;
       case 'rejected':
         log('debug', 'a record was not taken', {
           reason: effect.reason,

@@ -27,7 +27,7 @@ import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } fro
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source } from './intake.ts';
-import { Ledger } from './ledger.ts';
+import { isGrowOnly, Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
@@ -100,6 +100,8 @@ export type LedgerEffect =
   | { readonly kind: 'changed'; readonly records: readonly LedgerRecord[] }
   /** Answers a write; follows its `persist`. */
   | { readonly kind: 'written'; readonly record: LedgerRecord }
+  /** What this node had to say by itself, by kinds, and could not. */
+  | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
   | {
       readonly kind: 'equivocation';
@@ -303,15 +305,38 @@ export class LedgerMachine {
       removed.push(...this.ledger.merge(record));
       this.authority.add(record);
     }
+    const evicted = this.#evict(records[0]!);
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
-      { kind: 'persist', put: live, remove: removed, streams },
+      { kind: 'persist', put: live, remove: [...removed, ...evicted], streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
-      { kind: 'changed', records: live },
+      { kind: 'changed', records: [...live, ...evicted] },
       ...this.#exchange.changed(records, removed, env),
       ...this.#enqueue(envelopesOf(records), env),
     ];
+  }
+
+  /** What this node must say may be one too many: then others of its records go, here as everywhere. */
+  #evict(written: LedgerRecord): LedgerRecord[] {
+    if (this.#quota.isKept(written)) return [];
+    const evicted: LedgerRecord[] = [];
+    for (const record of this.#quota.excess(written)) {
+      this.ledger.remove(record);
+      if (isGrowOnly(record.kind)) this.authority.remove(record);
+      evicted.push(record);
+    }
+    return evicted;
+  }
+
+  /** Of itself, as a timer asks: a refusal is told, and takes nothing else with it. */
+  #say(writes: readonly Write[], env: Env): LedgerEffect[] {
+    try {
+      return this.#write(this.#self, writes, env);
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      return [{ kind: 'unsaid', what: writes.map((write) => write.recordKind), error }];
+    }
   }
 
   #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
@@ -467,7 +492,7 @@ export class LedgerMachine {
         return { recordKind: 'evidence', key: evidenceKey(this.#self, author), body: evidenceBody(pair) };
       });
     this.#accused.clear();
-    return this.#mayWrite() ? this.#write(this.#self, writes, env) : [];
+    return this.#mayWrite() ? this.#say(writes, env) : [];
   }
 
   #mayWrite(): boolean {
@@ -518,7 +543,7 @@ export class LedgerMachine {
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
     this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
-    return [...effects, ...this.#write(this.#self, [write], env)];
+    return [...effects, ...this.#say([write], env)];
   }
 
   #advance(env: Env): LedgerEffect[] {

@@ -1,7 +1,9 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
  * nodes keep the same ones. Who has stolen a key may write stamps of long ago, and push out what the key wrote; so what
- * others hang on (grants, and what was revoked) goes last, and where all begins never.
+ * others hang on (grants, and what was revoked) goes last, and where all begins never. What a node must say whatever it
+ * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, and a
+ * part of the quota is left free for it.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';
@@ -16,6 +18,10 @@ export interface QuotaConfig {
 }
 
 export const QUOTA_DEFAULTS: QuotaConfig = { author_records_max: 65_536, author_bytes_max: 64 << 20 };
+
+/** Of its quota a node leaves this part to what it must say. */
+const RESERVED_PART = 16;
+const MUST_SAY: ReadonlySet<string> = new Set(['ack', 'evidence', 'member', 'verdict']);
 
 /** Authors that are known to be at their quota; the oldest goes first. */
 const FULL_MAX = 1024;
@@ -37,12 +43,20 @@ export class Quota {
   }
 
   /**
-   * Of own writes: what others would not keep is not written. What makes no more of it may always be, above all
-   * deletions. @throws E_QUOTA
+   * Of own writes: what others would not keep is not written. What makes no more of it may always be, and what must be
+   * said: for that others may have to go. @throws E_QUOTA
    */
   assertFits(records: readonly LedgerRecord[]): void {
+    if (this.#fits(records, this.#ledger.filledBy(records[0]!))) return;
+    if (this.#fits(records, this.#ledger.exactlyFilledBy(records[0]!))) return;
+    throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+  }
+
+  #fits(records: readonly LedgerRecord[], filled: Filled): boolean {
     const { author_records_max, author_bytes_max } = this.#config;
-    let { count, bytes } = this.#ledger.filledBy(records[0]!);
+    const records_max = author_records_max - Math.floor(author_records_max / RESERVED_PART);
+    const bytes_max = author_bytes_max - Math.floor(author_bytes_max / RESERVED_PART);
+    let { count, bytes } = filled;
     const latest = new Map<string, LedgerRecord>();
     for (const record of records) {
       const name = `${record.kind}/${record.key}`;
@@ -51,10 +65,10 @@ export class Quota {
       const more_bytes = record.payload_bytes - (earlier?.payload_bytes ?? 0);
       if (earlier === undefined) count += 1;
       bytes += more_bytes;
-      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
-      if (isOver && more_bytes > 0)
-        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+      const isOver = (earlier === undefined && count > records_max) || bytes > bytes_max;
+      if (isOver && more_bytes > 0 && !isSaidAlways(record)) return false;
     }
+    return true;
   }
 
   /** The cheap refusal of a flood, before any signature is checked. */
@@ -108,6 +122,15 @@ export class Quota {
 
 /** A total order of one author's records. */
 function goesBefore(a: LedgerRecord, b: LedgerRecord): boolean {
-  const [aIsTrust, bIsTrust] = [isGrowOnly(a.kind), isGrowOnly(b.kind)];
-  return aIsTrust === bIsTrust ? isStampedLater(a, b) : bIsTrust;
+  const order = weight(a) - weight(b);
+  return order === 0 ? isStampedLater(a, b) : order < 0;
+}
+
+function weight(record: LedgerRecord): number {
+  if (isGrowOnly(record.kind)) return 2;
+  return isSaidAlways(record) ? 1 : 0;
+}
+
+function isSaidAlways(record: LedgerRecord): boolean {
+  return record.isTombstone || MUST_SAY.has(record.kind);
 }

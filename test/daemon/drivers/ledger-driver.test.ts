@@ -241,6 +241,23 @@ t.test('a defect that a peer can reach drops its message and is told; the daemon
   t.ok(await driver.write(self.id, 'intent', self.id, intent));
 });
 
+t.test('what a timer asks for and the ledger refuses is told; the daemon goes on', async (t) => {
+  const told: string[] = [];
+  const clock = handClock();
+  const log: Log = (level, message) => void (level === 'warn' && told.push(message));
+  const { driver } = await driverOf(t, { clock, log });
+  await startedMesh(t, driver);
+  await turn();
+  const { handle } = driver.machine;
+  driver.machine.handle = () => {
+    throw new ShoalError('E_QUOTA', 'full');
+  };
+  fire(clock);
+  driver.machine.handle = handle;
+  t.match(told, [/could not do what was due/]);
+  t.ok(await driver.write(self.id, 'intent', self.id, intent));
+});
+
 t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
   let refused = 0;
   const { driver } = await driverOf(t, {
