@@ -64,6 +64,12 @@ export interface DiskTrouble {
   readonly since_ms: number;
 }
 
+/** By how much the clock was ahead, and when that was mended. */
+export interface ClockTrouble {
+  readonly ahead_ms: number;
+  readonly mended_ms: number;
+}
+
 interface Answer {
   resolve(record: LedgerRecord): void;
   reject(error: unknown): void;
@@ -81,6 +87,7 @@ export class LedgerDriver implements AsyncDisposable {
   #effects: LedgerEffect[] = [];
   readonly #unsaved = new Unsaved();
   #trouble: DiskTrouble | undefined;
+  #clockTrouble: ClockTrouble | undefined;
   readonly #own = new WeakSet<LedgerRecord>();
   readonly #writes = new Map<LedgerRecord, Answer>();
   #queue: QueuedWrite[] = [];
@@ -96,6 +103,11 @@ export class LedgerDriver implements AsyncDisposable {
   /** Set while the disk refuses. */
   get trouble(): DiskTrouble | undefined {
     return this.#trouble;
+  }
+
+  /** Set once this life has written anew what was stamped by a clock far ahead. */
+  get clockTrouble(): ClockTrouble | undefined {
+    return this.#clockTrouble;
   }
 
   /** This process wrote it. */
@@ -352,6 +364,13 @@ export class LedgerDriver implements AsyncDisposable {
         else write?.reject(refusal(this.#trouble, UNKEPT));
         break;
       }
+      case 'clock':
+        this.#clockTrouble = { ahead_ms: effect.ahead_ms, mended_ms: clock.now() };
+        log('warn', 'the clock of this host was far ahead; what this node wrote by it is written anew', {
+          ahead_s: Math.round(effect.ahead_ms / 1000),
+          records: effect.records_count,
+        });
+        break;
       case 'unsaid':
         log('warn', 'this node could not say what it had to', {
           code: effect.error.code,
@@ -375,7 +394,7 @@ export class LedgerDriver implements AsyncDisposable {
       case 'epoch':
         log(
           'warn',
-          'this disk was older than the ledger, or another daemon has its key: a new epoch begins',
+          'this disk was older than the ledger, another daemon has its key, or the clock was ahead: a new epoch begins',
           {
             epoch: effect.epoch,
           },
