@@ -76,6 +76,7 @@ export class GuardDriver implements MeshGuard {
       if (effect.kind === 'persist') records_count += effect.put.length;
       else if (effect.kind === 'rejected') {
         records_count += 1;
+        if (effect.isForgiven) continue;
         const offence = OFFENCES.find((name) => name === effect.reason);
         if (offence !== undefined) offences.set(offence, (offences.get(offence) ?? 0) + 1);
       } else if (effect.kind === 'equivocation' && effect.author !== this.#init.self) {

@@ -121,8 +121,10 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
-      const verdict = gossipVerdict(this.#fromPeer({ kind: 'gossip', from, body }));
-      if (verdict === 'ignore') this.#init.guard.charge(from, 'repeats', 1);
+      const effects = this.#fromPeer({ kind: 'gossip', from, body });
+      const verdict = gossipVerdict(effects);
+      // What is forgiven another member may have made it pass on, and as often as it likes.
+      if (verdict === 'ignore' && !effects.some(isForgiven)) this.#init.guard.charge(from, 'repeats', 1);
       return verdict;
     });
     mesh.on('message', (from, channel, body) => {
@@ -415,6 +417,10 @@ export class LedgerDriver implements AsyncDisposable {
     });
     this.#timers.set(token, cancel);
   }
+}
+
+function isForgiven(effect: LedgerEffect): boolean {
+  return effect.kind === 'rejected' && effect.isForgiven === true;
 }
 
 function isNews(effect: LedgerEffect): boolean {

@@ -286,20 +286,26 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const other = newNode(testSigner(2));
   const key = recordKey.grant(other.signer.id, operator.id);
   const grant = memberGrant(other.signer.id);
-  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)]);
+  const granted = await driver.write(operator.id, 'grant', key, grant);
+  introduce(other.machine, [granted]);
   const gossip = ({ machine, signer }: TestNode, body: unknown): Uint8Array =>
     encodeGossip([write(machine, signer.id, 'intent', signer.id, body).bytes]);
   const record = gossip(other, intent);
   t.equal(publish('p', record), 'accept');
   t.equal(publish('p', record), 'ignore');
   t.same(charged, ['repeats']);
+  const fast = newNode(other.signer);
+  introduce(fast.machine, [granted]);
+  const early = write(fast.machine, other.signer.id, 'intent', other.signer.id, intent, NOW + 100_000);
+  t.equal(publish('p', encodeGossip([early.bytes])), 'ignore');
+  t.same(charged, ['repeats'], 'clocks differ');
   const forged = gossip(other, { intent: 'active' });
   forged[forged.length - 1]! ^= 1;
   t.equal(publish('p', forged), 'reject');
   t.equal(publish('p', Uint8Array.of(0xc1)), 'reject');
   t.same(
     judged.filter((kind) => kind === 'rejected'),
-    ['rejected', 'rejected'],
+    ['rejected', 'rejected', 'rejected'],
   );
 });
 

@@ -234,3 +234,16 @@ t.test('a peer that keeps a repair going for ever does not keep others from thei
   t.notOk(hello(liar, now), 'the turn of the liar is over');
   t.ok(hello(honest, now + 100));
 });
+
+t.test(
+  'what is too early for one of two is offered once in an exchange, and taken when it is due',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const record = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 90_000);
+    const { messages } = exchange(a, b);
+    t.ok(messages < 10, `${messages} messages`);
+    t.notOk(b.machine.ledger.has(record));
+    exchange(a, b, NOW + 30_000);
+    t.ok(b.machine.ledger.has(record));
+  },
+);
