@@ -181,7 +181,7 @@ export class Intake<Report> {
     }
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
-    if (!isSettled && quota.isBeyond(record)) return 'over-quota';
+    if (!isSettled && quota.isBeyond(record, finding.replaces)) return 'over-quota';
     if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports = withAll(taken.reports, this.#parts.onTwins(twin, record, env));

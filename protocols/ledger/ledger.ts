@@ -32,6 +32,13 @@ export interface Finding {
   readonly twin: LedgerRecord | undefined;
 }
 
+export interface LedgerWatcher {
+  /** It is live now. */
+  added(record: LedgerRecord): void;
+  /** It is live no more. */
+  removed(record: LedgerRecord): void;
+}
+
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
 const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
 /**
@@ -57,6 +64,12 @@ export class Ledger {
   #byNumber = new RecordTrie(BY_NUMBER);
   #tombstones_count = 0;
   #latest: Hlc = { ms: 0, n: 0 };
+  #watcher: LedgerWatcher | undefined;
+
+  /** Told of each change from now on, instead of whoever was before. A fork tells nobody. */
+  watch(watcher: LedgerWatcher): void {
+    this.#watcher = watcher;
+  }
 
   /** The latest stamp of all that was ever live here. */
   get latest(): Hlc {
@@ -128,6 +141,7 @@ export class Ledger {
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
     if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
+    this.#watcher?.added(record);
     return removed;
   }
 
@@ -140,6 +154,7 @@ export class Ledger {
   #forget(record: LedgerRecord): void {
     this.#byNumber.remove(record);
     if (record.isTombstone) this.#tombstones_count -= 1;
+    this.#watcher?.removed(record);
   }
 
   #twin(record: LedgerRecord): LedgerRecord | undefined {
@@ -205,16 +220,6 @@ export class Ledger {
   /** How many live records the author of this one has, and their bytes; a few authors may be counted as one. */
   filledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
     return this.#byNumber.filling(record.authorHash);
-  }
-
-  /** The same without others whose key has an equal hash: one could be searched for. O(its records). */
-  exactlyFilledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
-    let [count, bytes] = [0, 0];
-    for (const { payload_bytes } of this.recordsOf(record.author)) {
-      count += 1;
-      bytes += payload_bytes;
-    }
-    return { count, bytes };
   }
 
   /** Records by the place of their kind and key, for comparing with another node's (reconcile.ts). */

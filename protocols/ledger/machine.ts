@@ -99,6 +99,8 @@ export type LedgerEffect =
       readonly remove: readonly LedgerRecord[];
       /** The last number that was given, of this node's own streams: it must never be given twice. */
       readonly streams: readonly (readonly [StreamId, number])[];
+      /** Of what is removed: one too many of their author. Left out for none. */
+      readonly evicted_count?: number;
     }
   | { readonly kind: 'publish'; readonly body: Uint8Array }
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
@@ -491,7 +493,9 @@ export class LedgerMachine {
     const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
     const changed = evicted.length === 0 ? live : [...live, ...evicted];
     const effects: LedgerEffect[] = [
-      { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
+      evicted.length === 0
+        ? { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS }
+        : { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS, evicted_count: evicted.length },
       { kind: 'changed', records: changed },
     ];
     if (relay) append(effects, this.#enqueue(envelopesOf(live), env));

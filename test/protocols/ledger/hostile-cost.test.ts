@@ -247,3 +247,42 @@ t.test(
     t.ok(b.machine.ledger.has(record));
   },
 );
+
+t.test('an author at its quota costs no look at all of its records for each one more', async (t) => {
+  const max = 300;
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const like = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [b.signer],
+    config: { author_records_max: max },
+  });
+  introduce(
+    machine,
+    [...b.machine.ledger.records()].filter(({ kind }) => kind === 'grant'),
+  );
+  const { ledger } = machine;
+  let looked = 0;
+  const { recordsOf } = ledger;
+  ledger.recordsOf = function* (author) {
+    for (const record of recordsOf.call(ledger, author)) {
+      looked += 1;
+      yield record;
+    }
+  };
+  const make = (n: number) => forged(like, { key: `app:${n}`, seq: n, hlc: { ms: NOW - n, n: 0 } }, a.signer);
+  // Each is earlier than all before, and so pushes one of them out.
+  let evicted = 0;
+  for (let n = 1; n <= 3 * max; n += 1)
+    for (const effect of introduce(machine, [make(n)]))
+      if (effect.kind === 'persist') evicted += effect.evicted_count ?? 0;
+  t.equal(evicted, 2 * max);
+  t.same(
+    new Set(Array.from(recordsOf.call(ledger, a.signer.id), ({ seq }) => seq)),
+    new Set(Array.from({ length: max }, (_, at) => 2 * max + 1 + at)),
+  );
+  // Too late to be kept, and known to be before any signature is checked.
+  for (let n = 1; n <= max; n += 1) t.same(rejections(introduce(machine, [make(n)])), ['over-quota']);
+  t.ok(looked <= 2 * max, `${looked} were looked at`);
+});

@@ -214,6 +214,34 @@ t.test('a stranger whose key has an equal hash takes nothing from what a node ma
   t.ok(write(machine, signer.id, 'tag', 'app:2', TAG));
 });
 
+t.test('a record that is over the quota of its author takes the place of no other', async (t) => {
+  const [a, b, c] = cluster(3) as [TestNode, TestNode, TestNode];
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [c.signer],
+    config: { author_records_max: 3, author_bytes_max: 1500 },
+  });
+  introduce(
+    machine,
+    [...c.machine.ledger.records()].filter(({ kind }) => kind === 'grant'),
+  );
+  const theirs = write(b.machine, b.signer.id, 'tag', 'app:1', TAG);
+  const tags = [2, 3, 4].map((tag) => write(a.machine, a.signer.id, 'tag', `app:${tag}`, TAG, NOW + tag));
+  introduce(a.machine, [theirs], NOW + 5);
+  const over = write(a.machine, a.signer.id, 'tag', 'app:1', { ...TAG, platform: 'x' }, NOW + 6);
+  introduce(machine, [theirs, ...tags], NOW + 5);
+  t.same(rejections(introduce(machine, [over], NOW + 6)), ['over-quota']);
+  t.ok(machine.ledger.has(theirs));
+  // Nor that of its author itself, when there are too many bytes.
+  const large = write(a.machine, a.signer.id, 'tag', 'app:2', { text: 'x'.repeat(1400) }, NOW + 7);
+  t.same(rejections(introduce(machine, [large], NOW + 7)), ['over-quota']);
+  t.ok(tags.every((tag) => machine.ledger.has(tag)));
+  const other = write(a.machine, a.signer.id, 'tag', 'app:3', { digest: TAG.digest, at: 2 }, NOW + 8);
+  t.same(rejections(introduce(machine, [other], NOW + 8)), [], 'what it has it may change');
+  t.ok(machine.ledger.has(other));
+});
+
 t.test('authors that nobody vouches for are left out of a context', async (t) => {
   const [a, b] = cluster(2);
   const record = write(b!.machine, b!.signer.id, 'tag', 'app:1', TAG);
