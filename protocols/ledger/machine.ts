@@ -141,6 +141,8 @@ export interface LedgerInit {
     readonly records: Iterable<LedgerRecord>;
     readonly streams: Iterable<readonly [StreamId, number]>;
   };
+  /** 32 bits, by lot for each life (ledger.ts); 0 when nothing is given. */
+  readonly secret?: number;
   /** Instead of merging `stored.records` one by one: a ledger and an authority that hold them, and genesis, already. */
   readonly prepared?: { readonly ledger: Ledger; readonly authority: Authority };
 }
@@ -192,7 +194,7 @@ export class LedgerMachine {
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
-    this.ledger = init.prepared?.ledger ?? new Ledger();
+    this.ledger = init.prepared?.ledger ?? new Ledger(init.secret);
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
     if (init.prepared === undefined) {

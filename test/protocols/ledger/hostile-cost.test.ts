@@ -286,3 +286,41 @@ t.test('an author at its quota costs no look at all of its records for each one 
   for (let n = 1; n <= max; n += 1) t.same(rejections(introduce(machine, [make(n)])), ['over-quota']);
   t.ok(looked <= 2 * max, `${looked} were looked at`);
 });
+
+t.test('a peer that has everything looked at by short messages is soon answered no more', async (t) => {
+  const records = 400;
+  for (const lists of [
+    { wants: [{ prefix: '', digests: ['00'.repeat(8)] }] },
+    { splits: [{ prefix: '', parts: [] }] },
+    { listings: [{ prefix: '', items: [] }] },
+  ]) {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const config = { giveBurst_bytes: 40_000, give_bytes_per_s: 1, give_bytes_max: 1 };
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [b.signer], config });
+    introduce(machine, [...b.machine.ledger.records()]);
+    const { ledger } = machine;
+    const { places } = largeLedger(records);
+    let looked = 0;
+    const counted = function* (walk: Iterable<LedgerRecord>) {
+      for (const record of walk) {
+        looked += 1;
+        yield record;
+      }
+    };
+    Object.defineProperty(ledger, 'places', {
+      value: {
+        summary: (prefix: string) => places.summary(prefix),
+        divide: (prefix: string, parts: number) => places.divide(prefix, parts),
+        range: (prefix: string) => counted(places.range(prefix)),
+        outside: (prefix: string, parts: string[]) => counted(places.outside(prefix, parts)),
+      },
+    });
+    const from = a.signer.id;
+    machine.handle({ kind: 'connected', peer: from }, env());
+    const none = { splits: [], listings: [], wants: [], horizon_ms: 0 };
+    const body = encodeSync({ kind: 'compare', ...none, ...lists });
+    for (let n = 0; n < 200; n += 1) machine.handle({ kind: 'message', from, body }, env());
+    t.ok(looked >= records, 'it was answered');
+    t.ok(looked <= 40_000 / 8 + 2 * records, `${looked} were looked at`);
+  }
+});
