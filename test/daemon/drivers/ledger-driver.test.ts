@@ -258,6 +258,19 @@ t.test('what a timer asks for and the ledger refuses is told; the daemon goes on
   t.ok(await driver.write(self.id, 'intent', self.id, intent));
 });
 
+t.test('that the clock was ahead is told', async (t) => {
+  const told: string[] = [];
+  const clock = { ...handClock(), now: () => NOW };
+  const log: Log = (level, message) => void (level === 'warn' && told.push(message));
+  const { driver } = await driverOf(t, { clock, log });
+  t.equal(driver.clockTrouble, undefined);
+  driver.machine.handle = () => [{ kind: 'clock', ahead_ms: 90_000, records_count: 2 }];
+  await startedMesh(t, driver);
+  await turn();
+  t.match(told, [/clock of this host was far ahead/]);
+  t.same(driver.clockTrouble, { ahead_ms: 90_000, mended_ms: NOW });
+});
+
 t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
   let refused = 0;
   const { driver } = await driverOf(t, {
