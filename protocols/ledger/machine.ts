@@ -300,8 +300,8 @@ export class LedgerMachine {
 
   /**
    * What was written by a clock far ahead no other takes in before its time, nor what is written after it, for stamps only
-   * grow. So once the clock is right those records are written anew, in a new epoch. Not where there is no
-   * other, and not where others' stamps are ahead as well: then this clock is behind.
+   * grow. So once the clock is right those records are written anew, in a new epoch. Not where there is no other member, and
+   * not where others' stamps are ahead as well: then this clock is behind.
    */
   #mendClock(env: Env): LedgerEffect[] {
     const upTo_ms = env.now + HLC_AHEAD_MS_MAX;
