@@ -26,7 +26,7 @@ import type { Clock } from './clock.ts';
 import { ClusterTrust } from './cluster-trust.ts';
 import { type Contact, Contacts } from './contacts.ts';
 import { GuardDriver } from './drivers/guard-driver.ts';
-import { type DiskTrouble, LedgerDriver } from './drivers/ledger-driver.ts';
+import { type ClockTrouble, type DiskTrouble, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { MembershipFeed } from './drivers/membership-feed.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
@@ -47,6 +47,8 @@ import { findImage, imageHolders } from './view/image-lookup.ts';
 import type { ViewReader } from './view/view-readers.ts';
 
 const HOUSEKEEPING_MS = 5_000;
+/** How long a status tells that the clock was ahead. */
+const CLOCK_TOLD_MS = 86_400_000;
 /** An ended allocation of a workload that is gone is shown this long. */
 const ENDED_KEPT_MS = 30_000;
 /** Verdicts that wait until this node is a member again; the oldest goes first. */
@@ -55,6 +57,8 @@ const UNHEARD_MAX = 1_024;
 /** What is not as it should be with this node, for its status. */
 export interface ClusterProblems {
   readonly disk: DiskTrouble | null;
+  /** It was far ahead, and what was written by it was written anew; told for a day. */
+  readonly clock: ClockTrouble | null;
   /** Records that are kept and shown nowhere: they make this version of shoal throw. */
   readonly quarantined: number;
   /** Another daemon that runs with this node's key, by the addresses that it tells. */
@@ -256,9 +260,17 @@ export class Cluster implements AsyncDisposable {
   get problems(): ClusterProblems {
     return {
       disk: this.ledger.trouble ?? null,
+      clock: this.#clockTrouble(),
       quarantined: this.#current.quarantine.size,
       copy: this.#member.copy,
     };
+  }
+
+  #clockTrouble(): ClockTrouble | null {
+    const { clockTrouble } = this.ledger;
+    const isRecent =
+      clockTrouble !== undefined && this.#components.clock.now() - clockTrouble.mended_ms < CLOCK_TOLD_MS;
+    return isRecent ? clockTrouble : null;
   }
 
   /** A part that reads views when it is asked has thrown: what is at fault is found. */

@@ -69,11 +69,19 @@ function flagTexts(cluster: Cluster, now: number): Status['problems'] {
   });
 }
 
-function problemTexts({ disk, quarantined }: ClusterProblems): Status['problems'] {
+function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['problems'] {
   const problems: Status['problems'] = [];
   if (disk !== null) {
     const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
     problems.push({ kind: 'disk', message });
+  }
+  if (clock !== null) {
+    const at = new Date(clock.mended_ms).toISOString();
+    const seconds = Math.round(clock.ahead_ms / 1000);
+    const message =
+      `until ${at} the clock of this host was ${seconds} s ahead; what this node had written was written anew. ` +
+      'Tokens and grants that it made meanwhile are not valid yet: make them again';
+    problems.push({ kind: 'clock', message });
   }
   if (quarantined > 0) {
     const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;

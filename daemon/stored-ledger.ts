@@ -1,5 +1,6 @@
 /** The ledger of a node as its disk has it, opened for a new life: under an epoch that no life before it had. */
 
+import { randomInt } from 'node:crypto';
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { ShoalError } from '../protocols/base/errors.ts';
 import type { KeyId } from '../protocols/base/ids.ts';
@@ -32,6 +33,7 @@ export function openStoredLedger(init: StoredLedgerInit): { machine: LedgerMachi
     crypto,
     signers: [signer],
     stored,
+    secret: randomInt(2 ** 32),
     epochs: new Map([[signer.id, epoch]]),
     horizon_ms: store.isIncomplete ? HORIZON_UNKNOWN : Number(store.value('horizon') ?? 0),
   });

@@ -73,9 +73,10 @@ export class GuardDriver implements MeshGuard {
     let records_count = 0;
     const offences = new Map<Offence, number>();
     for (const effect of effects) {
-      if (effect.kind === 'persist') records_count += effect.put.length;
+      if (effect.kind === 'persist') records_count += effect.put.length + (effect.evicted_count ?? 0);
       else if (effect.kind === 'rejected') {
         records_count += 1;
+        if (effect.isForgiven) continue;
         const offence = OFFENCES.find((name) => name === effect.reason);
         if (offence !== undefined) offences.set(offence, (offences.get(offence) ?? 0) + 1);
       } else if (effect.kind === 'equivocation' && effect.author !== this.#init.self) {

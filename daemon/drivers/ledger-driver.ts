@@ -69,6 +69,12 @@ export interface DiskTrouble {
   readonly since_ms: number;
 }
 
+/** By how much the clock was ahead, and when that was mended. */
+export interface ClockTrouble {
+  readonly ahead_ms: number;
+  readonly mended_ms: number;
+}
+
 interface Answer {
   resolve(record: LedgerRecord): void;
   reject(error: unknown): void;
@@ -86,6 +92,7 @@ export class LedgerDriver implements AsyncDisposable {
   #effects: LedgerEffect[] = [];
   readonly #unsaved = new Unsaved();
   #trouble: DiskTrouble | undefined;
+  #clockTrouble: ClockTrouble | undefined;
   readonly #own = new WeakSet<LedgerRecord>();
   readonly #writes = new Map<LedgerRecord, Answer>();
   #queue: QueuedWrite[] = [];
@@ -103,6 +110,11 @@ export class LedgerDriver implements AsyncDisposable {
     return this.#trouble;
   }
 
+  /** Set once this life has written anew what was stamped by a clock far ahead. */
+  get clockTrouble(): ClockTrouble | undefined {
+    return this.#clockTrouble;
+  }
+
   /** This process wrote it. */
   isOwn(record: LedgerRecord): boolean {
     return this.#own.has(record);
@@ -114,8 +126,10 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('connected', (peer) => this.#dispatch({ kind: 'connected', peer }));
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
-      const verdict = gossipVerdict(this.#fromPeer({ kind: 'gossip', from, body }));
-      if (verdict === 'ignore') this.#init.guard.charge(from, 'repeats', 1);
+      const effects = this.#fromPeer({ kind: 'gossip', from, body });
+      const verdict = gossipVerdict(effects);
+      // What is forgiven another member may have made it pass on, and as often as it likes.
+      if (verdict === 'ignore' && !effects.some(isForgiven)) this.#init.guard.charge(from, 'repeats', 1);
       return verdict;
     });
     mesh.on('message', (from, channel, body) => {
@@ -254,7 +268,16 @@ export class LedgerDriver implements AsyncDisposable {
       this.#timer(COLLECT_TIMER, WITHHELD_MS, () => this.#dispatch(event));
       return;
     }
-    this.#enqueue(this.#handle(event));
+    try {
+      this.#enqueue(this.#handle(event));
+    } catch (error) {
+      // Nobody waits for an answer, and the node can do without what was refused.
+      if (!isShoalError(error)) throw error;
+      this.#init.log('warn', 'the ledger could not do what was due', {
+        event: event.kind,
+        error: String(error),
+      });
+    }
   }
 
   #handle(event: LedgerEvent): LedgerEffect[] {
@@ -363,6 +386,20 @@ export class LedgerDriver implements AsyncDisposable {
         else write?.reject(refusal(this.#trouble, UNKEPT));
         break;
       }
+      case 'clock':
+        this.#clockTrouble = { ahead_ms: effect.ahead_ms, mended_ms: clock.now() };
+        log('warn', 'the clock of this host was far ahead; what this node wrote by it is written anew', {
+          ahead_s: Math.round(effect.ahead_ms / 1000),
+          records: effect.records_count,
+        });
+        break;
+      case 'unsaid':
+        log('warn', 'this node could not say what it had to', {
+          code: effect.error.code,
+          kinds: effect.what,
+          error: String(effect.error),
+        });
+        break;
       case 'rejected':
         log('debug', 'a record was not taken', {
           reason: effect.reason,
@@ -379,7 +416,7 @@ export class LedgerDriver implements AsyncDisposable {
       case 'epoch':
         log(
           'warn',
-          'this disk was older than the ledger, or another daemon has its key: a new epoch begins',
+          'this disk was older than the ledger, another daemon has its key, or the clock was ahead: a new epoch begins',
           {
             epoch: effect.epoch,
           },
@@ -400,6 +437,10 @@ export class LedgerDriver implements AsyncDisposable {
     });
     this.#timers.set(token, cancel);
   }
+}
+
+function isForgiven(effect: LedgerEffect): boolean {
+  return effect.kind === 'rejected' && effect.isForgiven === true;
 }
 
 function isNews(effect: LedgerEffect): boolean {

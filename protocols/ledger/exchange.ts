@@ -64,6 +64,9 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
 const UNWANTED_MAX = 4096;
 const UNWANTED_MS = 600_000;
 
+/** What it takes of what a peer may be given to look at one record for it: a short message can ask for all. */
+const LOOK_BYTES = 8;
+
 const EXCHANGE = 'exchange/';
 /** Followed by a peer. */
 const FRESH = 'fresh/';
@@ -247,10 +250,13 @@ export class Exchange {
     // Both have begun at once: one of the two beginnings goes on.
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
+    this.#refill(peer, env.now);
+    if (peer.give_bytes <= 0) return effects;
     const believed_ms = this.#parts.believed_ms(from, peer.horizon_ms);
     const cover = this.#parts.coverOf(believed_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
+    peer.give_bytes -= answer.looked_count * LOOK_BYTES;
     const give = this.#parts.mayGive(answer.give, believed_ms);
     // Only now: what the other side lacks was doubted to the last.
     if (cover?.isWhole === true) this.#parts.onEqual(believed_ms);
@@ -375,6 +381,13 @@ export class Exchange {
     ];
   }
 
+  #refill(peer: Peer, now: number): void {
+    const { giveBurst_bytes, give_bytes_per_s } = this.#config;
+    const refill = (Math.max(0, now - peer.at_ms) / 1000) * give_bytes_per_s;
+    peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
+    peer.at_ms = now;
+  }
+
   /** @param isLast nothing else is asked of the other side in this turn. */
   #give(
     to: NodeId,
@@ -383,10 +396,7 @@ export class Exchange {
     isLast: boolean,
     env: Env,
   ): ExchangeEffect[] {
-    const { giveBurst_bytes, give_bytes_per_s, give_bytes_max } = this.#config;
-    const refill = (Math.max(0, env.now - peer.at_ms) / 1000) * give_bytes_per_s;
-    peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
-    peer.at_ms = env.now;
+    const { give_bytes_max } = this.#config;
     const chosen: Uint8Array[] = [];
     let bytes = 0;
     for (const record of this.#inOrder(records, env)) {

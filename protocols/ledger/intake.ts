@@ -40,11 +40,19 @@ export const DISHONEST: ReadonlySet<Rejection> = new Set(['malformed', 'other-cl
  */
 const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed', 'stale', 'over-quota']);
 
+/**
+ * Clocks of honest nodes differ: what is ahead of ours by up to this another may take in and pass on. It is held against
+ * nobody, or a member could choose stamps by which honest nodes ban one another.
+ */
+const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
+
 export interface Rejected {
   readonly kind: 'rejected';
   readonly from: NodeId | null;
   readonly reason: Rejection;
   readonly author: KeyId | null;
+  /** It is held against nobody. */
+  readonly isForgiven?: true;
 }
 
 const NONE: readonly LedgerRecord[] = [];
@@ -146,7 +154,9 @@ export class Intake<Report> {
     const added = taken.added.length;
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
-      report(taken, { kind: 'rejected', from: source.from, reason, author: record.author });
+      const isForgiven = reason === 'from-the-future' && record.hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
+      const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
+      report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
     } else if (record.kind === 'grant' && taken.added.length > added) {
       const { authority, onGrant } = this.#parts;
@@ -171,7 +181,7 @@ export class Intake<Report> {
     }
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
-    if (!isSettled && quota.isBeyond(record)) return 'over-quota';
+    if (!isSettled && quota.isBeyond(record, finding.replaces)) return 'over-quota';
     if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports = withAll(taken.reports, this.#parts.onTwins(twin, record, env));

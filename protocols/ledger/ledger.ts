@@ -15,7 +15,7 @@
  */
 import { type Hlc, hlcCompare } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
-import { authorHash, kindPrefix, placeOf } from './place.ts';
+import { authorHash, kindPrefix, numberHash, placeOf } from './place.ts';
 import { isSameRecord, type LedgerRecord } from './record.ts';
 import type { ContextEntry } from './record-reader.ts';
 import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
@@ -30,6 +30,13 @@ export interface Finding {
   readonly replaces: readonly LedgerRecord[];
   /** Proof that the author signed two records for one sequence: the other one, which is live. Both are kept. */
   readonly twin: LedgerRecord | undefined;
+}
+
+export interface LedgerWatcher {
+  /** It is live now. */
+  added(record: LedgerRecord): void;
+  /** It is live no more. */
+  removed(record: LedgerRecord): void;
 }
 
 /** Kinds of which nothing is ever replaced: who may do what must not depend on what was heard first. */
@@ -47,16 +54,34 @@ const BY_KEY: Place = {
   low: (record) => record.placeLow,
 };
 /** By author, epoch and sequence: what proves a copied key, and what an author may fill. */
-const BY_NUMBER: Place = {
-  high: (record) => record.authorHash,
-  low: (record) => numberHash(record.epoch, record.seq),
-};
+function byNumber(secret: number): Place {
+  return {
+    high: (record) => record.authorHash,
+    low: (record) => numberHash(record.epoch, record.seq, secret),
+  };
+}
 
 export class Ledger {
   #byKey = new RecordTrie(BY_KEY);
-  #byNumber = new RecordTrie(BY_NUMBER);
+  #byNumber: RecordTrie;
+  readonly #secret: number;
   #tombstones_count = 0;
   #latest: Hlc = { ms: 0, n: 0 };
+  #watcher: LedgerWatcher | undefined;
+
+  /**
+   * @param secret 32 bits that nobody else knows, or an author could choose numbers that all fall into one leaf. Nothing
+   * that others see depends on it.
+   */
+  constructor(secret = 0) {
+    this.#secret = secret;
+    this.#byNumber = new RecordTrie(byNumber(secret));
+  }
+
+  /** Told of each change from now on, instead of whoever was before. A fork tells nobody. */
+  watch(watcher: LedgerWatcher): void {
+    this.#watcher = watcher;
+  }
 
   /** The latest stamp of all that was ever live here. */
   get latest(): Hlc {
@@ -69,7 +94,7 @@ export class Ledger {
 
   /** An equal ledger; from now on neither sees what the other changes. Costs nothing until one of them changes. */
   fork(): Ledger {
-    const fork = new Ledger();
+    const fork = new Ledger(this.#secret);
     fork.#byKey = this.#byKey.fork();
     fork.#byNumber = this.#byNumber.fork();
     fork.#tombstones_count = this.#tombstones_count;
@@ -128,6 +153,7 @@ export class Ledger {
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
     if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
+    this.#watcher?.added(record);
     return removed;
   }
 
@@ -140,11 +166,12 @@ export class Ledger {
   #forget(record: LedgerRecord): void {
     this.#byNumber.remove(record);
     if (record.isTombstone) this.#tombstones_count -= 1;
+    this.#watcher?.removed(record);
   }
 
   #twin(record: LedgerRecord): LedgerRecord | undefined {
     const { author, epoch, seq } = record;
-    const low = numberHash(epoch, seq);
+    const low = numberHash(epoch, seq, this.#secret);
     const { items, lows } = this.#byNumber.near(record.authorHash, low);
     for (let at = 0; at < lows.length; at += 1) {
       if (lows[at] !== low) continue;
@@ -207,18 +234,8 @@ export class Ledger {
     return this.#byNumber.filling(record.authorHash);
   }
 
-  /** The same without others whose key has an equal hash: one could be searched for. O(its records). */
-  exactlyFilledBy(record: LedgerRecord): Pick<Summary, 'count' | 'bytes'> {
-    let [count, bytes] = [0, 0];
-    for (const { payload_bytes } of this.recordsOf(record.author)) {
-      count += 1;
-      bytes += payload_bytes;
-    }
-    return { count, bytes };
-  }
-
   /** Records by the place of their kind and key, for comparing with another node's (reconcile.ts). */
-  get places(): Pick<RecordTrie, 'summary' | 'range' | 'divide' | 'isIn'> {
+  get places(): Pick<RecordTrie, 'summary' | 'range' | 'divide' | 'outside'> {
     return this.#byKey;
   }
 
@@ -259,11 +276,6 @@ function isSameKey(a: LedgerRecord, b: LedgerRecord): boolean {
 
 function authorPrefix(hash: number): Prefix {
   return (hash >>> 0).toString(16).padStart(8, '0');
-}
-
-/** Numbers that follow one another are beside one another, for they are asked for together. */
-function numberHash(epoch: number, seq: number): number {
-  return seq ^ Math.imul(epoch, 0x9e3779b1) ^ Math.imul(Math.floor(seq / 2 ** 32), 0x85ebca6b);
 }
 
 /** Order among siblings: (generation, HLC, author, digest), the highest first. DESIGN section 2. */

@@ -4,7 +4,7 @@
  * The driver must carry out the effects of one call in order, and a `persist` must be durable before any effect
  * after it leaves the node. Everything here is deterministic in (state, event, env).
  */
-import { type Env, type Hlc, hlcNext, hlcSeen } from '../base/clock.ts';
+import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcCompare, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
@@ -49,6 +49,13 @@ export const COLLECT_TIMER = 'collect';
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
 const ACCUSED_MAX = 64;
 const TOLD_MAX = 4096;
+/**
+ * Of own stamps that are further ahead of a clock that was not seen to be set back, it is they that are wrong. Nearer, it
+ * may be the clock: one without a battery goes on from where it was kept last.
+ */
+const AHEAD_MS_MAX = 86_400_000;
+/** How often it is looked whose stamps are ahead. */
+const AHEAD_LOOK_MS = 60_000;
 /** Whoever notices first writes the evidence; the others wait for it by lot, up to so long. */
 const EVIDENCE_MS = 5_000;
 
@@ -92,6 +99,8 @@ export type LedgerEffect =
       readonly remove: readonly LedgerRecord[];
       /** The last number that was given, of this node's own streams: it must never be given twice. */
       readonly streams: readonly (readonly [StreamId, number])[];
+      /** Of what is removed: one too many of their author. Left out for none. */
+      readonly evicted_count?: number;
     }
   | { readonly kind: 'publish'; readonly body: Uint8Array }
   | { readonly kind: 'send'; readonly to: NodeId; readonly body: Uint8Array }
@@ -100,6 +109,10 @@ export type LedgerEffect =
   | { readonly kind: 'changed'; readonly records: readonly LedgerRecord[] }
   /** Answers a write; follows its `persist`. */
   | { readonly kind: 'written'; readonly record: LedgerRecord }
+  /** The clock was ahead when this node wrote records that all others refuse: they were written anew, as of now. */
+  | { readonly kind: 'clock'; readonly ahead_ms: number; readonly records_count: number }
+  /** What this node had to say by itself, by kinds, and could not. */
+  | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
   | {
       readonly kind: 'equivocation';
@@ -128,6 +141,8 @@ export interface LedgerInit {
     readonly records: Iterable<LedgerRecord>;
     readonly streams: Iterable<readonly [StreamId, number]>;
   };
+  /** 32 bits, by lot for each life (ledger.ts); 0 when nothing is given. */
+  readonly secret?: number;
   /** Instead of merging `stored.records` one by one: a ledger and an authority that hold them, and genesis, already. */
   readonly prepared?: { readonly ledger: Ledger; readonly authority: Authority };
 }
@@ -161,6 +176,10 @@ export class LedgerMachine {
   readonly #intake: Intake<LedgerEffect>;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
+  /** The latest time that it was given. */
+  #seen_ms = 0;
+  /** When it was looked last whose stamps are ahead. */
+  #looked_ms = Number.NEGATIVE_INFINITY;
   readonly #horizon: Horizon;
   readonly #accused = new Map<KeyId, Pair>();
   /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
@@ -175,7 +194,7 @@ export class LedgerMachine {
     this.#self = init.signers[0].id;
     this.#epochs = new Map(init.epochs);
     this.#numbers = new Map(init.stored?.streams);
-    this.ledger = init.prepared?.ledger ?? new Ledger();
+    this.ledger = init.prepared?.ledger ?? new Ledger(init.secret);
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
     if (init.prepared === undefined) {
@@ -255,9 +274,10 @@ export class LedgerMachine {
    * changed. Else never.
    */
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
+    this.#seen_ms = Math.max(this.#seen_ms, env.now);
     switch (event.kind) {
       case 'start':
-        return [...this.#exchange.start(env), this.#scheduleCollect(env)];
+        return [...this.#mendClock(env), ...this.#exchange.start(env), this.#scheduleCollect(env)];
       case 'write':
         return this.#write(event.author, [event], env);
       case 'writes':
@@ -273,8 +293,75 @@ export class LedgerMachine {
       case 'disconnected':
         return this.#exchange.disconnected(event.peer, env);
       case 'timer':
-        return this.#onTimer(event.token, env);
+        return [...this.#mendClock(env), ...this.#onTimer(event.token, env)];
     }
+  }
+
+  // The clock
+
+  /**
+   * What was written by a clock far ahead no other takes in before its time, nor what is written after it, for stamps only
+   * grow. So once the clock is right those records are written anew, in a new epoch. Not where there is no other member, and
+   * not where others' stamps are ahead as well: then this clock is behind.
+   */
+  #mendClock(env: Env): LedgerEffect[] {
+    const upTo_ms = env.now + HLC_AHEAD_MS_MAX;
+    const ahead_ms = this.#clock.ms - env.now;
+    if (ahead_ms <= HLC_AHEAD_MS_MAX) return [];
+    const wasSetBack = this.#seen_ms > upTo_ms;
+    if (!wasSetBack && ahead_ms <= AHEAD_MS_MAX) return [];
+    if (Math.abs(env.now - this.#looked_ms) < AHEAD_LOOK_MS) return [];
+    this.#looked_ms = env.now;
+    const ahead: LedgerRecord[] = [];
+    let clock: Hlc = { ms: 0, n: 0 };
+    for (const record of this.ledger.records()) {
+      const isOthers = !this.#own.has(record.author);
+      const isKept = isGrowOnly(record.kind);
+      if (record.hlc.ms <= upTo_ms) {
+        if (hlcCompare(record.hlc, clock) > 0) clock = record.hlc;
+      } else if (record.kind === 'genesis' || (isOthers && !isKept)) {
+        return [];
+      } else if (!isOthers && !isKept) {
+        ahead.push(record);
+      }
+    }
+    if (this.#members().size < 2) return [];
+    this.#seen_ms = env.now;
+    this.#clock = clock;
+    const effects: LedgerEffect[] = [{ kind: 'clock', ahead_ms, records_count: ahead.length }];
+    for (const [author, own] of this.#own) {
+      this.#numbers.set(streamId(author, own.epoch), own.seq);
+      own.epoch += 1;
+      own.seq = 0;
+      effects.push({ kind: 'epoch', author, epoch: own.epoch });
+      const theirs = ahead.filter((record) => record.author === author);
+      for (let at = 0; at < theirs.length; at += BATCH_RECORDS_MAX)
+        append(effects, this.#writeAnew(own, theirs.slice(at, at + BATCH_RECORDS_MAX), env));
+    }
+    return effects;
+  }
+
+  #writeAnew(own: Own, records: readonly LedgerRecord[], env: Env): LedgerEffect[] {
+    const author = own.signer.id;
+    const drafts = records.flatMap(({ kind, key, body }): Draft[] => {
+      if (body === undefined) return [];
+      this.#clock = hlcNext(this.#clock, env.now);
+      own.seq += 1;
+      // While it is still here: the new one must replace what it did.
+      return [{ header: this.#header(author, own.epoch, own.seq, this.#clock, kind, key), body }];
+    });
+    const anew = drafts.length === 0 ? [] : sealRecords(drafts, own.signer, this.#crypto);
+    const removed = [...records];
+    for (const record of records) this.ledger.remove(record);
+    for (const record of anew) removed.push(...this.ledger.merge(record));
+    const live = this.#live(anew);
+    return [
+      { kind: 'persist', put: live, remove: removed, streams: [[streamId(author, own.epoch), own.seq]] },
+      ...anew.map((record): LedgerEffect => ({ kind: 'written', record })),
+      { kind: 'changed', records: [...live, ...records] },
+      ...this.#exchange.changed(anew, removed, env),
+      ...this.#enqueue(envelopesOf(anew), env),
+    ];
   }
 
   // Writing
@@ -304,15 +391,38 @@ export class LedgerMachine {
       removed.push(...this.ledger.merge(record));
       this.authority.add(record);
     }
+    const evicted = this.#evict(records[0]!);
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
-      { kind: 'persist', put: live, remove: without(removed, records), streams },
+      { kind: 'persist', put: live, remove: without([...removed, ...evicted], records), streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
-      { kind: 'changed', records: live },
+      { kind: 'changed', records: [...live, ...evicted] },
       ...this.#exchange.changed(records, removed, env),
       ...this.#enqueue(envelopesOf(records), env),
     ];
+  }
+
+  /** What this node must say may be one too many: then others of its records go, here as everywhere. */
+  #evict(written: LedgerRecord): LedgerRecord[] {
+    if (this.#quota.isKept(written)) return [];
+    const evicted: LedgerRecord[] = [];
+    for (const record of this.#quota.excess(written)) {
+      this.ledger.remove(record);
+      if (isGrowOnly(record.kind)) this.authority.remove(record);
+      evicted.push(record);
+    }
+    return evicted;
+  }
+
+  /** Of itself, as a timer asks: a refusal is told, and takes nothing else with it. */
+  #say(writes: readonly Write[], env: Env): LedgerEffect[] {
+    try {
+      return this.#write(this.#self, writes, env);
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      return [{ kind: 'unsaid', what: writes.map((write) => write.recordKind), error }];
+    }
   }
 
   #header(author: KeyId, epoch: number, seq: number, hlc: Hlc, kind: string, key: string): RecordHeader {
@@ -395,7 +505,9 @@ export class LedgerMachine {
     const gone = evicted.length === 0 ? replaced : [...replaced, ...evicted];
     const changed = evicted.length === 0 ? live : [...live, ...evicted];
     const effects: LedgerEffect[] = [
-      { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS },
+      evicted.length === 0
+        ? { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS }
+        : { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS, evicted_count: evicted.length },
       { kind: 'changed', records: changed },
     ];
     if (relay) append(effects, this.#enqueue(envelopesOf(live), env));
@@ -477,7 +589,7 @@ export class LedgerMachine {
         return { recordKind: 'evidence', key: evidenceKey(this.#self, author), body: evidenceBody(pair) };
       });
     this.#accused.clear();
-    return this.#mayWrite() ? this.#write(this.#self, writes, env) : [];
+    return this.#mayWrite() ? this.#say(writes, env) : [];
   }
 
   #mayWrite(): boolean {
@@ -528,7 +640,7 @@ export class LedgerMachine {
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
     this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
-    return [...effects, ...this.#write(this.#self, [write], env)];
+    return [...effects, ...this.#say([write], env)];
   }
 
   #advance(env: Env): LedgerEffect[] {

@@ -3,7 +3,7 @@
  * them. They spread honest records; nothing relies on their being hard to find.
  * Signed, for those numbers need no box.
  */
-import { hash32 } from '../base/hash.ts';
+import { hash32, mix32 } from '../base/hash.ts';
 import type { KeyId } from '../base/ids.ts';
 
 /** Where the records of a kind are: the first two digits of their places. */
@@ -35,4 +35,12 @@ export function kindByte(kind: string): number {
 
 export function authorHash(author: KeyId): number {
   return hash32(author, 3) | 0;
+}
+
+/**
+ * Of an author's numbers. Those that follow one another are beside one another, for they are asked for together. No other
+ * node compares these, so a secret keeps an author from choosing numbers that are all in one place.
+ */
+export function numberHash(epoch: number, seq: number, secret: number): number {
+  return seq ^ mix32((mix32(epoch ^ secret) + Math.floor(seq / 2 ** 32)) ^ Math.imul(secret, 0x9e3779b1));
 }

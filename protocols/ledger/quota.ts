@@ -1,11 +1,14 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
  * nodes keep the same ones. Who has stolen a key may write stamps of long ago, and push out what the key wrote; so what
- * others hang on (grants, and what was revoked) goes last, and where all begins never.
+ * others hang on (grants, and what was revoked) goes last, and where all begins never. What a node must say whatever it
+ * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, and a
+ * part of the quota is left free for it.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';
-import { isGrowOnly, isStampedLater, type Ledger } from './ledger.ts';
+import { GoingOrder, goesBefore, isSaidAlways } from './going-order.ts';
+import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
 export interface QuotaConfig {
@@ -17,8 +20,13 @@ export interface QuotaConfig {
 
 export const QUOTA_DEFAULTS: QuotaConfig = { author_records_max: 65_536, author_bytes_max: 64 << 20 };
 
-/** Authors that are known to be at their quota; the oldest goes first. */
+/** Of its quota a node leaves this part to what it must say. */
+const RESERVED_PART = 16;
+
+/** Authors that are known to be near their quota; the oldest goes first. */
 const FULL_MAX = 1024;
+/** An author that fills less than this part is not near it. */
+const NEAR_PART = 0.75;
 
 interface Filled {
   readonly count: number;
@@ -28,21 +36,34 @@ interface Filled {
 export class Quota {
   readonly #config: QuotaConfig;
   readonly #ledger: Ledger;
-  /** What went last of each full author. */
-  readonly #full = new Map<KeyId, LedgerRecord>();
+  /** Of each author that was found at its quota, exactly what it fills: about as much memory as a word for each record. */
+  readonly #full = new Map<KeyId, GoingOrder>();
 
+  /** @param ledger tells nobody else of its changes. */
   constructor(config: QuotaConfig, ledger: Ledger) {
     this.#config = config;
     this.#ledger = ledger;
+    ledger.watch({
+      added: (record) => this.#full.get(record.author)?.add(record),
+      removed: (record) => this.#full.get(record.author)?.remove(record),
+    });
   }
 
   /**
-   * Of own writes: what others would not keep is not written. What makes no more of it may always be, above all
-   * deletions. @throws E_QUOTA
+   * Of own writes: what others would not keep is not written. What makes no more of it may always be, and what must be
+   * said: for that others may have to go. @throws E_QUOTA
    */
   assertFits(records: readonly LedgerRecord[]): void {
+    if (this.#fits(records, this.#ledger.filledBy(records[0]!))) return;
+    if (this.#fits(records, this.#orderOf(records[0]!.author))) return;
+    throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+  }
+
+  #fits(records: readonly LedgerRecord[], filled: Filled): boolean {
     const { author_records_max, author_bytes_max } = this.#config;
-    let { count, bytes } = this.#ledger.filledBy(records[0]!);
+    const records_max = author_records_max - Math.floor(author_records_max / RESERVED_PART);
+    const bytes_max = author_bytes_max - Math.floor(author_bytes_max / RESERVED_PART);
+    let { count, bytes } = filled;
     const latest = new Map<string, LedgerRecord>();
     for (const record of records) {
       const name = `${record.kind}/${record.key}`;
@@ -51,48 +72,77 @@ export class Quota {
       const more_bytes = record.payload_bytes - (earlier?.payload_bytes ?? 0);
       if (earlier === undefined) count += 1;
       bytes += more_bytes;
-      const isOver = (earlier === undefined && count > author_records_max) || bytes > author_bytes_max;
-      if (isOver && more_bytes > 0)
-        throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
+      const isOver = (earlier === undefined && count > records_max) || bytes > bytes_max;
+      if (isOver && more_bytes > 0 && !isSaidAlways(record)) return false;
     }
+    return true;
   }
 
-  /** The cheap refusal of a flood, before any signature is checked. */
-  isBeyond(record: LedgerRecord): boolean {
-    const last = this.#full.get(record.author);
-    if (last === undefined) return false;
-    const { count, bytes } = this.#ledger.filledBy(record);
-    const { author_records_max, author_bytes_max } = this.#config;
-    if (count < author_records_max && bytes + record.payload_bytes <= author_bytes_max) {
-      this.#full.delete(record.author);
-      return false;
+  /**
+   * Before a merge, and before any signature is checked: would the record itself be one of those that go? Then nothing
+   * shall go for it. O(log of the author's records), but for the first time.
+   */
+  isBeyond(record: LedgerRecord, replaces: readonly LedgerRecord[]): boolean {
+    const { author, payload_bytes } = record;
+    const filled = this.#ledger.filledBy(record);
+    if (this.#full.has(author) && !this.#isNear(filled)) this.#full.delete(author);
+    let count = filled.count + 1;
+    let bytes = filled.bytes + payload_bytes;
+    if (this.#isWithin({ count, bytes })) return false;
+    const order = this.#orderOf(author);
+    count = order.count + 1;
+    bytes = order.bytes + payload_bytes;
+    for (const replaced of replaces) {
+      if (replaced.author !== author) continue;
+      count -= 1;
+      bytes -= replaced.payload_bytes;
     }
-    return this.#earlier(record) === undefined && goesBefore(record, last);
+    const taken: LedgerRecord[] = [];
+    let isFirst = false;
+    while (!isFirst && !this.#isWithin({ count, bytes })) {
+      const first = order.take();
+      if (first === undefined) {
+        isFirst = true;
+        break;
+      }
+      taken.push(first);
+      if (replaces.includes(first)) continue;
+      isFirst = goesBefore(record, first);
+      count -= 1;
+      bytes -= first.payload_bytes;
+    }
+    order.putBack(taken);
+    return isFirst;
   }
 
   /** After a merge: whether nothing must go. */
   isKept(record: LedgerRecord): boolean {
-    return this.#isWithin(this.#ledger.filledBy(record));
+    return this.#isWithin(this.#full.get(record.author) ?? this.#ledger.filledBy(record));
   }
 
-  /** After a merge: what must go of the author's, in this order; `record` itself may be among it. */
+  /** After a merge: what must go of the author's, in this order. Each must be removed before the next is asked for. */
   *excess(record: LedgerRecord): IterableIterator<LedgerRecord> {
-    while (!this.#isWithin(this.#ledger.filledBy(record))) {
-      if (this.#isWithin(this.#ledger.exactlyFilledBy(record))) return;
-      const first = this.#firstToGo(record.author);
+    const order = this.#orderOf(record.author);
+    while (!this.#isWithin(order)) {
+      const first = order.take();
       if (first === undefined) return;
-      this.#full.set(record.author, first);
-      if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
       yield first;
     }
   }
 
-  /** Of an author. O(its records). */
-  #firstToGo(author: KeyId): LedgerRecord | undefined {
-    let first: LedgerRecord | undefined;
-    for (const record of this.#ledger.recordsOf(author))
-      if (record.kind !== 'genesis' && (first === undefined || goesBefore(record, first))) first = record;
-    return first;
+  /** O(its records) when it is not known to be at its quota. */
+  #orderOf(author: KeyId): GoingOrder {
+    const known = this.#full.get(author);
+    if (known !== undefined) return known;
+    const order = new GoingOrder(this.#ledger, this.#ledger.recordsOf(author));
+    this.#full.set(author, order);
+    if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
+    return order;
+  }
+
+  #isNear({ count, bytes }: Filled): boolean {
+    const { author_records_max, author_bytes_max } = this.#config;
+    return count >= NEAR_PART * author_records_max || bytes >= NEAR_PART * author_bytes_max;
   }
 
   #isWithin({ count, bytes }: Filled): boolean {
@@ -104,10 +154,4 @@ export class Quota {
     if (isGrowOnly(record.kind)) return undefined;
     return this.#ledger.siblings(record.kind, record.key).find(({ author }) => author === record.author);
   }
-}
-
-/** A total order of one author's records. */
-function goesBefore(a: LedgerRecord, b: LedgerRecord): boolean {
-  const [aIsTrust, bIsTrust] = [isGrowOnly(a.kind), isGrowOnly(b.kind)];
-  return aIsTrust === bIsTrust ? isStampedLater(a, b) : bIsTrust;
 }

@@ -43,6 +43,8 @@ export interface Answer {
   readonly compare: Comparison | undefined;
   /** What the other side lacks. */
   readonly give: LedgerRecord[];
+  /** Records that were looked at for it. */
+  readonly looked_count: number;
 }
 
 /** How a repair begins. @param isAsking whether this side is in doubt, and the other in none. */
@@ -75,9 +77,17 @@ export function answerCompare(
   const wants: Want[] = [];
   const give = new Set<LedgerRecord>();
   let bytes = 0;
+  let looked_count = 0;
   for (const { prefix, parts } of message.splits) {
     cover?.divided(prefix, parts);
-    for (const record of outside(ledger, prefix, parts)) give.add(record);
+    const outside = ledger.places.outside(
+      prefix,
+      parts.map((part) => part.prefix),
+    );
+    for (const record of outside) {
+      looked_count += 1;
+      give.add(record);
+    }
     for (const part of parts) {
       const own = ledger.places.summary(part.prefix);
       if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) {
@@ -106,6 +116,7 @@ export function answerCompare(
   for (const theirs of message.listings) {
     cover?.listed(theirs, [...ledger.places.range(theirs.prefix)]);
     const difference = compareListing(ledger, theirs, isUnwanted);
+    looked_count += difference.looked_count;
     for (const record of difference.give) give.add(record);
     if (difference.want.length === 0 || bytes > ANSWER_BYTES) continue;
     bytes += RANGE_BYTES + difference.want.length * DIGEST_BYTES;
@@ -113,7 +124,10 @@ export function answerCompare(
   }
   for (const { prefix, digests } of message.wants) {
     const wanted = new Set(digests);
-    for (const record of ledger.places.range(prefix)) if (wanted.has(shortDigest(record))) give.add(record);
+    for (const record of ledger.places.range(prefix)) {
+      looked_count += 1;
+      if (wanted.has(shortDigest(record))) give.add(record);
+    }
   }
   const isEmpty = splits.length + listings.length + wants.length === 0;
   const compare: Comparison = {
@@ -121,7 +135,7 @@ export function answerCompare(
     listings: listings.slice(0, COMPARISONS_MAX),
     wants: wants.slice(0, COMPARISONS_MAX),
   };
-  return { compare: isEmpty ? undefined : compare, give: [...give] };
+  return { compare: isEmpty ? undefined : compare, give: [...give], looked_count };
 }
 
 function split(ledger: Ledger, prefix: Prefix): Split {
@@ -141,20 +155,11 @@ function listing(ledger: Ledger, prefix: Prefix): Listing {
   return { prefix, items };
 }
 
-/** Own records of a range that are in none of the other side's parts. */
-function* outside(ledger: Ledger, prefix: Prefix, parts: readonly Part[]): IterableIterator<LedgerRecord> {
-  const inside = parts.reduce((sum, part) => sum + ledger.places.summary(part.prefix).count, 0);
-  if (inside === ledger.places.summary(prefix).count) return;
-  for (const record of ledger.places.range(prefix)) {
-    if (!parts.some((part) => ledger.places.isIn(record, part.prefix))) yield record;
-  }
-}
-
 function compareListing(
   ledger: Ledger,
   { prefix, items }: Listing,
   isUnwanted: (digest: ShortDigest) => boolean,
-): { give: LedgerRecord[]; want: ShortDigest[] } {
+): { give: LedgerRecord[]; want: ShortDigest[]; looked_count: number } {
   const own = [...ledger.places.range(prefix)];
   const held = new Set(own.map(shortDigest));
   const theirs = new Set<ShortDigest>();
@@ -182,7 +187,7 @@ function compareListing(
     const ours = newest.get(item.placeLow);
     return ours === undefined || isLater(item, { ms: ours.hlc.ms, n: ours.hlc.n });
   });
-  return { give, want: wanted.map(({ digest }) => digest) };
+  return { give, want: wanted.map(({ digest }) => digest), looked_count: own.length };
 }
 
 function isLater(a: Pick<Item, 'ms' | 'n'>, b: Pick<Item, 'ms' | 'n'>): boolean {

@@ -225,6 +225,33 @@ export class RecordTrie {
     }
   }
 
+  /** Records of a range that are in none of its parts, in no order. What is in a part is not walked. */
+  *outside(prefix: Prefix, parts: readonly Prefix[]): IterableIterator<LedgerRecord> {
+    const node = this.#find(prefix);
+    if (node !== undefined) yield* this.#outsideOf(node, prefix, parts);
+  }
+
+  /** @param parts those that may hold some of the node's records, and perhaps others. */
+  *#outsideOf(node: TrieNode, prefix: Prefix, parts: readonly Prefix[]): IterableIterator<LedgerRecord> {
+    if (node.items !== null) {
+      for (const record of node.items)
+        if (this.isIn(record, prefix) && !parts.some((part) => this.isIn(record, part))) yield record;
+      return;
+    }
+    const common = hexDigits(node.high, node.low).slice(0, node.depth);
+    if (parts.some((part) => common.startsWith(part))) return;
+    const within = parts.filter((part) => part.startsWith(common));
+    for (const [at, child] of node.children.entries()) {
+      const digits = common + at.toString(16);
+      if (child === undefined || within.includes(digits)) continue;
+      yield* this.#outsideOf(
+        child,
+        prefix,
+        within.filter((part) => part.startsWith(digits)),
+      );
+    }
+  }
+
   isIn(record: LedgerRecord, prefix: Prefix): boolean {
     return isWithin(this.#place.high(record), this.#place.low(record), prefix);
   }

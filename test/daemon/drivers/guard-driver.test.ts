@@ -2,9 +2,13 @@
 import t, { type Test } from 'tap';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
+import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
+import { gossipVerdict } from '../../../protocols/ledger/machine.ts';
+import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import { STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { connected, event, failure, TestCluster } from '../../conformance/mesh.ts';
+import { forged, cluster as ledgers, NOW, type TestNode, write } from '../../protocols/ledger/fixtures.ts';
 
 async function guarded(t: Test) {
   const network = new MemoryNetwork();
@@ -63,4 +67,27 @@ t.test('records count by what they turned out to be, and equivocation counts for
   for (let n = 4; n < 9; n++) guard.judge('messenger', [equivocation('self', n)]);
   t.notOk(guard.isBanned('self'));
   t.match(guard.counters.offences, { 'not-allowed': 2, 'bad-signature': 3, equivocation: 4 });
+});
+
+t.test('what another clock took in and passed on is held against nobody, what none would is', async (t) => {
+  const { guard } = await guarded(t);
+  const [a, b] = ledgers(2) as [TestNode, TestNode];
+  const record = write(a.machine, a.signer.id, 'tag', 'app:1', { digest: `sha256:${'1'.repeat(64)}` });
+  const relay = (peer: string, ahead_ms: number) => {
+    for (let seq = 10; seq < 300; seq += 1) {
+      const early = forged(record, { seq, hlc: { ms: NOW + ahead_ms, n: 0 } }, a.signer);
+      const effects = b.machine.handle(
+        { kind: 'gossip', from: peer, body: encodeGossip([early.bytes]) },
+        { now: NOW, random: () => 0.5 },
+      );
+      t.equal(gossipVerdict(effects), 'ignore');
+      t.match(effects, [{ kind: 'rejected', reason: 'from-the-future' }]);
+      guard.judge(peer, effects);
+    }
+  };
+  relay('fast', 2 * HLC_AHEAD_MS_MAX);
+  t.notOk(guard.isBanned('fast'));
+  t.match(guard.counters.offences, { 'from-the-future': 0 });
+  relay('liar', 2 * HLC_AHEAD_MS_MAX + 1);
+  t.ok(guard.isBanned('liar'));
 });

@@ -241,6 +241,36 @@ t.test('a defect that a peer can reach drops its message and is told; the daemon
   t.ok(await driver.write(self.id, 'intent', self.id, intent));
 });
 
+t.test('what a timer asks for and the ledger refuses is told; the daemon goes on', async (t) => {
+  const told: string[] = [];
+  const clock = handClock();
+  const log: Log = (level, message) => void (level === 'warn' && told.push(message));
+  const { driver } = await driverOf(t, { clock, log });
+  await startedMesh(t, driver);
+  await turn();
+  const { handle } = driver.machine;
+  driver.machine.handle = () => {
+    throw new ShoalError('E_QUOTA', 'full');
+  };
+  fire(clock);
+  driver.machine.handle = handle;
+  t.match(told, [/could not do what was due/]);
+  t.ok(await driver.write(self.id, 'intent', self.id, intent));
+});
+
+t.test('that the clock was ahead is told', async (t) => {
+  const told: string[] = [];
+  const clock = { ...handClock(), now: () => NOW };
+  const log: Log = (level, message) => void (level === 'warn' && told.push(message));
+  const { driver } = await driverOf(t, { clock, log });
+  t.equal(driver.clockTrouble, undefined);
+  driver.machine.handle = () => [{ kind: 'clock', ahead_ms: 90_000, records_count: 2 }];
+  await startedMesh(t, driver);
+  await turn();
+  t.match(told, [/clock of this host was far ahead/]);
+  t.same(driver.clockTrouble, { ahead_ms: 90_000, mended_ms: NOW });
+});
+
 t.test('what peers send while the disk is stuck is dropped beyond the cap', async (t) => {
   let refused = 0;
   const { driver } = await driverOf(t, {
@@ -269,20 +299,26 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const other = newNode(testSigner(2));
   const key = recordKey.grant(other.signer.id, operator.id);
   const grant = memberGrant(other.signer.id);
-  introduce(other.machine, [await driver.write(operator.id, 'grant', key, grant)]);
+  const granted = await driver.write(operator.id, 'grant', key, grant);
+  introduce(other.machine, [granted]);
   const gossip = ({ machine, signer }: TestNode, body: unknown): Uint8Array =>
     encodeGossip([write(machine, signer.id, 'intent', signer.id, body).bytes]);
   const record = gossip(other, intent);
   t.equal(publish('p', record), 'accept');
   t.equal(publish('p', record), 'ignore');
   t.same(charged, ['repeats']);
+  const fast = newNode(other.signer);
+  introduce(fast.machine, [granted]);
+  const early = write(fast.machine, other.signer.id, 'intent', other.signer.id, intent, NOW + 100_000);
+  t.equal(publish('p', encodeGossip([early.bytes])), 'ignore');
+  t.same(charged, ['repeats'], 'clocks differ');
   const forged = gossip(other, { intent: 'active' });
   forged[forged.length - 1]! ^= 1;
   t.equal(publish('p', forged), 'reject');
   t.equal(publish('p', Uint8Array.of(0xc1)), 'reject');
   t.same(
     judged.filter((kind) => kind === 'rejected'),
-    ['rejected', 'rejected'],
+    ['rejected', 'rejected', 'rejected'],
   );
 });
 

@@ -234,3 +234,93 @@ t.test('a peer that keeps a repair going for ever does not keep others from thei
   t.notOk(hello(liar, now), 'the turn of the liar is over');
   t.ok(hello(honest, now + 100));
 });
+
+t.test(
+  'what is too early for one of two is offered once in an exchange, and taken when it is due',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const record = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 90_000);
+    const { messages } = exchange(a, b);
+    t.ok(messages < 10, `${messages} messages`);
+    t.notOk(b.machine.ledger.has(record));
+    exchange(a, b, NOW + 30_000);
+    t.ok(b.machine.ledger.has(record));
+  },
+);
+
+t.test('an author at its quota costs no look at all of its records for each one more', async (t) => {
+  const max = 300;
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const like = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [b.signer],
+    config: { author_records_max: max },
+  });
+  introduce(
+    machine,
+    [...b.machine.ledger.records()].filter(({ kind }) => kind === 'grant'),
+  );
+  const { ledger } = machine;
+  let looked = 0;
+  const { recordsOf } = ledger;
+  ledger.recordsOf = function* (author) {
+    for (const record of recordsOf.call(ledger, author)) {
+      looked += 1;
+      yield record;
+    }
+  };
+  const make = (n: number) => forged(like, { key: `app:${n}`, seq: n, hlc: { ms: NOW - n, n: 0 } }, a.signer);
+  // Each is earlier than all before, and so pushes one of them out.
+  let evicted = 0;
+  for (let n = 1; n <= 3 * max; n += 1)
+    for (const effect of introduce(machine, [make(n)]))
+      if (effect.kind === 'persist') evicted += effect.evicted_count ?? 0;
+  t.equal(evicted, 2 * max);
+  t.same(
+    new Set(Array.from(recordsOf.call(ledger, a.signer.id), ({ seq }) => seq)),
+    new Set(Array.from({ length: max }, (_, at) => 2 * max + 1 + at)),
+  );
+  // Too late to be kept, and known to be before any signature is checked.
+  for (let n = 1; n <= max; n += 1) t.same(rejections(introduce(machine, [make(n)])), ['over-quota']);
+  t.ok(looked <= 2 * max, `${looked} were looked at`);
+});
+
+t.test('a peer that has everything looked at by short messages is soon answered no more', async (t) => {
+  const records = 400;
+  for (const lists of [
+    { wants: [{ prefix: '', digests: ['00'.repeat(8)] }] },
+    { splits: [{ prefix: '', parts: [] }] },
+    { listings: [{ prefix: '', items: [] }] },
+  ]) {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const config = { giveBurst_bytes: 40_000, give_bytes_per_s: 1, give_bytes_max: 1 };
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [b.signer], config });
+    introduce(machine, [...b.machine.ledger.records()]);
+    const { ledger } = machine;
+    const { places } = largeLedger(records);
+    let looked = 0;
+    const counted = function* (walk: Iterable<LedgerRecord>) {
+      for (const record of walk) {
+        looked += 1;
+        yield record;
+      }
+    };
+    Object.defineProperty(ledger, 'places', {
+      value: {
+        summary: (prefix: string) => places.summary(prefix),
+        divide: (prefix: string, parts: number) => places.divide(prefix, parts),
+        range: (prefix: string) => counted(places.range(prefix)),
+        outside: (prefix: string, parts: string[]) => counted(places.outside(prefix, parts)),
+      },
+    });
+    const from = a.signer.id;
+    machine.handle({ kind: 'connected', peer: from }, env());
+    const none = { splits: [], listings: [], wants: [], horizon_ms: 0 };
+    const body = encodeSync({ kind: 'compare', ...none, ...lists });
+    for (let n = 0; n < 200; n += 1) machine.handle({ kind: 'message', from, body }, env());
+    t.ok(looked >= records, 'it was answered');
+    t.ok(looked <= 40_000 / 8 + 2 * records, `${looked} were looked at`);
+  }
+});

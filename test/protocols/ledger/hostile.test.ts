@@ -3,8 +3,8 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { sealRecord } from '../../../protocols/ledger/record.ts';
+import { COLLECT_TIMER, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
 import {
@@ -20,6 +20,7 @@ import {
   rejections,
   type TestNode,
   testSigner,
+  unsigned,
   write,
 } from './fixtures.ts';
 
@@ -147,6 +148,100 @@ t.test('a node that is at its quota is told so, and may still change what it has
   t.throws(() => write(machine, signer.id, 'tag', 'app:4', TAG), { code: 'E_QUOTA' });
   write(machine, signer.id, 'tag', 'app:3', null);
   t.equal(machine.ledger.get('tag', 'app:3'), undefined);
+});
+
+t.test('a node at its quota says what it must all the same, and all nodes keep the same of it', async (t) => {
+  const config = { author_records_max: 6 };
+  const [a, b] = [0, 1].map((number): TestNode => {
+    const signer = testSigner(number);
+    const signers = [signer, operator] as const;
+    return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers, config }) };
+  }) as [TestNode, TestNode];
+  const grant = memberGrant(a.signer.id);
+  const key = `${a.signer.id}/${operator.id}`;
+  introduce(b.machine, [write(a.machine, operator.id, 'grant', key, grant)]);
+  for (let tag = 1; tag <= 6; tag += 1)
+    write(a.machine, a.signer.id, 'tag', `app:${tag}`, tag === 1 ? null : TAG, NOW + tag);
+  introduce(b.machine, [...a.machine.ledger.recordsOf(a.signer.id)], NOW + 9);
+  const member = write(a.machine, a.signer.id, 'member', a.signer.id, { incarnation: 1 }, NOW + 9);
+  t.ok(a.machine.ledger.has(member));
+  const later = NOW + 3 * LEDGER_DEFAULTS.tombstone_ms;
+  const due = a.machine.handle({ kind: 'timer', token: COLLECT_TIMER }, env(later));
+  t.ok(due.some((effect) => effect.kind === 'schedule' && effect.token === COLLECT_TIMER));
+  const ack = a.machine.ledger.get('ack', a.signer.id)!;
+  const [one, other] = [{ key: 'app:8' }, { key: 'app:9' }].map((changes) =>
+    forged(member, { kind: 'tag', seq: 50, hlc: { ms: NOW, n: 1 }, ...changes }, operator),
+  ) as [LedgerRecord, LedgerRecord];
+  introduce(a.machine, [one, other], later);
+  a.machine.handle({ kind: 'timer', token: 'evidence' }, env(later));
+  t.ok(a.machine.flagged().has(operator.id));
+  const own = [...a.machine.ledger.recordsOf(a.signer.id)];
+  t.equal(own.length, 6);
+  t.notOk(a.machine.ledger.get('tag', 'app:6'), 'the latest of the others goes');
+  t.ok(a.machine.ledger.get('tag', 'app:3'));
+  t.same(rejections(introduce(b.machine, [member, ack, ...own], later)), []);
+  t.same(
+    [...b.machine.ledger.recordsOf(a.signer.id)].map(({ digest }) => digest).sort(),
+    own.map(({ digest }) => digest).sort(),
+  );
+});
+
+t.test('a part of the quota is left free for what a node must say', async (t) => {
+  const [a] = cluster(1);
+  const signer = testSigner(7);
+  const config = { author_records_max: 32 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, operator], config });
+  write(machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+  for (let tag = 0; tag < 30; tag += 1) write(machine, signer.id, 'tag', `app:${tag}`, TAG);
+  t.throws(() => write(machine, signer.id, 'tag', 'app:30', TAG), { code: 'E_QUOTA' });
+  write(machine, signer.id, 'member', signer.id, { incarnation: 1 });
+  const theirs = write(a!.machine, operator.id, 'tag', 'other:1', TAG);
+  introduce(machine, [theirs]);
+  write(machine, signer.id, 'tag', 'other:1', null, NOW + 1);
+  t.equal(machine.ledger.get('tag', 'other:1'), undefined, 'and for deletions');
+  t.equal([...machine.ledger.recordsOf(signer.id)].length, 32, 'nothing had to go');
+});
+
+t.test('a stranger whose key has an equal hash takes nothing from what a node may write', async (t) => {
+  const signer = testSigner(0);
+  const config = { author_records_max: 6 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, operator], config });
+  write(machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+  const first = write(machine, signer.id, 'tag', 'app:1', TAG);
+  for (let number = 0; number < 6; number += 1) {
+    const key = `theirs:${number}`;
+    const like = unsigned({ ...first, author: operator.id, key, seq: 100 + number }, TAG, `${number}`);
+    machine.ledger.merge({ ...like, authorHash: first.authorHash });
+  }
+  t.ok(write(machine, signer.id, 'tag', 'app:2', TAG));
+});
+
+t.test('a record that is over the quota of its author takes the place of no other', async (t) => {
+  const [a, b, c] = cluster(3) as [TestNode, TestNode, TestNode];
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [c.signer],
+    config: { author_records_max: 3, author_bytes_max: 1500 },
+  });
+  introduce(
+    machine,
+    [...c.machine.ledger.records()].filter(({ kind }) => kind === 'grant'),
+  );
+  const theirs = write(b.machine, b.signer.id, 'tag', 'app:1', TAG);
+  const tags = [2, 3, 4].map((tag) => write(a.machine, a.signer.id, 'tag', `app:${tag}`, TAG, NOW + tag));
+  introduce(a.machine, [theirs], NOW + 5);
+  const over = write(a.machine, a.signer.id, 'tag', 'app:1', { ...TAG, platform: 'x' }, NOW + 6);
+  introduce(machine, [theirs, ...tags], NOW + 5);
+  t.same(rejections(introduce(machine, [over], NOW + 6)), ['over-quota']);
+  t.ok(machine.ledger.has(theirs));
+  // Nor that of its author itself, when there are too many bytes.
+  const large = write(a.machine, a.signer.id, 'tag', 'app:2', { text: 'x'.repeat(1400) }, NOW + 7);
+  t.same(rejections(introduce(machine, [large], NOW + 7)), ['over-quota']);
+  t.ok(tags.every((tag) => machine.ledger.has(tag)));
+  const other = write(a.machine, a.signer.id, 'tag', 'app:3', { digest: TAG.digest, at: 2 }, NOW + 8);
+  t.same(rejections(introduce(machine, [other], NOW + 8)), [], 'what it has it may change');
+  t.ok(machine.ledger.has(other));
 });
 
 t.test('authors that nobody vouches for are left out of a context', async (t) => {

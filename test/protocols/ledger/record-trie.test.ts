@@ -239,3 +239,35 @@ t.test('a fork sees nothing of what its origin adds and removes, on whatever way
   );
   t.pass();
 });
+
+t.test('what is outside of some parts is what none of them holds, and no more is walked', async (t) => {
+  const part = fc.tuple(record, fc.integer({ min: 1, max: 16 }));
+  fc.assert(
+    fc.property(manyRecords, fc.array(part, { maxLength: 12 }), fc.nat(3), (records, given, depth) => {
+      const prefix = placeText(records[0]!).slice(0, depth);
+      const parts = given
+        .map(([each, length]) => placeText(each).slice(0, Math.max(length, depth)))
+        .filter((each) => each.startsWith(prefix));
+      const naive = records.filter((each) => {
+        const text = placeText(each);
+        return text.startsWith(prefix) && !parts.some((other) => text.startsWith(other));
+      });
+      return new Set(trieOf(records).outside(prefix, parts)).symmetricDifference(new Set(naive)).size === 0;
+    }),
+  );
+  let looked = 0;
+  const counting = new RecordTrie({
+    ...PLACE,
+    high: (each) => {
+      looked += 1;
+      return each.placeHigh;
+    },
+  });
+  for (let at = 0; at < 4096; at += 1)
+    counting.add({ placeHigh: at << 20, placeLow: at, payload_bytes: 1, words: [0, 0, 0, 0] } as never);
+  looked = 0;
+  const parts = Array.from({ length: 63 }, (_, at) => (at + 1).toString(16).padStart(2, '0'));
+  const prefixes = [...parts, ...Array.from('456789abcdef', String)];
+  t.equal([...counting.outside('', prefixes)].length, 16);
+  t.ok(looked <= 32, `${looked} were looked at`);
+});

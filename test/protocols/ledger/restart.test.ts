@@ -4,7 +4,20 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
-import { cluster, env, genesis, introduce, NOW, rejections, type TestNode, write } from './fixtures.ts';
+import {
+  cluster,
+  env,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  rejections,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
@@ -113,4 +126,75 @@ t.test('a record of a batch whose seal was tampered with is refused', async (t) 
   }
   t.equal(b.machine.ledger.siblings('tag', 'app:1').length, 0);
   for (const record of records) t.same(rejections(introduce(b.machine, [record])), []);
+});
+
+t.test('what a clock far ahead had a node write is written anew once the clock is right', async (t) => {
+  const years = 2 * 365 * 86_400_000;
+  for (const isRestarted of [false, true]) {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    introduce(a.machine, [write(b.machine, b.signer.id, 'tag', 'theirs:1', TAG)]);
+    const streams: (readonly [StreamId, number])[] = [];
+    const ahead = ['own:1', 'theirs:1'].map((key) =>
+      write(a.machine, a.signer.id, 'tag', key, { digest: `sha256:${'2'.repeat(64)}` }, NOW + years),
+    );
+    const deletion = write(a.machine, a.signer.id, 'tag', 'own:2', null, NOW + years);
+    t.equal(rejections(introduce(b.machine, ahead)).length, 2, 'nobody takes it');
+    const epochs = new Map([[a.signer.id, 7]]);
+    const machine = isRestarted
+      ? new LedgerMachine({
+          genesis,
+          crypto: nodeCrypto,
+          signers: [a.signer],
+          epochs,
+          stored: { records: [...a.machine.ledger.records()], streams },
+        })
+      : a.machine;
+    const later = NOW + 5000;
+    const event = isRestarted ? ({ kind: 'start' } as const) : ({ kind: 'timer', token: 'flush' } as const);
+    const effects = machine.handle(event, env(later));
+    t.match(
+      effects.filter(({ kind }) => kind === 'clock'),
+      [{ ahead_ms: years - 5000, records_count: 3 }],
+    );
+    t.ok(effects.some((effect) => effect.kind === 'epoch' && effect.epoch === (isRestarted ? 8 : 1)));
+    const persist = effects.find((effect) => effect.kind === 'persist')!;
+    t.same(
+      new Set(persist.remove.filter(({ author }) => author === a.signer.id).map(({ digest }) => digest)),
+      new Set([...ahead, deletion].map(({ digest }) => digest)),
+      'the disk lets go of it',
+    );
+    const member = write(machine, a.signer.id, 'member', a.signer.id, { incarnation: 3 }, later + 1);
+    t.ok(member.hlc.ms <= later + 1);
+    t.same(rejections(introduce(b.machine, [...machine.ledger.recordsOf(a.signer.id)], later + 2)), []);
+    for (const key of ['own:1', 'theirs:1'])
+      t.match(b.machine.ledger.get('tag', key)?.body, { digest: /222/ }, key);
+    t.equal(b.machine.ledger.siblings('tag', 'theirs:1').length, 1, 'it replaces what it did');
+    t.ok(b.machine.ledger.siblings('tag', 'own:2')[0]?.isTombstone);
+    t.equal(b.machine.ledger.hash, machine.ledger.hash);
+    t.notOk(
+      machine
+        .handle({ kind: 'timer', token: 'flush' }, env(later + 70_000))
+        .some(({ kind }) => kind === 'clock'),
+    );
+  }
+});
+
+t.test('a node whose clock is behind keeps what it has written, and goes on from there', async (t) => {
+  const day = 86_400_000;
+  const [a, b, alone] = [...(cluster(2) as [TestNode, TestNode]), newNode(testSigner(0), operator)];
+  introduce(a!.machine, [write(b!.machine, b!.signer.id, 'tag', 'theirs:1', TAG, NOW + 1)]);
+  const grant = memberGrant(alone!.signer.id);
+  write(alone!.machine, operator.id, 'grant', `${alone!.signer.id}/${operator.id}`, grant);
+  for (const [{ machine, signer }, back_ms] of [
+    // All stamps are ahead.
+    [a!, 3 * day],
+    // Nobody else is there to refuse anything.
+    [alone!, 3 * day],
+  ] as const) {
+    write(machine, signer.id, 'tag', 'own:1', TAG, NOW + 2);
+    const { hash } = machine.ledger;
+    machine.handle({ kind: 'timer', token: 'flush' }, env(NOW - back_ms));
+    t.equal(machine.ledger.hash, hash);
+    t.ok(write(machine, signer.id, 'tag', 'own:1', TAG, NOW - back_ms).hlc.ms >= NOW);
+  }
 });

@@ -1,0 +1,62 @@
+/** The first to go is what a sorted list would say, whatever came and went before. */
+import fc from 'fast-check';
+import t from 'tap';
+import { GoingOrder, goesBefore } from '../../../protocols/ledger/going-order.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { testSigner, unsigned } from './fixtures.ts';
+
+const author = testSigner(0).id;
+
+function recordOf(seq: number, kind: string, ms: number): LedgerRecord {
+  const header = { cluster: 'c', author, epoch: 0, seq, hlc: { ms, n: 0 }, generation: 1, context: [] };
+  const digest = seq.toString(16).padStart(64, '0');
+  return { ...unsigned({ ...header, kind, key: `${seq}` }, {}, digest), payload_bytes: seq };
+}
+
+const kinds = ['tag', 'member', 'grant', 'genesis'];
+const step = fc.record({
+  what: fc.constantFrom('add', 'add', 'remove', 'again', 'take'),
+  kind: fc.constantFrom(...kinds),
+  ms: fc.nat(20),
+  pick: fc.nat(1000),
+});
+
+t.test('the first to go, and what is filled, are those of a sorted list', async (t) => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+      const live = new Set<LedgerRecord>();
+      const gone: LedgerRecord[] = [];
+      const order = new GoingOrder({ has: (record) => live.has(record) }, []);
+      for (const [at, { what, kind, ms, pick }] of steps.entries()) {
+        const added =
+          what === 'again' ? gone.splice(pick % (gone.length || 1), 1)[0] : recordOf(at + 1, kind, ms);
+        if (what === 'add' || what === 'again') {
+          if (added === undefined) continue;
+          live.add(added);
+          order.add(added);
+        } else if (what === 'remove' && live.size > 0) {
+          const record = [...live][pick % live.size]!;
+          live.delete(record);
+          gone.push(record);
+          order.remove(record);
+        } else if (what === 'take') {
+          const first = order.take();
+          const sorted = [...live]
+            .filter((record) => record.kind !== 'genesis')
+            .sort((a, b) => (goesBefore(a, b) ? -1 : 1));
+          if (first !== sorted[0]) return false;
+          if (first !== undefined && pick % 2 === 0) order.putBack([first]);
+          else if (first !== undefined) {
+            live.delete(first);
+            order.remove(first);
+          }
+        }
+        const bytes = [...live].reduce((sum, record) => sum + record.payload_bytes, 0);
+        if (order.count !== live.size || order.bytes !== bytes) return false;
+      }
+      return true;
+    }),
+    { numRuns: 200 },
+  );
+  t.pass();
+});
