@@ -25,7 +25,7 @@ import {
   type Turn,
 } from './state.ts';
 import { heard, hearIncarnation } from './suspicion.ts';
-import { lossSilence_ms, noteBeat, roundTrip_ms } from './weather.ts';
+import { lossSilence_ms, noteBeatOf, roundTrip_ms } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
 const ROUND_TICKS = 2;
@@ -85,7 +85,8 @@ export function onBeat(turn: Turn, from: NodeId, message: Message & { type: 'bea
   if (member === undefined) return;
   const { beat_ms, promise_ms } = member;
   // What came while this node was stalled was not late.
-  if (promise_ms !== null && beat_ms > state.stalled_ms) noteBeat(state, turn.now - beat_ms - promise_ms);
+  if (promise_ms !== null && beat_ms > state.stalled_ms && state.targets.has(from))
+    noteBeatOf(turn, member, turn.now - beat_ms - promise_ms);
   member.beat_ms = turn.now;
   const promise_ms_max = MEMBERSHIP_LIMITS.promiseIntervals_max * state.config.beat_interval_ms;
   member.promise_ms = Math.min(message.next_ms, promise_ms_max);

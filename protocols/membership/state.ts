@@ -125,6 +125,10 @@ export interface Member {
   promise_ms: number | null;
   /** When its last beat came; NEVER_MS: none did on this connection. */
   beat_ms: number;
+  /** How much of its beats came late, as `lateness` of the state; null: none was counted yet. */
+  lateness: number | null;
+  /** Beats until then are accounted for: there are no more in a time than are counted. */
+  sampled_ms: number;
   /** The last question that only asks for the round trip. No answer to it is no news. */
   gauge: { readonly seq: number; readonly asked_ms: number } | null;
   /** Of questions to it over this connection and those before; null: none was answered yet. */
@@ -314,6 +318,8 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     stalls_count: 0,
     promise_ms: null,
     beat_ms: NEVER_MS,
+    lateness: null,
+    sampled_ms: NEVER_MS,
     gauge: null,
     roundTrips_ms: [],
     gauges_count: turn.state.config.roundTrips_count,

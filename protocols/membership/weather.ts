@@ -7,7 +7,7 @@
  * retransmission timer that doubles.
  */
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import type { Member, MembershipState } from './state.ts';
+import type { Member, MembershipState, Turn } from './state.ts';
 
 /** Of each member so many round trips are kept; a path that became longer is known when all of them are newer. */
 const ROUND_TRIPS_KEPT = 8;
@@ -27,6 +27,12 @@ const IN_TIME_GAIN = 1 / 32;
 /** Less than this is no loss but chance: a host that was busy. */
 const LATE_PART_MIN = 0.06;
 const LATE_PART_MAX = 0.5;
+/** Beats of one member count no more often than so many in an interval, but for so many that come at once. */
+const SAMPLES_PER_INTERVAL = 2;
+const SAMPLES_AT_ONCE = 8;
+/** One member that is late alone makes no more of it than a tenth of late beats would, or this much more than the others. */
+const LATENESS_ALONE_MAX = 4 / 13;
+const LATENESS_OVER_OTHERS = 3;
 
 /** A question to `member` was answered after this long. */
 export function noteRoundTrip(member: Member, took_ms: number): void {
@@ -43,6 +49,23 @@ export function roundTrip_ms({ roundTrips_ms }: Member): number {
   return Math.min(Math.max(0, more_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max);
 }
 
+/**
+ * A beat of a member that this node watches came so much later than it was promised. What is kept of each member besides
+ * bounds what one of them can make this node believe of the network.
+ */
+export function noteBeatOf({ state, now }: Turn, member: Member, late_ms: number): void {
+  const gap_ms = state.config.beat_interval_ms / SAMPLES_PER_INTERVAL;
+  // Never in the future, whatever the clock was set to.
+  const from_ms = Math.max(Math.min(member.sampled_ms, now), now - SAMPLES_AT_ONCE * gap_ms);
+  member.sampled_ms = from_ms;
+  if (from_ms + gap_ms > now) return;
+  member.sampled_ms = from_ms + gap_ms;
+  noteBeat(state, late_ms);
+  // It has that part of the beats, and shall follow the weather as soon as all of them together.
+  const times = Math.min(4, Math.max(1, state.targets.size));
+  if (state.lag_ms <= LAG_MS_MAX) member.lateness = follow(member.lateness ?? 0, late_ms > LOST_MS, times);
+}
+
 /** A beat came so much later than it was promised. */
 export function noteBeat(state: MembershipState, late_ms: number): void {
   noteAnswer(state, late_ms > LOST_MS);
@@ -51,14 +74,36 @@ export function noteBeat(state: MembershipState, late_ms: number): void {
 /** Something that was expected came late, or in time. */
 export function noteAnswer(state: MembershipState, isLate: boolean): void {
   if (state.lag_ms > LAG_MS_MAX) return;
-  state.lateness += isLate ? LATE_GAIN * (1 - state.lateness) : -IN_TIME_GAIN * state.lateness;
+  state.lateness = follow(state.lateness, isLate, 1);
+}
+
+function follow(lateness: number, isLate: boolean, times: number): number {
+  return lateness + times * (isLate ? LATE_GAIN * (1 - lateness) : -IN_TIME_GAIN * lateness);
+}
+
+/** How late the members that this node watches are without the latest of them; 1 when no other is known. */
+function othersLateness({ targets, members }: MembershipState): number {
+  let [sum, most, count] = [0, 0, 0];
+  for (const id of targets) {
+    const lateness = members.get(id)?.lateness ?? null;
+    if (lateness === null) continue;
+    sum += lateness;
+    most = Math.max(most, lateness);
+    count += 1;
+  }
+  return count < 2 ? 1 : (sum - most) / (count - 1);
 }
 
 /**
  * How long a connection stays silent through loss alone with this chance. A packet that was lost k times in a row comes
  * 2^k - 1 timeouts late, and does so with the k-th power of the part that is lost.
  */
-export function lossSilence_ms({ lateness }: MembershipState, chance: number): number {
+export function lossSilence_ms(state: MembershipState, chance: number): number {
+  let { lateness } = state;
+  if (lateness > LATENESS_ALONE_MAX) {
+    const others = LATENESS_OVER_OTHERS * othersLateness(state);
+    lateness = Math.min(lateness, Math.max(LATENESS_ALONE_MAX, others));
+  }
   // The part of late beats at which the two gains hold the balance here.
   const latePart = lateness / (lateness + (LATE_GAIN / IN_TIME_GAIN) * (1 - lateness));
   if (latePart < LATE_PART_MIN) return 0;

@@ -200,3 +200,40 @@ t.test('a relay passes on an answer that comes after it has said that there was 
   );
   t.equal(a.state.relays.size, 0, 'but not for ever');
 });
+
+t.test(
+  'one member that is always late makes no bad weather, and who is not watched makes none',
+  async (t) => {
+    const others = Array.from({ length: 12 }, (_, at) => `m${at}`);
+    const silenceAfter_ms = (
+      isLiar: (id: string, isTarget: boolean, at: number) => boolean,
+      step_ms: number,
+      next_ms: number,
+    ) => {
+      const a = new Machine('a').join(...others);
+      const { targets } = a.state;
+      const order = [...targets];
+      for (let at_ms = 0; at_ms < 120_000; at_ms += 10) {
+        a.pass(10);
+        for (const id of others) {
+          const isLying = isLiar(id, targets.has(id), order.indexOf(id));
+          if (isLying && at_ms % step_ms === 0) a.hear(id, { type: 'beat', incarnation: 1, next_ms });
+          if (!isLying && at_ms % 2400 === 0) a.hear(id, { type: 'beat', incarnation: 1, next_ms: 2400 });
+        }
+      }
+      return lossSilence_ms(a.state, MEMBERSHIP_DEFAULTS.silenceChance);
+    };
+    t.equal(
+      silenceAfter_ms(() => false, 1, 0),
+      0,
+    );
+    t.equal(
+      silenceAfter_ms((_, isTarget) => !isTarget, 190, 0),
+      0,
+    );
+    const { suspicion_ms } = MEMBERSHIP_DEFAULTS;
+    t.ok(silenceAfter_ms((_, __, at) => at === 0, 190, 0) < suspicion_ms);
+    t.ok(silenceAfter_ms((_, __, at) => at === 0, 800, 600) < suspicion_ms);
+    t.ok(silenceAfter_ms((_, isTarget) => isTarget, 2600, 2400) > 3 * suspicion_ms, 'all of them do');
+  },
+);
