@@ -116,6 +116,40 @@ t.test('records without a grant, of no signature and of the future are found', a
   t.match(grantsHold(run).join(), /of the future/);
 });
 
+t.test('what a revoked member wrote after its cut reaches all, and that it counts is found', async (t) => {
+  const run = fresh('revocation-apart');
+  const [offender] = [...run.stage.revoked.keys()];
+  const node = run.living.get(names(run)[0])!;
+  const late = [...node.ledger.ledger.records()].filter((record) => {
+    return record.author === offender && !node.ledger.authority.counts(record);
+  });
+  t.ok(late.length >= 20, `${late.length} records after the cut are in the ledger`);
+  t.same(grantsHold(run), []);
+  node.ledger.authority.counts = () => true;
+  t.equal(grantsHold(run).filter((flaw) => /counts after the cut/.test(flaw)).length, late.length);
+  t.match(grantsHold(run).join(), /is in the view, and nobody who may has written it/);
+  node.ledger.authority.counts = () => false;
+  t.match(grantsHold(run).join(), /does not count/, 'nor may what was written before go with it');
+});
+
+t.test('a record of a kind that its author has no role for is found', async (t) => {
+  const run = fresh();
+  const { visitor, genesis } = run.cluster;
+  const header = {
+    cluster: genesis.digest,
+    author: visitor.id,
+    epoch: 0,
+    seq: 1,
+    hlc: { ms: EPOCH_MS, n: 0 },
+    kind: 'alloc',
+    key: `${visitor.id}/any`,
+    generation: 1,
+    context: [],
+  };
+  run.living.get(names(run)[0])!.ledger.ledger.merge(sealRecord(header, {}, visitor, fastCrypto));
+  t.match(grantsHold(run).join(), /alloc.* is not its author's to write/);
+});
+
 t.test('an honest author that was flagged is found', async (t) => {
   const run = fresh();
   run.chronicle.equivocation(names(run)[0]);

@@ -237,6 +237,25 @@ function revocation(stage: Stage): Story {
   return story(at_ms + 20_000, true);
 }
 
+/** The same where the member cannot hear of it: those on its side take what it writes, until the sides meet again. */
+function revocationApart(stage: Stage): Story {
+  const at_ms = WARM_UP_MS + 5000;
+  const last_ms = at_ms + 30_000;
+  const { prng, world, nodes } = stage;
+  const [judge, ...others] = nodes as [NodeId, ...NodeId[]];
+  const [offender, ...rest] = prng.sample(others, others.length) as [NodeId, ...NodeId[]];
+  world.at(WARM_UP_MS, () => stage.partition([offender, ...rest.slice(0, Math.ceil(rest.length / 2))]));
+  world.at(at_ms, () => {
+    stage.revoked.set(offender, world.now_ms);
+    world.command(judge, `revoke:${offender}`);
+  });
+  world.at(last_ms, () => stage.calm());
+  stage.write(nodes, 20, WARM_UP_MS, at_ms - 1000);
+  stage.write([offender], 20, at_ms + 1000, last_ms - 1000);
+  stage.write([judge, ...rest], 20, at_ms, last_ms);
+  return story(last_ms, false);
+}
+
 /** Members come that were never there, others leave for long and come back. */
 function churn(stage: Stage): Story {
   for (const id of stage.newcomers) {
@@ -367,6 +386,10 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     },
   },
   revocation: { what: 'a member is revoked, and writes on', tell: revocation },
+  'revocation-apart': {
+    what: 'the same where the member cannot hear of it: two sides, which meet afterwards',
+    tell: revocationApart,
+  },
   propagation: {
     what: 'single records at rest, 20 ms from any host to any other',
     access: () => ACCESS.hop20,
