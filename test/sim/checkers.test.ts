@@ -16,8 +16,9 @@ import { numbersAreUnique } from './checkers/numbers-are-unique.ts';
 import { recordsSurvive } from './checkers/records-survive.ts';
 import { viewsConverge } from './checkers/views-converge.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
-import { play } from './play.ts';
+import { noteHeld, play } from './play.ts';
 import { EPOCH_MS } from './simulator.ts';
+import { RECOVERED_MS } from './stage.ts';
 
 function fresh(scenario = 'calm'): Run {
   return play({ nodes_count: 4, seed: 1, scenario });
@@ -51,6 +52,50 @@ t.test('a false verdict is found, also when it was taken back', async (t) => {
   run.chronicle.status(1, a, b, 'failed');
   run.chronicle.status(2, a, b, 'alive');
   t.equal(noFalseVerdicts(run).length, 1);
+});
+
+t.test(
+  'a verdict of long ago that still stands is found, and one of a member in trouble is none',
+  async (t) => {
+    const run = fresh();
+    const { world, stage, chronicle } = run;
+    const [a, b] = names(run);
+    const { failed } = run.living.get(a)!.membership;
+    failed.set(b, 0);
+    stage.pause(b, 1000);
+    const until_ms = world.now_ms + 1000 + RECOVERED_MS;
+    for (; world.now_ms < until_ms; world.now_ms += 500) noteHeld(world, stage, chronicle);
+    t.same(noFalseVerdicts(run), [], 'time to take it back');
+    world.now_ms += 60_000;
+    noteHeld(world, stage, chronicle);
+    t.match(noFalseVerdicts(run).join(), /still held/);
+    failed.delete(b);
+  },
+);
+
+t.test('a verdict is excused by trouble of its member, or lately of both', async (t) => {
+  const { world, stage, chronicle, ...run } = fresh();
+  const [a, b] = names({ world, stage, chronicle, ...run });
+  const judged = (after_ms: number) => {
+    world.now_ms += after_ms;
+    return chronicle.judge(a, b);
+  };
+  stage.pause(b, 1000);
+  t.same([judged(0), judged(900), judged(200), judged(500)], ['troubled', 'troubled', 'troubled', 'healthy']);
+  stage.pause(a, 100);
+  t.same([judged(50), judged(100), judged(RECOVERED_MS)], ['troubled', 'troubled', 'healthy']);
+});
+
+t.test('a member that is held as failed is found in a large cluster too', async (t) => {
+  const run = fresh();
+  const [a, b] = names(run);
+  const { membership } = run.living.get(a)!;
+  membership.members.get(b)!.status = 'failed';
+  membership.failed.set(b, 0);
+  const hosts = [...run.world.hosts];
+  run.world.hosts.length = 0;
+  t.equal(viewsConverge(run).length, 1, 'though none is looked at in turn');
+  run.world.hosts.push(...hosts);
 });
 
 t.test('a death that somebody never learns of is found', async (t) => {

@@ -47,12 +47,16 @@ export class Chronicle {
   /** Times that a view called a dead member failed, and a healthy one by a healthy one. */
   readonly deaths: Failed[] = [];
   readonly falseVerdicts: Failed[] = [];
-  /** Whether a member is dead for good, or both are healthy, now: the stage knows. */
+  /** Times that a view was found to call a member failed long after both were well again. */
+  readonly heldWrongly: Failed[] = [];
+  /** Whether a member is dead for good, or nothing excuses that it is called failed, now: the stage knows. */
   judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
   readonly counts = {
     alive: 0,
     suspect: 0,
     failed: 0,
+    /** Of these: neither of a dead member nor false, for one of both was in trouble. */
+    excused: 0,
     refutations: 0,
     isolations: 0,
     equivocations: 0,
@@ -77,9 +81,16 @@ export class Chronicle {
     this.counts[status] += 1;
     if (status !== 'failed') return;
     const judgement = this.judge(node, member);
-    if (judgement === 'troubled') return;
+    if (judgement === 'troubled') {
+      this.counts.excused += 1;
+      return;
+    }
     const list = judgement === 'dead' ? this.deaths : this.falseVerdicts;
     if (list.length < VERDICTS_MAX) list.push({ at_ms, node, member });
+  }
+
+  held(at_ms: number, node: NodeId, member: NodeId): void {
+    if (this.heldWrongly.length < VERDICTS_MAX) this.heldWrongly.push({ at_ms, node, member });
   }
 
   /** @param at_ms when the user asked for it. */

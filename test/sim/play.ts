@@ -9,7 +9,7 @@ import { ACCESS } from './network.ts';
 import { SCENARIOS, type Scenario, WARM_UP_MS } from './scenarios.ts';
 import { LEDGER, MEMBER, type ShoalInit, ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS, Simulator } from './simulator.ts';
-import { SKEW_MS_MAX, Stage } from './stage.ts';
+import { RECOVERED_MS, SKEW_MS_MAX, Stage } from './stage.ts';
 import { GOSSIP, UNWANTED } from './transport.ts';
 import { VirtualDisk } from './virtual-disk.ts';
 
@@ -26,6 +26,10 @@ const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
 /** Virtual. */
 const PROGRESS_MS = 10_000;
+/** A verdict of a member in trouble may have been on its way to somebody when that ended. */
+const UNDER_WAY_MS = 500;
+/** In which a wrong verdict must have been taken back, by when both are as healthy as others. */
+const TAKEN_BACK_MS = 10_000;
 
 export interface SimulationInit {
   readonly nodes_count: number;
@@ -130,7 +134,12 @@ export function setUp(
   });
   chronicle.judge = (node, member) => {
     if (stage.dead.has(member)) return 'dead';
-    return stage.isHealthy(node) && stage.isHealthy(member) ? 'healthy' : 'troubled';
+    // Excused: of a member that is in trouble, or was a moment ago, and of one that was lately, by one that was too.
+    const isExcused =
+      !stage.isWell(node, 0) ||
+      !stage.isWell(member, UNDER_WAY_MS) ||
+      !(stage.isWell(node, RECOVERED_MS) || stage.isWell(member, RECOVERED_MS));
+    return isExcused ? 'troubled' : 'healthy';
   };
   return { world, stage, cluster, chronicle };
 }
@@ -158,6 +167,7 @@ function perform(
   const { lastFault_ms: until_ms } = story;
   while (world.now_ms < until_ms) {
     world.runUntil(Math.min(until_ms, world.now_ms + PROGRESS_MS));
+    noteHeld(world, stage, chronicle);
     const falseVerdicts_count = chronicle.falseVerdicts.length;
     onProgress?.({ virtual_ms: world.now_ms, until_ms, falseVerdicts_count });
   }
@@ -195,6 +205,16 @@ function perform(
       repair: { bytes: repair_bytes, difference_bytes },
     },
   };
+}
+
+/** Notes who holds whom as failed though both have been well for long. It looks at those that are held so alone. */
+export function noteHeld(world: Run['world'], stage: Stage, chronicle: Chronicle): void {
+  const wellFor_ms = RECOVERED_MS + TAKEN_BACK_MS;
+  for (const { id, node } of world.hosts) {
+    if (node === null || node.membership.failed.size === 0 || !stage.isWell(id, wellFor_ms)) continue;
+    for (const member of node.membership.failed.keys())
+      if (stage.isWell(member, wellFor_ms)) chronicle.held(world.now_ms, id, member);
+  }
 }
 
 function isWhole(world: Run['world'], stage: Stage, living: Run['living']): boolean {

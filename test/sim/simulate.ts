@@ -26,6 +26,10 @@ export interface Report {
   readonly failed_count: number;
   readonly suspect_count: number;
   readonly falseVerdicts_count: number;
+  /** Verdicts that were neither false nor of the dead: one of both was in trouble, or had been lately. */
+  readonly excused_count: number;
+  /** Times that a member was found to be held as failed long after both were well; looked at every ten seconds. */
+  readonly heldWrongly_count: number;
   readonly refutations_count: number;
   readonly isolations_count: number;
   readonly bans_count: number;
@@ -99,6 +103,8 @@ export function simulate(init: SimulationInit): Report {
     failed_count: chronicle.counts.failed,
     suspect_count: chronicle.counts.suspect,
     falseVerdicts_count: chronicle.falseVerdicts.length,
+    excused_count: chronicle.counts.excused,
+    heldWrongly_count: chronicle.heldWrongly.length,
     refutations_count: chronicle.counts.refutations,
     isolations_count: chronicle.counts.isolations,
     bans_count: chronicle.bans.length,

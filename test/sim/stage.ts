@@ -12,7 +12,7 @@ import type { Content, VirtualDisk } from './virtual-disk.ts';
 /** Clocks of hosts differ by up to this much either way. */
 export const SKEW_MS_MAX = 200;
 /** A host that was in trouble is as healthy as others this long after it. */
-const RECOVERED_MS = 6000;
+export const RECOVERED_MS = 6000;
 
 export class Stage {
   readonly world: Simulator<ShoalNode>;
@@ -28,6 +28,7 @@ export class Stage {
   /** Records that were on one disk alone when that was damaged or rolled back: nobody can bring them again. */
   readonly lost = new Set<string>();
   readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
+  /** When the last of what was done to a host ended, or will. */
   readonly #troubledUntil_ms = new Map<NodeId, number>();
   readonly #snapshots = new Map<NodeId, Content>();
   #writes_count = 0;
@@ -82,14 +83,15 @@ export class Stage {
     this.world.at(this.world.now_ms + delay_ms, act);
   }
 
-  /** Is it as healthy as nodes are that nothing was done to? */
-  isHealthy(id: NodeId): boolean {
-    if (this.revoked.has(id) || this.byzantine.includes(id)) return false;
-    return this.world.now_ms >= (this.#troubledUntil_ms.get(id) ?? 0) && this.world.host(id).node !== null;
+  /** Has nothing been done to it, a honest member, that lasted until less than `for_ms` ago? */
+  isWell(id: NodeId, for_ms: number): boolean {
+    if (this.revoked.has(id) || this.byzantine.includes(id) || this.world.host(id).node === null)
+      return false;
+    return this.world.now_ms >= (this.#troubledUntil_ms.get(id) ?? Number.NEGATIVE_INFINITY) + for_ms;
   }
 
   #trouble(id: NodeId, for_ms: number): void {
-    const until_ms = this.world.now_ms + for_ms + RECOVERED_MS;
+    const until_ms = this.world.now_ms + for_ms;
     this.#troubledUntil_ms.set(id, Math.max(until_ms, this.#troubledUntil_ms.get(id) ?? 0));
   }
 
