@@ -84,6 +84,11 @@ t.test('a verdict is excused by trouble of its member, or lately of both', async
   t.same([judged(0), judged(900), judged(200), judged(500)], ['troubled', 'troubled', 'troubled', 'healthy']);
   stage.pause(a, 100);
   t.same([judged(50), judged(100), judged(RECOVERED_MS)], ['troubled', 'troubled', 'healthy']);
+  stage.pause(a, 5000);
+  t.same([judged(4000), judged(1001)], ['troubled', 'healthy'], 'the member was well all that time');
+  stage.pause(b, 100);
+  stage.pause(a, 9000);
+  t.same([judged(9001), judged(RECOVERED_MS)], ['troubled', 'healthy'], 'it reads what came meanwhile');
 });
 
 t.test('a member that is held as failed is found in a large cluster too', async (t) => {
@@ -104,6 +109,13 @@ t.test('a death that somebody never learns of is found', async (t) => {
   run.stage.dead.set(a, 1000);
   run.chronicle.status(2000, b, a, 'failed');
   t.equal(deathsAreNoticed(run).length, 1);
+});
+
+t.test('a death is noticed within what the scenario states, and not later', async (t) => {
+  const run = play({ nodes_count: 5, seed: 1, scenario: 'kills-in-loss' });
+  t.equal(run.stage.dead.size, 2);
+  t.same(deathsAreNoticed(run), []);
+  t.equal(deathsAreNoticed({ ...run, story: { ...run.story, noticed_ms_max: 1 } }).length, 2);
 });
 
 t.test('a ban of an honest member is found, and that of another is none', async (t) => {

@@ -26,8 +26,6 @@ const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
 /** Virtual. */
 const PROGRESS_MS = 10_000;
-/** A verdict of a member in trouble may have been on its way to somebody when that ended. */
-const UNDER_WAY_MS = 500;
 /** In which a wrong verdict must have been taken back, by when both are as healthy as others. */
 const TAKEN_BACK_MS = 10_000;
 
@@ -134,12 +132,7 @@ export function setUp(
   });
   chronicle.judge = (node, member) => {
     if (stage.dead.has(member)) return 'dead';
-    // Excused: of a member that is in trouble, or was a moment ago, and of one that was lately, by one that was too.
-    const isExcused =
-      !stage.isWell(node, 0) ||
-      !stage.isWell(member, UNDER_WAY_MS) ||
-      !(stage.isWell(node, RECOVERED_MS) || stage.isWell(member, RECOVERED_MS));
-    return isExcused ? 'troubled' : 'healthy';
+    return stage.isExcused(node, member) ? 'troubled' : 'healthy';
   };
   return { world, stage, cluster, chronicle };
 }
