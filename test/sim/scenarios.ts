@@ -150,8 +150,8 @@ function weather({ world }: Stage, loss: number): void {
   });
 }
 
-function partitionHeal(stage: Stage): Story {
-  const last_ms = WARM_UP_MS + 45_000;
+function partitionHeal(stage: Stage, lasts_ms: number): Story {
+  const last_ms = WARM_UP_MS + lasts_ms;
   stage.world.at(WARM_UP_MS, () => FAULTS.partition(stage));
   stage.world.at(last_ms, () => stage.calm());
   stage.write(stage.nodes, 60, WARM_UP_MS, last_ms);
@@ -368,7 +368,11 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: (stage) =>
       troubled(stage, { faults: ['oneWayCut', 'oneWayCut', 'heal'], every_ms: [2000, 15_000] }),
   },
-  'partition-heal': { what: 'two sides for 45 s', tell: partitionHeal },
+  'partition-heal': { what: 'two sides for 45 s', tell: (stage) => partitionHeal(stage, 45_000) },
+  'partition-two-minutes': {
+    what: 'two sides for two minutes: no connection is given up before they meet again',
+    tell: (stage) => partitionHeal(stage, 2 * MINUTE_MS),
+  },
   'partition-hour': { what: 'half and half for an hour, with writes on both sides', tell: partitionHour },
   'moving-partitions': {
     what: 'the sides change all the time',
