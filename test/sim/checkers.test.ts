@@ -17,6 +17,7 @@ import { recordsSurvive } from './checkers/records-survive.ts';
 import { viewsConverge } from './checkers/views-converge.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
 import { noteHeld, play } from './play.ts';
+import type { ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS } from './simulator.ts';
 import { RECOVERED_MS } from './stage.ts';
 
@@ -230,4 +231,20 @@ t.test('what grows over its cap is found', async (t) => {
     node!.membership.timers.start('tick', null, at);
   }
   t.equal(boundsHold(run).length, 2);
+});
+
+t.test('what was over its cap for a moment is found', async (t) => {
+  const { chronicle, stage, world, ...run } = fresh();
+  t.ok(run.peaks.of.timers.value > 0, 'somebody has looked');
+  const [[id, node], [other]] = [...run.living] as [[string, ShoalNode], [string, ShoalNode]];
+  const { doubted, members, pending } = node.membership;
+  const { verdicts } = members.get(other)!;
+  doubted.add(other);
+  for (let at = 0; at < 33; at += 1) verdicts.set(`watcher ${at}`, { incarnation: 1, verdict: 'alive' });
+  pending.length = 1025;
+  run.peaks.look(id, node);
+  doubted.delete(other);
+  verdicts.clear();
+  pending.length = 0;
+  t.match(boundsHold({ ...run, chronicle, stage, world }), [/^waiting verdicts/, /^verdicts of one member/]);
 });

@@ -6,6 +6,7 @@ import { flawOf } from './checkers/views-converge.ts';
 import { Chronicle } from './chronicle.ts';
 import { foundCluster } from './found-cluster.ts';
 import { ACCESS } from './network.ts';
+import { Peaks } from './peaks.ts';
 import { SCENARIOS, type Scenario, WARM_UP_MS } from './scenarios.ts';
 import { LEDGER, MEMBER, type ShoalInit, ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS, Simulator } from './simulator.ts';
@@ -24,8 +25,9 @@ const BYZANTINE_SHARE = 0.1;
 /** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
 const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
-/** Virtual. */
+/** Virtual: how often it is told how far it is, and who is held as failed is looked at; and what nodes keep. */
 const PROGRESS_MS = 10_000;
+const LOOKED_MS = 1000;
 /** In which a wrong verdict must have been taken back, by when both are as healthy as others. */
 const TAKEN_BACK_MS = 10_000;
 
@@ -152,16 +154,26 @@ function perform(
     );
   const total = (of: 'received_bytes' | 'received_count') =>
     world.hosts.reduce((sum, host) => sum + host[of], 0);
-  world.runUntil(WARM_UP_MS);
+  const peaks = new Peaks();
+  const look = () => {
+    for (const { id, node } of world.hosts)
+      if (node !== null && !stage.byzantine.includes(id)) peaks.look(id, node);
+  };
+  while (world.now_ms < WARM_UP_MS) {
+    world.runUntil(Math.min(WARM_UP_MS, world.now_ms + LOOKED_MS));
+    look();
+  }
   const channelTotal = (channel: Channel) => world.transport.receivedOn_bytes(CHANNELS[channel]);
   const channels = Object.keys(CHANNELS) as Channel[];
   const channelsBefore = channels.map(channelTotal);
   const before = { bytes: total('received_bytes'), messages: total('received_count') };
   const { lastFault_ms: until_ms } = story;
-  while (world.now_ms < until_ms) {
-    world.runUntil(Math.min(until_ms, world.now_ms + PROGRESS_MS));
+  for (let turns_count = 1; world.now_ms < until_ms; turns_count += 1) {
+    world.runUntil(Math.min(until_ms, world.now_ms + LOOKED_MS));
+    look();
+    if (turns_count % (PROGRESS_MS / LOOKED_MS) !== 0 && world.now_ms < until_ms) continue;
     noteHeld(world, stage, chronicle);
-    const falseVerdicts_count = chronicle.falseVerdicts.length;
+    const falseVerdicts_count = chronicle.falseVerdicts.length + chronicle.heldWrongly.length;
     onProgress?.({ virtual_ms: world.now_ms, until_ms, falseVerdicts_count });
   }
   for (const id of stage.byzantine) (world.host(id).node as ByzantineNode | null)?.desist();
@@ -175,6 +187,7 @@ function perform(
   const end_ms = story.lastFault_ms + story.converged_ms_max;
   while (converged_ms === null && world.now_ms < end_ms) {
     world.runUntil(Math.min(end_ms, world.now_ms + ASKED_MS));
+    look();
     if (isWhole(world, stage, living())) converged_ms = world.now_ms - story.lastFault_ms;
   }
   const repair_bytes = channelTotal('ledger') - healedOnLedger_bytes;
@@ -185,6 +198,7 @@ function perform(
     stage,
     story,
     chronicle,
+    peaks,
     living: living(),
     attack: scenario.attack,
     converged_ms,

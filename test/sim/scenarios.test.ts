@@ -94,7 +94,14 @@ t.test('a run tells how far it is, and is the same run when nobody listens', asy
 t.test('what is measured is there', async (t) => {
   const report = simulate({ nodes_count: 10, seed: 1, scenario: 'propagation' });
   t.equal(report.appliedOnAll_ms.count, report.acknowledged_count);
-  t.ok(report.appliedOnAll_ms.p50 >= 20);
+  t.ok(report.appliedOnAll_ms.p50! >= 20);
+  t.ok(report.peaks.timers > 0 && report.peaks['things on their way'] > 0);
+  t.same(simulate({ nodes_count: 3, seed: 1, scenario: 'idle', hours: 0.001 }).applied_ms, {
+    count: 0,
+    p50: null,
+    p99: null,
+    max: null,
+  });
   t.ok(report.copies >= 1 && report.copies < 6);
   t.ok(report.bytes_per_node_s > 0);
   const { repair_bytes, difference_bytes } = simulate({
