@@ -4,7 +4,7 @@
  * Exit 1 when an invariant fails, 2 on wrong usage.
  */
 import { parseArgs } from 'node:util';
-import type { Progress } from '../test/sim/play.ts';
+import { NODES_MIN, type Progress } from '../test/sim/play.ts';
 import { SCENARIOS } from '../test/sim/scenarios.ts';
 import { type Report, simulate } from '../test/sim/simulate.ts';
 import { type Broken, type Listener, runAll, runInProcesses, type Sweep } from './simulate-parts/sweep.ts';
@@ -51,9 +51,17 @@ function options(): Options | 'list' {
   if (values.scenario === 'all' && !isSweep) throw new RangeError('all scenarios need --seeds');
   for (const name of values.scenario.split(','))
     if (name !== 'all' && !Object.hasOwn(SCENARIOS, name)) throw new RangeError(`no scenario ${name}`);
+  const nodes_count = whole('--nodes', values.nodes);
+  const scenarios = values.scenario === 'all' ? Object.keys(SCENARIOS) : values.scenario.split(',');
+  for (const name of scenarios) {
+    const { nodes_min = NODES_MIN } = SCENARIOS[name]!;
+    if (nodes_count < nodes_min) throw new RangeError(`${name} is of ${nodes_min} nodes or more`);
+  }
+  if (hours !== undefined && scenarios.every((name) => SCENARIOS[name]!.hasOwnTime))
+    throw new RangeError(`${scenarios.join(', ')}: --hours changes nothing`);
   return {
-    nodes_count: whole('--nodes', values.nodes),
-    scenarios: values.scenario === 'all' ? Object.keys(SCENARIOS) : values.scenario.split(','),
+    nodes_count,
+    scenarios,
     hours,
     seeds: [from!, to!],
     isSweep,
@@ -105,7 +113,6 @@ async function main(): Promise<number> {
       for (const [name, { what }] of Object.entries(SCENARIOS)) console.log(`${name.padEnd(22)} ${what}`);
       return 0;
     }
-    if (chosen.nodes_count < 2) throw new RangeError('2 nodes or more');
   } catch (error) {
     const isUsage = error instanceof RangeError || (error instanceof Error && 'code' in error);
     if (!isUsage) throw error;

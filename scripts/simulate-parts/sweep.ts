@@ -6,11 +6,13 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Progress, SimulationInit } from '../../test/sim/play.ts';
+import { SCENARIOS } from '../../test/sim/scenarios.ts';
 import { type Report, replayCommand, type simulate } from '../../test/sim/simulate.ts';
 
 export interface Sweep {
   readonly nodes_count: number;
   readonly scenarios: readonly string[];
+  /** Of those scenarios that have no time of their own. */
   readonly hours: number | undefined;
   /** The first and the last; the last is not before the first. */
   readonly seeds: readonly [from: number, to: number];
@@ -42,8 +44,9 @@ export function runAll(sweep: Sweep, run: typeof simulate, { onRun, onProgress, 
   const { nodes_count, hours, isTraced, scenarios, seeds } = sweep;
   const tally: Tally = { runs_count: 0, failed_count: 0, node_s: 0 };
   for (const scenario of scenarios) {
+    const isTimed = hours !== undefined && SCENARIOS[scenario]?.hasOwnTime !== true;
     for (let seed = seeds[0]; seed <= seeds[1]; seed += 1) {
-      const init = { nodes_count, seed, scenario, isTraced, ...(hours === undefined ? {} : { hours }) };
+      const init = { nodes_count, seed, scenario, isTraced, ...(isTimed ? { hours } : {}) };
       const report = attempt(run, onProgress === undefined ? init : { ...init, onProgress });
       count(tally, report);
       onRun(report);

@@ -141,11 +141,21 @@ t.test('a record that comes back after its deletion is found', async (t) => {
 t.test('a lost record and unequal ledgers are found', async (t) => {
   const run = fresh();
   const [a] = names(run);
-  run.chronicle.written('f'.repeat(64), 1, a);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, a);
   t.equal(recordsSurvive(run).length, run.living.size);
   const event = { kind: 'write', author: a, recordKind: 'tag', key: 'late', body: { digest: 'x' } } as const;
   run.living.get(a)!.ledger.handle(event, { now: EPOCH_MS + run.world.now_ms, random: () => 0 });
   t.equal(ledgersAgree(run).length, run.living.size - 1);
+});
+
+t.test('a record that is gone is no loss when its deletion is known to anybody', async (t) => {
+  const run = fresh();
+  const [a] = names(run);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, a);
+  run.chronicle.deleted({ key: 'another', at_ms: 2, writer: a, digest: 'e'.repeat(64) });
+  t.equal(recordsSurvive(run).length, run.living.size);
+  run.chronicle.deleted({ key: 'any', at_ms: 2, writer: a, digest: 'd'.repeat(64) });
+  t.same(recordsSurvive(run), []);
 });
 
 t.test('records without a grant, of no signature and of the future are found', async (t) => {
@@ -217,7 +227,7 @@ t.test('an honest author that was flagged is found', async (t) => {
 t.test('harm that others notice is found, and so is harm that nobody notices', async (t) => {
   const run = fresh('byzantine-forge');
   t.same(harmIsContained(run), []);
-  run.chronicle.written('f'.repeat(64), 1, names(run)[0]);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, names(run)[0]);
   t.equal(harmIsContained(run).length, 1);
   run.chronicle.rejected.clear();
   t.equal(harmIsContained(run).length, 2);

@@ -53,6 +53,8 @@ t.test('wrong usage is one line and the usage, exit 2', async (t) => {
     ['--jobs', '0'],
     ['--seeds', '9..1'],
     ['--seeds', '1..2..3'],
+    ['--nodes', '2', '--scenario', 'kills'],
+    ['--scenario', 'kills', '--hours', '2'],
     ['--unknown'],
   ];
   for (const args of wrong) {
@@ -94,6 +96,21 @@ t.test('a run that breaks off is a failed one that can be played again, and the 
   t.match(tally, { runs_count: 3, failed_count: 1 });
   t.match(runs[1], { nodes_count: 2, seed: 2, scenario: 'calm', violations: [/torn/] });
   t.match(said.at(-1), /again: scripts\/simulate --nodes 2 --seed 2 --scenario calm/);
+});
+
+t.test('what hours were asked for goes to scenarios that have no time of their own alone', async (t) => {
+  const hours: unknown[] = [];
+  const { runs, ...on } = listener();
+  runAll(
+    { ...SWEEP, nodes_count: 3, scenarios: ['calm', 'kills'], hours: 0.001 },
+    (init) => {
+      hours.push(init.hours);
+      return simulate(init);
+    },
+    on,
+  );
+  t.same(hours, [0.001, 0.001, 0.001, undefined, undefined, undefined]);
+  t.equal(runs.length, 6);
 });
 
 t.test('a process that ends before its last run fails the sweep, whatever its exit code is', async (t) => {

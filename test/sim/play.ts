@@ -25,6 +25,7 @@ const BYZANTINE_SHARE = 0.1;
 /** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
 const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
+export const NODES_MIN = 2;
 /** Virtual: how often it is told how far it is, and who is held as failed is looked at; and what nodes keep. */
 const PROGRESS_MS = 10_000;
 const LOOKED_MS = 1000;
@@ -35,7 +36,7 @@ export interface SimulationInit {
   readonly nodes_count: number;
   readonly seed: number;
   readonly scenario: string;
-  /** How long the faults go on; the scenario's own time when nothing is said. */
+  /** How long the faults go on, where the scenario has no time of its own; its usual time when nothing is said. */
   readonly hours?: number;
   /** Whether to reckon the trace. */
   readonly isTraced?: boolean;
@@ -68,7 +69,7 @@ export interface Measured {
   readonly repair: { readonly bytes: number; readonly difference_bytes: number };
 }
 
-/** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
+/** @throws RangeError for a scenario that there is not, or fewer nodes than it is of. */
 export function play(init: SimulationInit): Run & { readonly measured: Measured } {
   const { scenario: name } = init;
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
@@ -80,13 +81,15 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
 /** A world before anything has happened in it, and what is in it. */
 export type SetUp = Pick<Run, 'world' | 'stage' | 'cluster' | 'chronicle'>;
 
-/** Puts up the hosts that a scenario wants. @throws RangeError for fewer than 2 nodes. */
+/** Puts up the hosts that a scenario wants. @throws RangeError for fewer nodes than it is of. */
 export function setUp(
   init: SimulationInit,
-  scenario: Pick<Scenario, 'access' | 'newcomers_count' | 'attack'>,
+  scenario: Pick<Scenario, 'access' | 'newcomers_count' | 'attack' | 'nodes_min'>,
 ): SetUp {
   const { nodes_count, seed, scenario: name, config = MEMBERSHIP_DEFAULTS } = init;
-  if (!Number.isSafeInteger(nodes_count) || nodes_count < 2) throw new RangeError('2 nodes or more');
+  const { nodes_min = NODES_MIN } = scenario;
+  if (!Number.isSafeInteger(nodes_count) || nodes_count < nodes_min)
+    throw new RangeError(`${name} is of ${nodes_min} nodes or more`);
   const newcomers_count = Math.min(scenario.newcomers_count?.(nodes_count) ?? 0, nodes_count - 2);
   const cluster = foundCluster(nodes_count, newcomers_count, FOUNDED_MS);
   const ids = [...cluster.signers.keys()];

@@ -46,6 +46,10 @@ export interface Scenario {
   readonly access?: (at: number) => Access;
   readonly newcomers_count?: (nodes_count: number) => number;
   readonly attack?: Attack;
+  /** Of fewer nodes it tells nothing; 2 when nothing is said. */
+  readonly nodes_min?: number;
+  /** How long it takes is its own matter: `--hours` does not change it. */
+  readonly hasOwnTime?: boolean;
   /** Puts everything that is to happen into the world's queue. */
   readonly tell: (stage: Stage) => Story;
 }
@@ -368,9 +372,14 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: (stage) =>
       troubled(stage, { faults: ['oneWayCut', 'oneWayCut', 'heal'], every_ms: [2000, 15_000] }),
   },
-  'partition-heal': { what: 'two sides for 45 s', tell: (stage) => partitionHeal(stage, 45_000) },
+  'partition-heal': {
+    what: 'two sides for 45 s',
+    hasOwnTime: true,
+    tell: (stage) => partitionHeal(stage, 45_000),
+  },
   'partition-two-minutes': {
     what: 'two sides for two minutes: no connection is given up before they meet again',
+    hasOwnTime: true,
     tell: (stage) => partitionHeal(stage, 2 * MINUTE_MS),
   },
   'partition-hour': { what: 'half and half for an hour, with writes on both sides', tell: partitionHour },
@@ -379,15 +388,19 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: (stage) =>
       troubled(stage, { faults: ['partition', 'partition', 'heal'], every_ms: [1000, 15_000] }),
   },
-  silence: { what: 'the network is gone for 20 s, for all', tell: silence },
-  'link-down': { what: 'the link of one host is down for 20 s', tell: linkDown },
-  kills: { what: 'two processes and a host die for good', tell: kills },
+  silence: { what: 'the network is gone for 20 s, for all', hasOwnTime: true, tell: silence },
+  'link-down': { what: 'the link of one host is down for 20 s', hasOwnTime: true, tell: linkDown },
+  kills: { what: 'two processes and a host die for good', nodes_min: 3, hasOwnTime: true, tell: kills },
   'kills-in-loss': {
     what: 'the same while a tenth of the packets is lost',
+    nodes_min: 3,
+    hasOwnTime: true,
     tell: (stage) => killsInLoss(stage, LOSS_FIRST, NOTICED_IN_LOSS_MS_MAX),
   },
   'kills-in-heavy-loss': {
     what: 'the same with 30 % of the packets lost, once they have been 10 %',
+    nodes_min: 3,
+    hasOwnTime: true,
     tell: (stage) => killsInLoss(stage, 0.3, NOTICED_IN_HEAVY_LOSS_MS_MAX),
   },
   churn: {
@@ -439,9 +452,16 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       return troubled(stage, { faults: ['partition', 'heal', 'processDeath'], every_ms: [2000, 15_000] });
     },
   },
-  revocation: { what: 'a member is revoked, and writes on', tell: revocation },
+  revocation: {
+    what: 'a member is revoked, and writes on',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: revocation,
+  },
   'revocation-apart': {
     what: 'the same where the member cannot hear of it: two sides, which meet afterwards',
+    nodes_min: 3,
+    hasOwnTime: true,
     tell: revocationApart,
   },
   propagation: {
