@@ -16,8 +16,10 @@ import { numbersAreUnique } from './checkers/numbers-are-unique.ts';
 import { recordsSurvive } from './checkers/records-survive.ts';
 import { viewsConverge } from './checkers/views-converge.ts';
 import { fastCrypto, fastSigner } from './fast-crypto.ts';
-import { play } from './play.ts';
+import { noteHeld, play } from './play.ts';
+import type { ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS } from './simulator.ts';
+import { RECOVERED_MS } from './stage.ts';
 
 function fresh(scenario = 'calm'): Run {
   return play({ nodes_count: 4, seed: 1, scenario });
@@ -53,12 +55,68 @@ t.test('a false verdict is found, also when it was taken back', async (t) => {
   t.equal(noFalseVerdicts(run).length, 1);
 });
 
+t.test(
+  'a verdict of long ago that still stands is found, and one of a member in trouble is none',
+  async (t) => {
+    const run = fresh();
+    const { world, stage, chronicle } = run;
+    const [a, b] = names(run);
+    const { failed } = run.living.get(a)!.membership;
+    failed.set(b, 0);
+    stage.pause(b, 1000);
+    const until_ms = world.now_ms + 1000 + RECOVERED_MS;
+    for (; world.now_ms < until_ms; world.now_ms += 500) noteHeld(world, stage, chronicle);
+    t.same(noFalseVerdicts(run), [], 'time to take it back');
+    world.now_ms += 60_000;
+    noteHeld(world, stage, chronicle);
+    t.match(noFalseVerdicts(run).join(), /still held/);
+    failed.delete(b);
+  },
+);
+
+t.test('a verdict is excused by trouble of its member, or lately of both', async (t) => {
+  const { world, stage, chronicle, ...run } = fresh();
+  const [a, b] = names({ world, stage, chronicle, ...run });
+  const judged = (after_ms: number) => {
+    world.now_ms += after_ms;
+    return chronicle.judge(a, b);
+  };
+  stage.pause(b, 1000);
+  t.same([judged(0), judged(900), judged(200), judged(500)], ['troubled', 'troubled', 'troubled', 'healthy']);
+  stage.pause(a, 100);
+  t.same([judged(50), judged(100), judged(RECOVERED_MS)], ['troubled', 'troubled', 'healthy']);
+  stage.pause(a, 5000);
+  t.same([judged(4000), judged(1001)], ['troubled', 'healthy'], 'the member was well all that time');
+  stage.pause(b, 100);
+  stage.pause(a, 9000);
+  t.same([judged(9001), judged(RECOVERED_MS)], ['troubled', 'healthy'], 'it reads what came meanwhile');
+});
+
+t.test('a member that is held as failed is found in a large cluster too', async (t) => {
+  const run = fresh();
+  const [a, b] = names(run);
+  const { membership } = run.living.get(a)!;
+  membership.members.get(b)!.status = 'failed';
+  membership.failed.set(b, 0);
+  const hosts = [...run.world.hosts];
+  run.world.hosts.length = 0;
+  t.equal(viewsConverge(run).length, 1, 'though none is looked at in turn');
+  run.world.hosts.push(...hosts);
+});
+
 t.test('a death that somebody never learns of is found', async (t) => {
   const run = fresh();
   const [a, b] = names(run);
   run.stage.dead.set(a, 1000);
   run.chronicle.status(2000, b, a, 'failed');
   t.equal(deathsAreNoticed(run).length, 1);
+});
+
+t.test('a death is noticed within what the scenario states, and not later', async (t) => {
+  const run = play({ nodes_count: 5, seed: 1, scenario: 'kills-in-loss' });
+  t.equal(run.stage.dead.size, 2);
+  t.same(deathsAreNoticed(run), []);
+  t.equal(deathsAreNoticed({ ...run, story: { ...run.story, noticed_ms_max: 1 } }).length, 2);
 });
 
 t.test('a ban of an honest member is found, and that of another is none', async (t) => {
@@ -83,11 +141,21 @@ t.test('a record that comes back after its deletion is found', async (t) => {
 t.test('a lost record and unequal ledgers are found', async (t) => {
   const run = fresh();
   const [a] = names(run);
-  run.chronicle.written('f'.repeat(64), 1, a);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, a);
   t.equal(recordsSurvive(run).length, run.living.size);
   const event = { kind: 'write', author: a, recordKind: 'tag', key: 'late', body: { digest: 'x' } } as const;
   run.living.get(a)!.ledger.handle(event, { now: EPOCH_MS + run.world.now_ms, random: () => 0 });
   t.equal(ledgersAgree(run).length, run.living.size - 1);
+});
+
+t.test('a record that is gone is no loss when its deletion is known to anybody', async (t) => {
+  const run = fresh();
+  const [a] = names(run);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, a);
+  run.chronicle.deleted({ key: 'another', at_ms: 2, writer: a, digest: 'e'.repeat(64) });
+  t.equal(recordsSurvive(run).length, run.living.size);
+  run.chronicle.deleted({ key: 'any', at_ms: 2, writer: a, digest: 'd'.repeat(64) });
+  t.same(recordsSurvive(run), []);
 });
 
 t.test('records without a grant, of no signature and of the future are found', async (t) => {
@@ -116,6 +184,40 @@ t.test('records without a grant, of no signature and of the future are found', a
   t.match(grantsHold(run).join(), /of the future/);
 });
 
+t.test('what a revoked member wrote after its cut reaches all, and that it counts is found', async (t) => {
+  const run = fresh('revocation-apart');
+  const [offender] = [...run.stage.revoked.keys()];
+  const node = run.living.get(names(run)[0])!;
+  const late = [...node.ledger.ledger.records()].filter((record) => {
+    return record.author === offender && !node.ledger.authority.counts(record);
+  });
+  t.ok(late.length >= 20, `${late.length} records after the cut are in the ledger`);
+  t.same(grantsHold(run), []);
+  node.ledger.authority.counts = () => true;
+  t.equal(grantsHold(run).filter((flaw) => /counts after the cut/.test(flaw)).length, late.length);
+  t.match(grantsHold(run).join(), /is in the view, and nobody who may has written it/);
+  node.ledger.authority.counts = () => false;
+  t.match(grantsHold(run).join(), /does not count/, 'nor may what was written before go with it');
+});
+
+t.test('a record of a kind that its author has no role for is found', async (t) => {
+  const run = fresh();
+  const { visitor, genesis } = run.cluster;
+  const header = {
+    cluster: genesis.digest,
+    author: visitor.id,
+    epoch: 0,
+    seq: 1,
+    hlc: { ms: EPOCH_MS, n: 0 },
+    kind: 'alloc',
+    key: `${visitor.id}/any`,
+    generation: 1,
+    context: [],
+  };
+  run.living.get(names(run)[0])!.ledger.ledger.merge(sealRecord(header, {}, visitor, fastCrypto));
+  t.match(grantsHold(run).join(), /alloc.* is not its author's to write/);
+});
+
 t.test('an honest author that was flagged is found', async (t) => {
   const run = fresh();
   run.chronicle.equivocation(names(run)[0]);
@@ -125,7 +227,7 @@ t.test('an honest author that was flagged is found', async (t) => {
 t.test('harm that others notice is found, and so is harm that nobody notices', async (t) => {
   const run = fresh('byzantine-forge');
   t.same(harmIsContained(run), []);
-  run.chronicle.written('f'.repeat(64), 1, names(run)[0]);
+  run.chronicle.written({ digest: 'f'.repeat(64), kind: 'tag', key: 'any' }, 1, names(run)[0]);
   t.equal(harmIsContained(run).length, 1);
   run.chronicle.rejected.clear();
   t.equal(harmIsContained(run).length, 2);
@@ -139,4 +241,20 @@ t.test('what grows over its cap is found', async (t) => {
     node!.membership.timers.start('tick', null, at);
   }
   t.equal(boundsHold(run).length, 2);
+});
+
+t.test('what was over its cap for a moment is found', async (t) => {
+  const { chronicle, stage, world, ...run } = fresh();
+  t.ok(run.peaks.of.timers.value > 0, 'somebody has looked');
+  const [[id, node], [other]] = [...run.living] as [[string, ShoalNode], [string, ShoalNode]];
+  const { doubted, members, pending } = node.membership;
+  const { verdicts } = members.get(other)!;
+  doubted.add(other);
+  for (let at = 0; at < 33; at += 1) verdicts.set(`watcher ${at}`, { incarnation: 1, verdict: 'alive' });
+  pending.length = 1025;
+  run.peaks.look(id, node);
+  doubted.delete(other);
+  verdicts.clear();
+  pending.length = 0;
+  t.match(boundsHold({ ...run, chronicle, stage, world }), [/^waiting verdicts/, /^verdicts of one member/]);
 });

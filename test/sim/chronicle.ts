@@ -3,6 +3,7 @@
  * nothing of it, and it judges nothing.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { MemberStatus } from '../../protocols/view/view.ts';
 
 /** Verdicts that are kept; more are counted. */
@@ -34,9 +35,13 @@ interface Deletion {
   readonly digest: string;
 }
 
+type Written = Pick<LedgerRecord, 'digest' | 'kind' | 'key'>;
+
 /** One record on its way. */
 interface Followed {
   readonly at_ms: number;
+  readonly kind: string;
+  readonly key: string;
   readonly writer: NodeId;
   /** Nodes that applied it, and when the last of them did. */
   applied_count: number;
@@ -47,12 +52,16 @@ export class Chronicle {
   /** Times that a view called a dead member failed, and a healthy one by a healthy one. */
   readonly deaths: Failed[] = [];
   readonly falseVerdicts: Failed[] = [];
-  /** Whether a member is dead for good, or both are healthy, now: the stage knows. */
+  /** Times that a view was found to call a member failed long after both were well again. */
+  readonly heldWrongly: Failed[] = [];
+  /** Whether a member is dead for good, or nothing excuses that it is called failed, now: the stage knows. */
   judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
   readonly counts = {
     alive: 0,
     suspect: 0,
     failed: 0,
+    /** Of these: neither of a dead member nor false, for one of both was in trouble. */
+    excused: 0,
     refutations: 0,
     isolations: 0,
     equivocations: 0,
@@ -67,9 +76,9 @@ export class Chronicle {
   /** Writes that were refused to a user, by code. */
   readonly refused = new Map<string, number>();
   readonly bans: Ban[] = [];
-  /** Acknowledged deletions of tags; and what somebody asked to delete, by digest, whatever came of it. */
+  /** Acknowledged deletions of tags; and tags whose tombstone was acknowledged, or taken in by anybody. */
   readonly deletions: Deletion[] = [];
-  readonly doomed = new Set<string>();
+  readonly buried = new Set<string>();
   /** By accused author: who saw its equivocation. */
   readonly equivocators = new Set<NodeId>();
 
@@ -77,18 +86,27 @@ export class Chronicle {
     this.counts[status] += 1;
     if (status !== 'failed') return;
     const judgement = this.judge(node, member);
-    if (judgement === 'troubled') return;
+    if (judgement === 'troubled') {
+      this.counts.excused += 1;
+      return;
+    }
     const list = judgement === 'dead' ? this.deaths : this.falseVerdicts;
     if (list.length < VERDICTS_MAX) list.push({ at_ms, node, member });
   }
 
-  /** @param at_ms when the user asked for it. */
-  written(digest: string, at_ms: number, writer: NodeId): void {
-    if (this.acknowledged.size >= FOLLOWED_MAX) return;
-    this.acknowledged.set(digest, { at_ms, writer, applied_count: 0, last_ms: at_ms });
+  held(at_ms: number, node: NodeId, member: NodeId): void {
+    if (this.heldWrongly.length < VERDICTS_MAX) this.heldWrongly.push({ at_ms, node, member });
   }
 
-  applied(at_ms: number, digest: string): void {
+  /** @param at_ms when the user asked for it. */
+  written({ digest, kind, key }: Written, at_ms: number, writer: NodeId): void {
+    if (this.acknowledged.size >= FOLLOWED_MAX) return;
+    this.acknowledged.set(digest, { at_ms, kind, key, writer, applied_count: 0, last_ms: at_ms });
+  }
+
+  /** A node has taken this record in. */
+  applied(at_ms: number, { digest, kind, key, isTombstone }: LedgerRecord): void {
+    if (isTombstone && kind === 'tag') this.buried.add(key);
     const followed = this.acknowledged.get(digest);
     if (followed === undefined) return;
     followed.applied_count += 1;
@@ -101,6 +119,7 @@ export class Chronicle {
   }
 
   deleted(deletion: Deletion): void {
+    this.buried.add(deletion.key);
     if (this.deletions.length < FOLLOWED_MAX) this.deletions.push(deletion);
   }
 

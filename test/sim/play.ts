@@ -6,10 +6,11 @@ import { flawOf } from './checkers/views-converge.ts';
 import { Chronicle } from './chronicle.ts';
 import { foundCluster } from './found-cluster.ts';
 import { ACCESS } from './network.ts';
+import { Peaks } from './peaks.ts';
 import { SCENARIOS, type Scenario, WARM_UP_MS } from './scenarios.ts';
 import { LEDGER, MEMBER, type ShoalInit, ShoalNode } from './shoal-node.ts';
 import { EPOCH_MS, Simulator } from './simulator.ts';
-import { SKEW_MS_MAX, Stage } from './stage.ts';
+import { RECOVERED_MS, SKEW_MS_MAX, Stage } from './stage.ts';
 import { GOSSIP, UNWANTED } from './transport.ts';
 import { VirtualDisk } from './virtual-disk.ts';
 
@@ -24,14 +25,18 @@ const BYZANTINE_SHARE = 0.1;
 /** Larger clusters begin as if they had always run: that all announce themselves at once is quadratic, and no news. */
 const COLD_NODES_MAX = 100;
 const HOUR_MS = 3_600_000;
-/** Virtual. */
+export const NODES_MIN = 2;
+/** Virtual: how often it is told how far it is, and who is held as failed is looked at; and what nodes keep. */
 const PROGRESS_MS = 10_000;
+const LOOKED_MS = 1000;
+/** In which a wrong verdict must have been taken back, by when both are as healthy as others. */
+const TAKEN_BACK_MS = 10_000;
 
 export interface SimulationInit {
   readonly nodes_count: number;
   readonly seed: number;
   readonly scenario: string;
-  /** How long the faults go on; the scenario's own time when nothing is said. */
+  /** How long the faults go on, where the scenario has no time of its own; its usual time when nothing is said. */
   readonly hours?: number;
   /** Whether to reckon the trace. */
   readonly isTraced?: boolean;
@@ -64,7 +69,7 @@ export interface Measured {
   readonly repair: { readonly bytes: number; readonly difference_bytes: number };
 }
 
-/** @throws RangeError for a scenario that there is not, or fewer than 2 nodes. */
+/** @throws RangeError for a scenario that there is not, or fewer nodes than it is of. */
 export function play(init: SimulationInit): Run & { readonly measured: Measured } {
   const { scenario: name } = init;
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
@@ -76,13 +81,15 @@ export function play(init: SimulationInit): Run & { readonly measured: Measured 
 /** A world before anything has happened in it, and what is in it. */
 export type SetUp = Pick<Run, 'world' | 'stage' | 'cluster' | 'chronicle'>;
 
-/** Puts up the hosts that a scenario wants. @throws RangeError for fewer than 2 nodes. */
+/** Puts up the hosts that a scenario wants. @throws RangeError for fewer nodes than it is of. */
 export function setUp(
   init: SimulationInit,
-  scenario: Pick<Scenario, 'access' | 'newcomers_count' | 'attack'>,
+  scenario: Pick<Scenario, 'access' | 'newcomers_count' | 'attack' | 'nodes_min'>,
 ): SetUp {
   const { nodes_count, seed, scenario: name, config = MEMBERSHIP_DEFAULTS } = init;
-  if (!Number.isSafeInteger(nodes_count) || nodes_count < 2) throw new RangeError('2 nodes or more');
+  const { nodes_min = NODES_MIN } = scenario;
+  if (!Number.isSafeInteger(nodes_count) || nodes_count < nodes_min)
+    throw new RangeError(`${name} is of ${nodes_min} nodes or more`);
   const newcomers_count = Math.min(scenario.newcomers_count?.(nodes_count) ?? 0, nodes_count - 2);
   const cluster = foundCluster(nodes_count, newcomers_count, FOUNDED_MS);
   const ids = [...cluster.signers.keys()];
@@ -130,7 +137,7 @@ export function setUp(
   });
   chronicle.judge = (node, member) => {
     if (stage.dead.has(member)) return 'dead';
-    return stage.isHealthy(node) && stage.isHealthy(member) ? 'healthy' : 'troubled';
+    return stage.isExcused(node, member) ? 'troubled' : 'healthy';
   };
   return { world, stage, cluster, chronicle };
 }
@@ -150,15 +157,26 @@ function perform(
     );
   const total = (of: 'received_bytes' | 'received_count') =>
     world.hosts.reduce((sum, host) => sum + host[of], 0);
-  world.runUntil(WARM_UP_MS);
+  const peaks = new Peaks();
+  const look = () => {
+    for (const { id, node } of world.hosts)
+      if (node !== null && !stage.byzantine.includes(id)) peaks.look(id, node);
+  };
+  while (world.now_ms < WARM_UP_MS) {
+    world.runUntil(Math.min(WARM_UP_MS, world.now_ms + LOOKED_MS));
+    look();
+  }
   const channelTotal = (channel: Channel) => world.transport.receivedOn_bytes(CHANNELS[channel]);
   const channels = Object.keys(CHANNELS) as Channel[];
   const channelsBefore = channels.map(channelTotal);
   const before = { bytes: total('received_bytes'), messages: total('received_count') };
   const { lastFault_ms: until_ms } = story;
-  while (world.now_ms < until_ms) {
-    world.runUntil(Math.min(until_ms, world.now_ms + PROGRESS_MS));
-    const falseVerdicts_count = chronicle.falseVerdicts.length;
+  for (let turns_count = 1; world.now_ms < until_ms; turns_count += 1) {
+    world.runUntil(Math.min(until_ms, world.now_ms + LOOKED_MS));
+    look();
+    if (turns_count % (PROGRESS_MS / LOOKED_MS) !== 0 && world.now_ms < until_ms) continue;
+    noteHeld(world, stage, chronicle);
+    const falseVerdicts_count = chronicle.falseVerdicts.length + chronicle.heldWrongly.length;
     onProgress?.({ virtual_ms: world.now_ms, until_ms, falseVerdicts_count });
   }
   for (const id of stage.byzantine) (world.host(id).node as ByzantineNode | null)?.desist();
@@ -172,6 +190,7 @@ function perform(
   const end_ms = story.lastFault_ms + story.converged_ms_max;
   while (converged_ms === null && world.now_ms < end_ms) {
     world.runUntil(Math.min(end_ms, world.now_ms + ASKED_MS));
+    look();
     if (isWhole(world, stage, living())) converged_ms = world.now_ms - story.lastFault_ms;
   }
   const repair_bytes = channelTotal('ledger') - healedOnLedger_bytes;
@@ -182,6 +201,7 @@ function perform(
     stage,
     story,
     chronicle,
+    peaks,
     living: living(),
     attack: scenario.attack,
     converged_ms,
@@ -195,6 +215,16 @@ function perform(
       repair: { bytes: repair_bytes, difference_bytes },
     },
   };
+}
+
+/** Notes who holds whom as failed though both have been well for long. It looks at those that are held so alone. */
+export function noteHeld(world: Run['world'], stage: Stage, chronicle: Chronicle): void {
+  const wellFor_ms = RECOVERED_MS + TAKEN_BACK_MS;
+  for (const { id, node } of world.hosts) {
+    if (node === null || node.membership.failed.size === 0 || !stage.isWell(id, wellFor_ms)) continue;
+    for (const member of node.membership.failed.keys())
+      if (stage.isWell(member, wellFor_ms)) chronicle.held(world.now_ms, id, member);
+  }
 }
 
 function isWhole(world: Run['world'], stage: Stage, living: Run['living']): boolean {

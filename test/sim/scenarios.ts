@@ -14,6 +14,15 @@ export const WARM_UP_MS = 10_000;
 const FAULTS_MS = 60_000;
 /** After the last fault: all views are whole and all ledgers equal within this. */
 const CONVERGED_MS_MAX = 60_000;
+/** A whole host that goes silent, in a mild world; a process whose connections close is noticed sooner. */
+const NOTICED_MS_MAX = 5000;
+/** The same where a tenth of the packets is lost, or where 30 % are: of 60 the slowest took 3.1 and 9.4 s. */
+const NOTICED_IN_LOSS_MS_MAX = 8000;
+const NOTICED_IN_HEAVY_LOSS_MS_MAX = 20_000;
+/** And on the slowest links, where round trips of 600 ms are waited for again and again: of 24 the slowest took 20 s. */
+const NOTICED_BY_SATELLITE_MS_MAX = 30_000;
+/** Those that are paused themselves learn of it after that only. */
+const PAUSE_MS_MAX = 5000;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 /** Of what users write, so much is deleted again, or tried to. */
@@ -24,6 +33,8 @@ export interface Story {
   readonly lastFault_ms: number;
   /** From then until views are whole and ledgers equal, at most. */
   readonly converged_ms_max: number;
+  /** From a death until every living node knows of it, at most. */
+  readonly noticed_ms_max: number;
   /** Faults so mild that no healthy node may call a healthy one failed at any time. */
   readonly isMild: boolean;
 }
@@ -35,6 +46,10 @@ export interface Scenario {
   readonly access?: (at: number) => Access;
   readonly newcomers_count?: (nodes_count: number) => number;
   readonly attack?: Attack;
+  /** Of fewer nodes it tells nothing; 2 when nothing is said. */
+  readonly nodes_min?: number;
+  /** How long it takes is its own matter: `--hours` does not change it. */
+  readonly hasOwnTime?: boolean;
   /** Puts everything that is to happen into the world's queue. */
   readonly tell: (stage: Stage) => Story;
 }
@@ -44,6 +59,7 @@ function story(lastFault_ms: number, isMild: boolean, more: Partial<Story> = {})
     lastFault_ms,
     isMild,
     converged_ms_max: CONVERGED_MS_MAX,
+    noticed_ms_max: NOTICED_MS_MAX,
     ...more,
   };
 }
@@ -97,20 +113,49 @@ function calm(stage: Stage): Story {
 
 /** Two processes and a whole host die, and stay dead. */
 function kills(stage: Stage): Story {
-  const { prng, nodes, world } = stage;
-  const doomed = prng.sample(nodes, Math.min(3, Math.floor((nodes.length - 1) / 2)));
-  let last_ms = WARM_UP_MS;
-  for (const [at, id] of doomed.entries()) {
-    last_ms = WARM_UP_MS + at * 15_000 + prng.between(0, 5000);
-    world.at(last_ms, () => stage.kill(id, at === 2));
-  }
-  const writers = nodes.filter((id) => !doomed.includes(id));
+  const { doomed, last_ms } = killThree(stage, WARM_UP_MS);
+  const writers = stage.nodes.filter((id) => !doomed.includes(id));
   stage.write(writers, 50, WARM_UP_MS, last_ms + 1);
   return story(last_ms, true);
 }
 
-function partitionHeal(stage: Stage): Story {
-  const last_ms = WARM_UP_MS + 45_000;
+/** @returns who is killed, and when the last of them is. */
+function killThree(stage: Stage, from_ms: number) {
+  const { prng, nodes, world } = stage;
+  const doomed = prng.sample(nodes, Math.min(3, Math.floor((nodes.length - 1) / 2)));
+  let last_ms = from_ms;
+  for (const [at, id] of doomed.entries()) {
+    last_ms = from_ms + at * 15_000 + prng.between(0, 5000);
+    world.at(last_ms, () => stage.kill(id, at === 2));
+  }
+  return { doomed, last_ms };
+}
+
+/** The same while packets are lost, until all have had time to learn of it. The members see first what weather it is. */
+function killsInLoss(stage: Stage, loss: number, noticed_ms_max: number): Story {
+  const { world, nodes } = stage;
+  const from_ms = WARM_UP_MS + LOSS_RISES_MS + LOSS_RISES_MS;
+  weather(stage, loss);
+  const { doomed, last_ms } = killThree(stage, from_ms);
+  const calm_ms = last_ms + noticed_ms_max;
+  world.at(calm_ms, () => stage.calm());
+  const writers = nodes.filter((id) => !doomed.includes(id));
+  stage.write(writers, 50, WARM_UP_MS, calm_ms);
+  return story(calm_ms, true, { noticed_ms_max });
+}
+
+/** So many of the packets are lost from now on: no more than a few before the members can know what weather it is. */
+function weather({ world }: Stage, loss: number): void {
+  world.at(WARM_UP_MS, () => {
+    world.network.quality = { ...GOOD, loss: Math.min(loss, LOSS_FIRST) };
+  });
+  world.at(WARM_UP_MS + LOSS_RISES_MS, () => {
+    world.network.quality = { ...GOOD, loss };
+  });
+}
+
+function partitionHeal(stage: Stage, lasts_ms: number): Story {
+  const last_ms = WARM_UP_MS + lasts_ms;
   stage.world.at(WARM_UP_MS, () => FAULTS.partition(stage));
   stage.world.at(last_ms, () => stage.calm());
   stage.write(stage.nodes, 60, WARM_UP_MS, last_ms);
@@ -159,19 +204,14 @@ function idle(stage: Stage): Story {
 
 /**
  * A tenth of the members is paused at any time, for 0.5 to 5 s each, and some of the packets are lost: first a few, and
- * so many once the members have had time to see what weather it is.
+ * so many once the members have had time to see what weather it is. Meanwhile a host goes silent for good.
  */
-function soak(stage: Stage, loss: number): Story {
+function soak(stage: Stage, loss: number, noticed_ms_max: number): Story {
   const last_ms = WARM_UP_MS + (stage.faults_ms ?? 120_000);
   const { world, prng, nodes } = stage;
   const share = 0.1;
   const mean_ms = 2750;
-  world.at(WARM_UP_MS, () => {
-    world.network.quality = { ...GOOD, loss: Math.min(loss, LOSS_FIRST) };
-  });
-  world.at(WARM_UP_MS + LOSS_RISES_MS, () => {
-    world.network.quality = { ...GOOD, loss };
-  });
+  weather(stage, loss);
   const again = (at_ms: number): void => {
     if (at_ms >= last_ms) return;
     world.at(at_ms, () => {
@@ -184,12 +224,26 @@ function soak(stage: Stage, loss: number): Story {
   again(WARM_UP_MS);
   world.at(last_ms, () => stage.calm());
   stage.write(nodes, 60, WARM_UP_MS, last_ms);
-  return story(last_ms, true);
+  // Of fewer than that the dead and the paused may be most.
+  if (nodes.length >= SOAKED_MIN) {
+    const doomed = prng.pick(nodes);
+    world.at((WARM_UP_MS + LOSS_RISES_MS + last_ms) / 2, () => stage.kill(doomed, true));
+  }
+  return story(last_ms, true, { noticed_ms_max: noticed_ms_max + PAUSE_MS_MAX });
 }
 
 /** From then until the members have seen what weather it is. */
 const LOSS_FIRST = 0.1;
 const LOSS_RISES_MS = 30_000;
+const SOAKED_MIN = 5;
+
+/**
+ * Of `day`: as dense as costs a quarter more at most, in a cluster of a thousand, than one an hour. A tenth that falls
+ * silent makes as many verdicts and refutations, which all members take in.
+ */
+const DAY_PAUSES_MS = 30 * MINUTE_MS;
+/** In short runs as many at least. */
+const WRITES_PER_HOUR = 60;
 
 /**
  * Again and again a tenth of the members, by lot, is paused at once, for 0.5 to 5 s each, and a tenth of the packets is
@@ -200,6 +254,7 @@ function pausesAtOnce(stage: Stage, every_ms: number): Story {
   const last_ms = WARM_UP_MS + lasts_ms;
   const { world, prng, nodes } = stage;
   const paused_count = Math.max(1, Math.round(nodes.length / 10));
+  const writes_count = Math.max(WRITES_PER_HOUR, Math.round((lasts_ms / HOUR_MS) * WRITES_PER_HOUR));
   world.at(WARM_UP_MS, () => {
     world.network.quality = { ...GOOD, loss: 0.1 };
   });
@@ -213,7 +268,7 @@ function pausesAtOnce(stage: Stage, every_ms: number): Story {
   // A short run has some too.
   again(prng.between(WARM_UP_MS, WARM_UP_MS + Math.min(every_ms, lasts_ms)));
   world.at(last_ms, () => stage.calm());
-  stage.write(nodes, 60, WARM_UP_MS, last_ms);
+  stage.write(nodes, writes_count, WARM_UP_MS, last_ms);
   return story(last_ms, true);
 }
 
@@ -235,6 +290,25 @@ function revocation(stage: Stage): Story {
     at_ms + 20_000,
   );
   return story(at_ms + 20_000, true);
+}
+
+/** The same where the member cannot hear of it: those on its side take what it writes, until the sides meet again. */
+function revocationApart(stage: Stage): Story {
+  const at_ms = WARM_UP_MS + 5000;
+  const last_ms = at_ms + 30_000;
+  const { prng, world, nodes } = stage;
+  const [judge, ...others] = nodes as [NodeId, ...NodeId[]];
+  const [offender, ...rest] = prng.sample(others, others.length) as [NodeId, ...NodeId[]];
+  world.at(WARM_UP_MS, () => stage.partition([offender, ...rest.slice(0, Math.ceil(rest.length / 2))]));
+  world.at(at_ms, () => {
+    stage.revoked.set(offender, world.now_ms);
+    world.command(judge, `revoke:${offender}`);
+  });
+  world.at(last_ms, () => stage.calm());
+  stage.write(nodes, 20, WARM_UP_MS, at_ms - 1000);
+  stage.write([offender], 20, at_ms + 1000, last_ms - 1000);
+  stage.write([judge, ...rest], 20, at_ms, last_ms);
+  return story(last_ms, false);
 }
 
 /** Members come that were never there, others leave for long and come back. */
@@ -282,7 +356,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'satellite-soak': {
     what: 'the soak of paused members and lost packets on such links',
     access: () => ACCESS.satellite,
-    tell: (stage) => soak(stage, 0.1),
+    tell: (stage) => soak(stage, 0.1, NOTICED_BY_SATELLITE_MS_MAX),
   },
   loss: {
     what: 'up to 10 % of packets are lost',
@@ -307,16 +381,37 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     tell: (stage) =>
       troubled(stage, { faults: ['oneWayCut', 'oneWayCut', 'heal'], every_ms: [2000, 15_000] }),
   },
-  'partition-heal': { what: 'two sides for 45 s', tell: partitionHeal },
+  'partition-heal': {
+    what: 'two sides for 45 s',
+    hasOwnTime: true,
+    tell: (stage) => partitionHeal(stage, 45_000),
+  },
+  'partition-two-minutes': {
+    what: 'two sides for two minutes: no connection is given up before they meet again',
+    hasOwnTime: true,
+    tell: (stage) => partitionHeal(stage, 2 * MINUTE_MS),
+  },
   'partition-hour': { what: 'half and half for an hour, with writes on both sides', tell: partitionHour },
   'moving-partitions': {
     what: 'the sides change all the time',
     tell: (stage) =>
       troubled(stage, { faults: ['partition', 'partition', 'heal'], every_ms: [1000, 15_000] }),
   },
-  silence: { what: 'the network is gone for 20 s, for all', tell: silence },
-  'link-down': { what: 'the link of one host is down for 20 s', tell: linkDown },
-  kills: { what: 'two processes and a host die for good', tell: kills },
+  silence: { what: 'the network is gone for 20 s, for all', hasOwnTime: true, tell: silence },
+  'link-down': { what: 'the link of one host is down for 20 s', hasOwnTime: true, tell: linkDown },
+  kills: { what: 'two processes and a host die for good', nodes_min: 3, hasOwnTime: true, tell: kills },
+  'kills-in-loss': {
+    what: 'the same while a tenth of the packets is lost',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: (stage) => killsInLoss(stage, LOSS_FIRST, NOTICED_IN_LOSS_MS_MAX),
+  },
+  'kills-in-heavy-loss': {
+    what: 'the same with 30 % of the packets lost, once they have been 10 %',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: (stage) => killsInLoss(stage, 0.3, NOTICED_IN_HEAVY_LOSS_MS_MAX),
+  },
   churn: {
     what: 'members come, leave for up to ten minutes, and come back',
     newcomers_count: (nodes_count) => Math.floor(nodes_count / 4),
@@ -366,7 +461,18 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
       return troubled(stage, { faults: ['partition', 'heal', 'processDeath'], every_ms: [2000, 15_000] });
     },
   },
-  revocation: { what: 'a member is revoked, and writes on', tell: revocation },
+  revocation: {
+    what: 'a member is revoked, and writes on',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: revocation,
+  },
+  'revocation-apart': {
+    what: 'the same where the member cannot hear of it: two sides, which meet afterwards',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: revocationApart,
+  },
   propagation: {
     what: 'single records at rest, 20 ms from any host to any other',
     access: () => ACCESS.hop20,
@@ -383,19 +489,19 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   soak: {
     what: 'a tenth is paused at any time, a tenth of packets lost; see --hours',
-    tell: (stage) => soak(stage, 0.1),
+    tell: (stage) => soak(stage, 0.1, NOTICED_IN_LOSS_MS_MAX),
   },
   'heavy-soak': {
     what: 'the same with 30 % of the packets lost, once they have been 10 %',
-    tell: (stage) => soak(stage, 0.3),
+    tell: (stage) => soak(stage, 0.3, NOTICED_IN_HEAVY_LOSS_MS_MAX),
   },
   'soak-day': {
     what: 'a tenth is paused at once every minute, a tenth of packets lost',
     tell: (stage) => pausesAtOnce(stage, MINUTE_MS),
   },
   day: {
-    what: 'a tenth is paused at once every hour, a tenth of packets lost all the time',
-    tell: (stage) => pausesAtOnce(stage, HOUR_MS),
+    what: 'a tenth is paused at once every half hour, a tenth of packets lost all the time',
+    tell: (stage) => pausesAtOnce(stage, DAY_PAUSES_MS),
   },
   ...Object.fromEntries(ATTACKS.map((attack) => [`byzantine-${attack}`, byzantine(attack)])),
   mixed: {

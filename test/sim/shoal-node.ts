@@ -266,7 +266,6 @@ export class ShoalNode implements SimNode {
   #delete(key: string): void {
     const record = this.ledger.ledger.get('tag', key);
     if (record === undefined || record.isTombstone) return;
-    this.#init.chronicle.doomed.add(record.digest);
     this.#write('tag', key, null);
   }
 
@@ -335,7 +334,7 @@ export class ShoalNode implements SimNode {
         this.#host.schedule(LEDGER, this.#timerNumber(effect.token), effect.at_ms);
         break;
       case 'changed':
-        for (const record of effect.records) chronicle.applied(now_ms(), record.digest);
+        for (const record of effect.records) chronicle.applied(now_ms(), record);
         this.#tell(effect.records);
         break;
       case 'written': {
@@ -343,7 +342,7 @@ export class ShoalNode implements SimNode {
         const asked_ms = this.#asked.get(digest) ?? now_ms();
         this.#asked.delete(digest);
         if (isTombstone) chronicle.deleted({ key, at_ms: asked_ms, writer: this.#host.id, digest });
-        else if (FOLLOWED.has(kind)) chronicle.written(digest, asked_ms, this.#host.id);
+        else if (FOLLOWED.has(kind)) chronicle.written(effect.record, asked_ms, this.#host.id);
         break;
       }
       case 'rejected':

@@ -1,6 +1,7 @@
 /** One whole run: played, judged by all checkers, and measured. Same arguments, same result. */
 import { CHECKERS } from './checkers/all.ts';
 import { noticed_ms } from './checkers/deaths-are-noticed.ts';
+import { PEAKS, type Peak } from './peaks.ts';
 import { play, type SimulationInit } from './play.ts';
 
 /** Violations of one checker that a report shows; more are counted. */
@@ -8,9 +9,10 @@ const SHOWN_MAX = 10;
 
 export interface Spread {
   readonly count: number;
-  readonly p50: number;
-  readonly p99: number;
-  readonly max: number;
+  /** Null when there is nothing to tell of. */
+  readonly p50: number | null;
+  readonly p99: number | null;
+  readonly max: number | null;
 }
 
 export interface Report {
@@ -26,6 +28,10 @@ export interface Report {
   readonly failed_count: number;
   readonly suspect_count: number;
   readonly falseVerdicts_count: number;
+  /** Verdicts that were neither false nor of the dead: one of both was in trouble, or had been lately. */
+  readonly excused_count: number;
+  /** Times that a member was found to be held as failed long after both were well; looked at every ten seconds. */
+  readonly heldWrongly_count: number;
   readonly refutations_count: number;
   readonly isolations_count: number;
   readonly bans_count: number;
@@ -42,11 +48,15 @@ export interface Report {
   readonly noticed_ms: readonly (number | null)[];
   /** From the last fault until all views were whole and all ledgers equal; null: never. */
   readonly converged_ms: number | null;
-  /** From a write to its application on each node, and to that on the last node of all. */
+  /** From a write to its application on each node, and to that on the last node of all: of those that reached all. */
   readonly applied_ms: Spread;
   readonly appliedOnAll_ms: Spread;
   /** Copies of a published message that a node receives. */
   readonly copies: number;
+  /** Messages that full queues of connections dropped. */
+  readonly dropped_count: number;
+  /** The most that any node kept of what has a cap, and the most things on their way in the whole world. */
+  readonly peaks: Readonly<Record<Peak | 'things on their way', number>>;
   /** Received, with what carries them, before the last fault. */
   readonly bytes_per_node_s: number;
   readonly messages_per_node_s: number;
@@ -99,6 +109,8 @@ export function simulate(init: SimulationInit): Report {
     failed_count: chronicle.counts.failed,
     suspect_count: chronicle.counts.suspect,
     falseVerdicts_count: chronicle.falseVerdicts.length,
+    excused_count: chronicle.counts.excused,
+    heldWrongly_count: chronicle.heldWrongly.length,
     refutations_count: chronicle.counts.refutations,
     isolations_count: chronicle.counts.isolations,
     bans_count: chronicle.bans.length,
@@ -113,6 +125,11 @@ export function simulate(init: SimulationInit): Report {
     applied_ms: spreadOf(chronicle.latencies_ms),
     appliedOnAll_ms: spreadOf(whole.map(({ at_ms, last_ms }) => last_ms - at_ms)),
     copies: rounded(sum('gossipCopies_count') / Math.max(1, sum('gossipFirst_count'))),
+    dropped_count: world.transport.dropped_count,
+    peaks: {
+      'things on their way': world.queue_max,
+      ...(Object.fromEntries(PEAKS.map((peak) => [peak, run.peaks.of[peak].value])) as Record<Peak, number>),
+    },
     bytes_per_node_s: rounded(steady.bytes / nodes_count / steady.seconds),
     messages_per_node_s: rounded(steady.messages / nodes_count / steady.seconds),
     channel_bytes_per_node_s: Object.fromEntries(
@@ -139,8 +156,10 @@ export function replayCommand({ nodes_count, seed, scenario, hours }: Simulation
 
 function spreadOf(values: readonly number[]): Spread {
   const sorted = Float64Array.from(values).sort();
-  const at = (part: number) =>
-    rounded(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0);
+  const at = (part: number) => {
+    const value = sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
+    return value === undefined ? null : rounded(value);
+  };
   return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 

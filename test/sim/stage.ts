@@ -12,7 +12,10 @@ import type { Content, VirtualDisk } from './virtual-disk.ts';
 /** Clocks of hosts differ by up to this much either way. */
 export const SKEW_MS_MAX = 200;
 /** A host that was in trouble is as healthy as others this long after it. */
-const RECOVERED_MS = 6000;
+export const RECOVERED_MS = 6000;
+/** A verdict of a member in trouble may have been on its way to somebody when that ended. */
+const UNDER_WAY_MS = 500;
+const NEVER = { from_ms: Number.NEGATIVE_INFINITY, until_ms: Number.NEGATIVE_INFINITY };
 
 export class Stage {
   readonly world: Simulator<ShoalNode>;
@@ -28,7 +31,8 @@ export class Stage {
   /** Records that were on one disk alone when that was damaged or rolled back: nobody can bring them again. */
   readonly lost = new Set<string>();
   readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
-  readonly #troubledUntil_ms = new Map<NodeId, number>();
+  /** The last that was done to each host, and what went before without time to recover. */
+  readonly #troubles = new Map<NodeId, { readonly from_ms: number; readonly until_ms: number }>();
   readonly #snapshots = new Map<NodeId, Content>();
   #writes_count = 0;
 
@@ -82,15 +86,32 @@ export class Stage {
     this.world.at(this.world.now_ms + delay_ms, act);
   }
 
-  /** Is it as healthy as nodes are that nothing was done to? */
-  isHealthy(id: NodeId): boolean {
-    if (this.revoked.has(id) || this.byzantine.includes(id)) return false;
-    return this.world.now_ms >= (this.#troubledUntil_ms.get(id) ?? 0) && this.world.host(id).node !== null;
+  /** Has nothing been done to it, an honest member, that lasted until less than `for_ms` ago? */
+  isWell(id: NodeId, for_ms: number): boolean {
+    if (this.revoked.has(id) || this.byzantine.includes(id) || this.world.host(id).node === null)
+      return false;
+    return this.world.now_ms >= (this.#troubles.get(id) ?? NEVER).until_ms + for_ms;
+  }
+
+  /**
+   * May it call that member failed now? A member that is in trouble, or was a moment ago, is silent. And who was in
+   * trouble itself reads what came meanwhile: of others that were then, or not long before.
+   */
+  isExcused(observer: NodeId, member: NodeId): boolean {
+    if (!this.isWell(observer, 0) || !this.isWell(member, UNDER_WAY_MS)) return true;
+    const { until_ms } = this.#troubles.get(member) ?? NEVER;
+    const { from_ms } = this.#troubles.get(observer) ?? NEVER;
+    return !this.isWell(observer, RECOVERED_MS) && until_ms + RECOVERED_MS > from_ms;
   }
 
   #trouble(id: NodeId, for_ms: number): void {
-    const until_ms = this.world.now_ms + for_ms + RECOVERED_MS;
-    this.#troubledUntil_ms.set(id, Math.max(until_ms, this.#troubledUntil_ms.get(id) ?? 0));
+    const { now_ms } = this.world;
+    const last = this.#troubles.get(id) ?? NEVER;
+    const isOneWithLast = now_ms < last.until_ms + RECOVERED_MS;
+    this.#troubles.set(id, {
+      from_ms: isOneWithLast ? last.from_ms : now_ms,
+      until_ms: Math.max(now_ms + for_ms, last.until_ms),
+    });
   }
 
   pause(id: NodeId, for_ms: number): void {

@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import t from 'tap';
+import { KEEP_ALIVE_MS } from '../../protocols/mesh/muxer.ts';
 import { ACCESS, GOOD } from './network.ts';
 import { pair, worldOf } from './recorder.ts';
 import { BROKEN_AFTER_MS, MESSAGE_BYTES_MAX, SEND_QUEUE_MAX } from './transport.ts';
@@ -158,6 +160,12 @@ t.test('what stays unacknowledged breaks, whichever way is cut', async (t) => {
     t.equal(a.count('disconnected'), 1);
     t.equal(b.count('message'), from === 0 ? 0 : 1);
   }
+});
+
+t.test('connections are given up as late as those of the daemon', async (t) => {
+  const source = await readFile(new URL('../../protocols/mesh/libp2p-node.ts', import.meta.url), 'utf8');
+  const [, factor] = /^const SOCKET_SILENCE_MS = ([\d.]+) \* KEEP_ALIVE_MS;$/m.exec(source) ?? [];
+  t.equal(Number(factor) * KEEP_ALIVE_MS, BROKEN_AFTER_MS);
 });
 
 t.test('a full queue and an oversize message are dropped, and counted', async (t) => {

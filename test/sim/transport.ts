@@ -17,8 +17,11 @@ const RETRY_MS_MIN = 200;
 const RETRY_MS_MAX = 120_000;
 /** Round trips until what was sent later shows a loss: RACK allows a quarter of one for reordering. */
 const NOTICED_ROUND_TRIPS = 1.25;
-/** Unacknowledged for this long, a connection is given up. Linux alone would try for a quarter of an hour. */
-export const BROKEN_AFTER_MS = 60_000;
+/**
+ * Unacknowledged for this long, a connection is given up: as SOCKET_SILENCE_MS of protocols/mesh/libp2p-node.ts, which
+ * transport.test.ts compares. Linux alone would try for a quarter of an hour.
+ */
+export const BROKEN_AFTER_MS = 150_000;
 /** As FRESH_MS of protocols/mesh/tcp.ts: while nothing answers, a fresh SYN is sent this often. */
 const FRESH_SYN_MS = 500;
 /**

@@ -3,6 +3,7 @@ import type { NodeId } from '../../../protocols/base/ids.ts';
 import type { Attack } from '../byzantine-node.ts';
 import type { Chronicle } from '../chronicle.ts';
 import type { Cluster } from '../found-cluster.ts';
+import type { Peaks } from '../peaks.ts';
 import type { Story } from '../scenarios.ts';
 import type { ShoalNode } from '../shoal-node.ts';
 import type { Simulator } from '../simulator.ts';
@@ -14,6 +15,8 @@ export interface Run {
   readonly stage: Stage;
   readonly story: Story;
   readonly chronicle: Chronicle;
+  /** The most that any node kept at any time. */
+  readonly peaks: Peaks;
   /** Honest members that run at the end and were not revoked. */
   readonly living: ReadonlyMap<NodeId, ShoalNode>;
   /** What some members do that do not keep to the rules; undefined when all do. */

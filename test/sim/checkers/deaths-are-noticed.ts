@@ -1,9 +1,6 @@
-/** A member that dies is failed in every view within a bound. */
+/** A member that dies is failed in every view within the bound that the scenario states. */
 import { shortId } from '../../../protocols/base/ids.ts';
 import type { Checker, Run } from './checker.ts';
-
-/** A whole host that goes silent, in a mild world; a process whose connections close is noticed sooner. */
-const NOTICED_MS_MAX = 5000;
 
 /** @returns how long after each death the last living node held the member as failed; null when one never did. */
 export function noticed_ms({ stage, chronicle, living }: Run): { member: string; ms: number | null }[] {
@@ -19,5 +16,5 @@ export function noticed_ms({ stage, chronicle, living }: Run): { member: string;
 
 export const deathsAreNoticed: Checker = (run) =>
   noticed_ms(run)
-    .filter(({ ms }) => ms === null || ms > NOTICED_MS_MAX)
+    .filter(({ ms }) => ms === null || ms > run.story.noticed_ms_max)
     .map(({ member, ms }) => `the death of ${shortId(member)} was known to all after ${ms ?? 'no'} ms`);

@@ -7,7 +7,7 @@ import type { Simulator } from '../simulator.ts';
 import type { Stage } from '../stage.ts';
 import type { Checker } from './checker.ts';
 
-/** In larger clusters each view is looked at in part: members that are dead, and this many others in turn. */
+/** In larger clusters each view is looked at in part: members that are dead or held as failed, and this many others in turn. */
 const LOOKED_AT_MAX = 100;
 
 /** What every view shall hold of a member in the end; undefined: nothing, since it is none. */
@@ -34,7 +34,7 @@ export function flawOf(world: Simulator<ShoalNode>, stage: Stage, node: ShoalNod
     const flaw = look(hosts[(first + at) % hosts.length]!.id);
     if (flaw !== undefined) return flaw;
   }
-  for (const id of [...stage.dead.keys(), ...stage.revoked.keys()]) {
+  for (const id of [...stage.dead.keys(), ...stage.revoked.keys(), ...node.membership.failed.keys()]) {
     const flaw = look(id);
     if (flaw !== undefined) return flaw;
   }
