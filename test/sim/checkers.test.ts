@@ -233,6 +233,15 @@ t.test('harm that others notice is found, and so is harm that nobody notices', a
   t.equal(harmIsContained(run).length, 2);
 });
 
+t.test(
+  'a record that came late to one that was banned for its harm came to the others in time',
+  async (t) => {
+    const run = play({ nodes_count: 3, seed: 1, scenario: 'byzantine-forge', hours: 0.02 });
+    t.ok(run.world.now_ms > 70_000, 'the ban has ended');
+    t.same(harmIsContained(run), []);
+  },
+);
+
 t.test('what grows over its cap is found', async (t) => {
   const run = fresh();
   run.world.queue_max = 10_000_000;

@@ -56,6 +56,8 @@ export class Chronicle {
   readonly heldWrongly: Failed[] = [];
   /** Whether a member is dead for good, or nothing excuses that it is called failed, now: the stage knows. */
   judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
+  /** Members that do harm. */
+  byzantine: ReadonlySet<NodeId> = new Set();
   readonly counts = {
     alive: 0,
     suspect: 0,
@@ -104,8 +106,9 @@ export class Chronicle {
     this.acknowledged.set(digest, { at_ms, kind, key, writer, applied_count: 0, last_ms: at_ms });
   }
 
-  /** A node has taken this record in. */
-  applied(at_ms: number, { digest, kind, key, isTombstone }: LedgerRecord): void {
+  /** A node has taken this record in. When one does that keeps to no rules says nothing of the others. */
+  applied(at_ms: number, node: NodeId, { digest, kind, key, isTombstone }: LedgerRecord): void {
+    if (this.byzantine.has(node)) return;
     if (isTombstone && kind === 'tag') this.buried.add(key);
     const followed = this.acknowledged.get(digest);
     if (followed === undefined) return;

@@ -135,6 +135,7 @@ export function setUp(
     disks,
     faults_ms: init.hours === undefined ? null : init.hours * HOUR_MS,
   });
+  chronicle.byzantine = new Set(byzantine);
   chronicle.judge = (node, member) => {
     if (stage.dead.has(member)) return 'dead';
     return stage.isExcused(node, member) ? 'troubled' : 'healthy';

@@ -334,7 +334,7 @@ export class ShoalNode implements SimNode {
         this.#host.schedule(LEDGER, this.#timerNumber(effect.token), effect.at_ms);
         break;
       case 'changed':
-        for (const record of effect.records) chronicle.applied(now_ms(), record);
+        for (const record of effect.records) chronicle.applied(now_ms(), this.#host.id, record);
         this.#tell(effect.records);
         break;
       case 'written': {
