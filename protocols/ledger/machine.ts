@@ -50,8 +50,9 @@ export const COLLECT_TIMER = 'collect';
 const ACCUSED_MAX = 64;
 const TOLD_MAX = 4096;
 /**
- * Of own stamps that are further ahead of a clock that was not seen to be set back, it is they that are wrong. Nearer, it
- * may be the clock: one without a battery goes on from where it was kept last.
+ * Of own stamps that are further ahead it is they that are wrong. Nearer, it may be the clock: set back by mistake, or one
+ * without a battery, which goes on from where it was kept last. Others hold what was written then, and would let it win
+ * over what is written anew.
  */
 const AHEAD_MS_MAX = 86_400_000;
 /** How often it is looked whose stamps are ahead. */
@@ -176,8 +177,6 @@ export class LedgerMachine {
   readonly #intake: Intake<LedgerEffect>;
   #outbox: Uint8Array[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
-  /** The latest time that it was given. */
-  #seen_ms = 0;
   /** When it was looked last whose stamps are ahead. */
   #looked_ms = Number.NEGATIVE_INFINITY;
   readonly #horizon: Horizon;
@@ -274,7 +273,6 @@ export class LedgerMachine {
    * changed. Else never.
    */
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
-    this.#seen_ms = Math.max(this.#seen_ms, env.now);
     switch (event.kind) {
       case 'start':
         return [...this.#mendClock(env), ...this.#exchange.start(env), this.#scheduleCollect(env)];
@@ -307,9 +305,7 @@ export class LedgerMachine {
   #mendClock(env: Env): LedgerEffect[] {
     const upTo_ms = env.now + HLC_AHEAD_MS_MAX;
     const ahead_ms = this.#clock.ms - env.now;
-    if (ahead_ms <= HLC_AHEAD_MS_MAX) return [];
-    const wasSetBack = this.#seen_ms > upTo_ms;
-    if (!wasSetBack && ahead_ms <= AHEAD_MS_MAX) return [];
+    if (ahead_ms <= AHEAD_MS_MAX) return [];
     if (Math.abs(env.now - this.#looked_ms) < AHEAD_LOOK_MS) return [];
     this.#looked_ms = env.now;
     const ahead: LedgerRecord[] = [];
@@ -326,7 +322,6 @@ export class LedgerMachine {
       }
     }
     if (this.#members().size < 2) return [];
-    this.#seen_ms = env.now;
     this.#clock = clock;
     const effects: LedgerEffect[] = [{ kind: 'clock', ahead_ms, records_count: ahead.length }];
     for (const [author, own] of this.#own) {

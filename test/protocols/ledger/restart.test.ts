@@ -197,4 +197,14 @@ t.test('a node whose clock is behind keeps what it has written, and goes on from
     t.equal(machine.ledger.hash, hash);
     t.ok(write(machine, signer.id, 'tag', 'own:1', TAG, NOW - back_ms).hlc.ms >= NOW);
   }
+  // Set back by mistake where all is quiet: nobody else has written for long, and the others hold what this node wrote.
+  const [c, d] = cluster(2) as [TestNode, TestNode];
+  introduce(d.machine, [write(c.machine, c.signer.id, 'tag', 'own:1', TAG, NOW + day / 2)]);
+  const later = NOW + day / 2;
+  t.same(rejections(introduce(d.machine, [...c.machine.ledger.recordsOf(c.signer.id)], later)), []);
+  c.machine.handle({ kind: 'timer', token: 'flush' }, env(later));
+  c.machine.handle({ kind: 'timer', token: 'flush' }, env(NOW));
+  const deletion = write(c.machine, c.signer.id, 'tag', 'own:1', null, NOW);
+  introduce(d.machine, [deletion], later);
+  t.equal(d.machine.ledger.get('tag', 'own:1'), undefined, 'what it writes later is later');
 });
