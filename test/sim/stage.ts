@@ -25,6 +25,8 @@ export class Stage {
   readonly byzantine: readonly NodeId[];
   /** Of `--hours`: how long the faults go on, unless the scenario knows better. */
   readonly faults_ms: number | null;
+  /** By who was killed for good: those that held it as failed at that time, for it was paused. */
+  readonly failedBefore = new Map<NodeId, ReadonlySet<NodeId>>();
   /** Those that were killed for good, and when; and those that were revoked. */
   readonly dead = new Map<NodeId, number>();
   readonly revoked = new Map<NodeId, number>();
@@ -134,6 +136,8 @@ export class Stage {
 
   kill(id: NodeId, isSilent: boolean): void {
     this.dead.set(id, this.world.now_ms);
+    const before = [...this.world.hosts].filter(({ node }) => node?.membership.failed.has(id));
+    this.failedBefore.set(id, new Set(before.map((host) => host.id)));
     this.#crash(id, isSilent);
   }
 

@@ -6,6 +6,8 @@ import type { Checker, Run } from './checker.ts';
 export function noticed_ms({ stage, chronicle, living }: Run): { member: string; ms: number | null }[] {
   return [...stage.dead].map(([member, dead_ms]) => {
     const last = new Map<string, number>();
+    // Whoever did not take it back: that all hold it as failed at the end is for views-converge to say.
+    for (const node of stage.failedBefore.get(member) ?? []) if (living.has(node)) last.set(node, 0);
     for (const failed of chronicle.deaths) {
       if (failed.member === member && living.has(failed.node)) last.set(failed.node, failed.at_ms - dead_ms);
     }
