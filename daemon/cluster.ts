@@ -147,7 +147,8 @@ export class Cluster implements AsyncDisposable {
       log,
       guard: this.guard,
       onChanged: (records) => this.#changed(records),
-      onCompared: (peer) => this.#contacts.compared(peer),
+      // Only a disk that lost something waits for it: it takes a look at each short message.
+      ...(store.isIncomplete && { onCompared: (peer) => this.#contacts.compared(peer) }),
     });
     this.#contacts = new Contacts({ self, machine, store, clock, log, welcomed: init.contacts, members });
     this.#member = new OwnMember({
