@@ -10,6 +10,7 @@ import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts
 import {
   cluster,
   env,
+  everybody,
   exchange,
   forged,
   genesis,
@@ -18,6 +19,7 @@ import {
   NOW,
   operator,
   rejections,
+  round,
   type TestNode,
   write,
 } from './fixtures.ts';
@@ -34,19 +36,8 @@ function settled(count: number): TestNode[] {
   return nodes;
 }
 
-function everybody(nodes: readonly TestNode[], now = NOW): void {
-  for (let round = 0; round < 2; round += 1)
-    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
-}
-
 function collect(node: TestNode, now: number): LedgerEffect[] {
   return node.machine.handle({ kind: 'timer', token: 'collect' }, env(now));
-}
-
-/** All look at their acknowledgements, and tell one another. */
-function round(nodes: readonly TestNode[], now: number): void {
-  for (const node of nodes) collect(node, now);
-  everybody(nodes, now);
 }
 
 t.test('a tombstone is collected once all members hold it, and not before', async (t) => {

@@ -10,12 +10,14 @@ import { decodeSync, encodeSync, itemOf } from '../../../protocols/ledger/sync.t
 import {
   cluster,
   env,
+  everybody,
   exchange,
   genesis,
   introduce,
   memberGrant,
   NOW,
   operator,
+  round,
   type TestNode,
   testSigner,
   write,
@@ -23,16 +25,6 @@ import {
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
-
-function everybody(nodes: readonly TestNode[], now: number): void {
-  for (let round = 0; round < 2; round += 1)
-    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
-}
-
-function round(nodes: readonly TestNode[], now: number): void {
-  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(now));
-  everybody(nodes, now);
-}
 
 /** A cluster whose members kept one tag, and deleted and collected another. */
 function collected(count: number) {

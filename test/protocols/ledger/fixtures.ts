@@ -152,3 +152,15 @@ export function unsigned(header: RecordHeader, body: unknown, digest: string): L
     authorHash: authorHash(header.author),
   };
 }
+
+/** Anti-entropy between all of them, twice, so that what came last reaches the first. */
+export function everybody(nodes: readonly TestNode[], now = NOW): void {
+  for (let time = 0; time < 2; time += 1)
+    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
+}
+
+/** All look after their tombstones, and tell one another. */
+export function round(nodes: readonly TestNode[], now: number): void {
+  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(now));
+  everybody(nodes, now);
+}

@@ -9,6 +9,7 @@ import { Authority } from '../../../protocols/trust/authority.ts';
 import {
   cluster,
   env,
+  everybody,
   exchange,
   genesis,
   introduce,
@@ -22,11 +23,6 @@ import {
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
-
-function everybody(nodes: readonly TestNode[], now: number): void {
-  for (let round = 0; round < 2; round += 1)
-    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
-}
 
 /** All have collected; `a` wrote `late` before that, and only its acknowledgement went to the others. */
 function lateWrite(kind = 'tag', key = (_author: string) => 'late:1') {

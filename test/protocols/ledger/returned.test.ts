@@ -4,12 +4,13 @@ import { recordKey } from '../../../protocols/base/records.ts';
 import { LEDGER_DEFAULTS } from '../../../protocols/ledger/machine.ts';
 import {
   cluster,
-  env,
+  everybody,
   exchange,
   introduce,
   memberGrant,
   NOW,
   operator,
+  round,
   type TestNode,
   testSigner,
   write,
@@ -17,16 +18,6 @@ import {
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const { tombstone_ms } = LEDGER_DEFAULTS;
-
-function everybody(nodes: readonly TestNode[], now: number): void {
-  for (let round = 0; round < 2; round += 1)
-    for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
-}
-
-function round(nodes: readonly TestNode[], now: number): void {
-  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(now));
-  everybody(nodes, now);
-}
 
 /** Three have collected once; then a stolen operator key revokes the third. */
 function withOneRevoked() {
