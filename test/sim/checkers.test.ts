@@ -25,8 +25,8 @@ function fresh(scenario = 'calm'): Run {
   return play({ nodes_count: 4, seed: 1, scenario });
 }
 
-function names(run: Run): [string, string] {
-  return [...run.living.keys()] as [string, string];
+function names(run: Pick<Run, 'living'>): [string, string, string] {
+  return [...run.living.keys()] as [string, string, string];
 }
 
 t.test('a run that nobody touched passes', async (t) => {
@@ -76,13 +76,16 @@ t.test(
 
 t.test('a verdict is excused by trouble of its member, or lately of both', async (t) => {
   const { world, stage, chronicle, ...run } = fresh();
-  const [a, b] = names({ world, stage, chronicle, ...run });
+  const [a, b] = names(run);
   const judged = (after_ms: number) => {
     world.now_ms += after_ms;
     return chronicle.judge(a, b);
   };
   stage.pause(b, 1000);
-  t.same([judged(0), judged(900), judged(200), judged(500)], ['troubled', 'troubled', 'troubled', 'healthy']);
+  t.same(
+    [judged(0), judged(900), judged(200), judged(500)],
+    ['troubled', 'troubled', 'troubled', 'recovered'],
+  );
   stage.pause(a, 100);
   t.same([judged(50), judged(100), judged(RECOVERED_MS)], ['troubled', 'troubled', 'healthy']);
   stage.pause(a, 5000);
@@ -90,6 +93,29 @@ t.test('a verdict is excused by trouble of its member, or lately of both', async
   stage.pause(b, 100);
   stage.pause(a, 9000);
   t.same([judged(9001), judged(RECOVERED_MS)], ['troubled', 'healthy'], 'it reads what came meanwhile');
+});
+
+t.test('a verdict that was right may be read late, and one that was not is never excused', async (t) => {
+  const run = fresh();
+  const { world, stage, chronicle } = run;
+  const [a, b, c] = names(run);
+  const failed = (incarnation: number) => new Map([[c, { incarnation, verdict: 'failed' as const }]]);
+  const found_count = () => noFalseVerdicts(run).length;
+  stage.pause(b, 1000);
+  chronicle.accused(c, b, 1);
+  world.now_ms += 2500;
+  chronicle.status(world.now_ms, a, b, 'failed', failed(1));
+  t.equal(found_count(), 0, 'it was silent when it was accused');
+  chronicle.status(world.now_ms, a, b, 'failed', failed(2));
+  t.equal(found_count(), 1, 'nobody accused that incarnation');
+  chronicle.accused(c, b, 1);
+  chronicle.status(world.now_ms, a, b, 'failed', failed(1));
+  t.equal(found_count(), 2, 'it was well when it was accused again');
+  stage.pause(b, 1000);
+  chronicle.accused(c, b, 3);
+  world.now_ms += 1000 + RECOVERED_MS;
+  chronicle.status(world.now_ms, a, b, 'failed', failed(3));
+  t.equal(found_count(), 3, 'too late');
 });
 
 t.test('a member that is held as failed is found in a large cluster too', async (t) => {

@@ -4,6 +4,7 @@
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
+import type { Member } from '../../protocols/membership/state.ts';
 import type { MemberStatus } from '../../protocols/view/view.ts';
 
 /** Verdicts that are kept; more are counted. */
@@ -11,6 +12,9 @@ const VERDICTS_MAX = 100_000;
 /** Records that are followed on their way to all; more are not. */
 const FOLLOWED_MAX = 200_000;
 const SAMPLES_MAX = 2_000_000;
+
+type Verdicts = Member['verdicts'];
+const NO_VERDICTS: Verdicts = new Map();
 
 interface Failed {
   readonly at_ms: number;
@@ -54,8 +58,10 @@ export class Chronicle {
   readonly falseVerdicts: Failed[] = [];
   /** Times that a view was found to call a member failed long after both were well again. */
   readonly heldWrongly: Failed[] = [];
-  /** Whether a member is dead for good, or nothing excuses that it is called failed, now: the stage knows. */
-  judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' = () => 'healthy';
+  /** Whether a member is dead for good, or what excuses that it is called failed, now: the stage knows. */
+  judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' | 'recovered' = () => 'healthy';
+  /** By watcher and subject: the incarnation of the last verdict that was right when it was given. */
+  readonly #rightly = new Map<string, number>();
   /** Members that do harm. */
   byzantine: ReadonlySet<NodeId> = new Set();
   readonly counts = {
@@ -84,16 +90,38 @@ export class Chronicle {
   /** By accused author: who saw its equivocation. */
   readonly equivocators = new Set<NodeId>();
 
-  status(at_ms: number, node: NodeId, member: NodeId, status: MemberStatus): void {
+  /** A watcher writes that a member has failed. */
+  accused(watcher: NodeId, subject: NodeId, incarnation: number): void {
+    const key = `${watcher}/${subject}`;
+    const judgement = this.judge(watcher, subject);
+    if (judgement === 'dead' || judgement === 'troubled') this.#rightly.set(key, incarnation);
+    else this.#rightly.delete(key);
+  }
+
+  /** @param verdicts what the node holds of the member, by watcher. */
+  status(
+    at_ms: number,
+    node: NodeId,
+    member: NodeId,
+    status: MemberStatus,
+    verdicts: Verdicts = NO_VERDICTS,
+  ): void {
     this.counts[status] += 1;
     if (status !== 'failed') return;
     const judgement = this.judge(node, member);
-    if (judgement === 'troubled') {
+    if (judgement === 'troubled' || (judgement === 'recovered' && this.#wereRight(member, verdicts))) {
       this.counts.excused += 1;
       return;
     }
     const list = judgement === 'dead' ? this.deaths : this.falseVerdicts;
     if (list.length < VERDICTS_MAX) list.push({ at_ms, node, member });
+  }
+
+  #wereRight(member: NodeId, verdicts: Verdicts): boolean {
+    const failed = [...verdicts].filter(([, { verdict }]) => verdict === 'failed');
+    const isRight = ([watcher, { incarnation }]: (typeof failed)[number]) =>
+      this.#rightly.get(`${watcher}/${member}`) === incarnation;
+    return failed.length > 0 && failed.every(isRight);
   }
 
   held(at_ms: number, node: NodeId, member: NodeId): void {

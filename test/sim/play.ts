@@ -138,7 +138,7 @@ export function setUp(
   chronicle.byzantine = new Set(byzantine);
   chronicle.judge = (node, member) => {
     if (stage.dead.has(member)) return 'dead';
-    return stage.isExcused(node, member) ? 'troubled' : 'healthy';
+    return stage.excuseOf(node, member) ?? 'healthy';
   };
   return { world, stage, cluster, chronicle };
 }

@@ -23,6 +23,7 @@ import {
   type MembershipEvent,
   type MembershipState,
 } from '../../protocols/membership/membership.ts';
+import type { MemberStatus } from '../../protocols/view/view.ts';
 import { type Chronicle, count } from './chronicle.ts';
 import { fastCrypto } from './fast-crypto.ts';
 import type { Cluster } from './found-cluster.ts';
@@ -420,8 +421,14 @@ export class ShoalNode implements SimNode {
     }
   }
 
-  #feedMembership(event: MembershipEvent): void {
+  #noteStatus(member: NodeId, status: MemberStatus): void {
     const { chronicle, now_ms } = this.#init;
+    const verdicts = this.membership.members.get(member)?.verdicts;
+    chronicle.status(now_ms(), this.#host.id, member, status, verdicts);
+  }
+
+  #feedMembership(event: MembershipEvent): void {
+    const { chronicle } = this.#init;
     for (const effect of handle(this.membership, event, this.#env())) {
       switch (effect.kind) {
         case 'send':
@@ -438,6 +445,7 @@ export class ShoalNode implements SimNode {
           break;
         case 'verdict': {
           const { subject, incarnation, verdict } = effect;
+          if (verdict === 'failed') chronicle.accused(this.#host.id, subject, incarnation);
           const write = () =>
             this.#write('verdict', recordKey.verdict(this.#host.id, subject), {
               subject,
@@ -453,7 +461,7 @@ export class ShoalNode implements SimNode {
           this.#writeMember(effect.incarnation);
           break;
         case 'status':
-          chronicle.status(now_ms(), this.#host.id, effect.member, effect.status);
+          this.#noteStatus(effect.member, effect.status);
           break;
         case 'recall':
           for (const watcher of effect.watchers) this.#recallVerdict(watcher, effect.member);

@@ -97,9 +97,15 @@ export class Stage {
 
   /**
    * May it call that member failed now? A member that is in trouble, or was a moment ago, is silent. And who was in
-   * trouble itself reads what came meanwhile: of others that were then, or not long before.
+   * trouble itself reads what came meanwhile: of others that were then, or not long before. For a while after that it may
+   * by verdicts that were right when they were given: what takes them back can get lost as anything else.
    */
-  isExcused(observer: NodeId, member: NodeId): boolean {
+  excuseOf(observer: NodeId, member: NodeId): 'troubled' | 'recovered' | null {
+    if (this.#isExcused(observer, member)) return 'troubled';
+    return this.isWell(member, RECOVERED_MS) ? null : 'recovered';
+  }
+
+  #isExcused(observer: NodeId, member: NodeId): boolean {
     if (!this.isWell(observer, 0) || !this.isWell(member, UNDER_WAY_MS)) return true;
     const { until_ms } = this.#troubles.get(member) ?? NEVER;
     const { from_ms } = this.#troubles.get(observer) ?? NEVER;
