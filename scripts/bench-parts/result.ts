@@ -15,6 +15,8 @@ export interface Line {
   /** Ours divided by the peer's. */
   readonly ratio: number | null;
   readonly rounds: number;
+  /** Values of ours that it is made of: one a round, or many. */
+  readonly samples: number;
   /** Of ours. */
   readonly min: number;
   readonly median: number;
@@ -55,7 +57,7 @@ export function compareRounds(subject: Subject, own: readonly number[], peer: Pe
   return line(subject, own, own.length, peer, median, ratio);
 }
 
-/** Many values a round, all rounds together, at one quantile. */
+/** Many values a round, all rounds together, at one quantile: the ratio is of these, and not of the rounds' ratios. */
 export function compareSamples(
   subject: Subject & { readonly quantile: number; readonly rounds: number },
   own: readonly number[],
@@ -82,6 +84,7 @@ function line(
     // Nothing divided by nothing is no ratio, and JSON has no word for it.
     ratio: ratio !== null && Number.isFinite(ratio) ? rounded(ratio) : null,
     rounds,
+    samples: own.length,
     min: rounded(Math.min(...own)),
     median: rounded(median(own)),
     max: rounded(Math.max(...own)),
@@ -106,6 +109,7 @@ const HEAD = [
   'peer value',
   'ratio',
   'rounds',
+  'samples',
   'min',
   'median',
   'max',
@@ -123,6 +127,7 @@ export function tableText(lines: readonly Line[]): string {
     numberText(one.peer_value),
     numberText(one.ratio),
     String(one.rounds),
+    String(one.samples),
     numberText(one.min),
     numberText(one.median),
     numberText(one.max),

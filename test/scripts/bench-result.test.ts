@@ -36,6 +36,7 @@ test('the ratio of rounds is the median of the ratios of each round', async (t) 
     peer_value: 30,
     ratio: 2,
     rounds: 3,
+    samples: 3,
     min: 10,
     median: 30,
     max: 200,
@@ -49,7 +50,7 @@ test('rounds that do not pair are refused', async (t) => {
 test('samples of all rounds are compared at the quantile asked for', async (t) => {
   const subject = { name: 'a-max', unit: 'ms', quantile: 1, rounds: 2 };
   const line = compareSamples(subject, [1, 2, 3], { name: 'peer', values: [4, 6] });
-  t.match(line, { value: 3, peer_value: 6, ratio: 0.5, rounds: 2, min: 1, median: 2, max: 3 });
+  t.match(line, { value: 3, peer_value: 6, ratio: 0.5, rounds: 2, samples: 3, min: 1, median: 2, max: 3 });
 });
 
 test('what has no peer has no ratio, and neither has what is divided by nothing', async (t) => {
@@ -62,7 +63,7 @@ test('a line of JSON is one line with every field, in order', async (t) => {
   t.equal(
     text,
     '{"name":"a","value":1.235,"unit":"ms","peer":null,"peer_value":null,"ratio":null,"rounds":1,' +
-      '"min":1.235,"median":1.235,"max":1.235}',
+      '"samples":1,"min":1.235,"median":1.235,"max":1.235}',
   );
 });
 

@@ -1,6 +1,7 @@
 /**
  * `join`: ten agents run and know nobody; from the first command until all ten see all ten. Ours next to serf, joined
- * in the same way: all through the first, at the same time. And next to bare libp2p nodes that connect to one another:
+ * in the same way: all through the first, at the same time; nine of its commands start within what is measured, which ours
+ * do not, for they go over the socket. And next to bare libp2p nodes that connect to one another:
  * what our libraries cost by themselves.
  */
 import { setTimeout as sleep } from 'node:timers/promises';

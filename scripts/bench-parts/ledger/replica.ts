@@ -7,9 +7,9 @@
 export type Grouping = 'one' | 'batch' | 'seal';
 
 export interface Replica {
-  /** Takes all messages, in order. The time that this takes is what is measured. */
+  /** Takes all messages, in order. The time that this and the reading take is what is measured. */
   apply(): void;
-  /** Asked after `apply`: nobody is fast by doing nothing. */
+  /** Asked after `apply` for all that is live: nobody is fast by doing nothing. */
   read(key: string): string | undefined;
 }
 
