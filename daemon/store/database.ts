@@ -81,6 +81,18 @@ export function transaction(database: Database, work: () => void): void {
   }
 }
 
+/**
+ * Puts all that the write-ahead log holds into the file, durable there when it returns, so that the file is whole without
+ * its log. Closing does that too, but keeps it to itself when the disk refuses. @throws E_DISK_FULL, E_DISK_FAILED
+ */
+export function foldLog(database: Database): void {
+  try {
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  } catch (error) {
+    throw translated(error);
+  }
+}
+
 /** Writes nothing when all is there: a full disk must not keep a daemon from its start. */
 function makeTables(database: Database): void {
   const there = new Map(
