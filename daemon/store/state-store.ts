@@ -11,7 +11,7 @@ import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import { HistoryShares } from '../history/history-shares.ts';
 import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
-import { type Contents, envelopeSum, isSum, readAll, readLeft, sumOf } from './rows.ts';
+import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
   finishReplacing,
@@ -53,8 +53,11 @@ export class StateStore {
   #database: Database;
   /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
   #shares: HistoryShares | undefined;
-  /** What is to be kept besides the records, while a replacement of the file has begun and was broken off. */
-  #left: Contents | undefined;
+  /** All values and heights, as they are on the disk: there are few, and a replacement of the file takes them from here. */
+  readonly #values: Map<string, string>;
+  readonly #streams: Map<StreamId, number>;
+  /** A replacement of the file has begun and was broken off. */
+  #isReplacing = false;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -85,6 +88,8 @@ export class StateStore {
     this.isNew = opened.isNew;
     this.#database = opened.database;
     this.#contents = opened.contents;
+    this.#values = new Map(opened.contents.values);
+    this.#streams = new Map(opened.contents.streams);
     if (writes_lost > 0) this.#markIncomplete();
   }
 
@@ -152,6 +157,8 @@ export class StateStore {
       for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
       this.#putHistory(batch.history ?? [], shares);
     });
+    for (const [id, high] of batch.streams) this.#streams.set(id, high);
+    for (const [name, text] of batch.values ?? []) this.#values.set(name, text);
   }
 
   /** Takes values away. */
@@ -160,6 +167,7 @@ export class StateStore {
       const remove = this.#database.prepare('DELETE FROM meta WHERE name = ?');
       for (const name of names) remove.run(name);
     });
+    for (const name of names) this.#values.delete(name);
   }
 
   /** Lines are read as they are asked for: stop when there are enough. */
@@ -193,33 +201,41 @@ export class StateStore {
     this.#change(() =>
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
+    this.#values.clear();
+    this.#streams.clear();
   }
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them; of the rest what can be read is kept. Where the disk breaks it off it has to be called again:
+   * whoever holds them, and the rest here; the history begins anew. Where the disk breaks it off it has to be called again:
    * until then nothing is written, for the next start may find the new file in the place of the old one.
    * @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
     this.#contents = undefined;
     this.#shares = undefined;
-    const left = this.#left ?? readLeft(this.#database, this.#crypto, false);
+    const contents = {
+      records: [...records],
+      streams: [...this.#streams],
+      values: [...this.#values],
+      bad: 0,
+      unread: 0,
+    };
     try {
-      prepareReplacing(this.#file, { ...left, records: [...records] }, this.#crypto);
+      prepareReplacing(this.#file, contents, this.#crypto);
     } finally {
-      if (isReplacing(this.#file)) this.#left = left;
+      if (isReplacing(this.#file)) this.#isReplacing = true;
     }
     const aside = finishReplacing(this.#file)!;
     // Before the new file is opened: the end of the old one takes the log's name away.
     this.close();
     this.#database = openWhole(this.#file, this.#crypto).database;
-    this.#left = undefined;
+    this.#isReplacing = false;
     return aside;
   }
 
   #change(work: () => void): void {
-    if (this.#left !== undefined) throw new ShoalError('E_DATA_CORRUPT', 'state.db is about to be replaced');
+    if (this.#isReplacing) throw new ShoalError('E_DATA_CORRUPT', 'state.db is about to be replaced');
     transaction(this.#database, work);
   }
 

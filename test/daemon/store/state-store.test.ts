@@ -257,6 +257,44 @@ t.test('a file that is found damaged while it is used is begun anew with what is
   again.close();
 });
 
+t.test('a replacement keeps the values and heights that the damaged file gives back no more', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const a = recordOf(1, 'a');
+  const values: [string, string][] = [
+    ['genesis', 'one'],
+    ['horizon', '5'],
+    ['gone', 'soon'],
+  ];
+  new StateStore(file, nodeCrypto).close();
+  const store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  store.write({ ...nothing, put: [a], streams: [['x/0', 1]], values });
+  store.write({ ...nothing, streams: [['x/0', 2]], values: [['horizon', '6']] });
+  store.remove(['gone']);
+  t.throws(() => store.write({ ...nothing, values: [['genesis', null as unknown as string]] }));
+  const { prepare } = DatabaseSync.prototype;
+  t.teardown(() => {
+    DatabaseSync.prototype.prepare = prepare;
+  });
+  DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql: string) {
+    if (/FROM (meta|streams) +ORDER/.test(sql))
+      throw Object.assign(new Error('database disk image is malformed'), { errcode: 11 });
+    return prepare.call(this, sql);
+  };
+  store.replace([a]);
+  DatabaseSync.prototype.prepare = prepare;
+  store.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  t.equal(again.damage, null);
+  t.notOk(again.isIncomplete, 'nothing is lost');
+  t.same(digests(again), [a.digest]);
+  t.same(again.load().streams, [['x/0', 2]]);
+  t.equal(again.value('genesis'), 'one');
+  t.equal(again.value('horizon'), '6');
+  t.equal(again.value('gone'), undefined);
+});
+
 t.test('a replacement that the disk breaks off undoes no later write, and can be begun again', async (t) => {
   const file = path.join(await temporaryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
