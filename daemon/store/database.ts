@@ -56,15 +56,16 @@ export function openDatabase(file: string): { readonly database: Database; reado
 
 /** Opens and locks without a look at what is in it: for whoever reads what is left. */
 export function openUnchecked(file: string): Database {
-  const database = new DatabaseSync(file);
+  let database: Database | undefined;
   try {
+    database = new DatabaseSync(file);
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA locking_mode = EXCLUSIVE;`);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     // Takes the lock now, not at the first write.
     database.exec('BEGIN EXCLUSIVE; COMMIT');
     return database;
   } catch (error) {
-    database.close();
+    database?.close();
     throw translated(error);
   }
 }

@@ -1,4 +1,7 @@
-/** A disk that refuses writes or syncs: each write is refused by name, as a whole, and the next one after it is kept. */
+/**
+ * A disk that refuses writes or syncs: each write is refused by name, as a whole, and the next one after it is kept. One
+ * that does not give back some place: all that is elsewhere is kept.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -10,19 +13,26 @@ const directory = await memoryDirectory(t);
 const built = preloaded('disk-fault', directory);
 const skip = 'missing' in built ? built.missing : false;
 const CHILD = path.join(import.meta.dirname, 'refusing-disk-process.ts');
+const UNREADABLE = path.join(import.meta.dirname, 'unreadable-process.ts');
 
-t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (t) => {
-  const root = path.join(directory, 'disk');
+function onFaultyDisk(script: string, name: string) {
+  const root = path.join(directory, name);
   mkdirSync(root);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [CHILD], {
+  return spawnSync(process.execPath, [script], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
     env: {
       LD_PRELOAD: 'library' in built ? built.library : '',
       SHOAL_DISK_ROOT: root,
-      SHOAL_DISK_FAULT: path.join(directory, 'fault'),
+      SHOAL_DISK_FAULT: path.join(directory, `${name}-fault`),
     },
   });
+}
+
+t.setTimeout(300_000);
+
+t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (t) => {
+  const { status, stdout, stderr } = onFaultyDisk(CHILD, 'refusing');
   t.equal(status, 0, stderr);
   const { outcomes, acknowledged, held, again, damage } = JSON.parse(stdout) as {
     outcomes: Record<string, string>;
@@ -52,3 +62,31 @@ t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (
   t.same(new Set(again), new Set(acknowledged));
   t.equal(damage, null);
 });
+
+/** What a start made of a place that could not be read. */
+interface Trial {
+  readonly from: number;
+  readonly kept: number;
+  readonly isTold: boolean;
+  readonly error?: string;
+}
+
+t.test(
+  'one page that cannot be read costs what is on it, and not what is searched by it',
+  { skip },
+  async (t) => {
+    const { status, stdout, stderr } = onFaultyDisk(UNREADABLE, 'unreadable');
+    t.equal(status, 0, stderr);
+    const { before, pages } = JSON.parse(stdout) as {
+      before: number;
+      pages: (Trial & { isOverflow: boolean })[];
+    };
+    t.ok(pages.filter(({ isOverflow }) => isOverflow).length > 20);
+    for (const { from, kept, isTold, isOverflow, error } of pages) {
+      t.equal(error, undefined);
+      t.ok(isTold, `at ${from}: it is told`);
+      // One row goes on there; other pages hold several rows, or lead to others.
+      if (isOverflow) t.equal(kept, before - 1, `at ${from}: all but one row is kept`);
+    }
+  },
+);
