@@ -22,6 +22,7 @@ import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { type Database, foldLog, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
 import { syncDirectory } from './durable-file.ts';
 import { type Contents, insertAll, readLeft } from './rows.ts';
+import { cutUnreadable } from './write-ahead-log.ts';
 
 /** Of the file that is kept aside, for whoever wants to look at it; more is cut off. */
 export const ASIDE_BYTES_MAX = 256 << 20;
@@ -125,10 +126,11 @@ function writtenAt(file: string): string {
   return at.toISOString().replaceAll(':', '-');
 }
 
-/** The most of: the file as it is, with a new first page, and that without the log. */
+/** The most of: the file as it is, with what can be read of its log, with a new first page, and that without the log. */
 function whatIsLeft(file: string, crypto: Crypto): Contents {
   const tries: (() => void)[] = [
     () => {},
+    () => cutUnreadable(`${file}-wal`),
     () => mendFirstPage(file),
     () => rmSync(`${file}-wal`, { force: true }),
   ];

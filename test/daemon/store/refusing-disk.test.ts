@@ -72,21 +72,32 @@ interface Trial {
 }
 
 t.test(
-  'one page that cannot be read costs what is on it, and not what is searched by it',
+  'a place that cannot be read costs what is there, and what is searched or told by it is kept',
   { skip },
   async (t) => {
     const { status, stdout, stderr } = onFaultyDisk(UNREADABLE, 'unreadable');
     t.equal(status, 0, stderr);
-    const { before, pages } = JSON.parse(stdout) as {
-      before: number;
+    const { first, all, pages, log } = JSON.parse(stdout) as {
+      /** Records in the file when the log began, and with those that the log has. */
+      first: number;
+      all: number;
       pages: (Trial & { isOverflow: boolean })[];
+      log: Trial[];
     };
     t.ok(pages.filter(({ isOverflow }) => isOverflow).length > 20);
     for (const { from, kept, isTold, isOverflow, error } of pages) {
       t.equal(error, undefined);
       t.ok(isTold, `at ${from}: it is told`);
       // One row goes on there; other pages hold several rows, or lead to others.
-      if (isOverflow) t.equal(kept, before - 1, `at ${from}: all but one row is kept`);
+      if (isOverflow) t.equal(kept, all - 1, `at ${from}: all but one row is kept`);
     }
+    const [begin, middle, end] = log;
+    for (const { error, isTold, from } of log) {
+      t.equal(error, undefined);
+      t.ok(isTold, `in the log at ${from}: it is told`);
+    }
+    t.equal(begin!.kept, first, 'without its log the file is as it was before');
+    t.ok(middle!.kept > first && middle!.kept < all, `up to the middle of the log: ${middle!.kept}`);
+    t.equal(end!.kept, all - 1, 'of a log all but the last write');
   },
 );

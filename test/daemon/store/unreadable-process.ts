@@ -26,13 +26,13 @@ for (const record of written.slice(100)) again.write({ put: [record], remove: []
 for (const end of ['', '-wal']) copyFileSync(model + end, path.join(root, `killed.db${end}`));
 again.close();
 
-/** @param log as kill -9 leaves it, with what is in it. */
-function trial(from: number, to: number, end: string, hasLog: boolean) {
+/** One byte is enough for a whole read to fail. @param end of the file's name; a log is as kill -9 leaves it. */
+function trial(from: number, to: number, end: '' | '-wal') {
   rmSync(place, { recursive: true, force: true });
   mkdirSync(place);
   writeFileSync(path.join(place, 'node.key'), `${'ab'.repeat(32)}\n`);
-  if (hasLog) for (const end of ['', '-wal']) copyFileSync(path.join(root, `killed.db${end}`), file + end);
-  else copyFileSync(model, file);
+  if (end === '') copyFileSync(model, file);
+  else for (const part of ['', end]) copyFileSync(path.join(root, `killed.db${part}`), file + part);
   writeFileSync(fault, `${constants.errno.EIO} r ${from} ${to} ${statSync(file + end).ino}`);
   try {
     const directory = new DataDirectory(place, nodeCrypto);
@@ -51,5 +51,7 @@ const bytes = readFileSync(model);
 const pages = [];
 for (let at = 0; at < bytes.byteLength; at += PAGE_BYTES)
   // All other pages that are in use begin with their kind (SQLite file format, section 1.6).
-  pages.push({ isOverflow: bytes[at] === 0, ...trial(at, at + PAGE_BYTES, '', false) });
-process.stdout.write(JSON.stringify({ before: written.length, pages }));
+  pages.push({ isOverflow: bytes[at] === 0, ...trial(at, at + PAGE_BYTES, '') });
+const { size } = statSync(path.join(root, 'killed.db-wal'));
+const log = [0, Math.floor(size / 2), size - 1].map((at) => trial(at, at + 1, '-wal'));
+process.stdout.write(JSON.stringify({ first: 100, all: written.length, pages, log }));
