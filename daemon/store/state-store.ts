@@ -56,6 +56,8 @@ export class StateStore {
   /** All values and heights, as they are on the disk: there are few, and a replacement of the file takes them from here. */
   readonly #values: Map<string, string>;
   readonly #streams: Map<StreamId, number>;
+  /** Records are missing, and the disk refused to keep that. */
+  #isMarkDue = false;
   /** A replacement of the file has begun and was broken off. */
   #isReplacing = false;
   /** What the opening read, until somebody asks for it. */
@@ -95,11 +97,12 @@ export class StateStore {
 
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
   get isIncomplete(): boolean {
-    return this.value(INCOMPLETE) !== undefined;
+    return this.#isMarkDue || this.value(INCOMPLETE) !== undefined;
   }
 
   /** What was missing has come from peers. */
   setComplete(): void {
+    this.#isMarkDue = false;
     this.remove([INCOMPLETE]);
   }
 
@@ -139,6 +142,8 @@ export class StateStore {
   write(batch: StoreBatch): void {
     this.#contents = undefined;
     const shares = this.#shares;
+    const streams = [...batch.streams];
+    const values = [...(batch.values ?? []), ...this.#dueMark()];
     // What a write that fails did to them is not on the disk.
     this.#shares = undefined;
     this.#change(() => {
@@ -153,12 +158,13 @@ export class StateStore {
       for (const { digest, bytes } of batch.put)
         put.run(fromHex(digest), bytes, envelopeSum(bytes, this.#crypto));
       for (const record of batch.remove) remove.run(fromHex(record.digest));
-      for (const [id, high] of batch.streams) stream.run(id, high, sumOf(id, high, this.#crypto));
-      for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
+      for (const [id, high] of streams) stream.run(id, high, sumOf(id, high, this.#crypto));
+      for (const [name, text] of values) value.run(name, text, sumOf(name, text, this.#crypto));
       this.#putHistory(batch.history ?? [], shares);
     });
-    for (const [id, high] of batch.streams) this.#streams.set(id, high);
-    for (const [name, text] of batch.values ?? []) this.#values.set(name, text);
+    for (const [id, high] of streams) this.#streams.set(id, high);
+    for (const [name, text] of values) this.#values.set(name, text);
+    this.#isMarkDue = false;
   }
 
   /** Takes values away. */
@@ -203,6 +209,7 @@ export class StateStore {
     );
     this.#values.clear();
     this.#streams.clear();
+    this.#isMarkDue = false;
   }
 
   /**
@@ -217,7 +224,7 @@ export class StateStore {
     const contents = {
       records: [...records],
       streams: [...this.#streams],
-      values: [...this.#values],
+      values: [...this.#values, ...this.#dueMark()],
       bad: 0,
       unread: 0,
     };
@@ -239,12 +246,17 @@ export class StateStore {
     transaction(this.#database, work);
   }
 
+  #dueMark(): [string, string][] {
+    return this.#isMarkDue ? [[INCOMPLETE, 'since a damaged log']] : [];
+  }
+
   #markIncomplete(): void {
     const contents = this.#contents;
+    this.#isMarkDue = true;
     try {
-      this.write({ put: [], remove: [], streams: [], values: [[INCOMPLETE, 'since a damaged log']] });
+      this.write({ put: [], remove: [], streams: [] });
     } catch (error) {
-      // A disk that refuses keeps no daemon from its start, and what is missing comes from peers all the same.
+      // A disk that refuses keeps no daemon from its start; the next write that it takes keeps the mark.
       if (!isShoalError(error)) throw error;
     }
     this.#contents = contents;

@@ -382,6 +382,56 @@ t.test(
   },
 );
 
+t.test(
+  'that a log was damaged is known while the disk refuses, and kept when it takes a write',
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const model = path.join(directory, 'model.db');
+    const store = new StateStore(model, nodeCrypto);
+    for (let seq = 1; seq <= 20; seq += 1) store.write({ ...nothing, put: [recordOf(seq, `k${seq}`)] });
+    const [base, log] = [await readFile(model), await readFile(`${model}-wal`)];
+    store.close();
+    log[Math.floor(log.byteLength / 2)]! ^= 4;
+    const { exec } = DatabaseSync.prototype;
+    t.teardown(() => {
+      DatabaseSync.prototype.exec = exec;
+    });
+    /** Opens a copy on a disk that is full until `exec` is put back. */
+    const openFull = async (name: string) => {
+      const file = path.join(directory, name);
+      await writeFile(file, base);
+      await writeFile(`${file}-wal`, log);
+      DatabaseSync.prototype.exec = function (this: DatabaseSync, sql: string) {
+        if (sql === 'BEGIN IMMEDIATE')
+          throw Object.assign(new Error('database or disk is full'), { errcode: 13 });
+        exec.call(this, sql);
+      };
+      const opened = new StateStore(file, nodeCrypto);
+      t.teardown(() => opened.close());
+      t.ok(opened.isIncomplete, name);
+      t.throws(() => opened.write(nothing), { code: 'E_DISK_FULL' });
+      t.ok(opened.isIncomplete, `${name}: still`);
+      DatabaseSync.prototype.exec = exec;
+      return { file, opened };
+    };
+    for (const way of ['written', 'replaced', 'whole', 'cleared']) {
+      const { file, opened } = await openFull(way);
+      if (way === 'written') opened.write({ ...nothing, put: [recordOf(21, 'k21')] });
+      if (way === 'replaced') opened.replace([recordOf(1, 'k1')]);
+      if (way === 'whole') opened.setComplete();
+      if (way === 'cleared') opened.clear();
+      const isMarked = way === 'written' || way === 'replaced';
+      t.equal(opened.isIncomplete, isMarked, way);
+      if (!isMarked) opened.write(nothing);
+      opened.close();
+      const again = new StateStore(file, nodeCrypto);
+      t.teardown(() => again.close());
+      t.equal(again.damage, null);
+      t.equal(again.isIncomplete, isMarked, `${way}: at the next start`);
+    }
+  },
+);
+
 t.test('a store of a newer format is refused and left as it is; so is one that is in use', async (t) => {
   const file = path.join(await temporaryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
