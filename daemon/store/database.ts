@@ -2,9 +2,9 @@
  * The SQLite database of a node's state: its tables, how it is opened and checked, and its errors as ShoalErrors.
  * The one importer of node:sqlite. What the rows mean is in state-store.ts.
  *
- * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The exclusive
- * lock on the file is also the lock on the data directory; with it SQLite keeps the log's index on its heap, and no
- * file is mapped into memory.
+ * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The file is locked
+ * while it is in use: so SQLite keeps the log's index on its heap, and no file is mapped into memory. Since another file
+ * may take its place, the lock on the data directory is one of its own.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { ShoalError } from '../../protocols/base/errors.ts';
@@ -48,6 +48,22 @@ export function openDatabase(file: string): { readonly database: Database; reado
     if (check !== 'ok') throw damaged(check);
     if (format === 0 || format === STORE_FORMAT) makeTables(database);
     return { database, format };
+  } catch (error) {
+    database?.close();
+    throw translated(error);
+  }
+}
+
+/**
+ * Locks an empty file that stays where it is, until what is returned is closed. The system lets go of it with the process.
+ * @throws E_DATA_LOCKED, E_DATA_DENIED
+ */
+export function lock(file: string): Database {
+  let database: Database | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec('BEGIN EXCLUSIVE');
+    return database;
   } catch (error) {
     database?.close();
     throw translated(error);

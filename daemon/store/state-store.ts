@@ -10,7 +10,7 @@ import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import { HistoryShares } from '../history/history-shares.ts';
-import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
+import { type Database, lock, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
 import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
@@ -50,6 +50,7 @@ export class StateStore {
   readonly isNew: boolean;
   readonly #file: string;
   readonly #crypto: Crypto;
+  readonly #lock: Database;
   #database: Database;
   /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
   #shares: HistoryShares | undefined;
@@ -70,29 +71,22 @@ export class StateStore {
   constructor(file: string, crypto: Crypto, isOurs = true) {
     this.#file = file;
     this.#crypto = crypto;
-    finishReplacing(file);
-    let damage: Damage | null = null;
-    const writes_lost = lostTransactions(`${file}-wal`);
-    let opened: ReturnType<typeof openWhole>;
+    // Before anything is touched: what was left half done may be what another daemon is about to do.
+    this.#lock = lock(`${file}.lock`);
     try {
-      opened = openWhole(file, crypto);
+      finishReplacing(file);
+      const { opened, damage } = openOrSalvage(file, crypto, isOurs);
+      this.damage = damage;
+      this.isNew = opened.isNew;
+      this.#database = opened.database;
+      this.#contents = opened.contents;
+      this.#values = new Map(opened.contents.values);
+      this.#streams = new Map(opened.contents.streams);
     } catch (error) {
-      if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
-      damage = salvage(file, crypto);
-      opened = openWhole(file, crypto);
+      this.#lock.close();
+      throw error;
     }
-    if (damage !== null) damage = { ...damage, writes_lost };
-    else if (writes_lost > 0) {
-      const records_kept = opened.contents.records.length;
-      damage = { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost };
-    }
-    this.damage = damage;
-    this.isNew = opened.isNew;
-    this.#database = opened.database;
-    this.#contents = opened.contents;
-    this.#values = new Map(opened.contents.values);
-    this.#streams = new Map(opened.contents.streams);
-    if (writes_lost > 0) this.#markIncomplete();
+    if (this.damage !== null && this.damage.writes_lost > 0) this.#markIncomplete();
   }
 
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
@@ -235,7 +229,7 @@ export class StateStore {
     }
     const aside = finishReplacing(this.#file)!;
     // Before the new file is opened: the end of the old one takes the log's name away.
-    this.close();
+    this.#closeFile();
     this.#database = openWhole(this.#file, this.#crypto).database;
     this.#isReplacing = false;
     return aside;
@@ -263,6 +257,11 @@ export class StateStore {
   }
 
   close(): void {
+    this.#closeFile();
+    if (this.#lock.isOpen) this.#lock.close();
+  }
+
+  #closeFile(): void {
     if (this.#database.isOpen) this.#database.close();
   }
 
@@ -297,6 +296,24 @@ export class StateStore {
       .iterate();
     for (const { id, author } of rows) shares.add(String(author), id as number);
     return shares;
+  }
+}
+
+function openOrSalvage(
+  file: string,
+  crypto: Crypto,
+  isOurs: boolean,
+): { readonly opened: ReturnType<typeof openWhole>; readonly damage: Damage | null } {
+  const writes_lost = lostTransactions(`${file}-wal`);
+  try {
+    const opened = openWhole(file, crypto);
+    if (writes_lost === 0) return { opened, damage: null };
+    const records_kept = opened.contents.records.length;
+    return { opened, damage: { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost } };
+  } catch (error) {
+    if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
+    const damage = { ...salvage(file, crypto), writes_lost };
+    return { opened: openWhole(file, crypto), damage };
   }
 }
 

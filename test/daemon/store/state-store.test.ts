@@ -316,6 +316,27 @@ t.test('a replacement that the disk breaks off undoes no later write, and can be
   again.close();
 });
 
+t.test('a second daemon leaves a replacement that was broken off to the one that runs', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  const [a, b] = [recordOf(1, 'a'), recordOf(2, 'b')];
+  store.write({ ...nothing, put: [a] });
+  await mkdir(`${file}-journal`);
+  t.throws(() => store.replace([a]));
+  await rmdir(`${file}-journal`);
+  t.ok((await readdir(path.dirname(file))).includes('state.db.whole'));
+  t.throws(() => new StateStore(file, nodeCrypto), { code: 'E_DATA_LOCKED' });
+  t.ok((await readdir(path.dirname(file))).includes('state.db.whole'), 'it is left as it is');
+  store.replace([a]);
+  t.throws(() => new StateStore(file, nodeCrypto), { code: 'E_DATA_LOCKED' });
+  store.write({ ...nothing, put: [b] });
+  store.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  t.same(digests(again), [a.digest, b.digest].sort());
+});
+
 t.test(
   'a new file that cannot be opened at once does not keep the store from its work for ever',
   async (t) => {
