@@ -209,6 +209,8 @@ export class LedgerDriver implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#drain();
+    // Once more: there may be room again since the last try.
+    if (this.#trouble !== undefined && !this.#stopped) this.#save();
     this.#stopped = true;
     for (const cancel of this.#timers.values()) cancel();
     this.#timers.clear();

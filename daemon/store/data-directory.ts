@@ -48,7 +48,11 @@ export class DataDirectory {
     }
     const seed = this.#key('node.key');
     // Without a key beside it nothing says that a file which is no database was ever ours: it is left as it is.
-    this.store = new StateStore(path.join(directory, 'state.db'), crypto, seed !== undefined);
+    try {
+      this.store = new StateStore(path.join(directory, 'state.db'), crypto, seed !== undefined);
+    } catch (error) {
+      throw explained(error, directory);
+    }
     this.isEmptied = seed !== undefined && this.store.isNew;
     try {
       this.seed = seed ?? this.#key('node.key') ?? this.#firstKey();

@@ -2,9 +2,9 @@
  * The SQLite database of a node's state: its tables, how it is opened and checked, and its errors as ShoalErrors.
  * The one importer of node:sqlite. What the rows mean is in state-store.ts.
  *
- * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The exclusive
- * lock on the file is also the lock on the data directory; with it SQLite keeps the log's index on its heap, and no
- * file is mapped into memory.
+ * Write-ahead log with synchronous=FULL: a transaction that returned survives kill -9 and power loss. The file is locked
+ * while it is in use: so SQLite keeps the log's index on its heap, and no file is mapped into memory. Since another file
+ * may take its place, the lock on the data directory is one of its own.
  */
 import { DatabaseSync } from 'node:sqlite';
 import { ShoalError } from '../../protocols/base/errors.ts';
@@ -54,17 +54,34 @@ export function openDatabase(file: string): { readonly database: Database; reado
   }
 }
 
+/**
+ * Locks an empty file that stays where it is, until what is returned is closed. The system lets go of it with the process.
+ * @throws E_DATA_LOCKED, E_DATA_DENIED
+ */
+export function lock(file: string): Database {
+  let database: Database | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec('BEGIN EXCLUSIVE');
+    return database;
+  } catch (error) {
+    database?.close();
+    throw translated(error);
+  }
+}
+
 /** Opens and locks without a look at what is in it: for whoever reads what is left. */
 export function openUnchecked(file: string): Database {
-  const database = new DatabaseSync(file);
+  let database: Database | undefined;
   try {
+    database = new DatabaseSync(file);
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA locking_mode = EXCLUSIVE;`);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
     // Takes the lock now, not at the first write.
     database.exec('BEGIN EXCLUSIVE; COMMIT');
     return database;
   } catch (error) {
-    database.close();
+    database?.close();
     throw translated(error);
   }
 }
@@ -77,6 +94,18 @@ export function transaction(database: Database, work: () => void): void {
     database.exec('COMMIT');
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
+    throw translated(error);
+  }
+}
+
+/**
+ * Puts all that the write-ahead log holds into the file, durable there when it returns, so that the file is whole without
+ * its log. Closing does that too, but keeps it to itself when the disk refuses. @throws E_DISK_FULL, E_DISK_FAILED
+ */
+export function foldLog(database: Database): void {
+  try {
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  } catch (error) {
     throw translated(error);
   }
 }

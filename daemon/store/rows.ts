@@ -23,7 +23,7 @@ type Row = Record<string, unknown>;
 type Range = { readonly where: string; readonly bounds: readonly Uint8Array[] };
 
 const SUM_BYTES = 8;
-const WHOLE: readonly Range[] = [{ where: '', bounds: [] }];
+const WHOLE: Range = { where: '', bounds: [] };
 /** Digests are spread evenly: a page that cannot be read takes its part with it, and no other. */
 const BY_FIRST_BYTE: readonly Range[] = Array.from({ length: 256 }, (_, first) =>
   first < 255
@@ -58,7 +58,7 @@ export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean)
   const contents: Contents = { records: [], streams: [], values: [], bad: 0, unread: 0 };
   const seen = new Set<string>();
   const trusted = (row: Row): Row => (isTrusted && row['sum'] === undefined ? withSum(row, crypto) : row);
-  const read = (table: string, key: string, ranges: readonly Range[], take: (row: Row) => boolean) => {
+  const read = (table: string, key: string, parts: readonly Range[], take: (row: Row) => boolean) => {
     const once = (row: Row) => {
       const value = row[key];
       const name = `${table}/${value instanceof Uint8Array ? Buffer.from(value).toString('hex') : String(value)}`;
@@ -66,17 +66,21 @@ export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean)
       seen.add(name);
       if (!take(row)) contents.bad += 1;
     };
-    for (const { where, bounds } of ranges) {
+    const isRead = ({ where, bounds }: Range) => {
       const select = `SELECT * FROM ${table} ${where} ORDER BY ${key}`;
-      if (readInto(database, select, bounds, once)) continue;
-      contents.unread += 1;
+      if (readInto(database, select, bounds, once)) return true;
       // What lies behind the page that stopped us, from its other end.
       readInto(database, `${select} DESC`, bounds, once);
-    }
+      return false;
+    };
+    // The search for the beginning of a part compares rows whole: one that cannot be read may bar the way to all parts.
+    if (isRead(WHOLE)) return;
+    if (parts.length === 0) contents.unread += 1;
+    for (const part of parts) if (!isRead(part)) contents.unread += 1;
   };
   read('records', 'digest', BY_FIRST_BYTE, (row) => takeRecord(contents, trusted(row), crypto));
-  read('meta', 'name', WHOLE, (row) => takeValue(contents, trusted(row), crypto));
-  read('streams', 'stream', WHOLE, (row) => takeStream(contents, trusted(row), crypto));
+  read('meta', 'name', [], (row) => takeValue(contents, trusted(row), crypto));
+  read('streams', 'stream', [], (row) => takeStream(contents, trusted(row), crypto));
   return contents;
 }
 

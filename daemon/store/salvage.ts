@@ -19,9 +19,10 @@ import {
 import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
-import { type Database, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
+import { type Database, foldLog, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
 import { syncDirectory } from './durable-file.ts';
 import { type Contents, insertAll, readLeft } from './rows.ts';
+import { cutUnreadable } from './write-ahead-log.ts';
 
 /** Of the file that is kept aside, for whoever wants to look at it; more is cut off. */
 export const ASIDE_BYTES_MAX = 256 << 20;
@@ -67,19 +68,18 @@ function replaceWith(file: string, contents: Contents, crypto: Crypto): string {
 /** All of a replacement but the end. Once it returns the new contents count, and nothing may be written to the old file. */
 export function prepareReplacing(file: string, contents: Contents, crypto: Crypto): void {
   const draft = `${file}.new`;
-  const clear = () => {
-    for (const end of ['', '-wal', '-journal']) rmSync(draft + end, { force: true });
-  };
-  clear();
+  clearDraft(draft);
   try {
     const { database } = openDatabase(draft);
     try {
       transaction(database, () => insertAll(database, contents, crypto));
+      // It takes its place without its log.
+      foldLog(database);
     } finally {
       database.close();
     }
   } catch (error) {
-    clear();
+    clearDraft(draft);
     throw error;
   }
   // From here on it counts: a start that finds it carries on.
@@ -97,11 +97,13 @@ export function finishReplacing(file: string): string | undefined {
   if (!isReplacing(file)) return undefined;
   const aside = `${file}.before-${writtenAt(file)}`;
   const directory = path.dirname(file);
+  if (existsSync(file) && !existsSync(aside)) linkSync(file, aside);
+  syncDirectory(directory);
+  // Not before the new one is there.
   for (const name of readdirSync(directory)) {
     const other = path.join(directory, name);
     if (name.startsWith(`${path.basename(file)}.before-`) && other !== aside) rmSync(other);
   }
-  if (existsSync(file) && !existsSync(aside)) linkSync(file, aside);
   // A log that stays behind would be taken for the new file's.
   for (const end of ['-wal', '-journal']) rmSync(file + end, { force: true });
   syncDirectory(directory);
@@ -109,6 +111,10 @@ export function finishReplacing(file: string): string | undefined {
   syncDirectory(directory);
   if (existsSync(aside) && statSync(aside).size > ASIDE_BYTES_MAX) truncateSync(aside, ASIDE_BYTES_MAX);
   return aside;
+}
+
+function clearDraft(draft: string): void {
+  for (const end of ['', '-wal', '-journal']) rmSync(draft + end, { force: true });
 }
 
 function whole(file: string): string {
@@ -120,10 +126,11 @@ function writtenAt(file: string): string {
   return at.toISOString().replaceAll(':', '-');
 }
 
-/** The most of: the file as it is, with a new first page, and that without the log. */
+/** The most of: the file as it is, with what can be read of its log, with a new first page, and that without the log. */
 function whatIsLeft(file: string, crypto: Crypto): Contents {
   const tries: (() => void)[] = [
     () => {},
+    () => cutUnreadable(`${file}-wal`),
     () => mendFirstPage(file),
     () => rmSync(`${file}-wal`, { force: true }),
   ];
@@ -156,10 +163,19 @@ function sizeOf({ records, values }: Contents): number {
  */
 function mendFirstPage(file: string): void {
   const model = `${file}.new`;
-  for (const end of ['', '-wal']) rmSync(model + end, { force: true });
-  openDatabase(model).database.close();
-  const page = readFileSync(model).subarray(0, PAGE_BYTES);
-  rmSync(model);
+  clearDraft(model);
+  let page: Buffer;
+  try {
+    const { database } = openDatabase(model);
+    try {
+      foldLog(database);
+    } finally {
+      database.close();
+    }
+    page = readFileSync(model).subarray(0, PAGE_BYTES);
+  } finally {
+    clearDraft(model);
+  }
   // The count of pages is that of the file when this number and the change counter differ (SQLite file format 1.3.7).
   page.writeUInt32BE(page.readUInt32BE(24) + 1, 24);
   let handle: number | undefined;

@@ -10,8 +10,8 @@ import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import { HistoryShares } from '../history/history-shares.ts';
-import { type Database, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
-import { type Contents, envelopeSum, isSum, readAll, readLeft, sumOf } from './rows.ts';
+import { type Database, lock, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
+import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
   finishReplacing,
@@ -50,11 +50,17 @@ export class StateStore {
   readonly isNew: boolean;
   readonly #file: string;
   readonly #crypto: Crypto;
+  readonly #lock: Database;
   #database: Database;
   /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
   #shares: HistoryShares | undefined;
-  /** What is to be kept besides the records, while a replacement of the file has begun and was broken off. */
-  #left: Contents | undefined;
+  /** All values and heights, as they are on the disk: there are few, and a replacement of the file takes them from here. */
+  readonly #values: Map<string, string>;
+  readonly #streams: Map<StreamId, number>;
+  /** Records are missing, and the disk refused to keep that. */
+  #isMarkDue = false;
+  /** A replacement of the file has begun and was broken off. */
+  #isReplacing = false;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -65,36 +71,32 @@ export class StateStore {
   constructor(file: string, crypto: Crypto, isOurs = true) {
     this.#file = file;
     this.#crypto = crypto;
-    finishReplacing(file);
-    let damage: Damage | null = null;
-    const writes_lost = lostTransactions(`${file}-wal`);
-    let opened: ReturnType<typeof openWhole>;
+    // Before anything is touched: what was left half done may be what another daemon is about to do.
+    this.#lock = lock(`${file}.lock`);
     try {
-      opened = openWhole(file, crypto);
+      finishReplacing(file);
+      const { opened, damage } = openOrSalvage(file, crypto, isOurs);
+      this.damage = damage;
+      this.isNew = opened.isNew;
+      this.#database = opened.database;
+      this.#contents = opened.contents;
+      this.#values = new Map(opened.contents.values);
+      this.#streams = new Map(opened.contents.streams);
     } catch (error) {
-      if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
-      damage = salvage(file, crypto);
-      opened = openWhole(file, crypto);
+      this.#lock.close();
+      throw error;
     }
-    if (damage !== null) damage = { ...damage, writes_lost };
-    else if (writes_lost > 0) {
-      const records_kept = opened.contents.records.length;
-      damage = { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost };
-    }
-    this.damage = damage;
-    this.isNew = opened.isNew;
-    this.#database = opened.database;
-    this.#contents = opened.contents;
-    if (writes_lost > 0) this.#markIncomplete();
+    if (this.damage !== null && this.damage.writes_lost > 0) this.#markIncomplete();
   }
 
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
   get isIncomplete(): boolean {
-    return this.value(INCOMPLETE) !== undefined;
+    return this.#isMarkDue || this.value(INCOMPLETE) !== undefined;
   }
 
   /** What was missing has come from peers. */
   setComplete(): void {
+    this.#isMarkDue = false;
     this.remove([INCOMPLETE]);
   }
 
@@ -134,6 +136,8 @@ export class StateStore {
   write(batch: StoreBatch): void {
     this.#contents = undefined;
     const shares = this.#shares;
+    const streams = [...batch.streams];
+    const values = [...(batch.values ?? []), ...this.#dueMark()];
     // What a write that fails did to them is not on the disk.
     this.#shares = undefined;
     this.#change(() => {
@@ -148,10 +152,13 @@ export class StateStore {
       for (const { digest, bytes } of batch.put)
         put.run(fromHex(digest), bytes, envelopeSum(bytes, this.#crypto));
       for (const record of batch.remove) remove.run(fromHex(record.digest));
-      for (const [id, high] of batch.streams) stream.run(id, high, sumOf(id, high, this.#crypto));
-      for (const [name, text] of batch.values ?? []) value.run(name, text, sumOf(name, text, this.#crypto));
+      for (const [id, high] of streams) stream.run(id, high, sumOf(id, high, this.#crypto));
+      for (const [name, text] of values) value.run(name, text, sumOf(name, text, this.#crypto));
       this.#putHistory(batch.history ?? [], shares);
     });
+    for (const [id, high] of streams) this.#streams.set(id, high);
+    for (const [name, text] of values) this.#values.set(name, text);
+    this.#isMarkDue = false;
   }
 
   /** Takes values away. */
@@ -160,6 +167,7 @@ export class StateStore {
       const remove = this.#database.prepare('DELETE FROM meta WHERE name = ?');
       for (const name of names) remove.run(name);
     });
+    for (const name of names) this.#values.delete(name);
   }
 
   /** Lines are read as they are asked for: stop when there are enough. */
@@ -193,48 +201,67 @@ export class StateStore {
     this.#change(() =>
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
+    this.#values.clear();
+    this.#streams.clear();
+    this.#isMarkDue = false;
   }
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them; of the rest what can be read is kept. Where the disk breaks it off it has to be called again:
+   * whoever holds them, and the rest here; the history begins anew. Where the disk breaks it off it has to be called again:
    * until then nothing is written, for the next start may find the new file in the place of the old one.
    * @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
     this.#contents = undefined;
     this.#shares = undefined;
-    const left = this.#left ?? readLeft(this.#database, this.#crypto, false);
+    const contents = {
+      records: [...records],
+      streams: [...this.#streams],
+      values: [...this.#values, ...this.#dueMark()],
+      bad: 0,
+      unread: 0,
+    };
     try {
-      prepareReplacing(this.#file, { ...left, records: [...records] }, this.#crypto);
+      prepareReplacing(this.#file, contents, this.#crypto);
     } finally {
-      if (isReplacing(this.#file)) this.#left = left;
+      if (isReplacing(this.#file)) this.#isReplacing = true;
     }
     const aside = finishReplacing(this.#file)!;
     // Before the new file is opened: the end of the old one takes the log's name away.
-    this.close();
+    this.#closeFile();
     this.#database = openWhole(this.#file, this.#crypto).database;
-    this.#left = undefined;
+    this.#isReplacing = false;
     return aside;
   }
 
   #change(work: () => void): void {
-    if (this.#left !== undefined) throw new ShoalError('E_DATA_CORRUPT', 'state.db is about to be replaced');
+    if (this.#isReplacing) throw new ShoalError('E_DATA_CORRUPT', 'state.db is about to be replaced');
     transaction(this.#database, work);
+  }
+
+  #dueMark(): [string, string][] {
+    return this.#isMarkDue ? [[INCOMPLETE, 'since a damaged log']] : [];
   }
 
   #markIncomplete(): void {
     const contents = this.#contents;
+    this.#isMarkDue = true;
     try {
-      this.write({ put: [], remove: [], streams: [], values: [[INCOMPLETE, 'since a damaged log']] });
+      this.write({ put: [], remove: [], streams: [] });
     } catch (error) {
-      // A disk that refuses keeps no daemon from its start, and what is missing comes from peers all the same.
+      // A disk that refuses keeps no daemon from its start; the next write that it takes keeps the mark.
       if (!isShoalError(error)) throw error;
     }
     this.#contents = contents;
   }
 
   close(): void {
+    this.#closeFile();
+    if (this.#lock.isOpen) this.#lock.close();
+  }
+
+  #closeFile(): void {
     if (this.#database.isOpen) this.#database.close();
   }
 
@@ -269,6 +296,24 @@ export class StateStore {
       .iterate();
     for (const { id, author } of rows) shares.add(String(author), id as number);
     return shares;
+  }
+}
+
+function openOrSalvage(
+  file: string,
+  crypto: Crypto,
+  isOurs: boolean,
+): { readonly opened: ReturnType<typeof openWhole>; readonly damage: Damage | null } {
+  const writes_lost = lostTransactions(`${file}-wal`);
+  try {
+    const opened = openWhole(file, crypto);
+    if (writes_lost === 0) return { opened, damage: null };
+    const records_kept = opened.contents.records.length;
+    return { opened, damage: { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost } };
+  } catch (error) {
+    if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
+    const damage = { ...salvage(file, crypto), writes_lost };
+    return { opened: openWhole(file, crypto), damage };
   }
 }
 

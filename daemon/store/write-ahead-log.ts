@@ -4,7 +4,7 @@
  * frame has gone bad. The two can be told apart: a transaction is only begun when the one before it is on the disk.
  * Source: SQLite file format, section 4.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync, truncateSync } from 'node:fs';
 
 const HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
@@ -13,10 +13,48 @@ const MAGIC = 0x377f0682;
 /** SQLite folds the log in at 4 MB; a larger one than this is not looked at. */
 const LOG_BYTES_MAX = 256 << 20;
 
+/** What is read at once: the least that a disk gives back or not. */
+const BLOCK_BYTES = 4096;
+/** Of a log that cannot be read to its end it is not known how many are lost: as many as are told of at all. */
+const UNKNOWN_LOST = 2;
+
 /** How many transactions were on the disk once and will not be read. One, the last, may be missed. */
 export function lostTransactions(log: string): number {
   if (!existsSync(log) || statSync(log).size > LOG_BYTES_MAX) return 0;
-  const bytes = readFileSync(log);
+  const { bytes, isWhole } = readable(log);
+  return isWhole ? lostIn(bytes) : Math.max(lostIn(bytes), UNKNOWN_LOST);
+}
+
+/** Cuts a log before the first place that the disk does not give back. SQLite reads none of it else. */
+export function cutUnreadable(log: string): void {
+  if (!existsSync(log) || statSync(log).size > LOG_BYTES_MAX) return;
+  const { bytes, isWhole } = readable(log);
+  if (!isWhole) truncateSync(log, bytes.byteLength);
+}
+
+/** A file up to its end, or up to the first place that cannot be read. */
+function readable(file: string): { readonly bytes: Buffer; readonly isWhole: boolean } {
+  const handle = openSync(file, 'r');
+  try {
+    const { size } = fstatSync(handle);
+    const bytes = Buffer.alloc(size);
+    for (let at = 0; at < size; ) {
+      let count = 0;
+      try {
+        count = readSync(handle, bytes, at, Math.min(BLOCK_BYTES, size - at), at);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EIO') throw error;
+      }
+      if (count === 0) return { bytes: bytes.subarray(0, at), isWhole: false };
+      at += count;
+    }
+    return { bytes, isWhole: true };
+  } finally {
+    closeSync(handle);
+  }
+}
+
+function lostIn(bytes: Buffer): number {
   if (bytes.byteLength < HEADER_BYTES + FRAME_HEADER_BYTES) return 0;
   const isBigEndian = (bytes.readUInt32BE(0) & 1) === 1;
   const page = bytes.readUInt32BE(8);

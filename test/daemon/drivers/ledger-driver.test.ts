@@ -330,6 +330,25 @@ t.test('a stopped driver has written what it had, and takes no more', async (t) 
   await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_CANCELLED' });
 });
 
+t.test('a driver that stops in trouble tries the disk once more, and no longer', async (t) => {
+  for (const refuses of [false, true]) {
+    const clock = handClock();
+    const { driver, store } = await driverOf(t, { clock });
+    const disk = refusing(store, () => new ShoalError('E_DISK_FULL', 'full'));
+    await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_DISK_FULL' });
+    const fact = driver.write(self.id, 'member', self.id, member(1));
+    disk.refuses = refuses;
+    const { tries } = disk;
+    await driver[Symbol.asyncDispose]();
+    await driver[Symbol.asyncDispose]();
+    if (refuses) t.equal(disk.tries, tries + 1);
+    t.equal(clock.timers.size, 0, 'nothing is tried after that');
+    t.equal(stored(store).includes((await fact).digest), !refuses);
+    const kept = driver.machine.ledger.get('intent', self.id)!;
+    t.equal(stored(store).includes(kept.digest), !refuses);
+  }
+});
+
 t.test(
   'writes of one turn share a signature, one that is refused fails alone, and one key has its order',
   async (t) => {

@@ -1,4 +1,7 @@
-/** A disk that refuses writes or syncs: each write is refused by name, as a whole, and the next one after it is kept. */
+/**
+ * A disk that refuses writes or syncs: each write is refused by name, as a whole, and the next one after it is kept. One
+ * that does not give back some place: all that is elsewhere is kept.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -10,19 +13,26 @@ const directory = await memoryDirectory(t);
 const built = preloaded('disk-fault', directory);
 const skip = 'missing' in built ? built.missing : false;
 const CHILD = path.join(import.meta.dirname, 'refusing-disk-process.ts');
+const UNREADABLE = path.join(import.meta.dirname, 'unreadable-process.ts');
 
-t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (t) => {
-  const root = path.join(directory, 'disk');
+function onFaultyDisk(script: string, name: string) {
+  const root = path.join(directory, name);
   mkdirSync(root);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [CHILD], {
+  return spawnSync(process.execPath, [script], {
     encoding: 'utf8',
-    timeout: 60_000,
+    timeout: 120_000,
     env: {
       LD_PRELOAD: 'library' in built ? built.library : '',
       SHOAL_DISK_ROOT: root,
-      SHOAL_DISK_FAULT: path.join(directory, 'fault'),
+      SHOAL_DISK_FAULT: path.join(directory, `${name}-fault`),
     },
   });
+}
+
+t.setTimeout(300_000);
+
+t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (t) => {
+  const { status, stdout, stderr } = onFaultyDisk(CHILD, 'refusing');
   t.equal(status, 0, stderr);
   const { outcomes, acknowledged, held, again, damage } = JSON.parse(stdout) as {
     outcomes: Record<string, string>;
@@ -52,3 +62,42 @@ t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (
   t.same(new Set(again), new Set(acknowledged));
   t.equal(damage, null);
 });
+
+/** What a start made of a place that could not be read. */
+interface Trial {
+  readonly from: number;
+  readonly kept: number;
+  readonly isTold: boolean;
+  readonly error?: string;
+}
+
+t.test(
+  'a place that cannot be read costs what is there, and what is searched or told by it is kept',
+  { skip },
+  async (t) => {
+    const { status, stdout, stderr } = onFaultyDisk(UNREADABLE, 'unreadable');
+    t.equal(status, 0, stderr);
+    const { first, all, pages, log } = JSON.parse(stdout) as {
+      /** Records in the file when the log began, and with those that the log has. */
+      first: number;
+      all: number;
+      pages: (Trial & { isOverflow: boolean })[];
+      log: Trial[];
+    };
+    t.ok(pages.filter(({ isOverflow }) => isOverflow).length > 20);
+    for (const { from, kept, isTold, isOverflow, error } of pages) {
+      t.equal(error, undefined);
+      t.ok(isTold, `at ${from}: it is told`);
+      // One row goes on there; other pages hold several rows, or lead to others.
+      if (isOverflow) t.equal(kept, all - 1, `at ${from}: all but one row is kept`);
+    }
+    const [begin, middle, end] = log;
+    for (const { error, isTold, from } of log) {
+      t.equal(error, undefined);
+      t.ok(isTold, `in the log at ${from}: it is told`);
+    }
+    t.equal(begin!.kept, first, 'without its log the file is as it was before');
+    t.ok(middle!.kept > first && middle!.kept < all, `up to the middle of the log: ${middle!.kept}`);
+    t.equal(end!.kept, all - 1, 'of a log all but the last write');
+  },
+);

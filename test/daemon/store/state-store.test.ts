@@ -257,6 +257,44 @@ t.test('a file that is found damaged while it is used is begun anew with what is
   again.close();
 });
 
+t.test('a replacement keeps the values and heights that the damaged file gives back no more', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const a = recordOf(1, 'a');
+  const values: [string, string][] = [
+    ['genesis', 'one'],
+    ['horizon', '5'],
+    ['gone', 'soon'],
+  ];
+  new StateStore(file, nodeCrypto).close();
+  const store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  store.write({ ...nothing, put: [a], streams: [['x/0', 1]], values });
+  store.write({ ...nothing, streams: [['x/0', 2]], values: [['horizon', '6']] });
+  store.remove(['gone']);
+  t.throws(() => store.write({ ...nothing, values: [['genesis', null as unknown as string]] }));
+  const { prepare } = DatabaseSync.prototype;
+  t.teardown(() => {
+    DatabaseSync.prototype.prepare = prepare;
+  });
+  DatabaseSync.prototype.prepare = function (this: DatabaseSync, sql: string) {
+    if (/FROM (meta|streams) +ORDER/.test(sql))
+      throw Object.assign(new Error('database disk image is malformed'), { errcode: 11 });
+    return prepare.call(this, sql);
+  };
+  store.replace([a]);
+  DatabaseSync.prototype.prepare = prepare;
+  store.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  t.equal(again.damage, null);
+  t.notOk(again.isIncomplete, 'nothing is lost');
+  t.same(digests(again), [a.digest]);
+  t.same(again.load().streams, [['x/0', 2]]);
+  t.equal(again.value('genesis'), 'one');
+  t.equal(again.value('horizon'), '6');
+  t.equal(again.value('gone'), undefined);
+});
+
 t.test('a replacement that the disk breaks off undoes no later write, and can be begun again', async (t) => {
   const file = path.join(await temporaryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
@@ -276,6 +314,27 @@ t.test('a replacement that the disk breaks off undoes no later write, and can be
   t.equal(again.value('genesis'), 'one');
   t.same(digests(again), [a.digest, c.digest].sort(), 'what was written is there after a start');
   again.close();
+});
+
+t.test('a second daemon leaves a replacement that was broken off to the one that runs', async (t) => {
+  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  const [a, b] = [recordOf(1, 'a'), recordOf(2, 'b')];
+  store.write({ ...nothing, put: [a] });
+  await mkdir(`${file}-journal`);
+  t.throws(() => store.replace([a]));
+  await rmdir(`${file}-journal`);
+  t.ok((await readdir(path.dirname(file))).includes('state.db.whole'));
+  t.throws(() => new StateStore(file, nodeCrypto), { code: 'E_DATA_LOCKED' });
+  t.ok((await readdir(path.dirname(file))).includes('state.db.whole'), 'it is left as it is');
+  store.replace([a]);
+  t.throws(() => new StateStore(file, nodeCrypto), { code: 'E_DATA_LOCKED' });
+  store.write({ ...nothing, put: [b] });
+  store.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  t.same(digests(again), [a.digest, b.digest].sort());
 });
 
 t.test(
@@ -341,6 +400,56 @@ t.test(
     t.ok(digests(bad).length > 5 && digests(bad).length < 20);
     const headless = await open('headless', (bytes) => bytes.fill(0, 0, 16));
     t.ok(headless.damage!.writes_lost > 15);
+  },
+);
+
+t.test(
+  'that a log was damaged is known while the disk refuses, and kept when it takes a write',
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const model = path.join(directory, 'model.db');
+    const store = new StateStore(model, nodeCrypto);
+    for (let seq = 1; seq <= 20; seq += 1) store.write({ ...nothing, put: [recordOf(seq, `k${seq}`)] });
+    const [base, log] = [await readFile(model), await readFile(`${model}-wal`)];
+    store.close();
+    log[Math.floor(log.byteLength / 2)]! ^= 4;
+    const { exec } = DatabaseSync.prototype;
+    t.teardown(() => {
+      DatabaseSync.prototype.exec = exec;
+    });
+    /** Opens a copy on a disk that is full until `exec` is put back. */
+    const openFull = async (name: string) => {
+      const file = path.join(directory, name);
+      await writeFile(file, base);
+      await writeFile(`${file}-wal`, log);
+      DatabaseSync.prototype.exec = function (this: DatabaseSync, sql: string) {
+        if (sql === 'BEGIN IMMEDIATE')
+          throw Object.assign(new Error('database or disk is full'), { errcode: 13 });
+        exec.call(this, sql);
+      };
+      const opened = new StateStore(file, nodeCrypto);
+      t.teardown(() => opened.close());
+      t.ok(opened.isIncomplete, name);
+      t.throws(() => opened.write(nothing), { code: 'E_DISK_FULL' });
+      t.ok(opened.isIncomplete, `${name}: still`);
+      DatabaseSync.prototype.exec = exec;
+      return { file, opened };
+    };
+    for (const way of ['written', 'replaced', 'whole', 'cleared']) {
+      const { file, opened } = await openFull(way);
+      if (way === 'written') opened.write({ ...nothing, put: [recordOf(21, 'k21')] });
+      if (way === 'replaced') opened.replace([recordOf(1, 'k1')]);
+      if (way === 'whole') opened.setComplete();
+      if (way === 'cleared') opened.clear();
+      const isMarked = way === 'written' || way === 'replaced';
+      t.equal(opened.isIncomplete, isMarked, way);
+      if (!isMarked) opened.write(nothing);
+      opened.close();
+      const again = new StateStore(file, nodeCrypto);
+      t.teardown(() => again.close());
+      t.equal(again.damage, null);
+      t.equal(again.isIncomplete, isMarked, `${way}: at the next start`);
+    }
   },
 );
 
