@@ -141,6 +141,41 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
 });
 
+t.test('what reaches no other host is said to, once it is done', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const status = await backend.status();
+  const commands = [
+    ['node', 'revoke', 'two'],
+    ['node', 'rm', '-f', 'two'],
+    ['operator', 'revoke', 'two'],
+    ['operator', 'add', 'second'],
+    ['token', 'create'],
+    ['token', 'revoke', '4f5c0e91'],
+  ];
+  const told = async (command: readonly string[]) => {
+    const { code, stderr } = await runCli(socket, command);
+    t.equal(code, 0, stderr);
+    return stderr.match(/^No other host has this yet: .*$/m)?.[0] ?? '';
+  };
+  backend.status = async () => ({ ...status, members: { alive: 1, suspect: 0, failed: 2 } });
+  for (const command of commands) {
+    const said = await told(command);
+    t.match(said, /of the 2 others this one reaches none\. .*run the same at a host/, command.join(' '));
+  }
+  const standing = { state: 'revoked', until_ms: null, reason: 'mine now' } as const;
+  backend.status = async () => ({ ...status, standing });
+  for (const command of commands)
+    t.match(await told(command), /they refuse this one, which was revoked\./, command.join(' '));
+  for (const members of [
+    { alive: 2, suspect: 0, failed: 1 },
+    { alive: 1, suspect: 1, failed: 1 },
+    { alive: 1, suspect: 0, failed: 0 },
+  ]) {
+    backend.status = async () => ({ ...status, members });
+    t.equal(await told(commands[0]!), '', JSON.stringify(members));
+  }
+});
+
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
   backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
