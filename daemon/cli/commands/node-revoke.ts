@@ -9,6 +9,7 @@ import {
   type KeyRevocationOptions,
   keyRevocationOf,
   noteOpenTokens,
+  noteTokens,
   type PlanOptions,
   withKeeps,
   withPlan,
@@ -74,8 +75,14 @@ export function nodeRemoveCommand(terminal: Terminal): Command {
     const body = { ...(options.force ? { force: true } : {}), ...(await operatorKeyOf(options)) };
     const client = clientOf(command, terminal);
     const reach = await reachOf(terminal, client);
+    // What it made before stays good: all that was known of it counts.
+    const tokens = await client.tokens({}, { signal: terminal.signal });
     const done = await client.removeNode(node, body, { signal: terminal.signal });
     showRevocation(terminal, options, done, AFTER);
+    noteTokens(
+      terminal,
+      tokens.filter(({ issuer, state }) => done.effective && issuer === done.key && state === 'valid'),
+    );
     noteReach(terminal, reach);
   });
 }

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_2, PLAN, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -93,6 +93,9 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   const forced = await runCli(socket, ['node', 'rm', 'two', '--force']);
   t.equal(forced.code, 0);
   t.equal(forced.stderr, 'This was vote 1 of 2: other operators have to say so too.\n');
+  backend.removeNode = async () => ({ ...REVOCATION, key: NODE_1 });
+  const admitter = await runCli(socket, ['node', 'rm', 'one', '--force']);
+  t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
 });
 
 t.test('what goes besides is shown before, and takes a yes; nothing was changed without one', async (t) => {
@@ -139,6 +142,15 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['one', { plan: PLAN.digest }] });
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
+  const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
+  const tokens = { ends: [closing], returns: [] };
+  backend.planRevokeOperator = async () => ({ ...PLAN, effective: false, needed: 2, tokens });
+  const closes = await runCli(socket, ['operator', 'revoke', 'two']);
+  t.equal(closes.code, 2, 'a vote that ends tokens at once is asked about');
+  t.match(
+    closes.stderr,
+    /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}tokens that end +4f5c0e91a2b3 made at old\n/,
+  );
 });
 
 t.test('what reaches no other host is said to, once it is done', async (t) => {
