@@ -1,4 +1,4 @@
-/** Whether an act of trust reaches any other host: said once it is done, for it is no less done here when it does not. */
+/** What a host cannot see or reach when it acts on trust, and what follows: told to people. */
 import type { ApiClient } from '../api/client.ts';
 import { note, type Terminal } from './terminal.ts';
 
@@ -7,7 +7,8 @@ const THEN =
   'run the same at a host that they hold as alive.';
 
 /**
- * Asked before the act, which may change how this host stands here.
+ * Whether an act reaches any other host: said once it is done, for it is no less done here when it does not. Asked before
+ * the act, which may change how this host stands here.
  * @returns what is to be said after it; undefined: others are connected, or there are none.
  */
 export async function reachOf(terminal: Terminal, client: ApiClient): Promise<string | undefined> {
@@ -23,4 +24,17 @@ export async function reachOf(terminal: Terminal, client: ApiClient): Promise<st
 
 export function noteReach(terminal: Terminal, reach: string | undefined): void {
   if (reach !== undefined) note(terminal, reach);
+}
+
+/** Before a token is revoked: hosts that joined with it stay if they are known here, and others may be elsewhere. */
+export async function noteAbsent(terminal: Terminal, client: ApiClient): Promise<void> {
+  const { members } = await client.status({ signal: terminal.signal });
+  const absent = members.suspect + members.failed;
+  if (absent === 0) return;
+  const who = absent === 1 ? 'One member is' : `${absent} members are`;
+  note(
+    terminal,
+    `${who} not alive here: a host that joined with the token where this one cannot see is not known, and goes too. ` +
+      'If the token has ended by itself, wait until all are back.',
+  );
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
-import { noteReach, reachOf } from '../reach.ts';
+import { noteAbsent, noteReach, reachOf } from '../reach.ts';
 import { agreedTo, isToBeDone, type PlanOptions, withPlan } from '../revocation.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable } from '../text.ts';
@@ -28,6 +28,7 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     };
     const client = clientOf(command, terminal);
     const plan = await client.planRevokeToken(id, body, { signal: terminal.signal });
+    if (!options.hosts) await noteAbsent(terminal, client);
     if (!(await isToBeDone(terminal, options, plan))) return;
     const reach = await reachOf(terminal, client);
     const token = await client.revokeToken(

@@ -188,6 +188,23 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
   }
 });
 
+t.test('before a token is revoked it is said that hosts may have joined out of sight', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const status = await backend.status();
+  const told = async (...args: string[]) => {
+    const { code, stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91', ...args]);
+    t.equal(code, 0, stderr);
+    return stderr;
+  };
+  backend.status = async () => ({ ...status, members: { alive: 3, suspect: 1, failed: 1 } });
+  const text = /^2 members are not alive here: .* is not known, and goes too\. .*wait until all are back\.$/m;
+  t.match(await told(), text);
+  t.match(await told('--dry-run'), text);
+  t.notMatch(await told('--hosts', '--yes'), /out of sight|not alive here/, 'all go anyway');
+  backend.status = async () => ({ ...status, members: { alive: 3, suspect: 0, failed: 0 } });
+  t.notMatch(await told(), /not alive here/);
+});
+
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
   backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
