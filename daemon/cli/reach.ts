@@ -3,8 +3,8 @@ import type { ApiClient } from '../api/client.ts';
 import { note, type Terminal } from './terminal.ts';
 
 const THEN =
-  'It brings to their doors what makes it a member. If `shoal status` does not show them alive within some minutes, ' +
-  'run the same at a host that they hold as alive.';
+  'They get it once they are connected; should they refuse this host, it brings to their doors what makes it a member. ' +
+  'If `shoal status` does not show them alive within some minutes, run the same at a host that they hold as alive.';
 
 /**
  * Whether an act reaches any other host: said once it is done, for it is no less done here when it does not. Asked before
