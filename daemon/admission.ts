@@ -17,6 +17,8 @@ import {
   sealRecord,
   verifyRecord,
 } from '../protocols/ledger/record.ts';
+import { DOOR_LIMITS } from '../protocols/mesh/mesh.ts';
+import { ACTS_MAX } from '../protocols/trust/appeal.ts';
 import { Authority } from '../protocols/trust/authority.ts';
 import { DEFAULT_NODE_ROLES, type JoinToken, nodeGrant } from '../protocols/trust/token.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
@@ -24,7 +26,10 @@ import { bodyOf } from '../protocols/view/bodies.ts';
 /** Containers of all hosts have addresses in this range unless genesis says otherwise. */
 export const CLUSTER_RANGE = '10.210.0.0/16';
 const KNOCK_VERSION = 1;
-const KNOCK_BYTES_MAX = 16 * 1024;
+/** As much as a door reads: one revocation that keeps 256 grants has 17 KiB. */
+const KNOCK_BYTES_MAX = DOOR_LIMITS.knock_bytes_max;
+/** Of the acts in an appeal; the rest is what they are wrapped in. */
+export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - 1024;
 const WELCOME_BYTES_MAX = 4 << 20;
 const WELCOME_MEMBERS_MAX = 16;
 
@@ -156,19 +161,33 @@ export function encodeKnock(grant: LedgerRecord): Uint8Array {
   return encode([KNOCK_VERSION, grant.bytes]);
 }
 
-/** A knock of a key that was let in before: it asks how it stands, and to be renewed if it may. */
-export function encodeAppeal(): Uint8Array {
-  return encode([KNOCK_VERSION, null]);
+/**
+ * A knock of a key that was let in before: it asks how it stands, and to be renewed if it may.
+ * @param acts that the others may not have, and by which it is a member; at most ACTS_BYTES_MAX.
+ */
+export function encodeAppeal(acts: readonly LedgerRecord[]): Uint8Array {
+  const brought = acts.map(({ bytes }) => bytes);
+  return encode([KNOCK_VERSION, null, ...(brought.length === 0 ? [] : [brought])]);
 }
 
-/** @returns undefined for an appeal. @throws E_MALFORMED, E_TOKEN_REFUSED */
-export function openKnock(body: Uint8Array, crypto: Crypto): LedgerRecord | undefined {
+/** What a knock brings: a grant for a stranger, or of a key that was let in before envelopes of acts, not looked into. */
+export type Brought =
+  | { readonly kind: 'grant'; readonly grant: LedgerRecord }
+  | { readonly kind: 'appeal'; readonly acts: readonly Uint8Array[] };
+
+/** @throws E_MALFORMED, E_TOO_LARGE */
+export function openKnock(body: Uint8Array, crypto: Crypto): Brought {
   const fields = decode(body, KNOCK_BYTES_MAX);
   if (Array.isArray(fields) && fields[0] === KNOCK_VERSION) {
-    if (fields[1] === null) return undefined;
-    if (fields[1] instanceof Uint8Array) return openRecord(fields[1], crypto);
+    const [, grant, acts = []] = fields as unknown[];
+    if (grant === null && areEnvelopes(acts)) return { kind: 'appeal', acts };
+    if (grant instanceof Uint8Array) return { kind: 'grant', grant: openRecord(grant, crypto) };
   }
   throw new ShoalError('E_MALFORMED', 'the knock has an unknown shape');
+}
+
+function areEnvelopes(acts: unknown): acts is Uint8Array[] {
+  return Array.isArray(acts) && acts.length <= ACTS_MAX && acts.every((act) => act instanceof Uint8Array);
 }
 
 /**

@@ -4,19 +4,21 @@
  * written and told. Not here: who is let in with a token (admission.ts).
  */
 
+import { HLC_AHEAD_MS_MAX } from '../protocols/base/clock.ts';
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
 import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../protocols/base/records.ts';
-import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { type LedgerRecord, openRecord, verifyRecord } from '../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
+import { actsFor, heeded, isAct } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { RevocationInfo } from '../protocols/trust/listing.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
-import { encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
+import { ACTS_BYTES_MAX, encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
@@ -24,6 +26,7 @@ import type { Log } from './log.ts';
 import { Appeals } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
+import { Hearings } from './trust/hearings.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
@@ -90,6 +93,7 @@ export class ClusterTrust {
   readonly #copied = new Map<NodeId, number>();
   #worried_ms = Number.NEGATIVE_INFINITY;
   readonly #appeals: Appeals;
+  readonly #hearings = new Hearings();
   #busy = false;
 
   constructor(init: ClusterTrustInit) {
@@ -222,18 +226,49 @@ export class ClusterTrust {
 
   /**
    * Answers a key that was let in before and asks how it stands; renews it when that is due and this node may.
-   * @throws E_TOKEN_REFUSED for keys that nobody let in
+   * @param acts envelopes that it brings: see `#heed`.
+   * @throws E_TOKEN_REFUSED for keys that nobody let in, E_MALFORMED
    */
-  async answerAppeal(from: NodeId): Promise<Uint8Array> {
+  async answerAppeal(from: NodeId, acts: readonly Uint8Array[] = []): Promise<Uint8Array> {
     const { genesis, log } = this.#init;
     if (this.#authority.about(from).length === 0)
       throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
+    if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);
     if (renewal !== undefined) {
       await this.#write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
     return encodeWelcome({ genesis, grants: this.#authority.about(from), members: [] });
+  }
+
+  /**
+   * A host that is refused here knows of acts by which it is a member, such as the end of the operator who had revoked it:
+   * those are taken in, and go to all others. Nothing else is. @throws E_MALFORMED
+   */
+  async #heed(from: NodeId, acts: readonly Uint8Array[]): Promise<void> {
+    const { ledger, crypto, clock, log } = this.#init;
+    const { machine } = ledger;
+    const now = clock.now();
+    if (this.#authority.isMember(from) || !this.#hearings.hear(from, now)) return;
+    const news = acts
+      .map((bytes) => openRecord(bytes, crypto))
+      .filter(
+        (act) =>
+          act.cluster === machine.cluster &&
+          isAct(act) &&
+          !machine.ledger.has(act) &&
+          act.hlc.ms <= now + HLC_AHEAD_MS_MAX &&
+          verifyRecord(act, crypto),
+      );
+    const taken = heeded(this.#authority, from, news);
+    if (taken.length === 0) return;
+    const envelopes = taken.map(({ bytes }) => bytes);
+    if (await attempt(log, 'taking in what a host brought', () => ledger.introduce(envelopes)))
+      log('info', 'a host that was refused brought acts by which it is a member again', {
+        node: from,
+        acts: taken.map(({ digest }) => digest),
+      });
   }
 
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
@@ -331,11 +366,11 @@ export class ClusterTrust {
   async #appeal(): Promise<void> {
     const { clock, peers, members, self, knock } = this.#init;
     const { state } = this.standing();
-    if (state === 'revoked' || state === 'evicted') return;
     const now = clock.now();
     const due = this.#appeals.due({
       now,
       isExpired: state === 'expired',
+      isRefused: state === 'revoked' || state === 'evicted',
       isConnected: peers().length > 0,
       others: [...members().values()]
         .filter(({ id }) => id !== self)
@@ -347,13 +382,18 @@ export class ClusterTrust {
         })),
       random: () => clock.random(),
     });
+    if (due.length === 0) return;
+    const acts = actsFor(this.#authority, self, ACTS_BYTES_MAX);
     for (const { id, doors } of due) {
-      const answer = await knock(doors, encodeAppeal()).catch(() => undefined);
-      if (answer !== undefined && (await this.#hear(id, answer))) return;
+      const answer = await knock(doors, encodeAppeal(acts)).catch(() => undefined);
+      if (answer === undefined || !(await this.#hear(id, answer))) continue;
+      const after = this.standing().state;
+      // Who has something to bring goes on: the member that answered may be the one that it is against.
+      if (after !== state || (state === 'member' && acts.length === 0)) return;
     }
   }
 
-  /** @returns true when there is nothing more to ask for. */
+  /** @returns whether it was an answer. */
   async #hear(from: NodeId, answer: Uint8Array): Promise<boolean> {
     const { ledger, crypto, log } = this.#init;
     try {
@@ -365,7 +405,7 @@ export class ClusterTrust {
       return false;
     }
     this.notice();
-    return this.standing().state !== 'expired';
+    return true;
   }
 
   /** Votes are kept for ever: one that never counts is not written. @throws E_NOT_ALLOWED */

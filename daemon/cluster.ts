@@ -417,8 +417,9 @@ export class Cluster implements AsyncDisposable {
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
     const { crypto, clock, log } = this.#components;
     const { authority } = this.ledger.machine;
-    const record = openKnock(body, crypto);
-    if (record === undefined) return await this.trust.answerAppeal(from);
+    const brought = openKnock(body, crypto);
+    if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought.acts);
+    const record = brought.grant;
     const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {
       const refused = await this.ledger.introduce([grant.bytes]);

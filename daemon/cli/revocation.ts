@@ -84,7 +84,10 @@ export function agreedTo({ yes = false }: PlanOptions, { digest }: RevocationPla
 
 /** Tokens that are still good although their maker is refused: said once it is. */
 export function noteOpenTokens(terminal: Terminal, { open, effective }: RevocationPlan): void {
-  if (!effective) return;
+  if (effective) noteTokens(terminal, open);
+}
+
+export function noteTokens(terminal: Terminal, open: readonly { readonly id: string }[]): void {
   for (const { id } of open)
     note(
       terminal,
@@ -94,8 +97,7 @@ export function noteOpenTokens(terminal: Terminal, { open, effective }: Revocati
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan): boolean {
-  const { key, effective, nodes, operators, leavesTooFew, tokens, records } = plan;
-  if (!effective) return false;
+  const { key, nodes, operators, leavesTooFew, tokens, records } = plan;
   if (leavesTooFew) return true;
   const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
@@ -105,12 +107,6 @@ function takesMore(plan: RevocationPlan): boolean {
 
 function planLines(plan: RevocationPlan): string[] {
   const { name, by, effective, votes, needed, nodes, operators, leavesTooFew, tokens, records, open } = plan;
-  if (!effective)
-    return [
-      printable(
-        `${name}, by ${by.name}: vote ${votes} of ${needed}; nothing changes until there are enough.`,
-      ),
-    ];
   const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
   const made = (list: readonly { id: string; issuerName: string }[]) =>
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
@@ -127,12 +123,25 @@ function planLines(plan: RevocationPlan): string[] {
     ['written, and good again', written(records.returns), records.returns_count],
     ['tokens still good', made(open)],
   ];
+  if (!effective) {
+    const rest = tokens.ends.length > 0 ? 'nothing else' : 'nothing';
+    return [
+      printable(
+        `${name}, by ${by.name}: vote ${votes} of ${needed}; ${rest} changes until there are enough.`,
+      ),
+      ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends))] : []),
+    ];
+  }
   const told = rows.filter(([, names]) => names.length > 0);
   return [
     printable(`${name} is to be refused, by the word of ${by.name}:`),
-    ...told.map(([what, names, count = names.length]) => `  ${what.padEnd(25)}${namesText(names, count)}`),
+    ...told.map((row) => rowText(...row)),
     ...(leavesTooFew ? [TOO_FEW] : []),
   ];
+}
+
+function rowText(what: string, names: readonly string[], count = names.length): string {
+  return `  ${what.padEnd(25)}${namesText(names, count)}`;
 }
 
 function namesText(names: readonly string[], count: number): string {

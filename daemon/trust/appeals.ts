@@ -27,6 +27,8 @@ export interface Situation {
   readonly now: number;
   /** Its grant has ended: anybody may tell of a newer one. */
   readonly isExpired: boolean;
+  /** It was revoked or evicted, as far as it knows: who did it may have been revoked since. */
+  readonly isRefused: boolean;
   readonly isConnected: boolean;
   /** Of all members but this one. */
   readonly others: readonly MemberDoors[];
@@ -34,24 +36,36 @@ export interface Situation {
   readonly random: () => number;
 }
 
+/** When the next question is due, and the pause after it. */
+interface Turn {
+  readonly due_ms: number;
+  readonly pause_ms: number;
+}
+
 export class Appeals {
   #heard_ms: number;
   #asked_ms = Number.NEGATIVE_INFINITY;
-  /** Of members that are gone: when the next question is due, and the pause after it. */
-  readonly #gone = new Map<NodeId, { due_ms: number; pause_ms: number }>();
+  /** Of members that are gone. */
+  readonly #gone = new Map<NodeId, Turn>();
+  /** While it is refused: the same for all members. */
+  #refused: Turn | undefined;
 
   constructor(now: number) {
     this.#heard_ms = now;
   }
 
   /** Whom to ask now, in this order, until one answers with news: a different few each time, admitters first. */
-  due({ now, isExpired, isConnected, others, random }: Situation): MemberDoors[] {
+  due({ now, isExpired, isRefused, isConnected, others, random }: Situation): MemberDoors[] {
     if (isConnected) this.#heard_ms = now;
+    // It is a member again, and the others may not know: it asks them soon, however long it was none.
+    if (!isRefused && this.#refused !== undefined) this.#gone.clear();
+    if (!isRefused) this.#refused = undefined;
     const gone = others.filter(({ status }) => status === 'failed');
     this.#forget(gone);
-    if (now - this.#asked_ms < ROUND_MS) return [];
+    if (now - this.#asked_ms < ROUND_MS || (isRefused && now < (this.#refused?.due_ms ?? 0))) return [];
     const isAlone = now - this.#heard_ms >= ALONE_MS;
-    const candidates = isAlone || isExpired ? others : gone.filter(({ id }) => this.#isDue(id, now));
+    const asksAll = isAlone || isExpired || isRefused;
+    const candidates = asksAll ? others : gone.filter(({ id }) => this.#isDue(id, now));
     const order = candidates
       .filter(({ doors }) => doors.length > 0)
       .map((door) => ({ door, at: random() - Number(door.isAdmitter) }))
@@ -59,7 +73,9 @@ export class Appeals {
       .slice(0, DOORS_MAX)
       .map(({ door }) => door);
     if (order.length > 0) this.#asked_ms = now;
-    for (const { id, status } of order) if (status === 'failed') this.#postpone(id, now);
+    for (const { id, status } of order)
+      if (status === 'failed') this.#gone.set(id, following(this.#gone.get(id), now));
+    if (isRefused && order.length > 0) this.#refused = following(this.#refused, now);
     return order;
   }
 
@@ -67,13 +83,13 @@ export class Appeals {
     return now >= (this.#gone.get(id)?.due_ms ?? 0);
   }
 
-  #postpone(id: NodeId, now: number): void {
-    const pause_ms = this.#gone.get(id)?.pause_ms ?? AGAIN_MS;
-    this.#gone.set(id, { due_ms: now + pause_ms, pause_ms: Math.min(2 * pause_ms, AGAIN_MS_MAX) });
-  }
-
   #forget(gone: readonly MemberDoors[]): void {
     const ids = new Set(gone.map(({ id }) => id));
     for (const id of this.#gone.keys()) if (!ids.has(id)) this.#gone.delete(id);
   }
+}
+
+function following(turn: Turn | undefined, now: number): Turn {
+  const pause_ms = turn?.pause_ms ?? AGAIN_MS;
+  return { due_ms: now + pause_ms, pause_ms: Math.min(2 * pause_ms, AGAIN_MS_MAX) };
 }

@@ -11,9 +11,20 @@ import { PLAN_RECORDS_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
-/** Tokens that stay for who joined with them, and that nobody shall join with any more. */
-export function closedByKeeping({ open, revocation }: Outcome): GrantInfo[] {
-  return open.filter(({ digest }) => revocation.keeps.includes(digest));
+/**
+ * Tokens that stay for who joined with them, and that nobody shall join with any more. With a first vote already: where the
+ * votes are cast on two sides of a broken network, it is decided where nobody is asked.
+ * @param authority as it is before: of a token that the author may not revoke, people are told.
+ */
+export function closedByKeeping(
+  { open, revocation }: Outcome,
+  authority: Authority,
+  now: number,
+): GrantInfo[] {
+  return open.filter(
+    ({ digest, subject }) =>
+      revocation.keeps.includes(digest) && authority.mayRevoke(revocation.by, subject, now),
+  );
 }
 
 /** Are fewer operators left by it than it takes to appoint or dismiss one? Nobody could change that any more. */
@@ -28,6 +39,7 @@ export function revocationPlan(
   authority: Authority,
   names: KeyNames,
   crypto: Crypto,
+  now: number,
 ): RevocationPlan {
   const { revocation, members, operators, tokens, records, open } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
@@ -40,7 +52,7 @@ export function revocationPlan(
   });
   const record = ({ kind, key, author }: LedgerRecord) => ({ kind, key, author, authorName: names(author) });
   const tooFew = leavesTooFew(outcome, authority);
-  const closed = effective ? closedByKeeping(outcome) : [];
+  const closed = closedByKeeping(outcome, authority, now);
   return {
     digest: digestOf(outcome, closed, tooFew, crypto),
     ...key(subject),

@@ -201,7 +201,8 @@ export class TrustDesk {
   }
 
   #planOf(outcome: Outcome): RevocationPlan {
-    return revocationPlan(outcome, this.#cluster.ledger.machine.authority, this.names, nodeCrypto);
+    const { authority } = this.#cluster.ledger.machine;
+    return revocationPlan(outcome, authority, this.names, nodeCrypto, this.#now);
   }
 
   /** @param seen digest of the plan that was agreed to, if one was. */
@@ -213,10 +214,10 @@ export class TrustDesk {
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
-    const closed = closedByKeeping(outcome);
-    const { digest, effective } = await trust.revoke(request);
+    const closed = closedByKeeping(outcome, this.#cluster.ledger.machine.authority, this.#now);
+    const { digest } = await trust.revoke(request);
     // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
-    for (const { subject } of effective ? closed : [])
+    for (const { subject } of closed)
       await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }

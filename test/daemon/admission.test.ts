@@ -2,6 +2,7 @@
 import t from 'tap';
 import {
   admit,
+  encodeAppeal,
   encodeKnock,
   encodeWelcome,
   found,
@@ -14,6 +15,8 @@ import { nodeCrypto, signerFromSeed } from '../../daemon/crypto.ts';
 import { encode } from '../../protocols/base/codec.ts';
 import { type GrantBody, recordKey } from '../../protocols/base/records.ts';
 import { LedgerMachine } from '../../protocols/ledger/machine.ts';
+import { DOOR_LIMITS } from '../../protocols/mesh/mesh.ts';
+import { ACTS_MAX } from '../../protocols/trust/appeal.ts';
 import { type JoinToken, TOKEN_TTL_MS, tokenGrant } from '../../protocols/trust/token.ts';
 
 const NOW = 1_800_000_000_000;
@@ -47,15 +50,19 @@ function stage(given: { uses?: number; roles?: JoinToken['roles']; life_ms?: num
     encodeKnock(
       sealNodeGrant({ ...token, ...changes }, signerFromSeed(changes.seed ?? SEED), node, nodeCrypto, NOW),
     );
-  const ask = (from: string, bytes: Uint8Array, now = NOW) =>
-    admit({
+  const ask = (from: string, bytes: Uint8Array, now = NOW) => {
+    const brought = openKnock(bytes, nodeCrypto);
+    if (brought.kind === 'appeal') throw new Error('it brings no grant');
+    const { authority } = machine;
+    return admit({
       from,
-      record: openKnock(bytes, nodeCrypto)!,
+      record: brought.grant,
       cluster: genesis.digest,
-      authority: machine.authority,
+      authority,
       crypto: nodeCrypto,
       now,
     });
+  };
   const take = (from: string) => {
     const record = ask(from, knock(from))!;
     machine.handle({ kind: 'introduce', envelopes: [record.bytes] }, env);
@@ -98,6 +105,17 @@ t.test('whatever does not fit is refused, by code', async (t) => {
   const forged = knock(joiner.id);
   forged[forged.length - 1]! ^= 1;
   t.throws(() => ask(joiner.id, forged), { code: 'E_TOKEN_REFUSED' }, 'a bad signature');
+});
+
+t.test('an appeal brings so many acts and no more, and nothing else', async (t) => {
+  const { grant } = stage();
+  t.same(openKnock(encodeAppeal([]), nodeCrypto), { kind: 'appeal', acts: [] });
+  const most = openKnock(encodeAppeal(Array(ACTS_MAX).fill(grant)), nodeCrypto);
+  t.match(most, { kind: 'appeal', acts: { length: ACTS_MAX } });
+  for (const acts of [null, 'x', [grant.bytes, null], Array(ACTS_MAX + 1).fill(grant.bytes)])
+    t.throws(() => openKnock(encode([1, null, acts]), nodeCrypto), { code: 'E_MALFORMED' });
+  const large = { ...grant, bytes: new Uint8Array(DOOR_LIMITS.knock_bytes_max) };
+  t.throws(() => openKnock(encodeAppeal([large]), nodeCrypto), { code: 'E_TOO_LARGE' });
 });
 
 t.test('a host whose clock is so far behind that its grant has ended is told so', async (t) => {

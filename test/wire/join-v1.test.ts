@@ -46,8 +46,9 @@ t.test('a knock is written as it always was', async (t) => {
   t.equal(toHex(encodeKnock(bytesOnly(1, 2, 3))), '9201c403010203');
 });
 
-t.test('an appeal is a knock with nothing in its hands', async (t) => {
-  t.equal(toHex(encodeAppeal()), '9201c0');
+t.test('an appeal is a knock with nothing in its hands, or with acts', async (t) => {
+  t.equal(toHex(encodeAppeal([])), '9201c0');
+  t.equal(toHex(encodeAppeal([bytesOnly(1, 2, 3), bytesOnly(4)])), '9301c092c403010203c40104');
 });
 
 t.test('a welcome is written as it always was', async (t) => {

@@ -2,12 +2,14 @@
 import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { noteReach, reachOf } from '../reach.ts';
 import {
   agreedTo,
   isToBeDone,
   type KeyRevocationOptions,
   keyRevocationOf,
   noteOpenTokens,
+  noteTokens,
   type PlanOptions,
   withKeeps,
   withPlan,
@@ -48,6 +50,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;
+      const reach = await reachOf(terminal, client);
       const done = await client.revokeNode(
         node,
         { ...body, ...agreedTo(options, plan) },
@@ -55,6 +58,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       );
       showRevocation(terminal, options, done, AFTER);
       noteOpenTokens(terminal, plan);
+      noteReach(terminal, reach);
     },
   );
 }
@@ -69,7 +73,16 @@ export function nodeRemoveCommand(terminal: Terminal): Command {
     .option('--json', 'as JSON');
   return withOperatorKey(command).action(async (node: string, options: RemoveOptions, command: Command) => {
     const body = { ...(options.force ? { force: true } : {}), ...(await operatorKeyOf(options)) };
-    const done = await clientOf(command, terminal).removeNode(node, body, { signal: terminal.signal });
+    const client = clientOf(command, terminal);
+    const reach = await reachOf(terminal, client);
+    // What it made before stays good: all that was known of it counts.
+    const tokens = await client.tokens({}, { signal: terminal.signal });
+    const done = await client.removeNode(node, body, { signal: terminal.signal });
     showRevocation(terminal, options, done, AFTER);
+    noteTokens(
+      terminal,
+      tokens.filter(({ issuer, state }) => done.effective && issuer === done.key && state === 'valid'),
+    );
+    noteReach(terminal, reach);
   });
 }

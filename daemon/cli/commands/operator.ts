@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { noteReach, reachOf } from '../reach.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
 import {
   agreedTo,
@@ -63,7 +64,10 @@ function addCommand(terminal: Terminal): Command {
     .option('--json', 'as JSON');
   return withOperatorKey(command).action(async (key: string, options: ActOptions, command: Command) => {
     const body = { key, ...(await operatorKeyOf(options)) };
-    const operators = await clientOf(command, terminal).appoint(body, { signal: terminal.signal });
+    const client = clientOf(command, terminal);
+    const reach = await reachOf(terminal, client);
+    const operators = await client.appoint(body, { signal: terminal.signal });
+    noteReach(terminal, reach);
     if (options.json) return printJson(terminal, operators);
     printLine(terminal, key);
     const isOne = operators.some((operator) => operator.key === key && !operator.revoked);
@@ -89,6 +93,7 @@ function revokeCommand(terminal: Terminal): Command {
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
       if (!(await isToBeDone(terminal, options, plan))) return;
+      const reach = await reachOf(terminal, client);
       const done = await client.revokeOperator(
         id,
         { ...body, ...agreedTo(options, plan) },
@@ -96,6 +101,7 @@ function revokeCommand(terminal: Terminal): Command {
       );
       showRevocation(terminal, options, done, 'Destroy the key if you have it.');
       noteOpenTokens(terminal, plan);
+      noteReach(terminal, reach);
     },
   );
 }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { noteAbsent, noteReach, reachOf } from '../reach.ts';
 import { agreedTo, isToBeDone, type PlanOptions, withPlan } from '../revocation.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable } from '../text.ts';
@@ -27,12 +28,15 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     };
     const client = clientOf(command, terminal);
     const plan = await client.planRevokeToken(id, body, { signal: terminal.signal });
+    if (!options.hosts) await noteAbsent(terminal, client);
     if (!(await isToBeDone(terminal, options, plan))) return;
+    const reach = await reachOf(terminal, client);
     const token = await client.revokeToken(
       id,
       { ...body, ...agreedTo(options, plan) },
       { signal: terminal.signal },
     );
+    noteReach(terminal, reach);
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.id);
     const hosts = token.joined.map(({ nodeName }) => nodeName).join(', ');

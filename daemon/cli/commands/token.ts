@@ -4,6 +4,7 @@ import type { TokenRequest } from '../../api/schemas.ts';
 import { parseCount, parseDuration } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
+import { noteReach, reachOf } from '../reach.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { shortDigest } from '../text.ts';
 import { tokenListCommand } from './token-list.ts';
@@ -43,7 +44,10 @@ export function tokenCommand(terminal: Terminal): Command {
       ...(options.nodeTtl === undefined ? {} : { nodeTtl_ms: parseDuration(options.nodeTtl, '--node-ttl') }),
       ...(await operatorKeyOf(options)),
     };
-    const token = await clientOf(command, terminal).createToken(body, { signal: terminal.signal });
+    const client = clientOf(command, terminal);
+    const reach = await reachOf(terminal, client);
+    const token = await client.createToken(body, { signal: terminal.signal });
+    noteReach(terminal, reach);
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.token);
     const times = token.uses === 1 ? 'once' : `${token.uses} times`;

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_2, PLAN, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -93,6 +93,9 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   const forced = await runCli(socket, ['node', 'rm', 'two', '--force']);
   t.equal(forced.code, 0);
   t.equal(forced.stderr, 'This was vote 1 of 2: other operators have to say so too.\n');
+  backend.removeNode = async () => ({ ...REVOCATION, key: NODE_1 });
+  const admitter = await runCli(socket, ['node', 'rm', 'one', '--force']);
+  t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
 });
 
 t.test('what goes besides is shown before, and takes a yes; nothing was changed without one', async (t) => {
@@ -139,6 +142,67 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['one', { plan: PLAN.digest }] });
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
+  const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
+  const tokens = { ends: [closing], returns: [] };
+  backend.planRevokeOperator = async () => ({ ...PLAN, effective: false, needed: 2, tokens });
+  const closes = await runCli(socket, ['operator', 'revoke', 'two']);
+  t.equal(closes.code, 2, 'a vote that ends tokens at once is asked about');
+  t.match(
+    closes.stderr,
+    /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}tokens that end +4f5c0e91a2b3 made at old\n/,
+  );
+});
+
+t.test('what reaches no other host is said to, once it is done', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const status = await backend.status();
+  const commands = [
+    ['node', 'revoke', 'two'],
+    ['node', 'rm', '-f', 'two'],
+    ['operator', 'revoke', 'two'],
+    ['operator', 'add', 'second'],
+    ['token', 'create'],
+    ['token', 'revoke', '4f5c0e91'],
+  ];
+  const told = async (command: readonly string[]) => {
+    const { code, stderr } = await runCli(socket, command);
+    t.equal(code, 0, stderr);
+    return stderr.match(/^No other host has this yet: .*$/m)?.[0] ?? '';
+  };
+  backend.status = async () => ({ ...status, members: { alive: 1, suspect: 0, failed: 2 } });
+  for (const command of commands) {
+    const said = await told(command);
+    t.match(said, /of the 2 others this one reaches none\. .*run the same at a host/, command.join(' '));
+  }
+  const standing = { state: 'revoked', until_ms: null, reason: 'mine now' } as const;
+  backend.status = async () => ({ ...status, standing });
+  for (const command of commands)
+    t.match(await told(command), /they refuse this one, which was revoked\./, command.join(' '));
+  for (const members of [
+    { alive: 2, suspect: 0, failed: 1 },
+    { alive: 1, suspect: 1, failed: 1 },
+    { alive: 1, suspect: 0, failed: 0 },
+  ]) {
+    backend.status = async () => ({ ...status, members });
+    t.equal(await told(commands[0]!), '', JSON.stringify(members));
+  }
+});
+
+t.test('before a token is revoked it is said that hosts may have joined out of sight', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const status = await backend.status();
+  const told = async (...args: string[]) => {
+    const { code, stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91', ...args]);
+    t.equal(code, 0, stderr);
+    return stderr;
+  };
+  backend.status = async () => ({ ...status, members: { alive: 3, suspect: 1, failed: 1 } });
+  const text = /^2 members are not alive here: .* is not known, and goes too\. .*wait until all are back\.$/m;
+  t.match(await told(), text);
+  t.match(await told('--dry-run'), text);
+  t.notMatch(await told('--hosts', '--yes'), /out of sight|not alive here/, 'all go anyway');
+  backend.status = async () => ({ ...status, members: { alive: 3, suspect: 0, failed: 0 } });
+  t.notMatch(await told(), /not alive here/);
 });
 
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {

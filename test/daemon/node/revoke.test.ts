@@ -294,3 +294,42 @@ t.test('where a threshold asks for it, operators are made and unmade by several 
     revoked: false,
   });
 });
+
+t.test('a token that is kept is closed by the first vote: two may cross in a broken network', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const keys = Array.from({ length: 3 }, () => randomBytes(32).toString('hex'));
+  const [first, second, third] = keys as [string, string, string];
+  const [, , stolen] = keys.map((key) => signerFromSeed(Buffer.from(key, 'hex')).id);
+  const a = await cluster.start('a');
+  await a.backend.init({
+    recovery: keys.map((key) => signerFromSeed(Buffer.from(key, 'hex')).id),
+    threshold: 2,
+  });
+  const { token, id } = await a.backend.createToken({ operatorKey: third, uses: 3 });
+  const [b, c] = [await cluster.start('b'), await cluster.start('c')];
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await c.backend.join({ token });
+  for (const node of [a, b])
+    await eventually(`${node.name} sees all`, async () => (await names(node)).length === 3);
+  const request = { reason: 'stolen', descendants: true, keep: ['c'] };
+  const plan = await a.backend.planRevokeOperator(stolen!, { ...request, operatorKey: first });
+  t.match(plan, { effective: false, nodes: { ends: [] }, tokens: { ends: [{ id }] }, open: [] }, 'is told');
+
+  cluster.cut([a], [b, c]);
+  for (const [node, operatorKey] of [
+    [a, first],
+    [b, second],
+  ] as const) {
+    const vote = await node.backend.revokeOperator(stolen!, { ...request, operatorKey });
+    t.match(vote, { votes: 1, needed: 2, effective: false });
+    t.same(await node.backend.tokens({}), [], 'nobody joins with it');
+  }
+  cluster.heal([a], [b, c]);
+  for (const node of [a, b]) {
+    await eventually(`${node.name} has both votes`, async () =>
+      (await node.backend.operators()).some(({ key, revoked }) => key === stolen && revoked),
+    );
+    t.same(await node.backend.tokens({}), [], 'nor afterwards');
+    await eventually('c stays', async () => (await names(node)).includes('c'));
+  }
+});

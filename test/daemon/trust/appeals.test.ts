@@ -19,10 +19,11 @@ function asked(
   until_ms: number,
   others: readonly MemberDoors[],
   isConnected: boolean,
+  isRefused = false,
 ): [number, string][] {
   const times: [number, string][] = [];
   for (let now = 0; now <= until_ms; now += 5 * SECOND) {
-    const due = appeals.due({ now, isExpired: false, isConnected, others, random: () => 0.5 });
+    const due = appeals.due({ now, isExpired: false, isRefused, isConnected, others, random: () => 0.5 });
     for (const { id } of due) times.push([now / SECOND, id]);
   }
   return times;
@@ -53,6 +54,7 @@ t.test('one that was back and is gone again is asked at once', async (t) => {
     appeals.due({
       now,
       isExpired: false,
+      isRefused: false,
       isConnected: true,
       others: [door('a', status)],
       random: Math.random,
@@ -68,6 +70,7 @@ t.test('few at a time, admitters first', async (t) => {
   const due = new Appeals(0).due({
     now: 0,
     isExpired: false,
+    isRefused: false,
     isConnected: true,
     others,
     random: Math.random,
@@ -78,6 +81,41 @@ t.test('few at a time, admitters first', async (t) => {
 
 t.test('an ended grant is asked about at the doors of those that are there', async (t) => {
   const others = [door('a', 'alive')];
-  const due = new Appeals(0).due({ now: 0, isExpired: true, isConnected: true, others, random: Math.random });
+  const due = new Appeals(0).due({
+    now: 0,
+    isExpired: true,
+    isRefused: false,
+    isConnected: true,
+    others,
+    random: Math.random,
+  });
   t.equal(due.length, 1);
+});
+
+t.test('who is refused asks on, seldom, and soon again once it holds itself as a member', async (t) => {
+  const appeals = new Appeals(0);
+  const others = [door('a', 'failed'), door('b', 'alive')];
+  const times = asked(appeals, 3600 * SECOND, others, false, true);
+  const rounds = [...new Set(times.map(([at]) => at))];
+  t.same(rounds.slice(0, 6), [0, 20, 60, 140, 300, 620]);
+  t.ok(rounds.length < 12, `${rounds.length} rounds in an hour`);
+  t.equal(rounds.at(-1)! - rounds.at(-2)!, 600, 'and no more seldom than every ten minutes');
+  t.same(
+    times.filter(([at]) => at === rounds.at(-1)).map(([, id]) => id),
+    ['a', 'b'],
+    'both: any of them may know better',
+  );
+  const due = appeals.due({
+    now: rounds.at(-1)! * SECOND + 20 * SECOND,
+    isExpired: false,
+    isRefused: false,
+    isConnected: true,
+    others,
+    random: Math.random,
+  });
+  t.same(
+    due.map(({ id }) => id),
+    ['a'],
+    'who holds it as revoked still',
+  );
 });

@@ -1,0 +1,158 @@
+/** What a host that is refused may bring to a door, and what of it a door listens to. */
+import t from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { ACTS_MAX, actsFor, heeded, isAct } from '../../../protocols/trust/appeal.ts';
+import type { Authority } from '../../../protocols/trust/authority.ts';
+import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
+
+const cut = (last: number) => ({ cut: { epoch: 0, last } });
+
+/** Operators sue and op; op -> ann, an admitter -> ben and cem; then a thief with op's key revokes ben. */
+function stage(threshold = 1, operators = ['sue', 'op']) {
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const ben = grant('ann', 'ben', { ...ADMITTER, parent: ann.digest }, { seq: 1 });
+  const cem = grant('ann', 'cem', { parent: ann.digest }, { seq: 2 });
+  const theft = revoke('op', 'ben', { seq: 5 }, cut(9));
+  const known = [ann, ben, cem, theft];
+  const replica = () => new Replica(authority(operators, threshold)).offer(known);
+  return { replica, known, grants: { ann, ben, cem }, theft };
+}
+
+/** As a host brings them whose ledger has these besides. */
+function brought(replica: Replica, ...acts: LedgerRecord[]): LedgerRecord[] {
+  return actsFor(replica.offer(acts).authority, key('ben'), Number.POSITIVE_INFINITY);
+}
+
+function digests(records: readonly LedgerRecord[]): string[] {
+  return records.map(({ digest }) => digest).sort();
+}
+
+function heeds(at: Authority, acts: readonly LedgerRecord[], asker = 'ben'): string[] {
+  return digests(heeded(at, key(asker), acts));
+}
+
+t.test('the end of who had revoked a host is brought by it, and taken in', async (t) => {
+  const { replica } = stage();
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  const acts = brought(replica(), answer);
+  t.same(digests(acts), [answer.digest], 'what is void is left out');
+  const door = replica();
+  t.same(heeds(door.authority, acts), [answer.digest]);
+  t.notOk(door.authority.isMember(key('ben')), 'asking changes nothing');
+  door.offer(acts);
+  t.ok(door.authority.isMember(key('ben')));
+  t.same(heeds(door.authority, acts), [], 'and it ends: a member brings nothing');
+});
+
+t.test(
+  'also where the thief had dismissed who answers, or the answer is by one appointed since',
+  async (t) => {
+    const { replica } = stage();
+    const coup = revoke('op', 'sue', { seq: 6 });
+    const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+    t.same(heeds(replica().offer([coup]).authority, brought(replica().offer([coup]), answer)), [
+      answer.digest,
+    ]);
+
+    const dan = appoint('sue', 'dan', { seq: 1 });
+    const eve = appoint('dan', 'eve', { seq: 1 });
+    const three = stage(1, ['sue', 'tom', 'op']);
+    const chain = [revoke('eve', 'op', { seq: 1 }, cut(4)), eve, dan];
+    const bySenior = revoke('tom', 'op', { seq: 9 }, cut(4));
+    const found = heeded(three.replica().authority, key('ben'), [...chain, bySenior]);
+    t.ok(found.includes(bySenior));
+    const place = (record: LedgerRecord) => found.indexOf(record);
+    if (place(eve) >= 0) t.ok(place(dan) < place(eve), 'in an order in which they can be taken in');
+    new Replica(three.replica().authority).offer([...found]);
+  },
+);
+
+t.test('with a threshold it takes all the votes, and one of them is not taken for itself', async (t) => {
+  const { replica } = stage(2, ['sue', 'tom', 'op']);
+  const votes = [revoke('sue', 'op', { seq: 1 }, cut(4)), revoke('tom', 'op', { seq: 1 }, cut(4))];
+  t.same(heeds(replica().authority, brought(replica(), ...votes)), digests(votes));
+  t.same(heeds(replica().authority, votes.slice(0, 1)), []);
+  t.same(brought(replica(), votes[0]!), [], 'who holds itself as revoked brings nothing');
+});
+
+t.test('what changes nothing for who asks is not taken, valid or not', async (t) => {
+  const { replica, grants } = stage();
+  const known = replica().authority;
+  const after = { ...cut(9), reason: 'other' };
+  for (const [what, act] of [
+    ['a revocation of another', revoke('sue', 'cem', { seq: 1 })],
+    ['one that spares what the thief did', revoke('sue', 'op', { seq: 1 }, after)],
+    ['a vote for an operator', appoint('sue', 'dan', { seq: 1 })],
+    ['its own word', revoke('ben', 'op', { seq: 4 })],
+    ['its own word against others', revoke('ben', 'cem', { seq: 4 })],
+    ['that of a stranger', revoke('eve', 'op', { seq: 4 })],
+    ['another grant for it', grant('ann', 'ben', { parent: grants.ann.digest }, { seq: 7 })],
+  ] as const)
+    t.same(heeds(known, [act]), [], what);
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  const junk = [
+    revoke('ben', 'cem', { seq: 4 }),
+    revoke('op', 'cem', { seq: 9 }),
+    revoke('ben', 'ann', { seq: 5 }),
+  ];
+  t.same(heeds(known, [...junk, answer]), [answer.digest], 'nor beside what does');
+  t.same(heeds(known, [answer], 'eve'), [], 'a stranger is no member by it');
+});
+
+t.test('grants are no acts: a token that is known to its hosts would let them back in', async (t) => {
+  const { known, theft } = stage();
+  t.same(
+    known.filter((record) => isAct(record)),
+    [theft],
+  );
+  const token = grant('op', 'tok', { roles: ['admit'], admits: ['member'], uses: 1 }, { seq: 2 });
+  const hosts = ['x', 'y'].map((name, at) =>
+    grant('tok', name, { roles: ['member'], parent: token.digest }, { seq: 1, epoch: at }),
+  );
+  hosts.sort((a, b) => (a.digest < b.digest ? -1 : 1));
+  const out = (hosts[1]!.body as { subject: string }).subject;
+  const door = new Replica(authority(['sue', 'op'])).offer([token, ...hosts]);
+  t.notOk(door.authority.isMember(out), 'the token was good for one');
+  const [better] = Array.from({ length: 64 }, (_, seq) =>
+    grant(
+      'tok',
+      out.replaceAll('.', ''),
+      { roles: ['member'], parent: token.digest },
+      { seq: 2 + seq, epoch: 9 },
+    ),
+  ).filter(({ digest }) => digest < hosts[0]!.digest);
+  t.ok(better, 'a smaller digest was found');
+  t.same(heeded(door.authority, out, [better!]), []);
+});
+
+t.test('a key that was dismissed has numbers left, and is not listened to all the same', async (t) => {
+  const { replica } = stage();
+  const door = replica().offer([
+    revoke('sue', 'op', { seq: 1 }, cut(4)),
+    revoke('sue', 'ben', { seq: 2 }, cut(9)),
+  ]);
+  const plot = [appoint('op', 'pup', { seq: 3, at_ms: NOW - 9 }), revoke('pup', 'sue', { seq: 1 })];
+  t.same(heeds(door.authority, plot), []);
+  door.offer(plot);
+  t.ok(door.authority.isMember(key('ben')), 'by the set of records it would be a member');
+});
+
+t.test('what is brought has a limit: operators first, then what is small', async (t) => {
+  const { replica } = stage();
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  const others = Array.from({ length: 2 * ACTS_MAX }, (_, at) =>
+    revoke('op', 'ann', { seq: 3 }, { ...cut(9), reason: `number ${at}` }),
+  );
+  const sized = (records: readonly LedgerRecord[], bytes: number) =>
+    records.map((record) => ({ ...record, bytes: new Uint8Array(bytes) }));
+  const host = (own: number, more: number) =>
+    replica().offer([...sized([answer], own), ...sized(others, more)]).authority;
+  const all = actsFor(host(500, 100), key('ben'), 1 << 20);
+  t.equal(all.length, ACTS_MAX);
+  t.equal(all[0]!.digest, answer.digest);
+  t.equal(actsFor(host(500, 100), key('ben'), 1000).length, 6);
+  t.notOk(
+    actsFor(host(1001, 100), key('ben'), 1000).some(({ digest }) => digest === answer.digest),
+    'what has no room is left out',
+  );
+});
