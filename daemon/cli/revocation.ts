@@ -105,12 +105,13 @@ function takesMore(plan: RevocationPlan): boolean {
 
 function planLines(plan: RevocationPlan): string[] {
   const { name, by, effective, votes, needed, nodes, operators, leavesTooFew, tokens, records, open } = plan;
-  if (!effective)
-    return [
-      printable(
-        `${name}, by ${by.name}: vote ${votes} of ${needed}; nothing changes until there are enough.`,
-      ),
-    ];
+  if (!effective) {
+    const why =
+      votes < needed
+        ? `vote ${votes} of ${needed}; nothing changes until there are enough.`
+        : 'nothing changes, for it is refused already by the word of others.';
+    return [printable(`${name}, by ${by.name}: ${why}`)];
+  }
   const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
   const made = (list: readonly { id: string; issuerName: string }[]) =>
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_2, PLAN, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_2, PLAN, REVOCATION, TOKEN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -139,6 +139,19 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['one', { plan: PLAN.digest }] });
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
+  // One more than it took.
+  const votes = { votes: 2, needed: 2, effective: false };
+  backend.planRevokeOperator = async () => ({ ...PLAN, ...votes });
+  backend.revokeOperator = async () => ({ ...REVOCATION, ...votes });
+  const spare = ['operator', 'revoke', 'two'];
+  t.equal(
+    (await runCli(socket, [...spare, '--dry-run'])).stdout,
+    'old, by operator Op9999: nothing changes, for it is refused already by the word of others.\n',
+  );
+  t.match(
+    (await runCli(socket, spare)).stderr,
+    /^This changes nothing: old is refused already by the word of others\. For an earlier --since 2 have to give one/,
+  );
 });
 
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {

@@ -8,6 +8,7 @@ import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
 t.setTimeout(120_000);
 
+const keyOf = (seed: string) => signerFromSeed(Buffer.from(seed, 'hex')).id;
 const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name);
 
 t.test('a revoked token is refused at every door; who joined with it before stays', async (t) => {
@@ -293,4 +294,62 @@ t.test('where a threshold asks for it, operators are made and unmade by several 
     key: third.id,
     revoked: false,
   });
+});
+
+t.test('a vote or a cut that counts for nothing is refused, also where others have voted', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [first, second, third, stranger] = ['ab', 'cd', 'ef', '12'].map((byte) => byte.repeat(32));
+  const [one, two, three] = [first, second, third].map((seed) => keyOf(seed!));
+  await a.backend.init({ recovery: [one!, two!, three!], threshold: 2 });
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('a sees b', async () => (await names(a)).includes('b'));
+  const against = (key: string, operatorKey: string) => a.backend.revokeOperator(key, { operatorKey });
+  await against(three!, first!);
+  t.match(await against(three!, second!), { effective: true });
+  t.match(await against(two!, first!), { votes: 1, effective: false });
+
+  const written = () =>
+    [...a.cluster!.ledger.machine.ledger.ofKind('revoke')].flatMap(([, all]) => all).length;
+  const before = written();
+  const refused = { code: 'E_NOT_ALLOWED' };
+  await t.rejects(against(two!, third!), refused, 'who was dismissed by seniors');
+  for (const operatorKey of [third!, stranger!]) {
+    await t.rejects(a.backend.planRevokeOperator(two!, { operatorKey }), refused);
+    await t.rejects(a.backend.planRevokeOperator(three!, { operatorKey }), refused);
+  }
+  await a.backend.revokeNode('b', {});
+  await t.rejects(a.backend.revokeNode(b.id, { since_ms: 0, operatorKey: third! }), refused);
+  t.equal(written(), before + 1, 'only what the host itself said');
+
+  const last = a.cluster!.trust.operator!.id;
+  t.match(await a.backend.planRevokeOperator(three!, {}), {
+    votes: 2,
+    needed: 2,
+    effective: false,
+    by: { key: last },
+  });
+});
+
+t.test('two junior keys that dismissed all seniors are answered by two of those', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [first, second, third] = ['ab', 'cd', 'ef'].map((byte) => byte.repeat(32));
+  const [one, two, three] = [first, second, third].map((seed) => keyOf(seed!));
+  await a.backend.init({ recovery: [one!, two!, three!], threshold: 2 });
+  const inForce = async () =>
+    (await a.backend.operators()).filter(({ revoked }) => !revoked).map(({ key }) => key);
+  const own = a.cluster!.trust.operator!.id;
+  // The thief is at the first host, and has found the third key there.
+  for (const key of [one!, two!])
+    for (const given of [{}, { operatorKey: third! }]) await a.backend.revokeOperator(key, given);
+  t.same(await inForce(), [three, own]);
+  t.match(await a.backend.revokeOperator(three!, { operatorKey: first! }), {
+    votes: 1,
+    needed: 2,
+    effective: false,
+  });
+  t.match(await a.backend.revokeOperator(three!, { operatorKey: second! }), { votes: 2, effective: true });
+  t.same(await inForce(), [one, two, own]);
 });
