@@ -62,6 +62,8 @@ export const RevocationPlanSchema = Type.Object({
   /** As of the revocation itself. */
   epoch: Count,
   last: Count,
+  /** Records stamped before `since_ms` that are void, for they stand behind later ones: its clock was set, or the stamps. */
+  early_count: Count,
   descendants: Type.Boolean(),
   keeps: Type.Array(Text(64)),
   votes: Count,

@@ -12,6 +12,8 @@ import { printable, shortDigest } from './text.ts';
 /** Names on one line of a plan; the rest are counted. */
 const NAMES_SHOWN_MAX = 12;
 
+const EARLY =
+  'Some of what it signed later bears a time before --since: its stamps were set, and those that stay may be false too.';
 const TOO_FEW =
   'Fewer operators remain than it takes to add or dismiss one: that is for good, and nobody can undo it.';
 
@@ -132,6 +134,7 @@ function planLines(plan: RevocationPlan): string[] {
   return [
     printable(`${name} is to be refused, by the word of ${by.name}:`),
     ...told.map(([what, names, count = names.length]) => `  ${what.padEnd(25)}${namesText(names, count)}`),
+    ...(plan.early_count > 0 ? [EARLY] : []),
     ...(leavesTooFew ? [TOO_FEW] : []),
   ];
 }

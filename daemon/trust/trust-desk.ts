@@ -7,7 +7,7 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
-import { type Cut, cutAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import {
   DEFAULT_NODE_ROLES,
@@ -126,7 +126,7 @@ export class TrustDesk {
   }
 
   planRevokeNode(node: string, request: RevokeNodeRequest): RevocationPlan {
-    return this.#plan(this.#nodeRevocation(node, request));
+    return this.#plan(this.#nodeRevocation(node, request), request.since_ms);
   }
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
@@ -153,7 +153,7 @@ export class TrustDesk {
   }
 
   planRevokeOperator(operator: string, request: RevokeOperatorRequest): RevocationPlan {
-    return this.#plan(this.#operatorRevocation(operator, request));
+    return this.#plan(this.#operatorRevocation(operator, request), request.since_ms);
   }
 
   #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
@@ -196,8 +196,14 @@ export class TrustDesk {
     return { subject: key, name, reason, descendants, keeps: [...keeps], ...cut, ...signedWith(operatorKey) };
   }
 
-  #plan(request: RevokeRequest): RevocationPlan {
-    return this.#planOf(this.#cluster.trust.foresee(request));
+  #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
+    const plan = this.#planOf(this.#cluster.trust.foresee(request));
+    const { cut } = request;
+    if (since_ms === undefined || cut === undefined) return plan;
+    const early = [...this.#cluster.ledger.machine.ledger.recordsOf(request.subject)].filter(
+      (record) => record.hlc.ms <= since_ms && isAfter(record, cut),
+    );
+    return { ...plan, early_count: early.length };
   }
 
   #planOf(outcome: Outcome): RevocationPlan {
@@ -253,8 +259,8 @@ export class TrustDesk {
   /** What a key wrote until then counts, as far as it is known. */
   #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {
     if (until_ms === undefined) return {};
-    const written = [...this.#cluster.ledger.machine.ledger.recordsOf(key)];
-    return { cut: cutAfter(written.filter(({ hlc }) => hlc.ms <= until_ms)) };
+    const written = this.#cluster.ledger.machine.ledger.recordsOf(key);
+    return { cut: cutBefore(written, ({ hlc }) => hlc.ms > until_ms) };
   }
 
   /** A node cannot be asked to take its own rights away: it would be the last that it can do. */

@@ -156,10 +156,11 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
 
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
-  backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
+  backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true, early_count: 1 });
   const acts = () => backend.calls.filter(({ method }) => method === 'revokeOperator').length;
   const asked = await runCli(socket, ['operator', 'revoke', 'two']);
   t.equal(asked.code, 2);
+  t.match(asked.stderr, /^Some of what it signed later bears a time before --since/m);
   t.match(asked.stderr, /^Fewer operators remain than it takes .* for good/m);
   t.match(asked.stderr, /E_UNCONFIRMED/);
   t.equal(acts(), 0);

@@ -1,8 +1,10 @@
 /** Rights taken away in a running cluster: a token, a host that lives, a host that is gone; and who did it. */
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
-import { signerFromSeed } from '../../../daemon/crypto.ts';
+import { sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
@@ -352,4 +354,52 @@ t.test('two junior keys that dismissed all seniors are answered by two of those'
   });
   t.match(await a.backend.revokeOperator(three!, { operatorKey: second! }), { votes: 2, effective: true });
   t.same(await inForce(), [one, two, own]);
+});
+
+t.test('what a thief signed is void from --since on, also behind a record that it dated back', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [operatorKey, stolen] = ['ab'.repeat(32), 'cd'.repeat(32)] as const;
+  const thief = signerFromSeed(Buffer.from(stolen, 'hex'));
+  await a.backend.init({ recovery: [keyOf(operatorKey), thief.id] });
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('a sees b', async () => (await names(a)).includes('b'));
+  const { ledger } = a.cluster!;
+  const now = a.clock.now();
+  const dateBack = async (epoch: number, by_ms: number) => {
+    const body = revokeBody({ subject: keyOf('12'.repeat(32)), reason: 'harmless' });
+    const known = [{ epoch: epoch - 1 }];
+    const { cluster } = ledger.machine;
+    const at = now - by_ms;
+    const { bytes } = sealAct({
+      cluster,
+      signer: thief,
+      kind: 'revoke',
+      body,
+      known,
+      crypto: nodeCrypto,
+      now: at,
+    });
+    t.equal(await ledger.introduce([bytes]), undefined);
+  };
+  const HOUR_MS = 3_600_000;
+  await dateBack(2 ** 32 - 10, 2 * HOUR_MS);
+  await a.backend.revokeNode('b', { operatorKey: stolen });
+  t.same(await names(a), ['a']);
+  const since = { since_ms: now - HOUR_MS, operatorKey };
+  t.match(await a.backend.planRevokeOperator(thief.id, since), {
+    epoch: 2 ** 32 - 10,
+    last: 1,
+    early_count: 0,
+    nodes: { returns: [{ name: 'b' }] },
+  });
+  await dateBack(2 ** 32 - 5, 3 * HOUR_MS);
+  t.match(await a.backend.planRevokeOperator(thief.id, since), {
+    epoch: 2 ** 32 - 10,
+    early_count: 1,
+    nodes: { returns: [{ name: 'b' }] },
+  });
+  await a.backend.revokeOperator(thief.id, since);
+  await eventually('b is back', async () => (await names(a)).includes('b'));
 });
