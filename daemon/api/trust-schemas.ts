@@ -3,7 +3,7 @@
  * The rest is in schemas.ts; the rules of both are the same.
  */
 import Type, { type Static, type TObject } from 'typebox';
-import { ROLES } from '../../protocols/base/records.ts';
+import { KEEPS_MAX, ROLES } from '../../protocols/base/records.ts';
 import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
@@ -218,7 +218,7 @@ const KeepFields = {
    * Nodes that stay although the key let them in; for `descendants` or `since_ms`. Tokens that they joined with let
    * nobody in any more.
    */
-  keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
+  keep: Type.Optional(Type.Array(NodeText, { maxItems: KEEPS_MAX })),
   /** All nodes that it let in and that are members now; default false. */
   keepAll: Type.Optional(Type.Boolean()),
 };
