@@ -69,7 +69,7 @@ export const RevocationPlanSchema = Type.Object({
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
-  /** Members, operators, and tokens that hosts can join with. */
+  /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   operators: TurnOf(KeyNameSchema),
   /** Fewer operators would remain than it takes to appoint or dismiss one: that could never be mended. */
@@ -219,7 +219,7 @@ const KeepFields = {
    * nobody in any more.
    */
   keep: Type.Optional(Type.Array(NodeText, { maxItems: KEEPS_MAX })),
-  /** All nodes that it let in and that are members now; default false. */
+  /** All nodes that it let in and that are members now, or whose grant has ended and may be renewed; default false. */
   keepAll: Type.Optional(Type.Boolean()),
 };
 

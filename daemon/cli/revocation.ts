@@ -33,7 +33,10 @@ export function withPlan(command: Command): Command {
 export function withKeeps(command: Command): Command {
   return command
     .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
-    .option('--keep-all', 'all hosts that it let in stay; only its tokens go');
+    .option(
+      '--keep-all',
+      'all hosts that it let in, and that are up or may come back, stay; only its tokens go',
+    );
 }
 
 /** Of the commands that revoke a key, of a node or of an operator. */

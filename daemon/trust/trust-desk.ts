@@ -9,6 +9,7 @@ import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../prot
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
+import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -200,6 +201,12 @@ export class TrustDesk {
     return { subject: key, name, reason, descendants, keeps, ...cut, ...signedWith(operatorKey) };
   }
 
+  /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
+  #mayComeBack(id: NodeId): boolean {
+    const { ledger, authority } = this.#cluster.ledger.machine;
+    return ledger.get('member', id) !== undefined && mayStay(authority, id, this.#now);
+  }
+
   /** Grants by a key that are to stay, for these hosts to stay. @throws E_NOT_FOUND, E_BAD_INPUT */
   #keeps(
     { key, name }: { readonly key: KeyId; readonly name: string },
@@ -222,7 +229,8 @@ export class TrustDesk {
         });
       add(grants);
     }
-    if (keepAll) for (const member of this.#cluster.view.members.keys()) add(chains.above(key, member));
+    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    for (const { id } of all) add(chains.above(key, id));
     return [...keeps];
   }
 
