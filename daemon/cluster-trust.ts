@@ -172,8 +172,8 @@ export class ClusterTrust {
       [...machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
     const outcome = foresee(this.#authority, draft, wanted, clock.now());
-    const { effective, votes } = outcome.revocation;
-    if (!effective && votes === 0)
+    // The votes of others against the same key say nothing of this one.
+    if (!outcome.revocation.effective && !this.#authority.mayRevoke(author, request.subject, clock.now()))
       throw new ShoalError(
         'E_NOT_ALLOWED',
         `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,

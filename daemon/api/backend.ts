@@ -86,7 +86,7 @@ export interface Backend {
   tokens(query: ListQuery): Promise<TokenInfo[]>;
   /**
    * Nobody joins with it any more. @param token its id, or the first eight or more characters of it.
-   * @throws E_NOT_FOUND, E_NOT_ALLOWED, E_TOO_LARGE (more hosts joined than can be named as staying)
+   * @throws E_NOT_FOUND, E_NOT_ALLOWED
    */
   revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo>;
   grants(query: ListQuery): Promise<GrantInfo[]>;

@@ -3,7 +3,7 @@
  * The rest is in schemas.ts; the rules of both are the same.
  */
 import Type, { type Static, type TObject } from 'typebox';
-import { ROLES } from '../../protocols/base/records.ts';
+import { KEEPS_MAX, ROLES } from '../../protocols/base/records.ts';
 import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
@@ -62,12 +62,14 @@ export const RevocationPlanSchema = Type.Object({
   /** As of the revocation itself. */
   epoch: Count,
   last: Count,
+  /** Records stamped before `since_ms` that are void, for they stand behind later ones: its clock was set, or the stamps. */
+  early_count: Count,
   descendants: Type.Boolean(),
   keeps: Type.Array(Text(64)),
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
-  /** Members, operators, and tokens that hosts can join with. */
+  /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   operators: TurnOf(KeyNameSchema),
   /** Fewer operators would remain than it takes to appoint or dismiss one: that could never be mended. */
@@ -216,8 +218,8 @@ const KeepFields = {
    * Nodes that stay although the key let them in; for `descendants` or `since_ms`. Tokens that they joined with let
    * nobody in any more.
    */
-  keep: Type.Optional(Type.Array(NodeText, { maxItems: 256 })),
-  /** All nodes that it let in and that are members now; default false. */
+  keep: Type.Optional(Type.Array(NodeText, { maxItems: KEEPS_MAX })),
+  /** All nodes that it let in and that are members now, or whose grant has ended and may be renewed; default false. */
   keepAll: Type.Optional(Type.Boolean()),
 };
 

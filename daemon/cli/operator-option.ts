@@ -1,4 +1,4 @@
-/** `--operator-key`: commands that take rights away or give them may be signed with a key that no daemon keeps. */
+/** `--operator-key`: commands that take rights away or give them may be signed with a key that no daemon keeps. It is sent to the daemon for that. */
 import type { Command } from 'commander';
 import { readOperatorKey } from './recovery-key.ts';
 
@@ -9,7 +9,7 @@ export interface OperatorOption {
 export function withOperatorKey(command: Command): Command {
   return command.option(
     '--operator-key <file>',
-    "sign with the operator's key in this file (default: the one on this host, or the key of this host)",
+    "sign with the operator's key in this file, which this host's daemon gets to see (default: the one on this host, or the key of this host)",
   );
 }
 

@@ -1,6 +1,7 @@
 /**
- * A recovery key: an operator's key that is made here, written to a file and never given to a daemon. Its holder can
- * put a cluster right whose other operator keys were lost or stolen.
+ * A recovery key: an operator's key that is made here, written to a file and kept by no daemon. Its holder can put a
+ * cluster right whose other operator keys were lost or stolen: `--operator-key` lends it, for one request, to the
+ * daemon that signs with it.
  */
 import { generateKeyPairSync } from 'node:crypto';
 import { unlink, writeFile } from 'node:fs/promises';

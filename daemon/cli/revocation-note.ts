@@ -15,6 +15,17 @@ export function showRevocation(
     return;
   }
   printLine(terminal, done.key);
-  const open = `This was vote ${done.votes} of ${done.needed}: other operators have to say so too.`;
-  note(terminal, done.effective ? printable(`${done.name} is refused from now on. ${after}`) : open);
+  note(
+    terminal,
+    done.effective ? printable(`${done.name} is refused from now on. ${after}`) : openText(done),
+  );
+}
+
+/** Of a vote that changes nothing as things are. */
+function openText({ name, votes, needed }: Pick<RevocationInfo, 'name' | 'votes' | 'needed'>): string {
+  return votes < needed
+    ? `This was vote ${votes} of ${needed}: other operators have to say so too.`
+    : printable(
+        `This changes nothing: ${name} is refused already by the word of others. For an earlier --since ${needed} have to give one.`,
+      );
 }

@@ -12,6 +12,8 @@ import { printable, shortDigest } from './text.ts';
 /** Names on one line of a plan; the rest are counted. */
 const NAMES_SHOWN_MAX = 12;
 
+const EARLY =
+  'Some of what it signed later bears a time before --since: its stamps were set, and those that stay may be false too.';
 const TOO_FEW =
   'Fewer operators remain than it takes to add or dismiss one: that is for good, and nobody can undo it.';
 
@@ -31,7 +33,10 @@ export function withPlan(command: Command): Command {
 export function withKeeps(command: Command): Command {
   return command
     .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
-    .option('--keep-all', 'all hosts that it let in stay; only its tokens go');
+    .option(
+      '--keep-all',
+      'all hosts that it let in, and that are up or may come back, stay; only its tokens go',
+    );
 }
 
 /** Of the commands that revoke a key, of a node or of an operator. */
@@ -125,10 +130,12 @@ function planLines(plan: RevocationPlan): string[] {
   ];
   if (!effective) {
     const rest = tokens.ends.length > 0 ? 'nothing else' : 'nothing';
+    const why =
+      votes < needed
+        ? `vote ${votes} of ${needed}; ${rest} changes until there are enough.`
+        : `${rest} changes, for it is refused already by the word of others.`;
     return [
-      printable(
-        `${name}, by ${by.name}: vote ${votes} of ${needed}; ${rest} changes until there are enough.`,
-      ),
+      printable(`${name}, by ${by.name}: ${why}`),
       ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends))] : []),
     ];
   }
@@ -136,6 +143,7 @@ function planLines(plan: RevocationPlan): string[] {
   return [
     printable(`${name} is to be refused, by the word of ${by.name}:`),
     ...told.map((row) => rowText(...row)),
+    ...(plan.early_count > 0 ? [EARLY] : []),
     ...(leavesTooFew ? [TOO_FEW] : []),
   ];
 }

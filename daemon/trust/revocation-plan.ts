@@ -59,6 +59,7 @@ export function revocationPlan(
     by: key(by),
     epoch,
     last,
+    early_count: 0,
     descendants,
     keeps: [...keeps],
     votes,

@@ -7,8 +7,9 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
-import { type Cut, cutAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
+import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -42,12 +43,24 @@ import {
   revocationInfos,
   tokenInfos,
 } from './grant-answers.ts';
+import { GrantChains } from './grant-chains.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 import { closedByKeeping, revocationPlan } from './revocation-plan.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
+
+interface Named {
+  readonly id: NodeId;
+  readonly name: string;
+}
+
+/** Members, and those that were let in and are in no list of members. */
+interface Hosts {
+  readonly present: readonly Named[];
+  readonly former: readonly Named[];
+}
 
 export class TrustDesk {
   readonly #cluster: Cluster;
@@ -120,13 +133,13 @@ export class TrustDesk {
     return this.#plan(this.#tokenRevocation(findToken(this.tokens({ all: true }), id), request));
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_TOO_LARGE, E_PLAN_CHANGED; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_PLAN_CHANGED; nothing was changed then. */
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
     return await this.#revoke(this.#nodeRevocation(node, request), request.plan);
   }
 
   planRevokeNode(node: string, request: RevokeNodeRequest): RevocationPlan {
-    return this.#plan(this.#nodeRevocation(node, request));
+    return this.#plan(this.#nodeRevocation(node, request), request.since_ms);
   }
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
@@ -153,7 +166,7 @@ export class TrustDesk {
   }
 
   planRevokeOperator(operator: string, request: RevokeOperatorRequest): RevocationPlan {
-    return this.#plan(this.#operatorRevocation(operator, request));
+    return this.#plan(this.#operatorRevocation(operator, request), request.since_ms);
   }
 
   #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
@@ -183,21 +196,52 @@ export class TrustDesk {
     request: RevokeOperatorRequest & { readonly reason: string },
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
-    const keeps = new Set(keep.flatMap((text) => this.#grantsBetween(key, name, text)));
-    if (keepAll)
-      for (const member of this.#cluster.view.members.keys())
-        for (const grant of this.#grantsAbove(key, member)) keeps.add(grant);
-    if (keeps.size > KEEPS_MAX)
-      throw new ShoalError(
-        'E_TOO_LARGE',
-        `one revocation keeps at most ${KEEPS_MAX} of what a key let in, not ${keeps.size}; nothing was changed`,
-      );
+    const keeps = keep.length > 0 || keepAll ? this.#keeps({ key, name }, keep, keepAll) : [];
     const cut = this.#cut(key, since_ms);
-    return { subject: key, name, reason, descendants, keeps: [...keeps], ...cut, ...signedWith(operatorKey) };
+    return { subject: key, name, reason, descendants, keeps, ...cut, ...signedWith(operatorKey) };
   }
 
-  #plan(request: RevokeRequest): RevocationPlan {
-    return this.#planOf(this.#cluster.trust.foresee(request));
+  /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
+  #mayComeBack(id: NodeId): boolean {
+    const { ledger, authority } = this.#cluster.ledger.machine;
+    return ledger.get('member', id) !== undefined && mayStay(authority, id, this.#now);
+  }
+
+  /** Grants by a key that are to stay, for these hosts to stay. @throws E_NOT_FOUND, E_BAD_INPUT */
+  #keeps(
+    { key, name }: { readonly key: KeyId; readonly name: string },
+    keep: readonly string[],
+    keepAll: boolean,
+  ): string[] {
+    const chains = new GrantChains(this.#cluster.ledger.machine.authority.grants(this.#now));
+    const keeps = new Set<string>();
+    const add = (grants: readonly string[]) => {
+      for (const grant of grants) keeps.add(grant);
+      if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
+    };
+    const hosts = this.#hosts();
+    for (const text of keep) {
+      const host = this.#everMember(text, hosts);
+      const grants = chains.above(key, host.id);
+      if (grants.length === 0)
+        throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
+          detail: { field: 'keep' },
+        });
+      add(grants);
+    }
+    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    for (const { id } of all) add(chains.above(key, id));
+    return [...keeps];
+  }
+
+  #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
+    const plan = this.#planOf(this.#cluster.trust.foresee(request));
+    const { cut } = request;
+    if (since_ms === undefined || cut === undefined) return plan;
+    const early = [...this.#cluster.ledger.machine.ledger.recordsOf(request.subject)].filter(
+      (record) => record.hlc.ms <= since_ms && isAfter(record, cut),
+    );
+    return { ...plan, early_count: early.length };
   }
 
   #planOf(outcome: Outcome): RevocationPlan {
@@ -254,8 +298,8 @@ export class TrustDesk {
   /** What a key wrote until then counts, as far as it is known. */
   #cut(key: KeyId, until_ms: number | undefined): { cut?: Cut } {
     if (until_ms === undefined) return {};
-    const written = [...this.#cluster.ledger.machine.ledger.recordsOf(key)];
-    return { cut: cutAfter(written.filter(({ hlc }) => hlc.ms <= until_ms)) };
+    const written = this.#cluster.ledger.machine.ledger.recordsOf(key);
+    return { cut: cutBefore(written, ({ hlc }) => hlc.ms > until_ms) };
   }
 
   /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
@@ -274,17 +318,12 @@ export class TrustDesk {
    * a member before it is that of one that is none any more.
    * @throws E_NOT_FOUND
    */
-  #everMember(node: string): { id: NodeId; name: string } {
-    const { members } = this.#cluster.view;
-    const { names } = this;
-    const called = (id: KeyId) => isCalled(node, id, names(id));
-    const present = [...members.keys()].filter(called);
-    const former = [...this.#cluster.ledger.machine.authority.grants(this.#now)]
-      .filter(({ subject, roles }) => roles.includes('member') && !members.has(subject) && called(subject))
-      .map(({ subject }) => subject);
-    const found = [...new Set(present.length > 0 && !former.includes(node) ? present : former)];
-    const id = found.includes(node) ? node : found[0];
-    if (id !== undefined && (id === node || found.length === 1)) return { id, name: names(id) };
+  #everMember(node: string, { present, former }: Hosts = this.#hosts()): Named {
+    const called = (hosts: readonly Named[]) => hosts.filter(({ id, name }) => isCalled(node, id, name));
+    const [now, before] = [called(present), called(former)];
+    const found = now.length > 0 && !before.some(({ id }) => id === node) ? now : before;
+    const host = found.find(({ id }) => id === node) ?? found[0];
+    if (host !== undefined && (host.id === node || found.length === 1)) return host;
     const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
     throw new ShoalError(
       'E_NOT_FOUND',
@@ -292,33 +331,29 @@ export class TrustDesk {
     );
   }
 
-  /** Grants by which `issuer` let a node in, itself or by a token: all links of its chain that the issuer signed. */
-  #grantsBetween(issuer: KeyId, name: string, node: string): string[] {
-    const { id, name: called } = this.#everMember(node);
-    const found = this.#grantsAbove(issuer, id);
-    if (found.length === 0)
-      throw new ShoalError('E_BAD_INPUT', `${called} was not let in by ${name}: it stays anyway`, {
-        detail: { field: 'keep' },
-      });
-    return found;
-  }
-
-  #grantsAbove(issuer: KeyId, node: NodeId): string[] {
-    const grants = new Map(this.grants({ all: true }).map((grant) => [grant.id, grant]));
-    const found = new Set<string>();
-    for (const grant of grants.values()) {
-      if (grant.subject !== node) continue;
-      for (let link: GrantInfo | undefined = grant; link !== undefined; ) {
-        if (link.issuer === issuer) found.add(link.id);
-        link = link.parent === null ? undefined : grants.get(link.parent);
-      }
-    }
-    return [...found];
+  /** All names that a request may use, put together once for all that it names. */
+  #hosts(): Hosts {
+    const { members } = this.#cluster.view;
+    const { names } = this;
+    const former = new Set<KeyId>();
+    for (const { subject, roles } of this.#cluster.ledger.machine.authority.grants(this.#now))
+      if (roles.includes('member') && !members.has(subject)) former.add(subject);
+    const named = (id: KeyId) => ({ id, name: names(id) });
+    return { present: Array.from(members.keys(), named), former: Array.from(former, named) };
   }
 
   #source(): GrantSource {
     return { authority: this.#cluster.ledger.machine.authority, names: this.names, now: this.#now };
   }
+}
+
+/** A second revocation would not add to the first: what either of them voids is void. */
+function tooManyKept(name: string): ShoalError {
+  return new ShoalError(
+    'E_BAD_INPUT',
+    `one revocation names at most ${KEEPS_MAX} grants by ${name} that stay, and these hosts take more; nothing was changed. Without --descendants all that it let in before the cut stays unnamed: revoke it so, then by themselves the hosts and tokens that are not to stay`,
+    { detail: { field: 'keep' } },
+  );
 }
 
 /** Of the key that came with a request, if one did. @param seed hex. A secret: never in a message. */

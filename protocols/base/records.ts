@@ -15,8 +15,8 @@ const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()
 
 /** Operators that genesis may name. */
 export const OPERATORS_MAX = 5;
-/** Grants that a revocation may name as staying. */
-export const KEEPS_MAX = 256;
+/** Grants that a revocation may name as staying: 66 bytes each, so that they take half of what a record may hold. */
+export const KEEPS_MAX = 1024;
 
 /** `genesis/`: the first record. Its payload hash is the cluster's id. */
 export const GenesisSchema = Type.Object({
@@ -65,7 +65,7 @@ export const RevokeSchema = Type.Object({
   reason: Text(256),
   /** True: all grants that it issued go too, wherever they stand; absent: those up to `last` stay. */
   descendants: Type.Optional(Type.Boolean()),
-  /** Digests of grants that it issued and that stay whatever the rest says. */
+  /** Digests of grants that it issued and that stay whatever the rest says; another revocation may void them all the same. */
   keeps: Type.Optional(Type.Array(Hex(32), { maxItems: KEEPS_MAX })),
 });
 

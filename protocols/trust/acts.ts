@@ -51,7 +51,7 @@ export function isPlainAppointment({ roles, admits, parent, notAfter_ms, uses, r
 
 /**
  * Nothing more by this key. What it wrote up to `cut` stays, and so do grants that it had issued by then, unless
- * `descendants`; grants in `keeps` stay in any case. The key of the record is `recordKey.revoke(subject, author)`.
+ * `descendants`; grants in `keeps` stay whatever this one says: what any revocation of a key voids is void. The key of the record is `recordKey.revoke(subject, author)`.
  * @param init.cut the last record that counts; absent: none does.
  * @throws RangeError when more grants are kept than a revocation can name
  */

@@ -29,3 +29,18 @@ export function cutAfter(places: Iterable<Place>): Cut {
   for (const place of places) if (isAfter(place, cut)) cut = { epoch: place.epoch, last: place.seq };
   return cut;
 }
+
+/**
+ * Before the first of these places that is later than what is to count. Stamps need not grow with places: where one
+ * stands behind a later one, whoever signed it has set a clock back, or dated it back.
+ */
+export function cutBefore<T extends Place>(places: Iterable<T>, isLater: (place: T) => boolean): Cut {
+  const all = [...places];
+  let first: Cut | undefined;
+  for (const place of all)
+    if (isLater(place) && (first === undefined || !isAfter(place, first)))
+      first = { epoch: place.epoch, last: place.seq };
+  return cutAfter(
+    all.filter(({ epoch, seq }) => first === undefined || compareCuts({ epoch, last: seq }, first) < 0),
+  );
+}

@@ -6,6 +6,7 @@ import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
 import { type GrantInfo, isTokenGrant, type RevocationInfo } from './listing.ts';
+import { mayStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
 export interface Turn<T> {
@@ -16,6 +17,7 @@ export interface Turn<T> {
 export interface Outcome {
   /** The revocation as it would be listed. */
   readonly revocation: RevocationInfo;
+  /** Also those whose grant has ended and may still be renewed. */
   readonly members: Turn<KeyId>;
   readonly operators: Turn<KeyId>;
   /** Grants of tokens that hosts can join with, by age. */
@@ -53,7 +55,7 @@ export function foresee(
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {
   const found = new Map<KeyId, KeyId>();
   for (const { subject } of authority.grants(now))
-    if (!found.has(subject) && authority.isMember(subject, now)) found.set(subject, subject);
+    if (!found.has(subject) && mayStay(authority, subject, now)) found.set(subject, subject);
   return found;
 }
 

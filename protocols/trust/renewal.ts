@@ -58,15 +58,27 @@ export function renewalOnAppeal(
   const own = authority.issuing(self, now);
   const renewable = authority.renewable(subject);
   if (own === undefined || renewable === undefined || subject === self) return undefined;
-  const { grant, until_ms, life_ms, lastEnd_ms } = renewable;
-  const inTime = now >= until_ms - life_ms / LEFT_PART && now <= lastEnd_ms + life_ms;
+  const { grant, until_ms, life_ms } = renewable;
+  const inTime = now >= until_ms - life_ms / LEFT_PART && !isTooLate(renewable, now);
   return inTime && mayRenew(own.body, renewable) ? renewalGrant(grant, own.digest, now + life_ms) : undefined;
+}
+
+/** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
+export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
+  if (authority.isMember(key, now)) return true;
+  const renewable = authority.renewable(key);
+  return renewable !== undefined && !isTooLate(renewable, now);
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
 export function worriesAt(authority: Authority, self: KeyId): number | undefined {
   const renewable = authority.renewable(self);
   return renewable && renewable.until_ms - renewable.life_ms / (2 * LEFT_PART);
+}
+
+/** After one more life. */
+function isTooLate({ lastEnd_ms, life_ms }: Renewable, now: number): boolean {
+  return now > lastEnd_ms + life_ms;
 }
 
 /** @param own the grant of who would issue; null for an operator. */

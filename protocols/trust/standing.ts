@@ -185,17 +185,22 @@ export class Standing {
   /** Would a revocation of this key by that one change anything, or be a vote towards it, if it came now? */
   mayRevoke(author: KeyId, subject: KeyId, now: number): boolean {
     const operator = this.operators.get(author);
-    if (operator !== undefined) return operator.cut === undefined;
+    if (operator !== undefined) return operator.cut === undefined || this.#mayAnswer(operator, subject);
     if (this.judgements.has(author)) return false;
     if (author === subject) return !this.operators.has(subject);
     const next = { author, epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
   }
 
-  /** Operators that have voted against a key and may. */
+  /** Operators that have voted against a key and may, or may once others have too. */
   votesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
-    const votes = judgement?.votes ?? this.#book.revocationsOf(subject).filter((vote) => this.#mayVote(vote));
+    const votes =
+      judgement?.votes ??
+      this.#book.revocationsOf(subject).filter((vote) => {
+        const voter = this.operators.get(vote.record.author);
+        return this.#mayVote(vote) || (voter !== undefined && this.#mayAnswer(voter, subject));
+      });
     return new Set(votes.map(({ record }) => record.author)).size;
   }
 
@@ -231,6 +236,22 @@ export class Standing {
       if (votes.length > 0) judgements.set(subject, judgementOf(votes, 1));
     }
     return this.#settled;
+  }
+
+  /**
+   * Could a vote of an operator that was dismissed count all the same? It does where as many as it takes, of whom it is
+   * one, are senior to those who dismissed it (operators.ts): each of them has to be heard before the others have voted.
+   */
+  #mayAnswer({ key, rank, revokedBy }: Operator, subject: KeyId): boolean {
+    const { threshold } = this.#init;
+    if (!this.operators.has(subject)) return false;
+    const ranks = new Set(revokedBy.map(({ record }) => this.operators.get(record.author)?.rank ?? -1));
+    const dismissers = [...ranks].sort((a, b) => a - b).slice(-threshold);
+    const others = [...this.operators.values()].filter((other) => other.key !== key && other.key !== subject);
+    const most = others.slice(0, threshold - 1).map((other) => other.rank);
+    const answer = [...most, rank].sort((a, b) => a - b);
+    const at = answer.findIndex((each, index) => each !== dismissers[index]);
+    return answer.length === threshold && at >= 0 && answer[at]! < dismissers[at]!;
   }
 
   /** Was the author an operator when it cast this vote? */

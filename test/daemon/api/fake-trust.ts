@@ -37,6 +37,7 @@ export const PLAN: RevocationPlan = {
   by: { key: OPERATOR, name: 'operator Op9999' },
   epoch: 0,
   last: 9,
+  early_count: 0,
   descendants: false,
   keeps: [],
   votes: 1,

@@ -151,6 +151,19 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     closes.stderr,
     /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}tokens that end +4f5c0e91a2b3 made at old\n/,
   );
+  // One more than it took.
+  const votes = { votes: 2, needed: 2, effective: false };
+  backend.planRevokeOperator = async () => ({ ...PLAN, ...votes });
+  backend.revokeOperator = async () => ({ ...REVOCATION, ...votes });
+  const spare = ['operator', 'revoke', 'two'];
+  t.equal(
+    (await runCli(socket, [...spare, '--dry-run'])).stdout,
+    'old, by operator Op9999: nothing changes, for it is refused already by the word of others.\n',
+  );
+  t.match(
+    (await runCli(socket, spare)).stderr,
+    /^This changes nothing: old is refused already by the word of others\. For an earlier --since 2 have to give one/,
+  );
 });
 
 t.test('what reaches no other host is said to, once it is done', async (t) => {
@@ -207,10 +220,11 @@ t.test('before a token is revoked it is said that hosts may have joined out of s
 
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
-  backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
+  backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true, early_count: 1 });
   const acts = () => backend.calls.filter(({ method }) => method === 'revokeOperator').length;
   const asked = await runCli(socket, ['operator', 'revoke', 'two']);
   t.equal(asked.code, 2);
+  t.match(asked.stderr, /^Some of what it signed later bears a time before --since/m);
   t.match(asked.stderr, /^Fewer operators remain than it takes .* for good/m);
   t.match(asked.stderr, /E_UNCONFIRMED/);
   t.equal(acts(), 0);

@@ -76,3 +76,30 @@ t.test('a node whose grant has ended refuses what users ask, for it would count 
     t.equal(after.filter(({ kind }) => kind !== 'alloc').length, own, 'nothing was written');
   }
 });
+
+t.test(
+  'a host whose grant has ended goes with who let it in only where that was told, and can be kept',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a] = await cluster.grow('a');
+    const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+    const b = await cluster.start('b');
+    await b.backend.join({ token: (await a!.backend.createToken({ roles: [...roles] })).token });
+    const c = await cluster.start('c');
+    await c.backend.join({ token: (await b.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+    await eventually('a sees all', async () => (await names(a!)) === 'a,b,c');
+    await cluster.stop('c');
+    cluster.ahead_ms += 15 * DAY_MS;
+    await eventually('c has left the view', async () => (await names(a!)) === 'a,b');
+    const ends = async (request: object) =>
+      (await a!.backend.planRevokeNode('b', request)).nodes.ends.map(({ name }) => name).join();
+    t.equal(await ends({ descendants: true }), 'b,c');
+    t.equal(await ends({ descendants: true, keepAll: true }), 'b');
+    await a!.backend.revokeNode('b', { descendants: true, keepAll: true });
+    await cluster.start('c');
+    await eventually('c was renewed', async () => (await names(a!)) === 'a,c', 60_000);
+    cluster.ahead_ms += 30 * DAY_MS;
+    await cluster.stop('c');
+    t.equal(await ends({ since_ms: 0 }), '', 'one that comes back no more is no loss');
+  },
+);

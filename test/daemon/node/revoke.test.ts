@@ -1,13 +1,16 @@
 /** Rights taken away in a running cluster: a token, a host that lives, a host that is gone; and who did it. */
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
-import { signerFromSeed } from '../../../daemon/crypto.ts';
+import { sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
 t.setTimeout(120_000);
 
+const keyOf = (seed: string) => signerFromSeed(Buffer.from(seed, 'hex')).id;
 const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name);
 
 t.test('a revoked token is refused at every door; who joined with it before stays', async (t) => {
@@ -332,4 +335,110 @@ t.test('a token that is kept is closed by the first vote: two may cross in a bro
     t.same(await node.backend.tokens({}), [], 'nor afterwards');
     await eventually('c stays', async () => (await names(node)).includes('c'));
   }
+});
+
+t.test('a vote or a cut that counts for nothing is refused, also where others have voted', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [first, second, third, stranger] = ['ab', 'cd', 'ef', '12'].map((byte) => byte.repeat(32));
+  const [one, two, three] = [first, second, third].map((seed) => keyOf(seed!));
+  await a.backend.init({ recovery: [one!, two!, three!], threshold: 2 });
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('a sees b', async () => (await names(a)).includes('b'));
+  const against = (key: string, operatorKey: string) => a.backend.revokeOperator(key, { operatorKey });
+  await against(three!, first!);
+  t.match(await against(three!, second!), { effective: true });
+  t.match(await against(two!, first!), { votes: 1, effective: false });
+
+  const written = () =>
+    [...a.cluster!.ledger.machine.ledger.ofKind('revoke')].flatMap(([, all]) => all).length;
+  const before = written();
+  const refused = { code: 'E_NOT_ALLOWED' };
+  await t.rejects(against(two!, third!), refused, 'who was dismissed by seniors');
+  for (const operatorKey of [third!, stranger!]) {
+    await t.rejects(a.backend.planRevokeOperator(two!, { operatorKey }), refused);
+    await t.rejects(a.backend.planRevokeOperator(three!, { operatorKey }), refused);
+  }
+  await a.backend.revokeNode('b', {});
+  await t.rejects(a.backend.revokeNode(b.id, { since_ms: 0, operatorKey: third! }), refused);
+  t.equal(written(), before + 1, 'only what the host itself said');
+
+  const last = a.cluster!.trust.operator!.id;
+  t.match(await a.backend.planRevokeOperator(three!, {}), {
+    votes: 2,
+    needed: 2,
+    effective: false,
+    by: { key: last },
+  });
+});
+
+t.test('two junior keys that dismissed all seniors are answered by two of those', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [first, second, third] = ['ab', 'cd', 'ef'].map((byte) => byte.repeat(32));
+  const [one, two, three] = [first, second, third].map((seed) => keyOf(seed!));
+  await a.backend.init({ recovery: [one!, two!, three!], threshold: 2 });
+  const inForce = async () =>
+    (await a.backend.operators()).filter(({ revoked }) => !revoked).map(({ key }) => key);
+  const own = a.cluster!.trust.operator!.id;
+  // The thief is at the first host, and has found the third key there.
+  for (const key of [one!, two!])
+    for (const given of [{}, { operatorKey: third! }]) await a.backend.revokeOperator(key, given);
+  t.same(await inForce(), [three, own]);
+  t.match(await a.backend.revokeOperator(three!, { operatorKey: first! }), {
+    votes: 1,
+    needed: 2,
+    effective: false,
+  });
+  t.match(await a.backend.revokeOperator(three!, { operatorKey: second! }), { votes: 2, effective: true });
+  t.same(await inForce(), [one, two, own]);
+});
+
+t.test('what a thief signed is void from --since on, also behind a record that it dated back', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  const [operatorKey, stolen] = ['ab'.repeat(32), 'cd'.repeat(32)] as const;
+  const thief = signerFromSeed(Buffer.from(stolen, 'hex'));
+  await a.backend.init({ recovery: [keyOf(operatorKey), thief.id] });
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('a sees b', async () => (await names(a)).includes('b'));
+  const { ledger } = a.cluster!;
+  const now = a.clock.now();
+  const dateBack = async (epoch: number, by_ms: number) => {
+    const body = revokeBody({ subject: keyOf('12'.repeat(32)), reason: 'harmless' });
+    const known = [{ epoch: epoch - 1 }];
+    const { cluster } = ledger.machine;
+    const at = now - by_ms;
+    const { bytes } = sealAct({
+      cluster,
+      signer: thief,
+      kind: 'revoke',
+      body,
+      known,
+      crypto: nodeCrypto,
+      now: at,
+    });
+    t.equal(await ledger.introduce([bytes]), undefined);
+  };
+  const HOUR_MS = 3_600_000;
+  await dateBack(2 ** 32 - 10, 2 * HOUR_MS);
+  await a.backend.revokeNode('b', { operatorKey: stolen });
+  t.same(await names(a), ['a']);
+  const since = { since_ms: now - HOUR_MS, operatorKey };
+  t.match(await a.backend.planRevokeOperator(thief.id, since), {
+    epoch: 2 ** 32 - 10,
+    last: 1,
+    early_count: 0,
+    nodes: { returns: [{ name: 'b' }] },
+  });
+  await dateBack(2 ** 32 - 5, 3 * HOUR_MS);
+  t.match(await a.backend.planRevokeOperator(thief.id, since), {
+    epoch: 2 ** 32 - 10,
+    early_count: 1,
+    nodes: { returns: [{ name: 'b' }] },
+  });
+  await a.backend.revokeOperator(thief.id, since);
+  await eventually('b is back', async () => (await names(a)).includes('b'));
 });

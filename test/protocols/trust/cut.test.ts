@@ -1,7 +1,7 @@
 /** A cut lies behind the last place of a key, in whatever order its records are told. */
 import fc from 'fast-check';
 import t from 'tap';
-import { cutAfter, isAfter, NOTHING } from '../../../protocols/trust/cut.ts';
+import { cutAfter, cutBefore, isAfter, NOTHING } from '../../../protocols/trust/cut.ts';
 
 const places = fc.array(fc.record({ epoch: fc.nat({ max: 3 }), seq: fc.integer({ min: 1, max: 9 }) }));
 
@@ -18,5 +18,22 @@ t.test('behind a cut lies none of the places that it was made from, and it is on
 
 t.test('where nothing was written, nothing counts', (t) => {
   t.same(cutAfter([]), NOTHING);
+  t.end();
+});
+
+t.test('what is before the first later place counts, and nothing behind it, whatever its stamp', (t) => {
+  const stamped = fc.array(
+    fc.record({ epoch: fc.nat({ max: 3 }), seq: fc.integer({ min: 1, max: 9 }), ms: fc.nat({ max: 9 }) }),
+  );
+  fc.assert(
+    fc.property(stamped, fc.nat({ max: 9 }), (written, since_ms) => {
+      const cut = cutBefore(written, ({ ms }) => ms > since_ms);
+      return written.every((place) => {
+        const behind = { epoch: place.epoch, last: place.seq };
+        const isBeforeAllLater = written.every((each) => each.ms <= since_ms || isAfter(each, behind));
+        return isAfter(place, cut) !== isBeforeAllLater;
+      });
+    }),
+  );
   t.end();
 });

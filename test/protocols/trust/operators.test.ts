@@ -1,7 +1,7 @@
 /** Who is an operator after votes that contradict one another: the most senior prevail, whatever came first. */
 import t, { type Test } from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { appoint, authority, grant, key, Replica, revoke } from './facts.ts';
+import { appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
 /** Names of the operators in force, the most senior first; the same for the records in the reverse order. */
 function inForce(t: Test, operators: readonly string[], threshold: number, records: LedgerRecord[]): string {
@@ -200,4 +200,40 @@ t.test('votes are told: how many there are, how many it takes', async (t) => {
   );
   t.ok([...replica.authority.grants(0)].every(({ state }) => state === 'valid'));
   t.same([...replica.authority.roles(key('x'))].sort(), ['admitter', 'deployer', 'operator']);
+});
+
+t.test('who was dismissed has a vote where, with seniors, it comes before those who did it', async (t) => {
+  // By seniority: a, b, x, y.
+  const dismissals = (...subjects: string[]) =>
+    subjects.flatMap((subject, at) => [
+      revoke('x', subject, { seq: 10 + at }, cut(5)),
+      revoke('y', subject, { seq: 10 + at }, cut(5)),
+    ]);
+  const replica = new Replica(authority(['a', 'b', 'x', 'y'], 2)).offer(dismissals('a', 'b'));
+  const of = replica.authority;
+  const votes = () => Array.from(of.revocations(), ({ by, votes }) => [by.replaceAll('.', ''), votes]);
+  t.same(
+    of.operators().map(({ inForce }) => inForce),
+    [false, false, true, true],
+  );
+  t.ok(of.mayRevoke(key('a'), key('x'), NOW));
+  t.ok(of.mayRevoke(key('b'), key('x'), NOW));
+  t.notOk(of.mayRevoke(key('b'), key('host'), NOW), 'about others it decides nothing');
+  replica.offer([revoke('b', 'x', { seq: 20 }, cut(5))]);
+  t.same(votes().at(-1), ['b', 1], 'a half of what it takes');
+  replica.offer([revoke('a', 'x', { seq: 20 }, cut(5))]);
+  t.same(
+    of.operators().map(({ inForce }) => inForce),
+    [true, true, false, true],
+    'and both are back',
+  );
+
+  const { authority: juniors } = new Replica(authority(['a', 'b', 'x', 'y'], 2)).offer([
+    revoke('a', 'x', { seq: 1 }, cut(5)),
+    revoke('y', 'x', { seq: 1 }, cut(5)),
+    revoke('a', 'y', { seq: 2 }, cut(5)),
+    revoke('b', 'y', { seq: 2 }, cut(5)),
+  ]);
+  t.notOk(juniors.mayRevoke(key('y'), key('b'), NOW), 'who was dismissed by seniors is heard no more');
+  t.notOk(juniors.mayRevoke(key('x'), key('a'), NOW), 'nor with whom it votes against');
 });

@@ -1,0 +1,75 @@
+/** Hosts that stay when the key that let them in is revoked: many of them, at the cost of one look at all grants. */
+import t from 'tap';
+import { sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
+import { KEEPS_MAX } from '../../../protocols/base/records.ts';
+import { eventually } from '../node/eventually.ts';
+import { MemoryCluster } from '../node/memory-cluster.ts';
+
+t.setTimeout(120_000);
+
+/** A key of its own for each number. */
+function signerOf(number: number) {
+  const seed = new Uint8Array(32).fill(7);
+  new DataView(seed.buffer).setUint32(0, number);
+  return signerFromSeed(seed);
+}
+
+t.test('as many hosts as a revocation can name are kept, and one more is refused by name', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  const { trust, ledger } = a!.cluster!;
+  const { authority } = ledger.machine;
+  const host = { roles: ['member' as const], admits: [], notAfter_ms: null, uses: null };
+  const admitter = signerOf(0);
+  const above = await trust.grant(trust.operator!, {
+    ...host,
+    subject: admitter.id,
+    roles: ['member', 'admitter'],
+    admits: ['member'],
+    parent: null,
+  });
+  const now = a!.clock.now();
+  const grants = Array.from({ length: KEEPS_MAX + 1 }, (_, at) =>
+    sealAct({
+      cluster: ledger.machine.cluster,
+      signer: admitter,
+      kind: 'grant',
+      body: { ...host, subject: signerOf(at + 1).id, parent: above.digest },
+      known: [{ epoch: 2 ** 31 + at }],
+      crypto: nodeCrypto,
+      now,
+    }),
+  );
+  t.equal(await ledger.introduce(grants.map(({ bytes }) => bytes)), undefined);
+  const ids = grants.map((_, at) => signerOf(at + 1).id);
+  t.ok(ids.every((id) => authority.isMember(id)));
+
+  const list = authority.grants.bind(authority);
+  let lists = 0;
+  authority.grants = (at) => {
+    lists += 1;
+    return list(at);
+  };
+  const cost = async (keep: string[]) => {
+    lists = 0;
+    const plan = await a!.backend.planRevokeNode(admitter.id, { descendants: true, keep });
+    t.equal(plan.keeps.length, keep.length);
+    t.equal(plan.nodes.ends.length, grants.length - keep.length + 1, 'all others, and the admitter');
+    return lists;
+  };
+  t.equal(await cost(ids.slice(0, KEEPS_MAX)), await cost(ids.slice(0, 1)), 'all grants are listed as often');
+
+  await t.rejects(a!.backend.planRevokeNode(admitter.id, { descendants: true, keep: ids }), {
+    code: 'E_BAD_INPUT',
+    message: new RegExp(`at most ${KEEPS_MAX} .* Without --descendants`),
+    detail: { field: 'keep' },
+  });
+  const done = await a!.backend.revokeNode(admitter.id, { descendants: true, keep: ids.slice(0, KEEPS_MAX) });
+  t.match(done, { effective: true });
+  for (const node of [a!, b!]) {
+    const { authority: theirs } = node.cluster!.ledger.machine;
+    await eventually(`${node.name} knows it`, () => theirs.isRevoked(admitter.id));
+    t.equal(ids.filter((id) => theirs.isMember(id)).length, KEEPS_MAX, `as ${node.name} sees it`);
+  }
+});
