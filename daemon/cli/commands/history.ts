@@ -26,7 +26,10 @@ export function historyCommand(terminal: Terminal): Command {
     'shoal cluster history --by host2 -n 200 --json',
     'shoal cluster history -f',
   ])
-    .option('--since <time>', 'only what is not older: 30m, 2h, 7d, or a time such as 2026-01-31T12:00Z')
+    .option(
+      '--since <time>',
+      'only what is not older: 30m, 2h, 7d, or a time in UTC such as 2026-01-31T12:00',
+    )
     .addOption(new Option('--kind <kind>', 'only changes of this kind').choices(CHANGE_KINDS))
     .option('--key <key>', 'only of this workload, image name or node')
     .option('--by <node>', 'only what was submitted at this node, or signed by this key')

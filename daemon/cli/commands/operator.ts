@@ -81,14 +81,17 @@ function revokeCommand(terminal: Terminal): Command {
   ])
     .argument('<id>', 'of its key, or the last eight characters')
     .option('--reason <text>', 'why, for those who look later')
-    .option('--since <time>', 'void what it signed after this: 6h, 2d, or a time (default: all of it counts)')
+    .option(
+      '--since <time>',
+      'void what it signed after this: 6h, 2d, or a time in UTC (default: all of it counts)',
+    )
     .option('--descendants', 'also void what hangs on the grants that it gave');
   return withOperatorKey(withPlan(withKeeps(command))).action(
     async (id: string, options: RevokeOptions, command: Command) => {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
-      if (!(await isToBeDone(terminal, options, plan))) return;
+      if (!(await isToBeDone(terminal, options, plan, body.since_ms))) return;
       const done = await client.revokeOperator(
         id,
         { ...body, ...agreedTo(options, plan) },

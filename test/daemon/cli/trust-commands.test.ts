@@ -141,6 +141,31 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
 });
 
+t.test('the moment from which on a revocation voids is told, asked or not, and in UTC', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const since = ['--since', '2023-11-14 10:00'];
+  const inLosAngeles = { env: { TZ: 'America/Los_Angeles' } };
+  const moment =
+    'old, with what it wrote after 2023-11-14T10:00:00Z, is to be refused, by the word of operator';
+  for (const command of [
+    ['node', 'revoke', 'one'],
+    ['node', 'revoke', 'two', '--descendants', '--yes'],
+  ]) {
+    const done = await runCli(socket, [...command, ...since], inLosAngeles);
+    t.equal(done.code, 0, done.stderr);
+    t.equal(done.stderr.slice(0, moment.length), moment, command.join(' '));
+    t.match(
+      backend.calls.at(-1)?.args,
+      ['one', { since_ms: Date.parse('2023-11-14T10:00Z') }].with(0, command[2]!),
+    );
+  }
+  const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run', ...since], inLosAngeles);
+  t.match(
+    vote.stdout,
+    /^old, with what it wrote after 2023-11-14T10:00:00Z, by operator Op9999: vote 1 of 2;/,
+  );
+});
+
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
   backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true });
