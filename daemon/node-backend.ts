@@ -34,6 +34,7 @@ import type {
   WorkloadInfo,
 } from './api/schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   ChangeInfo,
   ClusterInfo,
@@ -160,7 +161,7 @@ export class NodeBackend implements Backend {
     return this.#trust().operators();
   }
 
-  async appoint(request: AppointRequest): Promise<OperatorInfo[]> {
+  async appoint(request: AppointRequest): Promise<Appointment> {
     return await this.#seen(this.#trust().appoint(request));
   }
 

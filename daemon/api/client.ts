@@ -32,6 +32,7 @@ import type {
   WorkloadInfo,
 } from './schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   ChangeInfo,
   ClusterInfo,
@@ -121,7 +122,7 @@ export class ApiClient {
   operators(options?: CallOptions): Promise<OperatorInfo[]> {
     return this.#json('GET', '/v1/operators', undefined, options);
   }
-  appoint(body: AppointRequest, options?: CallOptions): Promise<OperatorInfo[]> {
+  appoint(body: AppointRequest, options?: CallOptions): Promise<Appointment> {
     return this.#json('POST', '/v1/operators', body, options);
   }
   planRevokeOperator(

@@ -20,6 +20,18 @@ const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
 export const OperatorSchema = Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() });
 export type OperatorInfo = Static<typeof OperatorSchema>;
 
+/** How a vote for a new operator has left things. */
+export const AppointmentSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  /** Operators that say so and whose votes count, of how many that it takes. */
+  votes: Count,
+  needed: Count,
+  /** It is an operator now. */
+  effective: Type.Boolean(),
+  operators: Type.Array(OperatorSchema),
+});
+export type Appointment = Static<typeof AppointmentSchema>;
+
 /** A key that is to do nothing any more, and by whose word. */
 export const RevocationSchema = Type.Object({
   /** Digest of the record. */

@@ -1,8 +1,15 @@
 /** Grants, join tokens and revocations in the terms of the API. Pure: reads what the authority tells. */
 import { ShoalError } from '../../protocols/base/errors.ts';
+import type { KeyId } from '../../protocols/base/ids.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type GrantInfo as Grant, isTokenGrant } from '../../protocols/trust/listing.ts';
-import type { GrantInfo, OperatorInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
+import type {
+  Appointment,
+  GrantInfo,
+  OperatorInfo,
+  RevocationInfo,
+  TokenInfo,
+} from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
@@ -98,6 +105,26 @@ export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>):
 /** The most senior first. */
 export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): OperatorInfo[] {
   return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
+}
+
+/** Keys with votes for them that are not enough yet. */
+export function awaitedOperators({ authority, names, now }: GrantSource): { key: KeyId; name: string }[] {
+  const keys = new Set<KeyId>();
+  for (const { subject, roles, state } of authority.grants(now))
+    if (state === 'awaiting' && roles.includes('operator')) keys.add(subject);
+  return Array.from(keys, (key) => ({ key, name: names(key) }));
+}
+
+/** How many operators say that a key is to be one. */
+export function appointment(
+  { authority, names, now }: GrantSource,
+  key: KeyId,
+): Pick<Appointment, 'key' | 'name' | 'votes' | 'needed'> {
+  const voters = new Set<KeyId>();
+  for (const { subject, issuer, roles, state } of authority.grants(now))
+    if (subject === key && roles.includes('operator') && (state === 'awaiting' || state === 'valid'))
+      voters.add(issuer);
+  return { key, name: names(key), votes: voters.size, needed: authority.threshold };
 }
 
 function isInForce({ state }: Grant): boolean {

@@ -1,6 +1,7 @@
 /** `shoal operator create | ls | add | revoke`: the keys that rule the cluster, and votes about them. */
 import type { Command } from 'commander';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { confirm } from '../confirm.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
 import {
@@ -15,9 +16,10 @@ import {
 } from '../revocation.ts';
 import { showRevocation } from '../revocation-note.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
-import { table } from '../text.ts';
+import { printable, table } from '../text.ts';
 
-interface ActOptions extends OperatorOption {
+interface AddOptions extends OperatorOption {
+  readonly yes?: boolean;
   readonly json?: boolean;
 }
 
@@ -56,20 +58,30 @@ function listCommand(terminal: Terminal): Command {
 
 function addCommand(terminal: Terminal): Command {
   const command = clientCommand('add', 'Vote for a new operator', [
-    'shoal operator add 12D3KooW…',
+    'shoal operator add 12D3KooW…            # shows the id once more, and asks',
     'shoal operator add 12D3KooW… --operator-key /media/usb/shop.key',
   ])
     .argument('<id>', 'of its key, from `shoal operator create`')
+    .option('-y, --yes', 'do not ask')
     .option('--json', 'as JSON');
-  return withOperatorKey(command).action(async (key: string, options: ActOptions, command: Command) => {
+  return withOperatorKey(command).action(async (key: string, options: AddOptions, command: Command) => {
     const body = { key, ...(await operatorKeyOf(options)) };
-    const operators = await clientOf(command, terminal).appoint(body, { signal: terminal.signal });
-    if (options.json) return printJson(terminal, operators);
+    await confirm(
+      terminal,
+      printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
+        '\nNobody can tell a mistyped one, and a vote is kept for ever.',
+      options.yes ?? false,
+      'a vote for an operator is kept for ever',
+    );
+    const done = await clientOf(command, terminal).appoint(body, { signal: terminal.signal });
+    if (options.json) return printJson(terminal, done);
     printLine(terminal, key);
-    const isOne = operators.some((operator) => operator.key === key && !operator.revoked);
+    const { votes, needed } = done;
     note(
       terminal,
-      isOne ? 'It is an operator now.' : 'This was one vote: other operators have to add it too.',
+      done.effective
+        ? 'It is an operator now.'
+        : `This was vote ${votes} of ${needed}: other operators have to add it too. \`shoal operator revoke\` takes it back.`,
     );
   });
 }
@@ -79,7 +91,7 @@ function revokeCommand(terminal: Terminal): Command {
     "shoal operator revoke 1a2b3c4d --reason 'disk lost' --operator-key /media/usb/shop.key",
     'shoal operator revoke 1a2b3c4d --since 6h     # what it signed in the last six hours is void',
   ])
-    .argument('<id>', 'of its key, or the last eight characters')
+    .argument('<id>', 'of its key, or the last eight characters; also of one that was only voted for')
     .option('--reason <text>', 'why, for those who look later')
     .option(
       '--since <time>',

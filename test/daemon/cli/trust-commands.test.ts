@@ -115,7 +115,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     t.equal(
       asked.stderr,
       `${plan}shoal: E_UNCONFIRMED: this takes more than what was named; nothing was changed. ` +
-        'Look at it with --dry-run, then run it again with --yes.\n',
+        'Look at it, with --dry-run where there is one, then run it again with --yes.\n',
       name,
     );
     const dry = await runCli(socket, [...command, '--dry-run']);
@@ -197,10 +197,24 @@ t.test('operators are listed, added and revoked, with a key that no daemon keeps
     /^RANK +STATE +ID\n1 +in force +12D3KooWOperator/,
   );
   t.match((await runCli(socket, ['operator', 'ls', '-q'])).stdout, /^12D3KooWOperator\w+\n$/);
-  const added = await runCli(socket, ['operator', 'add', 'second', '--operator-key', file]);
-  t.strictSame([added.code, added.stdout, added.stderr], [0, 'second\n', 'It is an operator now.\n']);
+  const add = ['operator', 'add', 'second', '--operator-key', file];
+  const unasked = await runCli(socket, add);
+  t.equal(unasked.code, 2);
+  t.match(
+    unasked.stderr,
+    /^second is to rule the cluster\..*\n.*\nshoal: E_UNCONFIRMED: a vote for an operator is kept/,
+  );
+  t.notOk(
+    backend.calls.some(({ method }) => method === 'appoint'),
+    'nothing was changed',
+  );
+  const added = await runCli(socket, [...add, '--yes']);
+  t.strictSame([added.code, added.stdout], [0, 'second\n']);
+  t.match(added.stderr, /\nIt is an operator now\.\n$/);
   t.same(backend.calls.at(-1)?.args, [{ key: 'second', operatorKey }]);
-  t.match((await runCli(socket, ['operator', 'add', 'third'])).stderr, /^This was one vote/);
+  t.match((await runCli(socket, ['operator', 'add', 'third', '-y'])).stderr, /\nThis was vote 1 of 2: /);
+  const told = await runCli(socket, ['operator', 'add', 'third', '-y', '--json']);
+  t.match(json(told.stdout), { key: 'third', votes: 1, needed: 2, effective: false });
   for (const [command, method] of [
     [['operator', 'revoke', 'second'], 'revokeOperator'],
     [['node', 'revoke', 'two'], 'revokeNode'],
