@@ -150,12 +150,17 @@ export const ChangeSchema = Type.Object({
   summary: Text(256),
   /** Other versions of the key that stood beside it then. */
   concurrent: Count,
+  /**
+   * Does it count, as things are now? Not what its author wrote after it was cut off, nor votes of which there are too
+   * few; null: it was replaced, and an earlier version of the daemon has kept too little of it.
+   */
+  counts: OrNull(Type.Boolean()),
 });
 export type ChangeInfo = Static<typeof ChangeSchema>;
 
 export const HistoryQuerySchema = Type.Object(
   {
-    /** Only changes of this time and later. */
+    /** Only changes of this time and later, by the clock of the author or of this node. */
     since_ms: Type.Optional(Count),
     kind: Type.Optional(Given(32)),
     /** A key such as `default/web` or its last part, or the name or id of the node that it is about. */

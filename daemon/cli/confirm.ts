@@ -17,8 +17,7 @@ export async function confirm(
 ): Promise<void> {
   note(terminal, what);
   if (isYes) return;
-  if (!terminal.stdin.isTTY)
-    throw new ShoalError('E_UNCONFIRMED', `${why}; nothing was changed`);
+  if (!terminal.stdin.isTTY) throw new ShoalError('E_UNCONFIRMED', `${why}; nothing was changed`);
   const answer = await ask(terminal, 'Go on? [y/N] ');
   if (/^y(?:es)?$/i.test((answer ?? '').trim())) return;
   throw new ShoalError('E_CANCELLED', 'the answer was not yes; nothing was changed');

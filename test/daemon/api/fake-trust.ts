@@ -133,6 +133,7 @@ const change: ChangeInfo = {
   action: 'updated',
   summary: 'replicas 2 -> 3',
   concurrent: 1,
+  counts: true,
 };
 
 export const CHANGES: ChangeInfo[] = [
@@ -146,5 +147,16 @@ export const CHANGES: ChangeInfo[] = [
     summary: 'active -> draining',
     concurrent: 0,
   },
-  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0 },
+  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0, counts: null },
+  { ...change, at_ms: AT_MS - 86_400_000, key: 'default/old', concurrent: 0, counts: false },
+  {
+    ...change,
+    kind: 'revoke',
+    key: `${NODE_2}/x`,
+    subject: NODE_2,
+    subjectName: 'two',
+    summary: 'stolen',
+    concurrent: 0,
+    counts: false,
+  },
 ];

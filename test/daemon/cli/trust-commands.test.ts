@@ -278,18 +278,29 @@ t.test('cluster history tells who changed what, and goes on as more comes', asyn
     stdout,
     /^WHEN .*\n2023-11-14T22:13:20Z +one +workload\/default\/web +updated +replicas 2 -> 3 \(concurrent with 1 other\)\n/,
   );
+  t.match(
+    stdout,
+    /^2023-11-13T22:13:20Z .*default\/old +updated +replicas 2 -> 3 \(void\) \(seen 2023-11-14T22:13:20Z\)\n.*stolen \(without effect\)\n$/m,
+    'what does not count, and what came here at another time than it says',
+  );
   t.match(stdout, /one +intent\/two +updated +active -> draining\n/, 'a node by its name');
   t.same(backend.calls.at(-1)?.args, [
     { since_ms: Date.parse('2023-11-14T00:00Z'), key: 'web', by: 'one', limit: 9 },
   ]);
   t.equal(
     (await runCli(socket, ['cluster', 'history', '-q'])).stdout,
-    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\n',
+    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\nworkload/default/old\nrevoke/two\n',
   );
-  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}, {}]);
+  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [
+    { generation: 2 },
+    {},
+    {},
+    {},
+    {},
+  ]);
   for (const extra of [[], ['--json'], ['-q']]) {
     const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
-      onOutput: (text, interrupt) => text.split('\n').length > 5 && interrupt(),
+      onOutput: (text, interrupt) => text.split('\n').length > 7 && interrupt(),
     });
     t.equal(followed.code, 0);
     t.match(followed.stdout, extra.length === 0 ? /and more/ : /workload/);
