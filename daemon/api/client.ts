@@ -49,6 +49,9 @@ import type {
   TokenInfo,
 } from './trust-schemas.ts';
 
+/** A list of grants or tokens that is as long may have been cut. */
+export { GRANTS_LISTED_MAX } from './limits.ts';
+
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */
   readonly signal?: AbortSignal;

@@ -105,7 +105,8 @@ export const CLUSTER_INFO: ClusterInfo = {
   threshold: 1,
   members: { alive: 2, suspect: 0, failed: 0 },
   roles: [{ role: 'member', members: 2 }],
-  revocations: [REVOCATION],
+  revocations: [{ ...REVOCATION, keeps_count: 0 }],
+  revocationsLeftOut: 3,
   flagged: [{ key: NODE_2, name: 'two', by: [{ key: NODE_1, name: 'one' }] }],
   ledger: {
     hash: 'e'.repeat(64),
