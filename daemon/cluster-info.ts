@@ -7,7 +7,7 @@ import type { Authority } from '../protocols/trust/authority.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import type { ClusterInfo } from './api/trust-schemas.ts';
-import { operatorInfos, revocationInfos } from './trust/grant-answers.ts';
+import { operatorInfos, revocationSummaries } from './trust/grant-answers.ts';
 import type { KeyNames } from './trust/key-names.ts';
 import { compare, memberCounts } from './view-answers.ts';
 
@@ -40,7 +40,7 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
     range,
     operators: operatorInfos(trust),
     threshold: authority.threshold,
-    revocations: revocationInfos(trust),
+    ...revocationSummaries(trust),
     members: memberCounts(view.members.values()),
     roles: memberRoles(source),
     flagged: flags(source),

@@ -30,6 +30,7 @@ import { type ClockTrouble, type DiskTrouble, LedgerDriver } from './drivers/led
 import { MembershipDriver } from './drivers/membership-driver.ts';
 import { MembershipFeed } from './drivers/membership-feed.ts';
 import { SchedulerDriver } from './drivers/scheduler-driver.ts';
+import { counting } from './history/counting.ts';
 import { History } from './history/history.ts';
 import type { HostAddress } from './host-facts.ts';
 import { InstanceManager } from './instances/instance-manager.ts';
@@ -234,7 +235,12 @@ export class Cluster implements AsyncDisposable {
       images: components.images,
       mayExec: (node) => machine.authority.mayDeploy(node, clock.now()),
     });
-    this.history = new History({ store, clock, names: () => knownNames(this.view, machine, clock.now()) });
+    this.history = new History({
+      store,
+      clock,
+      names: () => knownNames(this.view, machine, clock.now()),
+      counting: () => counting(machine.ledger, machine.authority),
+    });
   }
 
   get view(): ClusterView {

@@ -34,6 +34,7 @@ import type {
   WorkloadInfo,
 } from './api/schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   ChangeInfo,
   ClusterInfo,
@@ -56,6 +57,7 @@ import { clusterInfo } from './cluster-info.ts';
 import { nodeStatus } from './status-answer.ts';
 import { copiedKeys } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
+import { listed } from './trust/grant-answers.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import { findImage } from './view/image-lookup.ts';
@@ -137,11 +139,11 @@ export class NodeBackend implements Backend {
   }
 
   async grants(query: ListQuery): Promise<GrantInfo[]> {
-    return this.#trust().grants(query);
+    return listed(this.#trust().grants(query));
   }
 
   async tokens(query: ListQuery): Promise<TokenInfo[]> {
-    return this.#trust().tokens(query);
+    return listed(this.#trust().tokens(query));
   }
 
   async revokeToken(token: string, request: RevokeTokenRequest): Promise<TokenInfo> {
@@ -160,7 +162,7 @@ export class NodeBackend implements Backend {
     return this.#trust().operators();
   }
 
-  async appoint(request: AppointRequest): Promise<OperatorInfo[]> {
+  async appoint(request: AppointRequest): Promise<Appointment> {
     return await this.#seen(this.#trust().appoint(request));
   }
 

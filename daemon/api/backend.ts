@@ -26,6 +26,7 @@ import type {
   WorkloadInfo,
 } from './schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   ChangeInfo,
   ClusterInfo,
@@ -92,8 +93,8 @@ export interface Backend {
   grants(query: ListQuery): Promise<GrantInfo[]>;
   /** All that ever were, the most senior first. */
   operators(): Promise<OperatorInfo[]>;
-  /** One vote for a new operator. @throws E_BAD_KEY_ID, E_NOT_ALLOWED */
-  appoint(request: AppointRequest): Promise<OperatorInfo[]>;
+  /** One vote for a new operator. @throws E_BAD_KEY_ID, E_BAD_INPUT, E_NOT_ALLOWED */
+  appoint(request: AppointRequest): Promise<Appointment>;
   /** One vote against an operator. @param operator id, or end of an id. @throws E_NOT_FOUND, E_NOT_ALLOWED */
   revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo>;
 

@@ -5,7 +5,7 @@
 import { lstat } from 'node:fs/promises';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import path from 'node:path';
-import { ShoalError } from '../../protocols/base/errors.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import type { InstanceRef, WorkloadRef } from './backend.ts';
 import { RESPONSE_BYTES_MAX } from './limits.ts';
 import { fromProblem } from './problem.ts';
@@ -32,6 +32,7 @@ import type {
   WorkloadInfo,
 } from './schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   ChangeInfo,
   ClusterInfo,
@@ -48,10 +49,16 @@ import type {
   TokenInfo,
 } from './trust-schemas.ts';
 
+/** A list of grants or tokens that is as long may have been cut. */
+export { GRANTS_LISTED_MAX } from './limits.ts';
+
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */
   readonly signal?: AbortSignal;
 }
+
+/** Particulars of an error after which nobody knows what the daemon has done. */
+const UNANSWERED = { unanswered: true };
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -118,7 +125,7 @@ export class ApiClient {
   operators(options?: CallOptions): Promise<OperatorInfo[]> {
     return this.#json('GET', '/v1/operators', undefined, options);
   }
-  appoint(body: AppointRequest, options?: CallOptions): Promise<OperatorInfo[]> {
+  appoint(body: AppointRequest, options?: CallOptions): Promise<Appointment> {
     return this.#json('POST', '/v1/operators', body, options);
   }
   planRevokeOperator(
@@ -239,8 +246,7 @@ export class ApiClient {
   }
 
   #failure(error: NodeJS.ErrnoException, options: CallOptions): ShoalError {
-    if (options.signal?.aborted)
-      return new ShoalError('E_CANCELLED', 'the request was given up', { cause: error });
+    if (options.signal?.aborted) return givenUp(error);
     if (error.code === 'EACCES' || error.code === 'EPERM') {
       return new ShoalError('E_SOCKET_DENIED', `this user may not use the socket ${this.#socket}`, {
         cause: error,
@@ -251,6 +257,11 @@ export class ApiClient {
     }
     return lost(error);
   }
+}
+
+/** Was a request sent, or may it have been, with no answer that says what came of it? It may have been done. */
+export function isUnanswered(error: unknown): boolean {
+  return isShoalError(error) && error.detail?.['unanswered'] === true;
 }
 
 /** Where all may write, whoever is first makes the socket, and would be told tokens and keys. @throws E_SOCKET_DENIED */
@@ -269,7 +280,12 @@ async function assertTrusted(socket: string): Promise<void> {
 
 function lost(cause: unknown): ShoalError {
   const why = cause instanceof Error ? ` (${cause.message})` : '';
-  return new ShoalError('E_NO_DAEMON', `the daemon went away before it had answered${why}`, { cause });
+  const message = `the daemon went away before it had answered${why}`;
+  return new ShoalError('E_NO_DAEMON', message, { cause, detail: UNANSWERED });
+}
+
+function givenUp(cause: unknown): ShoalError {
+  return new ShoalError('E_CANCELLED', 'the request was given up', { cause, detail: UNANSWERED });
 }
 
 function workloadPath({ namespace, name }: WorkloadRef): string {
@@ -299,7 +315,10 @@ async function readJson(response: IncomingMessage, options: CallOptions): Promis
   try {
     return JSON.parse(Buffer.concat(chunks).toString('utf8'));
   } catch (cause) {
-    throw new ShoalError('E_MALFORMED', 'what answers on the socket is not a shoal daemon', { cause });
+    throw new ShoalError('E_MALFORMED', 'what answers on the socket is not a shoal daemon', {
+      cause,
+      detail: UNANSWERED,
+    });
   }
 }
 
@@ -320,5 +339,5 @@ async function* splitLines(response: IncomingMessage, options: CallOptions): Asy
 
 function readFailure(error: unknown, options: CallOptions): ShoalError {
   if (error instanceof ShoalError) return error;
-  return options.signal?.aborted ? new ShoalError('E_CANCELLED', 'the request was given up') : lost(error);
+  return options.signal?.aborted ? givenUp(error) : lost(error);
 }

@@ -22,7 +22,13 @@ export const REQUEST_MS_MAX = 30_000;
 export const PARAM_LENGTH_MAX = 128;
 /** Longest line that the client takes from a stream, and largest body that it takes. */
 export const RESPONSE_BYTES_MAX = 32 << 20;
+/** Grants, or tokens and the hosts that joined with them, of one answer. */
+export const GRANTS_LISTED_MAX = 32_000;
+/** More than any of them takes. */
+const GRANT_BYTES_MAX = 1024;
 
+if (GRANTS_LISTED_MAX * GRANT_BYTES_MAX > RESPONSE_BYTES_MAX)
+  throw new RangeError('a client must be able to take a list of grants');
 if (EXEC_CHUNK_BYTES_MAX * 2 > EXEC_UNREAD_BYTES_MAX)
   throw new RangeError('an exec must be able to send a chunk');
 if (EXEC_UNREAD_BYTES_MAX * 2 > RESPONSE_BYTES_MAX)

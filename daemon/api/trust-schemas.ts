@@ -20,8 +20,23 @@ const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
 export const OperatorSchema = Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() });
 export type OperatorInfo = Static<typeof OperatorSchema>;
 
+/** How a vote for a new operator has left things. */
+export const AppointmentSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  /** Operators that say so and whose votes count, of how many that it takes. */
+  votes: Count,
+  needed: Count,
+  /** It is an operator now. */
+  effective: Type.Boolean(),
+  operators: Type.Array(OperatorSchema),
+});
+export type Appointment = Static<typeof AppointmentSchema>;
+
+/** Revocations that one answer about the cluster names; it counts the others. */
+export const REVOCATIONS_SHOWN_MAX = 1000;
+
 /** A key that is to do nothing any more, and by whose word. */
-export const RevocationSchema = Type.Object({
+const RevocationParts = {
   /** Digest of the record. */
   id: Text(64),
   ...KeyNameSchema.properties,
@@ -31,15 +46,23 @@ export const RevocationSchema = Type.Object({
   /** The last record of the key that counts. */
   epoch: Count,
   last: Count,
-  /** Also all that the key let in, but what hangs on the grants in `keeps`. */
+  /** Also all that the key let in, but what hangs on grants that are kept. */
   descendants: Type.Boolean(),
-  keeps: Type.Array(Text(64)),
   /** Operators that say so, of how many that it takes. */
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
+};
+export const RevocationSchema = Type.Object({
+  ...RevocationParts,
+  /** Digests of grants that stay in any case. */
+  keeps: Type.Array(Text(64)),
 });
 export type RevocationInfo = Static<typeof RevocationSchema>;
+
+/** The same, with how many grants it keeps. */
+const RevocationSummarySchema = Type.Object({ ...RevocationParts, keeps_count: Count });
+export type RevocationSummary = Static<typeof RevocationSummarySchema>;
 
 /** What is so now and would be no more, and the other way round. */
 const TurnOf = <T extends TObject>(schema: T) =>
@@ -98,7 +121,10 @@ export const ClusterInfoSchema = Type.Object({
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),
   /** Members by what they may do. */
   roles: Type.Array(Type.Object({ role: OneOf(ROLES), members: Count })),
-  revocations: Type.Array(RevocationSchema),
+  /** Those that change something, and all votes of operators: at most REVOCATIONS_SHOWN_MAX, the oldest first. */
+  revocations: Type.Array(RevocationSummarySchema),
+  /** Others: without effect and of no operator, or one word said many times. */
+  revocationsLeftOut: Count,
   /** Keys that signed two records with one number: copied, or lying. With those who proved it. */
   flagged: Type.Array(Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) })),
   ledger: Type.Object({
@@ -140,12 +166,17 @@ export const ChangeSchema = Type.Object({
   summary: Text(256),
   /** Other versions of the key that stood beside it then. */
   concurrent: Count,
+  /**
+   * Does it count, as things are now? Not what its author wrote after it was cut off, nor votes of which there are too
+   * few; null: it was replaced, and an earlier version of the daemon has kept too little of it.
+   */
+  counts: OrNull(Type.Boolean()),
 });
 export type ChangeInfo = Static<typeof ChangeSchema>;
 
 export const HistoryQuerySchema = Type.Object(
   {
-    /** Only changes of this time and later. */
+    /** Only changes of this time and later, by the clock of the author or of this node. */
     since_ms: Type.Optional(Count),
     kind: Type.Optional(Given(32)),
     /** A key such as `default/web` or its last part, or the name or id of the node that it is about. */

@@ -35,16 +35,31 @@ export function parseDuration(text: string, field: string): number {
 /** Clocks of hosts differ by a little. */
 const AHEAD_MS_MAX = 60_000;
 
-/** A time in the past: so long ago (`90s`, `2h`, `7d`), or ISO 8601 as in `2026-01-31T12:00Z`. @returns milliseconds */
+/** A day, perhaps a time of it, perhaps its zone. */
+const MOMENT = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]\d\d:?\d\d)?)?$/;
+
+/**
+ * A time in the past: so long ago (`90s`, `2h`, `7d`), or ISO 8601 as in `2026-01-31T12:00Z`. Without a zone it is UTC,
+ * as all times that are shown. @returns milliseconds
+ */
 export function parseSince(text: string, field: string, now: number): number {
   // A bare number might be a year: so long ago is told with its unit.
   if (/^\d{1,9}(?:\.\d{1,3})?(?:ms|s|m|h|d)$/.test(text))
     return Math.max(0, now - parseDuration(text, field));
-  const at = /^\d{4}-\d\d-\d\d(?:[T ]|$)/.test(text) ? Date.parse(text) : Number.NaN;
+  const at = momentOf(text);
   if (Number.isNaN(at) || at < 0)
     throw usage(`${field} "${text}" is no time: write 2h, 7d or 2026-01-31T12:00Z`);
   if (at > now + AHEAD_MS_MAX) throw usage(`${field} "${text}" is yet to come`);
   return at;
+}
+
+/** @returns NaN for text that is no moment, or one of a day that does not exist. */
+function momentOf(text: string): number {
+  const [, day = '', time = '00:00', zone = 'Z'] = MOMENT.exec(text) ?? [];
+  const midnight = new Date(`${day}T00:00Z`);
+  // The 31st of February is read as the 3rd of March.
+  if (Number.isNaN(midnight.getTime()) || !midnight.toISOString().startsWith(day)) return Number.NaN;
+  return Date.parse(`${day}T${time}${zone}`);
 }
 
 export function parseCount(text: string, field: string): number {

@@ -7,7 +7,7 @@ import type { RevocationPlan } from '../api/trust-schemas.ts';
 import { collect, parseSince } from './arguments.ts';
 import { confirm } from './confirm.ts';
 import { note, printJson, printLine, type Terminal } from './terminal.ts';
-import { printable, shortDigest } from './text.ts';
+import { printable, shortDigest, timeText } from './text.ts';
 
 /** Names on one line of a plan; the rest are counted. */
 const NAMES_SHOWN_MAX = 12;
@@ -62,20 +62,23 @@ export function keyRevocationOf(options: KeyRevocationOptions) {
 
 /**
  * Shows the plan when it is asked for, or when more would go than was named or for good, and asks in the second case.
+ * @param since_ms what the key wrote later is to be void: told in any case, for it may be another time than was meant.
  * @returns true when it is to be done. @throws E_UNCONFIRMED, E_CANCELLED
  */
 export async function isToBeDone(
   terminal: Terminal,
   { yes = false, dryRun = false, json = false }: PlanOptions,
   plan: RevocationPlan,
+  since_ms?: number,
 ): Promise<boolean> {
-  const lines = planLines(plan);
+  const lines = planLines(plan, since_ms);
   if (dryRun) {
     if (json) printJson(terminal, plan);
     else for (const line of lines) printLine(terminal, line);
     return false;
   }
   if (takesMore(plan)) await confirm(terminal, lines.join('\n'), yes);
+  else if (since_ms !== undefined) note(terminal, lines[0]!);
   return true;
 }
 
@@ -110,8 +113,9 @@ function takesMore(plan: RevocationPlan): boolean {
   return others.length + back + written > 0;
 }
 
-function planLines(plan: RevocationPlan): string[] {
+function planLines(plan: RevocationPlan, since_ms: number | undefined): string[] {
   const { name, by, effective, votes, needed, nodes, operators, leavesTooFew, tokens, records, open } = plan;
+  const what = since_ms === undefined ? name : `${name}, with what it wrote after ${timeText(since_ms)},`;
   const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
   const made = (list: readonly { id: string; issuerName: string }[]) =>
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
@@ -135,13 +139,13 @@ function planLines(plan: RevocationPlan): string[] {
         ? `vote ${votes} of ${needed}; ${rest} changes until there are enough.`
         : `${rest} changes, for it is refused already by the word of others.`;
     return [
-      printable(`${name}, by ${by.name}: ${why}`),
+      printable(`${since_ms === undefined ? `${name},` : what} by ${by.name}: ${why}`),
       ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends))] : []),
     ];
   }
   const told = rows.filter(([, names]) => names.length > 0);
   return [
-    printable(`${name} is to be refused, by the word of ${by.name}:`),
+    printable(`${what} is to be refused, by the word of ${by.name}:`),
     ...told.map((row) => rowText(...row)),
     ...(plan.early_count > 0 ? [EARLY] : []),
     ...(leavesTooFew ? [TOO_FEW] : []),

@@ -16,6 +16,9 @@ export const HISTORY_ENTRIES_MAX = 20_000;
 export interface HistoryEntry extends Change {
   /** When this node took it in, by its own clock. */
   readonly applied_ms: number;
+  /** Its place in what its author wrote; absent in lines of earlier versions. */
+  readonly epoch?: number;
+  readonly seq?: number;
   /** Names of the nodes with these keys, as this node knew them then. */
   readonly authorName: string | null;
   readonly subjectName: string | null;
@@ -44,6 +47,8 @@ export function historyEntries(
     entries.push({
       ...change,
       applied_ms: now,
+      epoch: record.epoch,
+      seq: record.seq,
       authorName: nameOf(ledger, change.author),
       subjectName: change.subject === null ? null : nameOf(ledger, change.subject),
     });

@@ -7,6 +7,7 @@ import { type ChangeInfo, HISTORY_LIMIT, type HistoryQuery } from '../api/trust-
 import { type Clock, pause } from '../clock.ts';
 import type { StateStore } from '../store/state-store.ts';
 import { isCalled } from '../view-answers.ts';
+import type { Counting } from './counting.ts';
 import type { HistoryEntry } from './history-entry.ts';
 
 /** How often a follower looks for more. */
@@ -17,6 +18,8 @@ export interface HistoryInit {
   readonly clock: Clock;
   /** Who is who now; undefined for a key that nobody knows any more. */
   readonly names: () => (key: KeyId) => string | undefined;
+  /** What counts now. */
+  readonly counting: () => Counting;
 }
 
 export class History {
@@ -26,14 +29,14 @@ export class History {
     this.#init = init;
   }
 
-  /** The latest that fit, by the stamps of their authors, the oldest of them first. */
+  /** The latest that fit, the oldest of them first. */
   latest({ limit = HISTORY_LIMIT, ...filter }: HistoryQuery): ChangeInfo[] {
     const found: ChangeInfo[] = [];
     if (limit === 0) return found;
-    const names = this.#init.names();
+    const tell = this.#teller(filter);
     for (const { entry } of this.#init.store.history({ latestFirst: true, since_ms: filter.since_ms ?? 0 })) {
-      const change = told(entry, names);
-      if (fits(change, filter)) found.push(change);
+      const change = tell(entry);
+      if (change !== undefined) found.push(change);
       if (found.length === limit) break;
     }
     return found.reverse();
@@ -46,20 +49,31 @@ export class History {
     yield* this.latest(query);
     while (!signal.aborted) {
       // Taken out of the store before it is handed on: whoever reads slowly must not hold a query open.
-      const names = this.#init.names();
+      const tell = this.#teller(query);
       const fresh = [...store.history({ latestFirst: false, after })];
       for (const { number, entry } of fresh) {
         after = number;
-        const change = told(entry, names);
-        if (fits(change, query)) yield change;
+        const change = tell(entry);
+        if (change !== undefined) yield change;
       }
       await pause(clock, FOLLOW_MS, signal);
     }
   }
+
+  /** @returns undefined for what does not fit. */
+  #teller(filter: HistoryQuery): (entry: HistoryEntry) => ChangeInfo | undefined {
+    const [names, counts] = [this.#init.names(), this.#init.counting()];
+    return (entry) => {
+      const change = told(entry, names);
+      return fits(change, filter) ? { ...change, counts: counts(entry) } : undefined;
+    };
+  }
 }
 
-function told(entry: HistoryEntry, names: ReturnType<HistoryInit['names']>): ChangeInfo {
-  const { author, authorName, subject, subjectName, stamp, applied_ms, digest, ...rest } = entry;
+type Told = Omit<ChangeInfo, 'counts'>;
+
+function told(entry: HistoryEntry, names: ReturnType<HistoryInit['names']>): Told {
+  const { author, authorName, subject, subjectName, stamp, applied_ms, digest, epoch, seq, ...rest } = entry;
   return {
     ...rest,
     at_ms: stamp.ms,
@@ -72,9 +86,10 @@ function told(entry: HistoryEntry, names: ReturnType<HistoryInit['names']>): Cha
   };
 }
 
-function fits(change: ChangeInfo, { since_ms = 0, kind, key, by }: HistoryQuery): boolean {
+function fits(change: Told, { since_ms = 0, kind, key, by }: HistoryQuery): boolean {
   return (
-    change.at_ms >= since_ms &&
+    // An author may set its own time back, and not that of this node.
+    Math.max(change.at_ms, change.seen_ms) >= since_ms &&
     (kind === undefined || change.kind === kind) &&
     (by === undefined || isCalled(by, change.author, change.authorName)) &&
     (key === undefined ||

@@ -32,10 +32,21 @@ export interface StoreBatch {
   readonly history?: readonly HistoryEntry[];
 }
 
-/** Which lines of the history, and in which order: the latest stamp first, or as they were taken in. */
+/**
+ * Which lines of the history, and in which order: the latest first, of those that are not older than a time by their
+ * stamps or by when they were taken in; or as they were taken in.
+ */
 export type HistoryQuery =
   | { readonly latestFirst: true; readonly since_ms: number }
   | { readonly latestFirst: false; readonly after: number };
+
+/** When a line was taken in; of one that cannot be read nobody knows. */
+const APPLIED_SQL = "iif(json_valid(entry), CAST(entry ->> '$.applied_ms' AS INTEGER), 0)";
+/**
+ * By its stamp alone a line could be put where nobody looks, and by when it was taken in alone those that came with one
+ * another would be in no order: what is late by more than a minute stands where it came, by stamps within that minute.
+ */
+const MINUTE_MS = 60_000;
 
 /** A line with its number, which grows as lines are taken in. */
 export interface StoredHistory {
@@ -175,7 +186,11 @@ export class StateStore {
     try {
       const rows = query.latestFirst
         ? this.#database
-            .prepare('SELECT * FROM history WHERE stamp_ms >= ? ORDER BY stamp_ms DESC, id DESC')
+            .prepare(
+              `SELECT id, digest, entry, sum FROM (SELECT *, ${APPLIED_SQL} AS applied_ms FROM history)
+               WHERE max(stamp_ms, applied_ms) >= ?
+               ORDER BY max(stamp_ms, applied_ms / ${MINUTE_MS} * ${MINUTE_MS}) DESC, stamp_ms DESC, id DESC`,
+            )
             .iterate(query.since_ms)
         : this.#database.prepare('SELECT * FROM history WHERE id > ? ORDER BY id').iterate(query.after);
       for (const { id, digest, entry, sum } of rows) {

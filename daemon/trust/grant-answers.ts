@@ -1,8 +1,22 @@
 /** Grants, join tokens and revocations in the terms of the API. Pure: reads what the authority tells. */
 import { ShoalError } from '../../protocols/base/errors.ts';
+import type { KeyId } from '../../protocols/base/ids.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
-import { type GrantInfo as Grant, isTokenGrant } from '../../protocols/trust/listing.ts';
-import type { GrantInfo, OperatorInfo, RevocationInfo, TokenInfo } from '../api/trust-schemas.ts';
+import {
+  type GrantInfo as Grant,
+  isTokenGrant,
+  type RevocationInfo as Revocation,
+} from '../../protocols/trust/listing.ts';
+import { GRANTS_LISTED_MAX } from '../api/limits.ts';
+import {
+  type Appointment,
+  type ClusterInfo,
+  type GrantInfo,
+  type OperatorInfo,
+  REVOCATIONS_SHOWN_MAX,
+  type RevocationInfo,
+  type TokenInfo,
+} from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
@@ -40,7 +54,9 @@ export function tokenInfos({ authority, names, now }: GrantSource, all: boolean)
   const joined = new Map<string, Grant[]>();
   for (const grant of grants) {
     if (grant.parent === null || grant.renews !== null) continue;
-    joined.set(grant.parent, [...(joined.get(grant.parent) ?? []), grant]);
+    const siblings = joined.get(grant.parent);
+    if (siblings === undefined) joined.set(grant.parent, [grant]);
+    else siblings.push(grant);
   }
   return grants
     .filter((grant) => isTokenGrant(grant) && (all || grant.state === 'valid'))
@@ -67,6 +83,24 @@ export function tokenInfos({ authority, names, now }: GrantSource, all: boolean)
     }));
 }
 
+/**
+ * As many as one answer holds, the oldest first. Of too many what is void goes first, and of the rest of each issuer the
+ * latest, so that one that wrote thousands takes nobody else's place.
+ */
+export function listed<T extends GrantInfo | TokenInfo>(infos: T[]): T[] {
+  const isVoid = ({ state }: T) => Number(state === 'void' || state === 'over-used');
+  let room = GRANTS_LISTED_MAX;
+  return atMost(infos, GRANTS_LISTED_MAX, ({ issuer }) => issuer, isVoid)
+    .sort((a, b) => a.granted_ms - b.granted_ms || compare(a.id, b.id))
+    .filter((info) => {
+      // Of a token the hosts that joined with it take room as well.
+      const size = 1 + ('joined' in info ? info.joined.length : 0);
+      if (size > room) return false;
+      room -= size;
+      return true;
+    });
+}
+
 /** By its id, or the beginning of it. @throws E_NOT_FOUND */
 export function findToken(tokens: readonly TokenInfo[], id: string): TokenInfo {
   const found = tokens.filter(
@@ -84,7 +118,7 @@ export function findToken(tokens: readonly TokenInfo[], id: string): TokenInfo {
 
 export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>): RevocationInfo[] {
   return [...authority.revocations()]
-    .sort((a, b) => a.written_ms - b.written_ms || compare(a.digest, b.digest))
+    .sort(byWriting)
     .map(({ digest, subject, by, keeps, ...revocation }) => ({
       ...revocation,
       id: digest,
@@ -95,13 +129,88 @@ export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>):
     }));
 }
 
+/**
+ * Who is refused, and what operators said against one another. Anybody who ever was an admitter can write thousands of
+ * revocations that change nothing: these are counted, unless an operator wrote them, for they may be votes that wait for
+ * others. Of many, each word of each author about each key is shown once before any is shown again, first those about
+ * operators, then those about keys that were let in.
+ */
+export function revocationSummaries({
+  authority,
+  names,
+}: Omit<GrantSource, 'now'>): Pick<ClusterInfo, 'revocations' | 'revocationsLeftOut'> {
+  const operators = new Set(authority.operators().map(({ key }) => key));
+  const all = [...authority.revocations()];
+  const told = all.filter(({ by, effective }) => effective || operators.has(by)).sort(byWriting);
+  const rankOf = (subject: KeyId) =>
+    operators.has(subject) ? 0 : Number.isFinite(authority.depth(subject)) ? 1 : 2;
+  const shown = atMost(
+    told,
+    REVOCATIONS_SHOWN_MAX,
+    ({ subject, by }) => `${subject} ${by}`,
+    ({ subject }) => rankOf(subject),
+  );
+  return {
+    revocations: shown.sort(byWriting).map(({ digest, subject, by, keeps, ...revocation }) => ({
+      ...revocation,
+      id: digest,
+      key: subject,
+      name: names(subject),
+      by: { key: by, name: names(by) },
+      keeps_count: keeps.length,
+    })),
+    revocationsLeftOut: all.length - shown.length,
+  };
+}
+
 /** The most senior first. */
 export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): OperatorInfo[] {
   return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
 }
 
+/** Keys with votes for them that are not enough yet. */
+export function awaitedOperators({ authority, names, now }: GrantSource): { key: KeyId; name: string }[] {
+  const keys = new Set<KeyId>();
+  for (const { subject, roles, state } of authority.grants(now))
+    if (state === 'awaiting' && roles.includes('operator')) keys.add(subject);
+  return Array.from(keys, (key) => ({ key, name: names(key) }));
+}
+
+/** How many operators say that a key is to be one. */
+export function appointment(
+  { authority, names, now }: GrantSource,
+  key: KeyId,
+): Pick<Appointment, 'key' | 'name' | 'votes' | 'needed'> {
+  const voters = new Set<KeyId>();
+  for (const { subject, issuer, roles, state } of authority.grants(now))
+    if (subject === key && roles.includes('operator') && (state === 'awaiting' || state === 'valid'))
+      voters.add(issuer);
+  return { key, name: names(key), votes: voters.size, needed: authority.threshold };
+}
+
 function isInForce({ state }: Grant): boolean {
   return state === 'valid' || state === 'used-up';
+}
+
+/**
+ * The first of each group come before the second of any; among those the ones of lower rank, then those that came
+ * first. @returns at most `max`, in no order.
+ */
+function atMost<T>(items: T[], max: number, groupOf: (item: T) => string, rankOf: (item: T) => number): T[] {
+  if (items.length <= max) return items;
+  const sizes = new Map<string, number>();
+  const placed = items.map((item) => {
+    const group = groupOf(item);
+    const turn = sizes.get(group) ?? 0;
+    sizes.set(group, turn + 1);
+    return { item, turn, rank: rankOf(item) };
+  });
+  placed.sort((a, b) => a.turn - b.turn || a.rank - b.rank);
+  return placed.slice(0, max).map(({ item }) => item);
+}
+
+function byWriting(a: Revocation, b: Revocation): number {
+  return a.written_ms - b.written_ms || compare(a.digest, b.digest);
 }
 
 function byAge(a: Grant, b: Grant): number {

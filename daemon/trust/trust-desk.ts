@@ -19,6 +19,7 @@ import {
 } from '../../protocols/trust/token.ts';
 import type { Token, TokenRequest } from '../api/schemas.ts';
 import type {
+  Appointment,
   AppointRequest,
   GrantInfo,
   ListQuery,
@@ -36,6 +37,8 @@ import type { RevokeRequest } from '../cluster-trust.ts';
 import { nodeCrypto, signerFromSeed } from '../crypto.ts';
 import { isCalled } from '../view-answers.ts';
 import {
+  appointment,
+  awaitedOperators,
   findToken,
   type GrantSource,
   grantInfos,
@@ -152,12 +155,13 @@ export class TrustDesk {
     return await this.#revoke({ subject: id, name, reason: 'node removed', ...signedWith(operatorKey) });
   }
 
-  /** One vote. @throws E_BAD_KEY_ID, E_NOT_ALLOWED; nothing was changed then. */
-  async appoint({ key, operatorKey }: AppointRequest): Promise<OperatorInfo[]> {
+  /** One vote. @throws E_BAD_KEY_ID, E_BAD_INPUT, E_NOT_ALLOWED; nothing was changed then. */
+  async appoint({ key, operatorKey }: AppointRequest): Promise<Appointment> {
     publicKeyFromKeyId(key);
+    this.#assertOffline(key);
     const { trust } = this.#cluster;
-    await trust.appoint(key, givenSigner(operatorKey));
-    return this.operators();
+    const effective = await trust.appoint(key, givenSigner(operatorKey));
+    return { ...appointment(this.#source(), key), effective, operators: this.operators() };
   }
 
   /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_PLAN_CHANGED; nothing was changed then. */
@@ -183,11 +187,26 @@ export class TrustDesk {
   }
 
   #operatorRevocation(operator: string, request: RevokeOperatorRequest): RevokeRequest {
-    const found = this.operators().filter(({ key, name }) => isCalled(operator, key, name));
+    // One that was only voted for may have been mistyped: to refuse it takes the votes back.
+    const candidates = [...this.operators(), ...awaitedOperators(this.#source())];
+    const found = candidates.filter(({ key, name }) => isCalled(operator, key, name));
     const [subject] = found;
     if (subject === undefined || found.length > 1)
       throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
     return this.#revocation(subject, { reason: 'operator revoked', ...request });
+  }
+
+  /** The key of a host is on that host, and so is a token wherever it was sent: neither may rule. @throws E_BAD_INPUT */
+  #assertOffline(key: KeyId): void {
+    const isGranted = [...this.#cluster.ledger.machine.authority.grants(this.#now)].some(
+      ({ subject, roles }) => subject === key && !roles.includes('operator'),
+    );
+    if (!isGranted) return;
+    throw new ShoalError(
+      'E_BAD_INPUT',
+      `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed`,
+      { detail: { field: 'key' } },
+    );
   }
 
   /** Of a key that may have let others in. */

@@ -31,9 +31,17 @@ export const ERRORS = {
   // base
   E_INTERNAL: kind(EXIT.unexpected, 500, "This is a defect: please report it with the daemon's log."),
   E_USAGE: kind(EXIT.usage, 400, 'See --help.'),
-  E_UNCONFIRMED: kind(EXIT.usage, 400, 'Look at it with --dry-run, then run it again with --yes.'),
+  E_UNCONFIRMED: kind(
+    EXIT.usage,
+    400,
+    'Look at it, with --dry-run where there is one, then run it again with --yes.',
+  ),
   E_BAD_INPUT: kind(EXIT.badInput, 400, 'Correct the named field and send it again.'),
-  E_BAD_KEY_ID: kind(EXIT.badInput, 400, 'Copy the whole id from `shoal node ls --json`.'),
+  E_BAD_KEY_ID: kind(
+    EXIT.badInput,
+    400,
+    'Copy the whole id; `shoal operator create` prints that of an operator to be.',
+  ),
   E_MALFORMED: kind(EXIT.badInput, 400, 'Check that the sender runs a compatible version.'),
   E_TOO_LARGE: kind(EXIT.badInput, 413, 'Send less at once.'),
   E_NOT_FOUND: kind(EXIT.notFound, 404, 'List what there is and check the name.'),

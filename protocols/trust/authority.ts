@@ -20,7 +20,7 @@
  */
 import type { KeyId } from '../base/ids.ts';
 import type { GenesisBody, GrantBody, Role } from '../base/records.ts';
-import type { LedgerRecord } from '../ledger/record.ts';
+import type { LedgerRecord, RecordHeader } from '../ledger/record.ts';
 import {
   type Grant,
   isAppointment,
@@ -131,10 +131,15 @@ export class Authority {
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
   counts(record: LedgerRecord): boolean {
-    const { author } = record;
-    const standing = this.#standing;
     if (record.kind === 'genesis') return true;
     if (record.kind === 'grant' || record.kind === 'revoke') return this.#isInForce(record);
+    return this.countsAt(record);
+  }
+
+  /** The same of what is no grant or revocation, by its place alone: it may have left the ledger since. */
+  countsAt(record: Pick<RecordHeader, 'author' | 'kind' | 'key' | 'epoch' | 'seq' | 'hlc'>): boolean {
+    const { author } = record;
+    const standing = this.#standing;
     const bits = roleBitsFor(record);
     if (bits === 0 || standing.isCutOff(author, record)) return false;
     if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Backend } from '../backend.ts';
 import {
+  AppointmentSchema,
   type AppointRequest,
   AppointRequestSchema,
   OperatorSchema,
@@ -33,7 +34,7 @@ export function operatorsRoutes(app: FastifyInstance, backend: Backend): void {
         operationId: 'appoint',
         summary: 'Vote for a new operator',
         body: AppointRequestSchema,
-        response: { 200: Type.Array(OperatorSchema) },
+        response: { 200: AppointmentSchema },
       },
     },
     (request) => backend.appoint(request.body),

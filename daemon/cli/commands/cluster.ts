@@ -48,6 +48,9 @@ function show(terminal: Terminal, info: ClusterInfo): void {
       const open = needed > 1 ? ` (${votes} of ${needed} votes)` : ' (without effect)';
       return ['refused', effective ? said : `${said}${open}`];
     }),
+    ...(info.revocationsLeftOut === 0
+      ? []
+      : [['refused', `${info.revocationsLeftOut} more are not shown: without effect, or said before`]]),
     ...info.flagged.map(({ name, by }) => [
       'flagged',
       `${name}: its key was used twice (seen by ${by.map((one) => one.name).join(', ')}): stop the copy, or revoke it`,

@@ -1,8 +1,9 @@
 /** `shoal grant ls`: which key may do what, until when, and by whose word. */
 import type { Command } from 'commander';
+import { GRANTS_LISTED_MAX } from '../../api/client.ts';
 import type { GrantInfo } from '../../api/trust-schemas.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
-import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { shortDigest, table, timeText } from '../text.ts';
 
 interface Options {
@@ -26,6 +27,8 @@ function listCommand(terminal: Terminal): Command {
       if (options.quiet) return grants.forEach(({ id }) => void printLine(terminal, id));
       const head = ['ID', 'TO', 'MAY', 'BY', 'STATE', 'EXPIRES', 'GRANTED'];
       printLine(terminal, table(head, grants.map(cells)));
+      if (grants.length === GRANTS_LISTED_MAX)
+        note(terminal, 'There may be more than are listed: `shoal cluster info` counts all grants.');
     });
 }
 

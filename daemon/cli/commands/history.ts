@@ -26,7 +26,10 @@ export function historyCommand(terminal: Terminal): Command {
     'shoal cluster history --by host2 -n 200 --json',
     'shoal cluster history -f',
   ])
-    .option('--since <time>', 'only what is not older: 30m, 2h, 7d, or a time such as 2026-01-31T12:00Z')
+    .option(
+      '--since <time>',
+      'only what is not older, or came here later: 30m, 2h, 7d, or a time in UTC such as 2026-01-31T12:00',
+    )
     .addOption(new Option('--kind <kind>', 'only changes of this kind').choices(CHANGE_KINDS))
     .option('--key <key>', 'only of this workload, image name or node')
     .option('--by <node>', 'only what was submitted at this node, or signed by this key')
@@ -69,6 +72,9 @@ async function follow(
   }
 }
 
+/** Clocks differ by less, and a change is rarely longer on its way. */
+const APART_MS = 60_000;
+
 const HEAD = ['WHEN', 'AT', 'WHAT', 'ACTION', 'CHANGE'];
 
 /** Of an image, whose key is long, the beginning of its digest. */
@@ -78,7 +84,17 @@ function nameOf({ kind, key, subjectName }: ChangeInfo): string {
 }
 
 function cells(change: ChangeInfo): string[] {
-  const beside = change.concurrent === 0 ? '' : ` (concurrent with ${change.concurrent} other)`;
-  const { at_ms, authorName, action, summary } = change;
-  return [timeText(at_ms), authorName, nameOf(change), action, `${summary}${beside}`];
+  const { at_ms, seen_ms, authorName, kind, action, summary, concurrent, counts } = change;
+  const marks = [
+    ...(concurrent === 0 ? [] : [`concurrent with ${concurrent} other`]),
+    ...(counts === false ? [kind === 'grant' || kind === 'revoke' ? 'without effect' : 'void'] : []),
+    ...(Math.abs(seen_ms - at_ms) > APART_MS ? [`seen ${timeText(seen_ms)}`] : []),
+  ];
+  return [
+    timeText(at_ms),
+    authorName,
+    nameOf(change),
+    action,
+    marks.reduce((text, mark) => `${text} (${mark})`, summary),
+  ];
 }

@@ -1,6 +1,7 @@
 /** `shoal init`: begins a cluster with the node of this host. */
 import type { Command } from 'commander';
 import { isShoalError } from '../../../protocols/base/errors.ts';
+import { isUnanswered } from '../../api/client.ts';
 import { collect, parseCount } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { createRecoveryKeys, discardRecoveryKeys } from '../recovery-key.ts';
@@ -11,6 +12,13 @@ interface Options {
   readonly recoveryKey?: string[];
   readonly threshold?: string;
   readonly json?: boolean;
+}
+
+/** Whoever says no has begun nothing. Without an answer, or with one that was not expected, nobody knows. */
+function mayHaveBegun(error: unknown): boolean {
+  return (
+    !isShoalError(error) || isUnanswered(error) || error.code === 'E_INTERNAL' || error.code === 'E_CANCELLED'
+  );
 }
 
 export function initCommand(terminal: Terminal): Command {
@@ -39,9 +47,12 @@ export function initCommand(terminal: Terminal): Command {
       };
       const client = clientOf(command, terminal);
       const cluster = await client.init(body, { signal: terminal.signal }).catch(async (error: unknown) => {
-        // An answer that says no. Without one the cluster may have begun: the keys stay.
-        if (isShoalError(error, 'E_ALREADY_CLUSTER') || isShoalError(error, 'E_BAD_INPUT'))
-          await discardRecoveryKeys(files);
+        if (!mayHaveBegun(error)) await discardRecoveryKeys(files);
+        else if (files.length > 0)
+          note(
+            terminal,
+            `The cluster may have begun: ${files.join(', ')} may be the key of it. \`shoal operator ls\` tells; if this is no cluster, remove the file.`,
+          );
         throw error;
       });
       if (options.json) return printJson(terminal, cluster);

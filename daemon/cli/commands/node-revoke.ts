@@ -41,7 +41,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
     .option('--reason <text>', 'why, for those who look later')
     .option(
       '--since <time>',
-      'void what it wrote after this: 6h, 2d, or a time (default: what is known of it counts)',
+      'void what it wrote after this: 6h, 2d, or a time in UTC (default: what is known of it counts)',
     )
     .option('--descendants', 'also refuse the hosts that it let in, and the tokens that it made');
   return withOperatorKey(withPlan(withKeeps(command))).action(
@@ -49,7 +49,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
-      if (!(await isToBeDone(terminal, options, plan))) return;
+      if (!(await isToBeDone(terminal, options, plan, body.since_ms))) return;
       const reach = await reachOf(terminal, client);
       const done = await client.revokeNode(
         node,

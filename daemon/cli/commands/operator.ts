@@ -1,6 +1,7 @@
 /** `shoal operator create | ls | add | revoke`: the keys that rule the cluster, and votes about them. */
 import type { Command } from 'commander';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
+import { confirm } from '../confirm.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { noteReach, reachOf } from '../reach.ts';
 import { createRecoveryKey } from '../recovery-key.ts';
@@ -16,9 +17,10 @@ import {
 } from '../revocation.ts';
 import { showRevocation } from '../revocation-note.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
-import { table } from '../text.ts';
+import { printable, table } from '../text.ts';
 
-interface ActOptions extends OperatorOption {
+interface AddOptions extends OperatorOption {
+  readonly yes?: boolean;
   readonly json?: boolean;
 }
 
@@ -57,23 +59,33 @@ function listCommand(terminal: Terminal): Command {
 
 function addCommand(terminal: Terminal): Command {
   const command = clientCommand('add', 'Vote for a new operator', [
-    'shoal operator add 12D3KooW…',
+    'shoal operator add 12D3KooW…            # shows the id once more, and asks',
     'shoal operator add 12D3KooW… --operator-key /media/usb/shop.key',
   ])
     .argument('<id>', 'of its key, from `shoal operator create`')
+    .option('-y, --yes', 'do not ask')
     .option('--json', 'as JSON');
-  return withOperatorKey(command).action(async (key: string, options: ActOptions, command: Command) => {
+  return withOperatorKey(command).action(async (key: string, options: AddOptions, command: Command) => {
     const body = { key, ...(await operatorKeyOf(options)) };
+    await confirm(
+      terminal,
+      printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
+        '\nNobody can tell a mistyped one, and a vote is kept for ever.',
+      options.yes ?? false,
+      'a vote for an operator is kept for ever',
+    );
     const client = clientOf(command, terminal);
     const reach = await reachOf(terminal, client);
-    const operators = await client.appoint(body, { signal: terminal.signal });
+    const done = await client.appoint(body, { signal: terminal.signal });
     noteReach(terminal, reach);
-    if (options.json) return printJson(terminal, operators);
+    if (options.json) return printJson(terminal, done);
     printLine(terminal, key);
-    const isOne = operators.some((operator) => operator.key === key && !operator.revoked);
+    const { votes, needed } = done;
     note(
       terminal,
-      isOne ? 'It is an operator now.' : 'This was one vote: other operators have to add it too.',
+      done.effective
+        ? 'It is an operator now.'
+        : `This was vote ${votes} of ${needed}: other operators have to add it too. \`shoal operator revoke\` takes it back.`,
     );
   });
 }
@@ -83,16 +95,19 @@ function revokeCommand(terminal: Terminal): Command {
     "shoal operator revoke 1a2b3c4d --reason 'disk lost' --operator-key /media/usb/shop.key",
     'shoal operator revoke 1a2b3c4d --since 6h     # what it signed in the last six hours is void',
   ])
-    .argument('<id>', 'of its key, or the last eight characters')
+    .argument('<id>', 'of its key, or the last eight characters; also of one that was only voted for')
     .option('--reason <text>', 'why, for those who look later')
-    .option('--since <time>', 'void what it signed after this: 6h, 2d, or a time (default: all of it counts)')
+    .option(
+      '--since <time>',
+      'void what it signed after this: 6h, 2d, or a time in UTC (default: all of it counts)',
+    )
     .option('--descendants', 'also void what hangs on the grants that it gave');
   return withOperatorKey(withPlan(withKeeps(command))).action(
     async (id: string, options: RevokeOptions, command: Command) => {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
-      if (!(await isToBeDone(terminal, options, plan))) return;
+      if (!(await isToBeDone(terminal, options, plan, body.since_ms))) return;
       const reach = await reachOf(terminal, client);
       const done = await client.revokeOperator(
         id,

@@ -1,8 +1,9 @@
 /** `shoal token ls`: the join tokens that are good now, or all that there ever were, and who joined with them. */
 import type { Command } from 'commander';
+import { GRANTS_LISTED_MAX } from '../../api/client.ts';
 import type { TokenInfo } from '../../api/trust-schemas.ts';
 import { clientCommand, clientOf } from '../command.ts';
-import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { shortDigest, table, timeText } from '../text.ts';
 
 interface Options {
@@ -26,6 +27,8 @@ export function tokenListCommand(terminal: Terminal): Command {
       if (options.quiet) return tokens.forEach(({ id }) => void printLine(terminal, id));
       const head = ['ID', 'STATE', 'USED', 'EXPIRES', 'MADE AT', 'ROLES', 'JOINED'];
       printLine(terminal, table(head, tokens.map(cells)));
+      if (tokens.length === GRANTS_LISTED_MAX)
+        note(terminal, 'There may be more than are listed: `shoal cluster info` counts all grants.');
     });
 }
 

@@ -188,7 +188,12 @@ export function fakeBackend(): FakeBackend {
     operators: async () => CLUSTER_INFO.operators,
     appoint: async (request) => {
       called('appoint', request);
-      return [...CLUSTER_INFO.operators, { key: 'second', name: 'operator second', revoked: false }];
+      const { key } = request;
+      const effective = key !== 'third';
+      return {
+        ...{ key, name: `operator ${key}`, votes: effective ? 2 : 1, needed: 2, effective },
+        operators: [...CLUSTER_INFO.operators, ...(effective ? [{ key, name: key, revoked: false }] : [])],
+      };
     },
     revokeOperator: async (operator, request) => {
       called('revokeOperator', operator, request);

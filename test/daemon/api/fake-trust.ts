@@ -106,7 +106,8 @@ export const CLUSTER_INFO: ClusterInfo = {
   threshold: 1,
   members: { alive: 2, suspect: 0, failed: 0 },
   roles: [{ role: 'member', members: 2 }],
-  revocations: [REVOCATION],
+  revocations: [{ ...REVOCATION, keeps_count: 0 }],
+  revocationsLeftOut: 3,
   flagged: [{ key: NODE_2, name: 'two', by: [{ key: NODE_1, name: 'one' }] }],
   ledger: {
     hash: 'e'.repeat(64),
@@ -134,6 +135,7 @@ const change: ChangeInfo = {
   action: 'updated',
   summary: 'replicas 2 -> 3',
   concurrent: 1,
+  counts: true,
 };
 
 export const CHANGES: ChangeInfo[] = [
@@ -147,5 +149,16 @@ export const CHANGES: ChangeInfo[] = [
     summary: 'active -> draining',
     concurrent: 0,
   },
-  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0 },
+  { ...change, kind: 'image', key: `${NODE_1}/sha256:${'b'.repeat(64)}`, concurrent: 0, counts: null },
+  { ...change, at_ms: AT_MS - 86_400_000, key: 'default/old', concurrent: 0, counts: false },
+  {
+    ...change,
+    kind: 'revoke',
+    key: `${NODE_2}/x`,
+    subject: NODE_2,
+    subjectName: 'two',
+    summary: 'stolen',
+    concurrent: 0,
+    counts: false,
+  },
 ];

@@ -18,6 +18,7 @@ import {
   WorkloadInfoSchema,
 } from '../../../daemon/api/schemas.ts';
 import {
+  AppointmentSchema,
   ChangeSchema,
   ClusterInfoSchema,
   GrantSchema,
@@ -77,7 +78,7 @@ t.test('every resource answers what its schema says', async (t) => {
   matches(RevocationSchema, await client.revokeNode('two', { reason: 'x', keep: ['one'] }), 'node revoked');
   matches(RevocationSchema, await client.removeNode('two', { force: true }), 'node removed');
   matches(Type.Array(OperatorSchema), await client.operators(), 'operators');
-  matches(Type.Array(OperatorSchema), await client.appoint({ key: 'second' }), 'appointed');
+  matches(AppointmentSchema, await client.appoint({ key: 'second' }), 'appointed');
   matches(RevocationSchema, await client.revokeOperator('second', { since_ms: 1 }), 'operator revoked');
   await t.rejects(client.removeNode('two'), { code: 'E_STILL_ALIVE' });
   await t.rejects(client.revokeToken('no hex'), { code: 'E_BAD_INPUT' });

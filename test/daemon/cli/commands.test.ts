@@ -1,5 +1,6 @@
 /** Each command against a server with a fake backend: data on stdout, the rest on stderr, documented exit codes. */
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, stat, unlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import path from 'node:path';
 import t from 'tap';
 import type { WatchEvent } from '../../../daemon/api/schemas.ts';
@@ -101,6 +102,38 @@ t.test('init writes a recovery key that the daemon never sees, and overwrites no
   t.same([again.code, again.stderr.includes('never overwritten')], [2, true], again.stderr);
   t.equal((await readFile(file, 'utf8')).trim(), seed);
   t.equal(backend.calls.length, 1, 'and no cluster was begun');
+});
+
+t.test('a recovery key is kept only where it may be the key of a cluster', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const directory = await temporaryDirectory(t);
+  const file = path.join(directory, 'shop.key');
+  const isThere = () =>
+    access(file).then(
+      () => true,
+      () => false,
+    );
+  const init = (on: string) => runCli(on, ['init', '--recovery-key', file]);
+  const unheard = await init(path.join(directory, 'none.sock'));
+  t.match(unheard.stderr, /^shoal: E_NO_DAEMON/);
+  t.strictSame([unheard.code, await isThere()], [3, false]);
+  for (const code of ['E_PORT_IN_USE', 'E_DISK_FULL', 'E_NETWORK_FAILED', 'E_ALREADY_CLUSTER'] as const) {
+    backend.init = () => Promise.reject(new ShoalError(code, 'no cluster was begun'));
+    t.match((await init(socket)).stderr, new RegExp(`^shoal: ${code}`));
+    t.equal(await isThere(), false, code);
+  }
+  backend.init = () => Promise.reject(new Error('a defect'));
+  const unknown = await init(socket);
+  t.match(unknown.stderr, /^The cluster may have begun: .*shop\.key may be the key of it\. .*operator ls/);
+  t.equal(await isThere(), true, 'a daemon that failed by a defect');
+  await unlink(file);
+  const deaf = path.join(directory, 'deaf.sock');
+  const server = createServer((connection) => connection.on('data', () => connection.destroy()));
+  await new Promise<void>((resolve) => server.listen(deaf, resolve));
+  t.teardown(() => server.close());
+  const lost = await init(deaf);
+  t.match(lost.stderr, /^The cluster may have begun.*\nshoal: E_NO_DAEMON: the daemon went away/);
+  t.equal(await isThere(), true, 'a daemon that went away before it had answered');
 });
 
 t.test('token create may limit how long hosts are let in', async (t) => {

@@ -64,8 +64,36 @@ t.test('a time in the past is so long ago, or a date', async (t) => {
     code: 'E_USAGE',
     message: /is yet to come/,
   });
-  for (const bad of ['', 'yesterday', '2026', '2026-13-01', '-2h'])
+  for (const bad of [
+    ...['', 'yesterday', '2026', '2026-13-01', '-2h', '2026-01-32', '2025-02-29', '2025-02-31T10:00Z'],
+    ...['2026-01-30T', '2026-01-30T25:00', '2026-01-30 10:00 PST', '2026-01-30T10:00+99:00', '2026-01-30Z'],
+  ])
     t.throws(() => parseSince(bad, '--since', now), { code: 'E_USAGE' }, bad);
+});
+
+t.test('a time without a zone is UTC, wherever the host is', (t) => {
+  const now = Date.parse('2026-01-31T12:00Z');
+  const before = process.env.TZ;
+  process.env.TZ = 'America/Los_Angeles';
+  t.teardown(() => {
+    if (before === undefined) delete process.env.TZ;
+    else process.env.TZ = before;
+  });
+  t.not(
+    Date.parse('2026-01-30T10:15'),
+    Date.parse('2026-01-30T10:15Z'),
+    'which the zone of this host is not',
+  );
+  for (const text of [
+    '2026-01-30T10:15',
+    '2026-01-30 10:15',
+    '2026-01-30T10:15:00Z',
+    '2026-01-30T02:15-08:00',
+  ])
+    t.equal(parseSince(text, '--since', now), Date.parse('2026-01-30T10:15Z'), text);
+  t.equal(parseSince('2026-01-30', '--since', now), Date.parse('2026-01-30T00:00Z'));
+  t.equal(parseSince('2024-02-29', '--since', now), Date.parse('2024-02-29T00:00Z'));
+  t.end();
 });
 
 t.test('durations, ports and environment files', async (t) => {

@@ -118,7 +118,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     t.equal(
       asked.stderr,
       `${plan}shoal: E_UNCONFIRMED: this takes more than what was named; nothing was changed. ` +
-        'Look at it with --dry-run, then run it again with --yes.\n',
+        'Look at it, with --dry-run where there is one, then run it again with --yes.\n',
       name,
     );
     const dry = await runCli(socket, [...command, '--dry-run']);
@@ -218,6 +218,31 @@ t.test('before a token is revoked it is said that hosts may have joined out of s
   t.notMatch(await told(), /not alive here/);
 });
 
+t.test('the moment from which on a revocation voids is told, asked or not, and in UTC', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const since = ['--since', '2023-11-14 10:00'];
+  const inLosAngeles = { env: { TZ: 'America/Los_Angeles' } };
+  const moment =
+    'old, with what it wrote after 2023-11-14T10:00:00Z, is to be refused, by the word of operator';
+  for (const command of [
+    ['node', 'revoke', 'one'],
+    ['node', 'revoke', 'two', '--descendants', '--yes'],
+  ]) {
+    const done = await runCli(socket, [...command, ...since], inLosAngeles);
+    t.equal(done.code, 0, done.stderr);
+    t.equal(done.stderr.slice(0, moment.length), moment, command.join(' '));
+    t.match(
+      backend.calls.at(-1)?.args,
+      ['one', { since_ms: Date.parse('2023-11-14T10:00Z') }].with(0, command[2]!),
+    );
+  }
+  const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run', ...since], inLosAngeles);
+  t.match(
+    vote.stdout,
+    /^old, with what it wrote after 2023-11-14T10:00:00Z, by operator Op9999: vote 1 of 2;/,
+  );
+});
+
 t.test('who dismisses the last operators that it takes is asked, and told that it is for good', async (t) => {
   const { socket, backend } = await apiFixture(t);
   backend.planRevokeOperator = async () => ({ ...PLAN, leavesTooFew: true, early_count: 1 });
@@ -250,10 +275,24 @@ t.test('operators are listed, added and revoked, with a key that no daemon keeps
     /^RANK +STATE +ID\n1 +in force +12D3KooWOperator/,
   );
   t.match((await runCli(socket, ['operator', 'ls', '-q'])).stdout, /^12D3KooWOperator\w+\n$/);
-  const added = await runCli(socket, ['operator', 'add', 'second', '--operator-key', file]);
-  t.strictSame([added.code, added.stdout, added.stderr], [0, 'second\n', 'It is an operator now.\n']);
+  const add = ['operator', 'add', 'second', '--operator-key', file];
+  const unasked = await runCli(socket, add);
+  t.equal(unasked.code, 2);
+  t.match(
+    unasked.stderr,
+    /^second is to rule the cluster\..*\n.*\nshoal: E_UNCONFIRMED: a vote for an operator is kept/,
+  );
+  t.notOk(
+    backend.calls.some(({ method }) => method === 'appoint'),
+    'nothing was changed',
+  );
+  const added = await runCli(socket, [...add, '--yes']);
+  t.strictSame([added.code, added.stdout], [0, 'second\n']);
+  t.match(added.stderr, /\nIt is an operator now\.\n$/);
   t.same(backend.calls.at(-1)?.args, [{ key: 'second', operatorKey }]);
-  t.match((await runCli(socket, ['operator', 'add', 'third'])).stderr, /^This was one vote/);
+  t.match((await runCli(socket, ['operator', 'add', 'third', '-y'])).stderr, /\nThis was vote 1 of 2: /);
+  const told = await runCli(socket, ['operator', 'add', 'third', '-y', '--json']);
+  t.match(json(told.stdout), { key: 'third', votes: 1, needed: 2, effective: false });
   for (const [command, method] of [
     [['operator', 'revoke', 'second'], 'revokeOperator'],
     [['node', 'revoke', 'two'], 'revokeNode'],
@@ -292,6 +331,7 @@ t.test('cluster info shows the cluster, and what it refuses, on lines of their o
   t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
   t.match(stdout, /^collected {2}deletions up to 2023-11-14T22:13:20Z$/m);
   t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
+  t.match(stdout, /^refused {4}3 more are not shown: /m);
   t.match(stdout, /^flagged {4}two: its key was used twice \(seen by one\): stop the copy, or revoke it$/m);
   t.match(stdout, /^member +3 +1 +0 +2\.0 KiB$/m);
   t.equal((await runCli(socket, ['cluster', 'info', '-q'])).stdout, `${'f'.repeat(64)}\n`);
@@ -317,18 +357,29 @@ t.test('cluster history tells who changed what, and goes on as more comes', asyn
     stdout,
     /^WHEN .*\n2023-11-14T22:13:20Z +one +workload\/default\/web +updated +replicas 2 -> 3 \(concurrent with 1 other\)\n/,
   );
+  t.match(
+    stdout,
+    /^2023-11-13T22:13:20Z .*default\/old +updated +replicas 2 -> 3 \(void\) \(seen 2023-11-14T22:13:20Z\)\n.*stolen \(without effect\)\n$/m,
+    'what does not count, and what came here at another time than it says',
+  );
   t.match(stdout, /one +intent\/two +updated +active -> draining\n/, 'a node by its name');
   t.same(backend.calls.at(-1)?.args, [
     { since_ms: Date.parse('2023-11-14T00:00Z'), key: 'web', by: 'one', limit: 9 },
   ]);
   t.equal(
     (await runCli(socket, ['cluster', 'history', '-q'])).stdout,
-    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\n',
+    'workload/default/web\nintent/two\nimage/bbbbbbbbbbbb\nworkload/default/old\nrevoke/two\n',
   );
-  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [{ generation: 2 }, {}, {}]);
+  t.match(json((await runCli(socket, ['cluster', 'history', '--json'])).stdout), [
+    { generation: 2 },
+    {},
+    {},
+    {},
+    {},
+  ]);
   for (const extra of [[], ['--json'], ['-q']]) {
     const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
-      onOutput: (text, interrupt) => text.split('\n').length > 5 && interrupt(),
+      onOutput: (text, interrupt) => text.split('\n').length > 7 && interrupt(),
     });
     t.equal(followed.code, 0);
     t.match(followed.stdout, extra.length === 0 ? /and more/ : /workload/);

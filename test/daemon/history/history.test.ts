@@ -42,7 +42,12 @@ function entry(changes: Partial<HistoryEntry> = {}): HistoryEntry {
 async function stage(t: Test, names: Readonly<Record<string, string>> = {}) {
   const store = new StateStore(path.join(await temporaryDirectory(t), 'state.db'), nodeCrypto);
   t.teardown(() => store.close());
-  const history = new History({ store, clock: systemClock, names: () => (key) => names[key] });
+  const history = new History({
+    store,
+    clock: systemClock,
+    names: () => (key) => names[key],
+    counting: () => () => true,
+  });
   const add = (...entries: HistoryEntry[]) =>
     store.write({ put: [], remove: [], streams: [], history: entries });
   return { store, history, add };
@@ -69,7 +74,7 @@ t.test('the latest by stamp come last, however they came here', async (t) => {
 
 t.test('filters go by time, kind, key and who, by today’s names or those of then', async (t) => {
   const { history, add } = await stage(t, { [A]: 'a-now' });
-  const web = entry();
+  const web = entry({ applied_ms: NOW });
   const cordon = entry({
     kind: 'intent',
     key: B,
@@ -93,6 +98,22 @@ t.test('filters go by time, kind, key and who, by today’s names or those of th
   t.same(found({ by: B }), ['cordon']);
   t.same(found({ by: '11111111', kind: 'intent' }), []);
   t.match(history.latest({ kind: 'intent' }), [{ authorName: '22222222', subjectName: 'b-then' }]);
+});
+
+t.test('an old date puts nothing out of sight: what came late stands where it came', async (t) => {
+  const { history, add } = await stage(t);
+  const hour = 3_600_000;
+  const at = (ms: number, applied_ms = ms) => entry({ stamp: { ms, n: 0 }, applied_ms });
+  const [first, second, last] = [at(NOW - 3 * hour), at(NOW - 2 * hour), at(NOW)];
+  const forged = at(NOW - 90 * hour, NOW - hour);
+  const together = [at(NOW - 80 * hour, NOW - hour + 5), at(NOW - 70 * hour, NOW - hour + 1)];
+  add(first, forged, last, ...together, second);
+  const found = (query: Parameters<typeof history.latest>[0]) =>
+    history.latest(query).map(({ revision }) => revision);
+  const late = [forged, ...together].map(({ digest }) => digest);
+  t.same(found({}), [first.digest, second.digest, ...late, last.digest]);
+  t.same(found({ since_ms: NOW - hour }), [...late, last.digest], 'new by either clock');
+  t.same(found({ limit: 2 }), [late[2], last.digest]);
 });
 
 t.test('a follower gets the past, then each change once, as it comes', async (t) => {

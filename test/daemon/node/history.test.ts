@@ -115,6 +115,33 @@ t.test(
   },
 );
 
+t.test('what never counted, or counts no more, is told as that', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  await b!.backend.run({ name: 'before', image: IMAGE, replicas: 1 });
+  await eventually('a knows it', async () => (await a!.backend.workloads()).length === 1);
+  cluster.cut([a!], [b!]);
+  await b!.backend.run({ name: 'after', image: IMAGE, replicas: 1 });
+  await a!.backend.revokeNode('b', {});
+  await a!.backend.scale({ namespace: 'default', name: 'before' }, 2);
+  const [written] = a!.cluster!.ledger.machine.ledger.siblings('workload', 'default/before');
+  const unheard = b!.cluster!.ledger.machine.ledger.siblings('workload', 'default/after');
+  await a!.cluster!.ledger.introduce(unheard.map(({ bytes }) => bytes));
+  const lines = await a!.backend.history({ kind: 'workload' });
+  const counts = lines.map(({ key, authorName, counts }) => `${authorName} ${key} ${counts}`);
+  t.same(counts.sort(), ['a default/before true', 'b default/after false', 'b default/before true']);
+  t.ok(written, 'and the first version of it is known by its line alone');
+  await a!.backend.revokeNode('b', { since_ms: 0 });
+  const later = await a!.backend.history({ kind: 'workload', by: 'b' });
+  t.same(
+    later.map(({ counts }) => counts),
+    [false, false],
+    'judged anew, also of what was replaced',
+  );
+  t.ok((await a!.backend.history({ kind: 'revoke' })).every((line) => line.counts));
+  t.ok((await a!.backend.history({ kind: 'genesis' })).every((line) => line.counts));
+});
+
 t.test('nodes that hold the same tell the same of their cluster', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a, b] = await cluster.grow('a', 'b');

@@ -239,11 +239,16 @@ t.test('an operator’s key that no daemon keeps takes back what was stolen, and
     },
   );
   t.same(await names(b), ['b'], 'b stays, though a let it in');
-  t.match(await b.backend.appoint({ key: second!, operatorKey }), [
-    { key: recovery },
-    { key: kept!.key, revoked: true },
-    { key: second, revoked: false },
-  ]);
+  for (const id of [b.id, (await b.backend.tokens({ all: true }))[0]!.key])
+    await t.rejects(
+      b.backend.appoint({ key: id, operatorKey }),
+      { code: 'E_BAD_INPUT', message: /shoal operator create/ },
+      'what a host or a token signs with is online',
+    );
+  t.match(await b.backend.appoint({ key: second!, operatorKey }), {
+    ...{ key: second, votes: 1, needed: 1, effective: true },
+    operators: [{ key: recovery }, { key: kept!.key, revoked: true }, { key: second, revoked: false }],
+  });
   t.match(
     (await b.backend.history({ kind: 'revoke' })).map(({ summary }) => summary),
     ['stolen', 'stolen'],
@@ -286,16 +291,30 @@ t.test('where a threshold asks for it, operators are made and unmade by several 
   });
   t.match(await a.backend.operators(), [{}, {}, { key: kept, revoked: true }]);
 
-  t.equal((await a.backend.appoint({ key: third.id, operatorKey: first.operatorKey })).length, 3);
-  t.equal(
-    (await a.backend.appoint({ key: third.id, operatorKey: first.operatorKey })).length,
-    3,
-    'twice the same',
+  for (const what of ['a vote', 'the same again']) {
+    const voted = await a.backend.appoint({ key: third.id, operatorKey: first.operatorKey });
+    t.match(voted, { key: third.id, votes: 1, needed: 2, effective: false, operators: { length: 3 } }, what);
+  }
+  const appointed = await a.backend.appoint({ key: third.id, operatorKey: second.operatorKey });
+  t.match(appointed, { votes: 2, needed: 2, effective: true });
+  t.match(appointed.operators[3], { key: third.id, revoked: false });
+});
+
+t.test('a vote for a mistyped id can be taken back before it is an operator', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [first, second] = ['ab'.repeat(32), 'cd'.repeat(32)] as const;
+  const [one, two, typo] = [first, second, 'ef'.repeat(32)].map(
+    (seed) => signerFromSeed(Buffer.from(seed, 'hex')).id,
   );
-  t.match((await a.backend.appoint({ key: third.id, operatorKey: second.operatorKey }))[3], {
-    key: third.id,
-    revoked: false,
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: [one!, two!], threshold: 2 });
+  await a.backend.appoint({ key: typo!, operatorKey: first });
+  t.match(await a.backend.revokeOperator(typo!.slice(-8), { reason: 'mistyped', operatorKey: first }), {
+    key: typo,
+    effective: true,
   });
+  await t.rejects(a.backend.appoint({ key: typo!, operatorKey: second }), { code: 'E_NOT_ALLOWED' });
+  t.notOk((await a.backend.operators()).some(({ key }) => key === typo));
 });
 
 t.test('a token that is kept is closed by the first vote: two may cross in a broken network', async (t) => {

@@ -1,10 +1,20 @@
 /** Grants and tokens as people see them: by name, the oldest first, and what is over only when asked for. */
 import t from 'tap';
+import { GRANTS_LISTED_MAX, RESPONSE_BYTES_MAX } from '../../../daemon/api/limits.ts';
+import { REVOCATIONS_SHOWN_MAX } from '../../../daemon/api/trust-schemas.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { findToken, grantInfos, tokenInfos } from '../../../daemon/trust/grant-answers.ts';
+import {
+  findToken,
+  grantInfos,
+  listed,
+  revocationSummaries,
+  tokenInfos,
+} from '../../../daemon/trust/grant-answers.ts';
 import { keyNames } from '../../../daemon/trust/key-names.ts';
-import { recordKey } from '../../../protocols/base/records.ts';
+import { ROLES, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { Authority } from '../../../protocols/trust/authority.ts';
+import type { GrantInfo, RevocationInfo } from '../../../protocols/trust/listing.ts';
 import { nodeGrant, tokenGrant } from '../../../protocols/trust/token.ts';
 import type { ClusterView } from '../../../protocols/view/view.ts';
 import { genesis, memberGrant, NOW, operator, testSigner, write } from '../../protocols/ledger/fixtures.ts';
@@ -92,4 +102,101 @@ t.test('grants in force are listed, the oldest first', async (t) => {
     { subject: b.id, issuerName: /^token /, parent: used },
   ]);
   t.equal(grantInfos(source(NOW + TTL_MS + 1), false).length, 2, 'tokens are over, hosts are not');
+});
+
+const KEEPS = Array.from({ length: 256 }, () => 'f'.repeat(64));
+
+/** A revocation as the authority tells it. */
+function revocation(at: number, changes: Partial<RevocationInfo>): RevocationInfo {
+  return {
+    digest: at.toString(16).padStart(64, '0'),
+    subject: b.id,
+    by: a.id,
+    epoch: 0,
+    last: 1,
+    reason: 'x'.repeat(256),
+    descendants: false,
+    keeps: KEEPS,
+    written_ms: NOW + at,
+    votes: 1,
+    needed: 1,
+    effective: false,
+    ...changes,
+  };
+}
+
+/** `operator` and `later` were operators; of other keys `b` alone was ever let in. */
+function telling(revocations: readonly RevocationInfo[]) {
+  const authority = {
+    operators: () => [{ key: operator.id }, { key: later.id }],
+    revocations: () => revocations.values(),
+    depth: (key: string) => (key === b.id ? 2 : Number.POSITIVE_INFINITY),
+  } as unknown as Authority;
+  return revocationSummaries({ authority, names: (key) => key });
+}
+
+t.test('revocations that change nothing are counted, but the votes of operators are shown', async (t) => {
+  const noise = Array.from({ length: 5000 }, (_, at) => revocation(at, {}));
+  const vote = revocation(6000, { subject: operator.id, by: later.id, needed: 2 });
+  const done = revocation(7000, { effective: true, keeps: ['e'.repeat(64)] });
+  const { revocations, revocationsLeftOut } = telling([...noise, done, vote]);
+  t.match(revocations, [
+    { id: vote.digest, key: operator.id, effective: false, keeps_count: 256 },
+    { id: done.digest, key: b.id, effective: true, keeps_count: 1 },
+  ]);
+  t.equal(revocationsLeftOut, 5000);
+});
+
+t.test('an operator that revokes thousands of keys hides nothing that matters', async (t) => {
+  const strangers = Array.from({ length: 3000 }, (_, at) =>
+    revocation(at, { subject: `stranger ${at}`, by: later.id, effective: true }),
+  );
+  const again = Array.from({ length: 3000 }, (_, at) =>
+    revocation(4000 + at, { subject: operator.id, by: later.id, needed: 2 }),
+  );
+  const host = revocation(8000, { by: later.id, effective: true });
+  const vote = revocation(9000, { subject: later.id, by: operator.id, needed: 2 });
+  const { revocations, revocationsLeftOut } = telling([...strangers, ...again, host, vote]);
+  t.equal(revocations.length, REVOCATIONS_SHOWN_MAX);
+  t.equal(revocationsLeftOut, 6002 - REVOCATIONS_SHOWN_MAX);
+  const ids = revocations.map(({ id }) => id);
+  for (const one of [again[0]!, host, vote]) t.ok(ids.includes(one.digest), one.digest);
+  t.same(ids, ids.toSorted(), 'the oldest first');
+});
+
+t.test('a list of grants is no larger than a client takes, and has what others gave', async (t) => {
+  const { source } = stage();
+  const [real] = source().authority.grants(NOW);
+  const grant = (at: number, issuer: string, state: GrantInfo['state']) => ({
+    ...real!,
+    digest: at.toString(16).padStart(64, '0'),
+    subject: operator.id,
+    issuer,
+    parent: 'f'.repeat(64),
+    renews: 'f'.repeat(64),
+    roles: ['admit'],
+    admits: [...ROLES],
+    granted_ms: NOW + at,
+    state,
+  });
+  const count = GRANTS_LISTED_MAX * 2;
+  const many = Array.from({ length: count }, (_, at) => grant(at, a.id, 'void'));
+  const own = grant(count, b.id, 'valid');
+  const authority = { grants: () => [...many, own].values() } as unknown as Authority;
+  const from = { authority, names: () => 'n'.repeat(96), now: NOW };
+  for (const list of [listed(grantInfos(from, true)), listed(tokenInfos(from, true))]) {
+    t.equal(list.length, GRANTS_LISTED_MAX);
+    t.equal(list.at(-1)?.id, own.digest);
+    t.ok(JSON.stringify(list).length < RESPONSE_BYTES_MAX);
+  }
+  const [full, lone] = [GRANTS_LISTED_MAX, 0].map((hosts) => ({
+    ...tokenInfos(source(), true)[0]!,
+    joined: Array.from({ length: hosts }, () => ({
+      grant: '',
+      node: '',
+      nodeName: '',
+      state: 'valid' as const,
+    })),
+  }));
+  t.same(listed([full!, lone!]), [lone], 'the hosts that joined count');
 });
