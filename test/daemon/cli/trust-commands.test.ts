@@ -173,7 +173,7 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
     ['node', 'revoke', 'two'],
     ['node', 'rm', '-f', 'two'],
     ['operator', 'revoke', 'two'],
-    ['operator', 'add', 'second'],
+    ['operator', 'add', '--yes', 'second'],
     ['token', 'create'],
     ['token', 'revoke', '4f5c0e91'],
   ];
