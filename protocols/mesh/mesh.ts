@@ -142,9 +142,11 @@ export const OPEN_GUARD: MeshGuard = { admit: () => true, offence: () => undefin
 export const DOOR_LIMITS = {
   knock_bytes_max: 64 << 10,
   answer_bytes_max: 1 << 20,
-  /** Knocks being answered at a time; one more is told E_BUSY. */
+  /** Whole requests being answered at a time; one more is told E_BUSY. */
   knocks_max: 16,
   connections_max: 64,
+  /** Of one address, unless it is this very host. Several hosts behind one router may join at once. */
+  connectionsEach_max: 8,
   /** Handshakes of one address at a time, unless it is this very host. */
   pendingEach_max: 4,
   /** New connections per second from one address. */
