@@ -64,7 +64,8 @@ export interface RemoteInstancesInit {
 
 export interface ExecOptions {
   readonly stdin?: Uint8Array;
-  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+  /** A promise holds the command back, here and on other nodes, until it settles. */
+  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void | Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -105,7 +106,7 @@ export class RemoteInstances {
     if (node === this.#init.self) return await this.#execHere(slot, argv, options);
     const stdin = options.stdin === undefined ? null : Buffer.from(options.stdin).toString('base64');
     for await (const line of this.#ask(node, { op: 'exec', slot, argv, stdin }, options.signal)) {
-      if ('stream' in line) options.onOutput(line.stream, Buffer.from(line.data, 'base64'));
+      if ('stream' in line) await options.onOutput(line.stream, Buffer.from(line.data, 'base64'));
       else if ('end' in line) return line.end;
     }
     throw new ShoalError('E_UNREACHABLE', 'the node went away during the command; it may have ended or not');
@@ -251,7 +252,7 @@ export class RemoteInstances {
     return await this.#execHere(request.slot, request.argv, {
       ...stdin,
       signal,
-      onOutput: (stream, chunk) => void say({ stream, data: Buffer.from(chunk).toString('base64') }),
+      onOutput: (stream, chunk) => say({ stream, data: Buffer.from(chunk).toString('base64') }),
     });
   }
 }

@@ -1,5 +1,6 @@
 /** Asking other nodes for their instances: who may, and what a strange question or answer does. */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
 import {
@@ -8,12 +9,17 @@ import {
   RemoteInstances,
 } from '../../../daemon/instances/remote-instances.ts';
 import { silentLog } from '../../../daemon/log.ts';
+import type { ExecIo } from '../../../daemon/runtime/exec.ts';
 import { slotName } from '../../../protocols/base/workload.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { Mesh } from '../../../protocols/mesh/mesh.ts';
 import { until } from '../../conformance/mesh.ts';
 
 const SLOT = slotName('default', 'web', 0);
+
+/** Far more in all than may wait for a reader. */
+const PIECES = 1000;
+const PIECE_BYTES = 64 << 10;
 
 /** Whose timers run when the test says so. */
 class StoppedClock {
@@ -33,6 +39,8 @@ async function pair(mayExec: boolean, progress: readonly unknown[] = []) {
   const network = new MemoryNetwork();
   const seeds = [1, 2].map((byte) => new Uint8Array(32).fill(byte));
   const ran: (readonly string[])[] = [];
+  /** By each command that says much: how many pieces so far. */
+  const said: number[] = [];
   const meshes = await Promise.all(
     seeds.map((seed) =>
       network.createMesh({
@@ -50,9 +58,9 @@ async function pair(mayExec: boolean, progress: readonly unknown[] = []) {
       self: signerFromSeed(seeds[at]!).id,
       instances: { get: () => ({ container: 'web-0' }) } as never,
       runtime: {
-        exec: async (_id: string, argv: readonly string[]) => {
+        exec: async (_id: string, argv: readonly string[], io: ExecIo) => {
           ran.push(argv);
-          return { code: 0 };
+          return { code: argv[0] === 'yes' ? await sayMuch(io, said) : 0 };
         },
         logs: async function* () {
           yield { at_ms: null, stream: 'stdout', text: 'hello' };
@@ -66,7 +74,17 @@ async function pair(mayExec: boolean, progress: readonly unknown[] = []) {
     return remote;
   });
   await meshes[0]!.connect(signerFromSeed(seeds[1]!).id, meshes[1]!.addresses());
-  return { asking: asking!, serving: serving!, node: signerFromSeed(seeds[1]!).id, ran, meshes, clock };
+  return { asking: asking!, serving: serving!, node: signerFromSeed(seeds[1]!).id, ran, said, meshes, clock };
+}
+
+/** Says so many pieces. @returns how many. */
+async function sayMuch({ onOutput }: ExecIo, said: number[]): Promise<number> {
+  const at = said.push(0) - 1;
+  while (said[at]! < PIECES) {
+    await onOutput('stdout', Buffer.alloc(PIECE_BYTES));
+    said[at]! += 1;
+  }
+  return said[at]!;
 }
 
 /** The last line of what is answered to these bytes. */
@@ -98,6 +116,32 @@ t.test('a node that may deploy runs commands in instances of other nodes', async
   const { signal } = new AbortController();
   t.equal(await asking.exec(node, SLOT, ['id'], { onOutput: () => {}, signal }), 0);
   t.same(ran, [['id']]);
+});
+
+t.test('a command on another node waits while its output is not taken, and loses none of it', async (t) => {
+  const { asking, node, said, meshes } = await pair(true);
+  t.teardown(() => Promise.all(meshes.map((mesh) => mesh[Symbol.asyncDispose]())));
+  const { signal } = new AbortController();
+  const gate = Promise.withResolvers<void>();
+  let taken_bytes = 0;
+  const exit = asking.exec(node, SLOT, ['yes'], {
+    onOutput: async (_, chunk) => {
+      taken_bytes += chunk.byteLength;
+      await gate.promise;
+    },
+    signal,
+  });
+  await until(() => taken_bytes > 0);
+  const stream = await meshes[0]!.open(node, '/shoal/instance/1', new Uint8Array());
+  stream.write(`${JSON.stringify({ op: 'exec', slot: SLOT, argv: ['yes'], stdin: null })}\n`);
+  await once(stream, 'readable');
+  await sleep(100);
+  t.equal(said.length, 2);
+  t.ok(Math.max(...said) < PIECES / 10, `${said} pieces were said to readers that had stopped`);
+  stream.destroy();
+  gate.resolve();
+  t.equal(await exit, PIECES);
+  t.equal(taken_bytes, PIECES * PIECE_BYTES);
 });
 
 t.test('a request of a node that may not deploy is short', async (t) => {
