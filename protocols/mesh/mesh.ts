@@ -33,8 +33,11 @@ export type MeshOffence = 'malformed' | 'oversize';
 
 /** Who decides how much of each peer is handled. The mesh asks and reports; it keeps no opinion of its own. */
 export interface MeshGuard {
-  /** Asked before anything is handled. @returns false: it is dropped, and a stream is reset. */
-  admit(peer: NodeId, use: MeshUse, bytes: number): boolean;
+  /**
+   * Asked before anything is handled. @param count how many, 1 when nothing is said.
+   * @returns false: it is dropped, and a stream is reset.
+   */
+  admit(peer: NodeId, use: MeshUse, bytes: number, count?: number): boolean;
   offence(peer: NodeId, offence: MeshOffence): void;
 }
 
