@@ -1,8 +1,9 @@
 /**
  * Gossip between members: gossipsub with what it leaves to its user. A message is relayed only once its owner has
  * taken it, so whoever relays what is not acceptable is to blame for it; what each peer sends is metered, frame by
- * frame before it is decoded, then by what is in it; frames that cannot be read are reported; and where gossipsub has lost its stream to a
- * peer, which it never opens again by itself, the connection is given up so that a new one brings a new stream.
+ * frame before it is decoded, then by what is in it; frames that cannot be read are reported; streams to several peers
+ * are opened at the same time; and where gossipsub has lost its stream to a peer, which it never opens again by itself,
+ * the connection is given up so that a new one brings a new stream.
  *
  * Not here: what messages mean and what follows for a peer (`PublishedHandler`, `MeshGuard`).
  */
@@ -10,7 +11,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
 import type { RPC } from '@chainsafe/libp2p-gossipsub/message';
-import type { PeerId } from '@libp2p/interface';
+import type { Connection, PeerId } from '@libp2p/interface';
 
 import { Uint8ArrayList } from 'uint8arraylist';
 import type { NodeId } from '../base/ids.ts';
@@ -41,10 +42,7 @@ export const UNWANTED_MESSAGES_MAX = 512;
  */
 export const IDS_PER_MESSAGE = 16;
 
-/**
- * Heartbeats, of a second each, that the first stream to a peer may take: gossipsub opens them one after another, and
- * each peer that is silent holds up the rest for some seconds.
- */
+/** Heartbeats, of a second each, that the first stream to a peer may take, on a busy host or a bad link too. */
 const MISSING_BEATS_MAX = 60;
 
 /** Errors of it-length-prefixed by name: a frame over the limit, and a length that is none. */
@@ -61,6 +59,7 @@ const ACCEPTANCE: Readonly<Record<Verdict, TopicValidatorResult>> = {
 interface Inside {
   readonly opts: { idontwantMinDataSize: number };
   readonly streamsOutbound: ReadonlyMap<NodeId, unknown>;
+  createOutboundStream(peer: PeerId, connection: Connection): Promise<void>;
   decodeRpc(bytes: Uint8Array): RPC;
   sendIDontWants(id: Uint8Array, topic: string, source: NodeId): void;
   pipePeerReadStream(peer: PeerId, frames: AsyncIterable<Uint8ArrayList>): Promise<void>;
@@ -83,6 +82,8 @@ export class Gossip {
   /** Peers that had a stream of ours at the last heartbeat, and those that did not: for how many heartbeats. */
   #streamed = new Set<NodeId>();
   #missing = new Map<NodeId, number>();
+  /** Peers to which a stream is being opened, each with the connection to try after that. */
+  readonly #opening = new Map<NodeId, Connection | undefined>();
   #handler: PublishedHandler | undefined;
   /** What frames that are about to be handled hold. */
   readonly #decoded = new WeakMap<Uint8Array, RPC>();
@@ -95,6 +96,7 @@ export class Gossip {
     this.#inside = node.services.pubsub as unknown as Inside;
     this.#init = init;
     this.#meter();
+    this.#openTogether();
     // Read for each message that comes.
     Object.defineProperty(this.#inside.opts, 'idontwantMinDataSize', {
       get: () => (init.isFullMesh() ? 0 : UNWANTED_MESSAGE_BYTES_MIN),
@@ -155,6 +157,32 @@ export class Gossip {
     };
     const read = inside.pipePeerReadStream.bind(inside);
     inside.pipePeerReadStream = (peer, frames) => read(peer, this.#metered(peer.toString(), frames, decode));
+  }
+
+  /**
+   * gossipsub opens streams one after another, once more for each that a peer opens, and a silent peer takes some
+   * seconds each time: it would hold up those to everybody else.
+   */
+  #openTogether(): void {
+    const inside = this.#inside;
+    const open = inside.createOutboundStream.bind(inside);
+    const openAll = async (peer: PeerId, first: Connection): Promise<void> => {
+      const id = peer.toString();
+      for (let next: Connection | undefined = first; next !== undefined; next = this.#opening.get(id)) {
+        this.#opening.set(id, undefined);
+        await open(peer, next);
+      }
+    };
+    inside.createOutboundStream = async (peer, connection) => {
+      const id = peer.toString();
+      if (this.#opening.has(id)) {
+        this.#opening.set(id, connection);
+        return;
+      }
+      openAll(peer, connection)
+        .catch((error) => this.#init.log('debug', 'no stream for gossip', { peer: id, error: String(error) }))
+        .finally(() => this.#opening.delete(id));
+    };
   }
 
   /** The frames of `peer` that its guard admits. */

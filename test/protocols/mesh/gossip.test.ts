@@ -1,4 +1,6 @@
 /** What the mesh adds to gossipsub, on one that does nothing by itself. Frames and peers that are real: hostile.test.ts. */
+
+import { setImmediate } from 'node:timers/promises';
 import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import t from 'tap';
 import { Uint8ArrayList } from 'uint8arraylist';
@@ -6,6 +8,7 @@ import { Gossip, IDS_PER_MESSAGE, UNWANTED_MESSAGES_MAX } from '../../../protoco
 import type { MeshNode } from '../../../protocols/mesh/libp2p-node.ts';
 import type { MeshUse } from '../../../protocols/mesh/mesh.ts';
 import { STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
+import { until } from '../../conformance/mesh.ts';
 
 /** Of gossipsub what the mesh takes hold of. */
 class Pubsub extends EventTarget {
@@ -14,6 +17,21 @@ class Pubsub extends EventTarget {
   readonly streamsOutbound = new Map<string, unknown>();
   readonly told: Uint8Array[] = [];
   readonly handled: RPC[] = [];
+
+  /** Streams that are being opened, in order, and how each ends. */
+  readonly opened: { readonly peer: string; readonly connection: string; readonly end: () => void }[] = [];
+  #queue = Promise.resolve();
+
+  async createOutboundStream(peer: string, connection: string): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.opened.push({ peer, connection, end: resolve });
+    await promise;
+  }
+
+  /** As gossipsub does it for each connection, and for each stream that a peer opens. */
+  onStream(peer: string, connection: string): void {
+    this.#queue = this.#queue.then(() => this.createOutboundStream(peer, connection));
+  }
 
   getPeers(): string[] {
     return [];
@@ -89,4 +107,25 @@ t.test('a frame costs what there is to do for it, and that of an honest member n
   const { capacity, perSecond } = STANDING_DEFAULTS.allowances.messages;
   t.ok((5_000 * 2) / IDS_PER_MESSAGE < perSecond / 2);
   t.ok(5_000 * 3 < capacity);
+});
+
+t.test('a peer that is silent holds up the streams to nobody else, however many it opens', async (t) => {
+  const pubsub = new Pubsub();
+  gossipOn(pubsub);
+  const opened = () => pubsub.opened.map(({ peer, connection }) => `${peer} ${connection}`);
+  pubsub.onStream('silent', 'a');
+  for (let n = 0; n < 20; n++) pubsub.onStream('silent', 'a');
+  pubsub.onStream('silent', 'b');
+  pubsub.onStream('other', 'c');
+  await until(() => pubsub.opened.length >= 2);
+  t.same(opened(), ['silent a', 'other c'], 'one at a time for each');
+  pubsub.opened[0]!.end();
+  await until(() => pubsub.opened.length >= 3);
+  t.same(opened().slice(2), ['silent b'], 'and once more, on the connection that came last');
+  pubsub.opened[2]!.end();
+  pubsub.opened[1]!.end();
+  await setImmediate();
+  pubsub.onStream('silent', 'd');
+  await until(() => pubsub.opened.length >= 4);
+  t.same(opened().slice(3), ['silent d']);
 });
