@@ -234,6 +234,7 @@ export class Cluster implements AsyncDisposable {
       runtime: components.runtime,
       images: components.images,
       mayExec: (node) => machine.authority.mayDeploy(node, clock.now()),
+      clock,
     });
     this.history = new History({
       store,

@@ -24,6 +24,8 @@ const FIRST_SYNC_MS = 300;
 const RESEED_MS_MAX = 15_000;
 /** Dialled each time while nobody is there. */
 const SOUGHT_MAX = 8;
+/** Kept of what somebody on the network says of a member: anybody can say it, and each costs a dial its time. */
+const SEEN_ADDRESSES_MAX = 4;
 /** How often it is looked whether somebody is there. */
 const LOOK_MS = 20;
 
@@ -46,6 +48,8 @@ export interface ContactsInit {
 export class Contacts {
   readonly #init: ContactsInit;
   readonly #addresses: Map<NodeId, readonly string[]>;
+  /** Of members, as last said on the network. */
+  readonly #seen = new Map<NodeId, readonly string[]>();
   #isReseeding: boolean;
   #isWhole = false;
 
@@ -61,8 +65,7 @@ export class Contacts {
   }
 
   addressesOf(member: NodeId): readonly string[] {
-    const told = this.#init.members().get(member)?.addresses ?? [];
-    return [...new Set([...told, ...(this.#addresses.get(member) ?? [])])];
+    return [...new Set([...this.#toldOf(member), ...(this.#seen.get(member) ?? [])])];
   }
 
   /** Dials everybody, and waits a while for somebody and for what that one knows. */
@@ -86,18 +89,21 @@ export class Contacts {
   seek(mesh: Mesh): void {
     const { self, clock, members } = this.#init;
     if (mesh.peers().length > 0) return;
-    const unknown = [...this.#addresses].filter(([id]) => id !== self && !members().has(id));
-    for (const contact of sample(unknown, SOUGHT_MAX, () => clock.random()))
-      mesh.connect(...contact).catch(() => {});
+    const known = new Set([...this.#addresses.keys(), ...this.#seen.keys()]);
+    const unknown = [...known].filter((id) => id !== self && !members().has(id));
+    for (const id of sample(unknown, SOUGHT_MAX, () => clock.random()))
+      mesh.connect(id, this.addressesOf(id)).catch(() => {});
   }
 
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */
   discovered(mesh: Mesh, peer: NodeId, addresses: readonly string[]): void {
     const { self, members } = this.#init;
     if (!this.#isMember(peer) || mesh.peers().includes(peer)) return;
-    this.#addresses.set(peer, addresses);
+    const told = new Set(this.#toldOf(peer));
+    this.#seen.set(peer, addresses.filter((address) => !told.has(address)).slice(0, SEEN_ADDRESSES_MAX));
     if (self > peer && members().get(peer)?.status !== 'failed') return;
-    mesh.connect(peer, addresses).catch(() => {});
+    // Another dial of this peer would wait for this one: what members told comes first.
+    mesh.connect(peer, this.addressesOf(peer)).catch(() => {});
   }
 
   /** All that this peer holds is here. Equal to one whose own grant is missing as well, this disk is no better. */
@@ -117,6 +123,12 @@ export class Contacts {
     void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());
     log('info', 'what this disk had lost has come from other members');
     return true;
+  }
+
+  /** What was said by this member, or by another one of it. */
+  #toldOf(member: NodeId): string[] {
+    const told = this.#init.members().get(member)?.addresses ?? [];
+    return [...told, ...(this.#addresses.get(member) ?? [])];
   }
 
   /** Where the members were, whether or not what makes them members is still on this disk. */

@@ -56,8 +56,8 @@ export class GuardDriver implements MeshGuard {
     return this.#core.standing(peer, this.#init.clock.now()) === 'banned';
   }
 
-  admit(peer: NodeId, use: MeshUse, bytes: number): boolean {
-    return this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: 1, bytes });
+  admit(peer: NodeId, use: MeshUse, bytes: number, count = 1): boolean {
+    return this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: count, bytes });
   }
 
   offence(peer: NodeId, offence: MeshOffence): void {

@@ -13,6 +13,7 @@ import type { Digest, NodeId } from '../../protocols/base/ids.ts';
 import { isDigest } from '../../protocols/base/ids.ts';
 import type { SlotName } from '../../protocols/base/workload.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import type { Clock } from '../clock.ts';
 import type { LogLine, Runtime } from '../runtime/runtime.ts';
 import type { InstanceManager } from './instance-manager.ts';
 
@@ -20,6 +21,12 @@ const INSTANCE_PROTOCOL = '/shoal/instance/1';
 const PROGRESS_PROTOCOL = '/shoal/progress/1';
 /** One line in either direction; stdin of an exec is the largest. */
 export const LINE_BYTES_MAX = 8 << 20;
+/** A request of a node that may run no commands. */
+export const PLAIN_REQUEST_BYTES_MAX = 64 << 10;
+/** The request, or so much more of it, is here by then. The slowest links carry more. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const REQUEST_STEP_BYTES = 64 << 10;
+const LINE_BYTES_MIN = 1 << 10;
 const PROGRESS_BYTES_MAX = 1 << 20;
 const PROGRESS_TIMEOUT_MS = 1_000;
 const PROGRESS_PHASES: readonly BlobProgress['phase'][] = [
@@ -52,11 +59,13 @@ export interface RemoteInstancesInit {
   readonly images: Images;
   /** A member that only runs what others deploy must not reach into it on other hosts. */
   readonly mayExec: (node: NodeId) => boolean;
+  readonly clock: Pick<Clock, 'after'>;
 }
 
 export interface ExecOptions {
   readonly stdin?: Uint8Array;
-  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+  /** A promise holds the command back, here and on other nodes, until it settles. */
+  readonly onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void | Promise<void>;
   readonly signal: AbortSignal;
 }
 
@@ -97,7 +106,7 @@ export class RemoteInstances {
     if (node === this.#init.self) return await this.#execHere(slot, argv, options);
     const stdin = options.stdin === undefined ? null : Buffer.from(options.stdin).toString('base64');
     for await (const line of this.#ask(node, { op: 'exec', slot, argv, stdin }, options.signal)) {
-      if ('stream' in line) options.onOutput(line.stream, Buffer.from(line.data, 'base64'));
+      if ('stream' in line) await options.onOutput(line.stream, Buffer.from(line.data, 'base64'));
       else if ('end' in line) return line.end;
     }
     throw new ShoalError('E_UNREACHABLE', 'the node went away during the command; it may have ended or not');
@@ -172,13 +181,53 @@ export class RemoteInstances {
       if (!stream.destroyed && !stream.write(`${JSON.stringify(line)}\n`)) await drained(stream, gone.signal);
     };
     try {
-      const request = JSON.parse(await firstLine(stream)) as Request;
+      const request = JSON.parse(await this.#firstLine(from, stream)) as Request;
       await say({ end: await this.#answer(from, request, say, gone.signal) });
     } catch (error) {
       const known = isShoalError(error) ? error : new ShoalError('E_INTERNAL', String(error));
       await say({ error: { code: known.code, message: known.message } }).catch(() => {});
     }
     stream.end();
+  }
+
+  /**
+   * The request of a stream. An iterator will not do: leaving it early destroys the stream.
+   * @throws E_TOO_LARGE, E_NOT_ALLOWED, E_TIMEOUT, E_CANCELLED
+   */
+  async #firstLine(from: NodeId, stream: Duplex): Promise<string> {
+    const mayExec = this.#init.mayExec(from);
+    const reader = new LineReader(mayExec ? LINE_BYTES_MAX : PLAIN_REQUEST_BYTES_MAX);
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    const wait = () =>
+      this.#init.clock.after(REQUEST_TIMEOUT_MS, () =>
+        reject(new ShoalError('E_TIMEOUT', 'the request did not come in time')),
+      );
+    let cancel = wait();
+    let awaited_bytes = REQUEST_STEP_BYTES;
+    const take = (chunk: Uint8Array) => {
+      try {
+        for (const line of reader.push(chunk)) return resolve(line);
+      } catch (error) {
+        return reject(mayExec ? error : notAllowed());
+      }
+      if (reader.length < awaited_bytes) return;
+      awaited_bytes = reader.length + REQUEST_STEP_BYTES;
+      cancel();
+      cancel = wait();
+    };
+    const onClose = () =>
+      reject(new ShoalError('E_CANCELLED', 'the stream closed before its request was whole'));
+    stream.on('data', take);
+    stream.once('close', onClose);
+    try {
+      return await promise;
+    } finally {
+      cancel();
+      stream.off('close', onClose);
+      // What follows is read and dropped, so that the end of the stream is noticed.
+      stream.off('data', take);
+      stream.resume();
+    }
   }
 
   async #answer(
@@ -197,16 +246,19 @@ export class RemoteInstances {
       for await (const line of logs) await say({ line });
       return 0;
     }
-    if (!this.#init.mayExec(from))
-      throw new ShoalError('E_NOT_ALLOWED', 'the node that asks may not run commands in instances');
+    if (!this.#init.mayExec(from)) throw notAllowed();
     const stdin =
       request.stdin === null ? {} : { stdin: new Uint8Array(Buffer.from(request.stdin, 'base64')) };
     return await this.#execHere(request.slot, request.argv, {
       ...stdin,
       signal,
-      onOutput: (stream, chunk) => void say({ stream, data: Buffer.from(chunk).toString('base64') }),
+      onOutput: (stream, chunk) => say({ stream, data: Buffer.from(chunk).toString('base64') }),
     });
   }
+}
+
+function notAllowed(): ShoalError {
+  return new ShoalError('E_NOT_ALLOWED', 'the node that asks may not run commands in instances');
 }
 
 async function* once<T>(value: T): AsyncIterable<T> {
@@ -227,38 +279,53 @@ function isProgress(value: unknown): value is BlobProgress {
   );
 }
 
-/** The request of a stream. An iterator will not do: leaving it early destroys the stream. */
-function firstLine(stream: Duplex): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = Buffer.alloc(0);
-    const take = (chunk: Uint8Array) => {
-      text = Buffer.concat([text, chunk]);
-      const end = text.indexOf(10);
-      if (end < 0 && text.length <= LINE_BYTES_MAX) return;
-      // What follows is read and dropped, so that the end of the stream is noticed.
-      stream.off('data', take);
-      stream.resume();
-      if (end >= 0) resolve(text.subarray(0, end).toString('utf8'));
-      else reject(new ShoalError('E_TOO_LARGE', 'a request between nodes is too long'));
-    };
-    stream.on('data', take);
-    stream.once('close', () =>
-      reject(new ShoalError('E_CANCELLED', 'the stream closed before its request was whole')),
-    );
-  });
+/** Cuts bytes into lines. What is here of one lies in one array, however small the pieces are that it comes in. */
+class LineReader {
+  readonly #bytes_max: number;
+  #kept = Buffer.alloc(0);
+  #length = 0;
+
+  constructor(bytes_max: number) {
+    this.#bytes_max = bytes_max;
+  }
+
+  /** Of the line that is not whole yet. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @throws E_TOO_LARGE, after the lines before it. */
+  *push(chunk: Uint8Array): Generator<string> {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      this.#keep(chunk.subarray(start, end));
+      start = end + 1;
+      const line = this.#kept.toString('utf8', 0, this.#length);
+      this.#length = 0;
+      yield line;
+    }
+    this.#keep(chunk.subarray(start));
+  }
+
+  #keep(part: Uint8Array): void {
+    const length = this.#length + part.byteLength;
+    if (length > this.#bytes_max) throw new ShoalError('E_TOO_LARGE', 'a line between nodes is too long');
+    if (length > this.#kept.byteLength) {
+      const wider = Buffer.alloc(
+        Math.min(this.#bytes_max, Math.max(length, 2 * this.#kept.byteLength, LINE_BYTES_MIN)),
+      );
+      wider.set(this.#kept.subarray(0, this.#length));
+      this.#kept = wider;
+    }
+    this.#kept.set(part, this.#length);
+    this.#length = length;
+  }
 }
 
 /** Whole lines; one that is longer than LINE_BYTES_MAX ends it. */
 async function* lines(stream: Duplex): AsyncIterable<string> {
-  let rest = Buffer.alloc(0);
-  for await (const chunk of stream) {
-    rest = Buffer.concat([rest, chunk as Uint8Array]);
-    for (let at = rest.indexOf(10); at >= 0; at = rest.indexOf(10)) {
-      yield rest.subarray(0, at).toString('utf8');
-      rest = rest.subarray(at + 1);
-    }
-    if (rest.length > LINE_BYTES_MAX) throw new ShoalError('E_TOO_LARGE', 'a line between nodes is too long');
-  }
+  const reader = new LineReader(LINE_BYTES_MAX);
+  for await (const chunk of stream) yield* reader.push(chunk as Uint8Array);
 }
 
 function drained(stream: Duplex, signal: AbortSignal): Promise<void> {

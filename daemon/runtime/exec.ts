@@ -1,11 +1,14 @@
 /** Runs one program attached, passing its input and output on: what the `exec` of the drivers shares. */
 import { spawn } from 'node:child_process';
+import type { Readable } from 'node:stream';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { Runtime } from './runtime.ts';
 import { signalExitCode } from './signals.ts';
 
 /** Output that a left-behind child of the program still holds open is waited for no longer than this. */
 const DRAIN_MS = 200;
+/** Output that is taken slowly is waited for, as far as it can be from before the end: more than any pipe holds. */
+const LATE_BYTES_MAX = 2 << 20;
 
 export type ExecIo = Parameters<Runtime['exec']>[2];
 
@@ -54,12 +57,28 @@ export function runAttached(
         resolve(child.exitCode ?? signalExitCode(child.signalCode ?? 'SIGKILL'));
       });
     child.on('error', (error) => settle(() => reject(error)));
-    child.stdout!.on('data', (chunk: Buffer) => io.onOutput('stdout', chunk));
-    child.stderr!.on('data', (chunk: Buffer) => io.onOutput('stderr', chunk));
+    let held_count = 0;
+    let late_bytes = 0;
+    const isAwaited = (): boolean =>
+      held_count > 0 && late_bytes <= LATE_BYTES_MAX && io.signal?.aborted !== true;
+    // Events would not do: at the end of a child Node.js resumes what is paused.
+    const pass = async (name: 'stdout' | 'stderr', source: Readable): Promise<void> => {
+      for await (const chunk of source) {
+        if (drain !== undefined) late_bytes += (chunk as Buffer).byteLength;
+        held_count += 1;
+        try {
+          await io.onOutput(name, chunk as Buffer);
+        } finally {
+          if (isAwaited()) drain?.refresh();
+          held_count -= 1;
+        }
+      }
+    };
+    const passing = Promise.allSettled([pass('stdout', child.stdout!), pass('stderr', child.stderr!)]);
     child.on('exit', () => {
-      drain = setTimeout(finish, DRAIN_MS);
+      drain = setTimeout(() => (isAwaited() ? drain!.refresh() : finish()), DRAIN_MS);
     });
-    child.on('close', finish);
+    child.on('close', () => void passing.then(finish));
     io.signal?.addEventListener('abort', cancel, { once: true });
     if (input && child.stdin) {
       child.stdin.on('error', () => undefined);

@@ -134,9 +134,9 @@ class MemoryRuntime implements Runtime {
     for (const step of stepsOf(argv)) {
       const [name, text] = divide(step);
       if (name === 'exit') return { code: Number(text) };
-      if (name === 'out') io.onOutput('stdout', Buffer.from(`${text}\n`));
-      if (name === 'err') io.onOutput('stderr', Buffer.from(`${text}\n`));
-      if (name === 'cat') for await (const chunk of io.stdin ?? []) io.onOutput('stdout', chunk);
+      if (name === 'out') await io.onOutput('stdout', Buffer.from(`${text}\n`));
+      if (name === 'err') await io.onOutput('stderr', Buffer.from(`${text}\n`));
+      if (name === 'cat') for await (const chunk of io.stdin ?? []) await io.onOutput('stdout', chunk);
       const pause_ms = name === 'sleep' ? Number(text) : name === 'forever' ? null : undefined;
       if (pause_ms !== undefined && (await this.#pause(container, pause_ms, io.signal)))
         return { code: 128 + KILL };

@@ -87,13 +87,16 @@ export interface Runtime extends AsyncDisposable {
   kill(id: ContainerId, signal: string): Promise<void>;
   /** Resolves at exit; for one that has exited, at once. @throws E_CANCELLED by signal, E_NOT_FOUND */
   wait(id: ContainerId, options?: { signal?: AbortSignal }): Promise<ExitStatus>;
-  /** Runs a command in it, streaming output; stdin optional. @throws E_NOT_RUNNING, E_COMMAND_NOT_FOUND */
+  /**
+   * Runs a command in it, streaming output; stdin optional. A promise of `onOutput` holds that stream of the command
+   * back until it settles. @throws E_NOT_RUNNING, E_COMMAND_NOT_FOUND
+   */
   exec(
     id: ContainerId,
     argv: readonly string[],
     io: {
       stdin?: AsyncIterable<Uint8Array>;
-      onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void;
+      onOutput: (stream: 'stdout' | 'stderr', chunk: Uint8Array) => void | Promise<void>;
       signal?: AbortSignal;
     },
   ): Promise<ExecResult>;

@@ -8,10 +8,11 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
 import { createLibp2p } from 'libp2p';
 import { isShoalError, ShoalError } from '../base/errors.ts';
+import type { NodeId } from '../base/ids.ts';
 import { parseAddress } from './addresses.ts';
 import { answer, ask } from './exchange.ts';
 import { checkSize } from './frames.ts';
-import { UPGRADE_MS, withPendingCap } from './inbound.ts';
+import { PlaceCap, UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { keyFromSeed, listenError } from './libp2p-node.ts';
 import { DOOR_LIMITS, type Door, type DoorInit, type DoorLimits, type Knock } from './mesh.ts';
 import { meshMuxer } from './muxer.ts';
@@ -27,42 +28,45 @@ const STREAM_WINDOW_BYTES = 256 << 10;
 export async function createDoor(init: DoorInit): Promise<Door> {
   const limits = { ...DOOR_LIMITS, ...init.limits };
   const node = await createDoorNode(init.seed, init.listen, () => true, limits);
+  const places = new PlaceCap(limits.connectionsEach_max);
   let knocks = 0;
 
-  const onKnock = async (stream: Stream, connection: Connection): Promise<void> => {
-    const from = connection.remotePeer.toString();
+  /** Who opens a stream and says nothing has not knocked, and must not be in the way of those who do. */
+  const onRequest = async (from: NodeId, body: Uint8Array, signal: AbortSignal): Promise<Uint8Array> => {
+    if (knocks >= limits.knocks_max) throw new ShoalError('E_BUSY', 'too many knock at this door');
     knocks++;
     try {
-      await answer(stream, {
-        request_bytes_max: limits.knock_bytes_max,
-        answer_bytes_max: limits.answer_bytes_max,
-        timeout_ms: limits.timeout_ms,
-        handler: async (body, signal) => {
-          if (knocks > limits.knocks_max) throw new ShoalError('E_BUSY', 'too many knock at this door');
-          return await init.onKnock(from, body, signal);
-        },
-        // The knocks that are answered at a time are few, and so are their bytes.
-        reserve: () => true,
-        release: () => undefined,
-        onOversize: () => undefined,
-        onFailure: (error) => {
-          const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
-          init.log(expected ? 'info' : 'warn', 'a knock was not answered', {
-            peer: from,
-            error: expected ? error.message : String((error as Error)?.stack ?? error),
-          });
-        },
-      });
+      return await init.onKnock(from, body, signal);
     } finally {
       knocks--;
     }
   };
 
-  node.addEventListener('connection:open', (event) => {
-    const connection = event.detail;
-    const timer = setTimeout(() => connection.abort(new Error('stayed too long')), limits.timeout_ms);
-    timer.unref();
-    connection.addEventListener('close', () => clearTimeout(timer), { once: true });
+  const onKnock = async (stream: Stream, connection: Connection): Promise<void> => {
+    const from = connection.remotePeer.toString();
+    await answer(stream, {
+      request_bytes_max: limits.knock_bytes_max,
+      answer_bytes_max: limits.answer_bytes_max,
+      timeout_ms: limits.timeout_ms,
+      handler: (body, signal) => onRequest(from, body, signal),
+      // Connections are few, and so are the bytes of their answers: one for each, and large ones for members alone.
+      reserve: () => true,
+      release: () => undefined,
+      onOversize: () => undefined,
+      onFailure: (error) => {
+        const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
+        init.log(expected ? 'info' : 'warn', 'a knock was not answered', {
+          peer: from,
+          error: expected ? error.message : String((error as Error)?.stack ?? error),
+        });
+      },
+    });
+  };
+
+  node.addEventListener('connection:open', ({ detail: connection }) => {
+    places
+      .run(connection, () => stay(connection, limits.timeout_ms))
+      .catch((error: Error) => connection.abort(error));
   });
   // One knock for each connection; the rest of the streams would only be ways around the limits.
   await node.handle(KNOCK, (stream, connection) => void onKnock(stream, connection), {
@@ -80,6 +84,19 @@ export async function createDoor(init: DoorInit): Promise<Door> {
       await node.stop();
     },
   };
+}
+
+/** Until the connection is closed, which it is after this time at the latest. */
+async function stay(connection: Connection, time_ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    resolve();
+    connection.abort(new Error('stayed too long'));
+  }, time_ms);
+  timer.unref();
+  connection.addEventListener('close', () => resolve(), { once: true });
+  await promise;
+  clearTimeout(timer);
 }
 
 /**

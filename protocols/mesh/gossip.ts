@@ -1,15 +1,17 @@
 /**
  * Gossip between members: gossipsub with what it leaves to its user. A message is relayed only once its owner has
- * taken it, so whoever relays what is not acceptable is to blame for it; what each peer sends is metered frame by
- * frame, before it is decoded; frames that cannot be read are reported; and where gossipsub has lost its stream to a
- * peer, which it never opens again by itself, the connection is given up so that a new one brings a new stream.
+ * taken it, so whoever relays what is not acceptable is to blame for it; what each peer sends is metered, frame by
+ * frame before it is decoded, then by what is in it; frames that cannot be read are reported; streams to several peers
+ * are opened at the same time; and where gossipsub has lost its stream to a peer, which it never opens again by itself,
+ * the connection is given up so that a new one brings a new stream.
  *
  * Not here: what messages mean and what follows for a peer (`PublishedHandler`, `MeshGuard`).
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TopicValidatorResult } from '@chainsafe/libp2p-gossipsub';
-import type { PeerId } from '@libp2p/interface';
+import type { RPC } from '@chainsafe/libp2p-gossipsub/message';
+import type { Connection, PeerId } from '@libp2p/interface';
 
 import { Uint8ArrayList } from 'uint8arraylist';
 import type { NodeId } from '../base/ids.ts';
@@ -29,11 +31,18 @@ export const PAUSED_MESSAGES_MAX = 256;
  * messages alone that are so large that the few it does spare outweigh it.
  */
 export const UNWANTED_MESSAGE_BYTES_MIN = 2048;
-
 /**
- * Heartbeats, of a second each, that the first stream to a peer may take: gossipsub opens them one after another, and
- * each peer that is silent holds up the rest for some seconds.
+ * Messages that our neighbours are told of by IDONTWANT between two heartbeats: gossipsub heeds no more of one peer.
+ * Beyond it a member that makes up messages could have us spend on them all that we may send to our neighbours.
  */
+export const UNWANTED_MESSAGES_MAX = 512;
+/**
+ * Ids in IHAVE, IWANT and IDONTWANT that count as one message. An honest member tells of 5,000 in a second at most,
+ * and answers as many: that is what gossipsub asks for.
+ */
+export const IDS_PER_MESSAGE = 16;
+
+/** Heartbeats, of a second each, that the first stream to a peer may take, on a busy host or a bad link too. */
 const MISSING_BEATS_MAX = 60;
 
 /** Errors of it-length-prefixed by name: a frame over the limit, and a length that is none. */
@@ -50,7 +59,9 @@ const ACCEPTANCE: Readonly<Record<Verdict, TopicValidatorResult>> = {
 interface Inside {
   readonly opts: { idontwantMinDataSize: number };
   readonly streamsOutbound: ReadonlyMap<NodeId, unknown>;
-  decodeRpc(bytes: Uint8Array): unknown;
+  createOutboundStream(peer: PeerId, connection: Connection): Promise<void>;
+  decodeRpc(bytes: Uint8Array): RPC;
+  sendIDontWants(id: Uint8Array, topic: string, source: NodeId): void;
   pipePeerReadStream(peer: PeerId, frames: AsyncIterable<Uint8ArrayList>): Promise<void>;
 }
 
@@ -71,16 +82,21 @@ export class Gossip {
   /** Peers that had a stream of ours at the last heartbeat, and those that did not: for how many heartbeats. */
   #streamed = new Set<NodeId>();
   #missing = new Map<NodeId, number>();
+  /** Peers to which a stream is being opened, each with the connection to try after that. */
+  readonly #opening = new Map<NodeId, Connection | undefined>();
   #handler: PublishedHandler | undefined;
-  /** The frame that could not be decoded last. */
-  #undecodable: Uint8Array | undefined;
+  /** What frames that are about to be handled hold. */
+  readonly #decoded = new WeakMap<Uint8Array, RPC>();
   #paused = 0;
+  /** Messages since the last heartbeat that neighbours were told of. */
+  #unwanted = 0;
 
   constructor(node: MeshNode, init: GossipInit) {
     this.#pubsub = node.services.pubsub;
     this.#inside = node.services.pubsub as unknown as Inside;
     this.#init = init;
     this.#meter();
+    this.#openTogether();
     // Read for each message that comes.
     Object.defineProperty(this.#inside.opts, 'idontwantMinDataSize', {
       get: () => (init.isFullMesh() ? 0 : UNWANTED_MESSAGE_BYTES_MIN),
@@ -134,29 +150,64 @@ export class Gossip {
   #meter(): void {
     const inside = this.#inside;
     const decode = inside.decodeRpc.bind(inside);
-    inside.decodeRpc = (bytes) => {
-      try {
-        return decode(bytes);
-      } catch (error) {
-        this.#undecodable = bytes;
-        throw error;
-      }
+    inside.decodeRpc = (bytes) => this.#decoded.get(bytes) ?? decode(bytes);
+    const tellUnwanted = inside.sendIDontWants.bind(inside);
+    inside.sendIDontWants = (id, topic, source) => {
+      if (this.#unwanted++ < UNWANTED_MESSAGES_MAX) tellUnwanted(id, topic, source);
     };
     const read = inside.pipePeerReadStream.bind(inside);
-    inside.pipePeerReadStream = (peer, frames) => read(peer, this.#metered(peer.toString(), frames));
+    inside.pipePeerReadStream = (peer, frames) => read(peer, this.#metered(peer.toString(), frames, decode));
+  }
+
+  /**
+   * gossipsub opens streams one after another, once more for each that a peer opens, and a silent peer takes some
+   * seconds each time: it would hold up those to everybody else.
+   */
+  #openTogether(): void {
+    const inside = this.#inside;
+    const open = inside.createOutboundStream.bind(inside);
+    const openAll = async (peer: PeerId, first: Connection): Promise<void> => {
+      const id = peer.toString();
+      for (let next: Connection | undefined = first; next !== undefined; next = this.#opening.get(id)) {
+        this.#opening.set(id, undefined);
+        await open(peer, next);
+      }
+    };
+    inside.createOutboundStream = async (peer, connection) => {
+      const id = peer.toString();
+      if (this.#opening.has(id)) {
+        this.#opening.set(id, connection);
+        return;
+      }
+      openAll(peer, connection)
+        .catch((error) => this.#init.log('debug', 'no stream for gossip', { peer: id, error: String(error) }))
+        .finally(() => this.#opening.delete(id));
+    };
   }
 
   /** The frames of `peer` that its guard admits. */
-  async *#metered(peer: NodeId, frames: AsyncIterable<Uint8ArrayList>): AsyncGenerator<Uint8ArrayList> {
+  async *#metered(
+    peer: NodeId,
+    frames: AsyncIterable<Uint8ArrayList>,
+    decode: Inside['decodeRpc'],
+  ): AsyncGenerator<Uint8ArrayList> {
     const { guard, onBroken } = this.#init;
     try {
       for await (const frame of frames) {
         if (!guard.admit(peer, 'message', frame.byteLength)) continue;
         const bytes = frame.subarray();
+        let rpc: RPC;
+        try {
+          rpc = decode(bytes);
+        } catch {
+          guard.offence(peer, 'malformed');
+          continue;
+        }
+        const more_count = messagesIn(rpc) - 1;
+        if (more_count > 0 && !guard.admit(peer, 'message', 0, more_count)) continue;
+        this.#decoded.set(bytes, rpc);
         yield new Uint8ArrayList(bytes);
-        if (this.#undecodable !== bytes) continue;
-        this.#undecodable = undefined;
-        guard.offence(peer, 'malformed');
+        this.#decoded.delete(bytes);
       }
     } catch (error) {
       const { name } = error as Error;
@@ -169,6 +220,7 @@ export class Gossip {
   }
 
   #mend(): void {
+    this.#unwanted = 0;
     const { streamsOutbound } = this.#inside;
     const missing = new Map<NodeId, number>();
     for (const peer of this.#pubsub.getPeers()) {
@@ -181,6 +233,18 @@ export class Gossip {
     this.#missing = missing;
     this.#streamed = new Set(streamsOutbound.keys());
   }
+}
+
+/**
+ * How much of one frame there is to do. Most hold one message; answers to IWANT hold many, and so may replays, which
+ * nobody hears of again once gossipsub has found that it knows them.
+ */
+function messagesIn({ subscriptions, messages, control }: RPC): number {
+  const { ihave = [], iwant = [], graft = [], prune = [], idontwant = [] } = control ?? {};
+  let ids_count = 0;
+  for (const { messageIDs } of [...ihave, ...iwant, ...idontwant]) ids_count += messageIDs.length;
+  const entries_count = ihave.length + iwant.length + graft.length + prune.length + idontwant.length;
+  return subscriptions.length + messages.length + entries_count + Math.floor(ids_count / IDS_PER_MESSAGE);
 }
 
 /** `publish` of gossipsub takes options that its interface for others does not tell of. */

@@ -1,6 +1,6 @@
 /**
- * Inbound connections whose key is not proven yet: how long one may take, and how many one address may have. Whoever
- * can reach the port can open such, so they must not take the places of members.
+ * Inbound connections of strangers, and of those whose key is not proven yet: how long a handshake may take, and how
+ * many one address may have. Whoever can reach the port can open such, so they must not take the places of others.
  * Not here: how many there may be in all, and new ones per second (the connection manager of libp2p).
  */
 import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface';
@@ -16,27 +16,27 @@ export const UPGRADE_MS = 6_000;
 export const PENDING_EACH_MAX = 8;
 
 /** No more at a time of one address, or of one IPv6 network of a host. Those of this very host are not counted. */
-export class PendingCap {
+export class PlaceCap {
   readonly #max: number;
-  readonly #pending = new Map<string, number>();
+  readonly #open = new Map<string, number>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  async run<T>(connection: Pick<MultiaddrConnection, 'remoteAddr'>, upgrade: () => Promise<T>): Promise<T> {
+  /** @throws when there are so many already: `use` is not called then, and who asked ends the connection. */
+  async run<T>(connection: Pick<MultiaddrConnection, 'remoteAddr'>, use: () => Promise<T>): Promise<T> {
     const place = placeOf(connection.remoteAddr.toString());
-    if (place === undefined) return await upgrade();
-    const pending = this.#pending.get(place) ?? 0;
-    // The listener ends the socket then.
-    if (pending >= this.#max) throw new Error(`more than ${this.#max} handshakes of one address`);
-    this.#pending.set(place, pending + 1);
+    if (place === undefined) return await use();
+    const open = this.#open.get(place) ?? 0;
+    if (open >= this.#max) throw new Error(`more than ${this.#max} of one address`);
+    this.#open.set(place, open + 1);
     try {
-      return await upgrade();
+      return await use();
     } finally {
-      const left = this.#pending.get(place)! - 1;
-      if (left === 0) this.#pending.delete(place);
-      else this.#pending.set(place, left);
+      const left = this.#open.get(place)! - 1;
+      if (left === 0) this.#open.delete(place);
+      else this.#open.set(place, left);
     }
   }
 }
@@ -46,7 +46,7 @@ type CreateTransport = (components: TCPComponents) => Transport;
 export function withPendingCap(create: CreateTransport, max: number): CreateTransport {
   return (components) => {
     const transport = create(components);
-    const cap = new PendingCap(max);
+    const cap = new PlaceCap(max);
     const createListener = transport.createListener.bind(transport);
     transport.createListener = (options) => {
       const { upgrader } = options;

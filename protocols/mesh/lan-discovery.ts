@@ -1,6 +1,6 @@
 /**
- * mDNS, for members that have lost one another's addresses: heard by us alone, as libp2p would mix what it finds with
- * what the DHT finds, and asked seldom. Every question is answered by every member on the LAN to all of them, so
+ * mDNS, for members that have lost one another's addresses: heard by us alone, as libp2p would keep for ever whatever
+ * anybody on the LAN says of whomever, and asked seldom. Every question is answered by every member on the LAN to all of them, so
  * asking at a fixed interval costs each the square of their number; here the cluster as a whole asks once in some
  * minutes. One answer is heard by a whole half of a cluster that had lost the other.
  */
@@ -39,6 +39,8 @@ export function lanDiscovery(
         event.detail.multiaddrs.map((address) => address.toString()),
       );
     });
+    // libp2p listens to each service that it is given.
+    service.addEventListener = () => undefined;
     const ask = (): void => {
       if (Math.random() < chanceToAsk(hooks.peers_count()))
         service.mdns?.query({ questions: [{ name: serviceTag, type: 'PTR' }] });

@@ -33,8 +33,11 @@ export type MeshOffence = 'malformed' | 'oversize';
 
 /** Who decides how much of each peer is handled. The mesh asks and reports; it keeps no opinion of its own. */
 export interface MeshGuard {
-  /** Asked before anything is handled. @returns false: it is dropped, and a stream is reset. */
-  admit(peer: NodeId, use: MeshUse, bytes: number): boolean;
+  /**
+   * Asked before anything is handled. @param count how many, 1 when nothing is said.
+   * @returns false: it is dropped, and a stream is reset.
+   */
+  admit(peer: NodeId, use: MeshUse, bytes: number, count?: number): boolean;
   offence(peer: NodeId, offence: MeshOffence): void;
 }
 
@@ -142,9 +145,11 @@ export const OPEN_GUARD: MeshGuard = { admit: () => true, offence: () => undefin
 export const DOOR_LIMITS = {
   knock_bytes_max: 64 << 10,
   answer_bytes_max: 1 << 20,
-  /** Knocks being answered at a time; one more is told E_BUSY. */
+  /** Whole requests being answered at a time; one more is told E_BUSY. */
   knocks_max: 16,
   connections_max: 64,
+  /** Of one address, unless it is this very host. Several hosts behind one router may join at once. */
+  connectionsEach_max: 8,
   /** Handshakes of one address at a time, unless it is this very host. */
   pendingEach_max: 4,
   /** New connections per second from one address. */

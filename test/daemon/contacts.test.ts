@@ -28,6 +28,8 @@ interface World {
   readonly mesh: Mesh;
   readonly peers: NodeId[];
   readonly dialled: NodeId[];
+  /** With which addresses, last. */
+  readonly dialledAt: Map<NodeId, readonly string[]>;
   readonly members: Map<NodeId, MemberView>;
   readonly stored: string[];
 }
@@ -38,13 +40,15 @@ function memberView(id: NodeId, status: MemberStatus, addresses: readonly string
 
 function contactsOf({ signer, machine }: TestNode, init: Partial<ContactsInit> = {}): World {
   const dialled: NodeId[] = [];
+  const dialledAt = new Map<NodeId, readonly string[]>();
   const peers: NodeId[] = [];
   const stored: string[] = [];
   const members = new Map<NodeId, MemberView>();
   const mesh = {
     peers: () => peers,
-    connect: async (peer: NodeId) => {
+    connect: async (peer: NodeId, addresses: readonly string[]) => {
       dialled.push(peer);
+      dialledAt.set(peer, addresses);
     },
   } as unknown as Mesh;
   const contacts = new Contacts({
@@ -58,7 +62,7 @@ function contactsOf({ signer, machine }: TestNode, init: Partial<ContactsInit> =
     members: () => members,
     ...init,
   });
-  return { contacts, mesh, peers, dialled, members, stored };
+  return { contacts, mesh, peers, dialled, dialledAt, members, stored };
 }
 
 function clockOf(start_ms: number): ContactsInit['clock'] {
@@ -116,6 +120,25 @@ t.test('who is seen on the network is dialled by the lesser id, and by any when 
   contacts.discovered(mesh, stranger, ['/d']);
   t.same(dialled, []);
   t.same(contacts.addressesOf(stranger), []);
+});
+
+t.test('what anybody says on the network neither replaces nor delays what members have told', async (t) => {
+  const { id } = greatest.signer;
+  const welcomed = [{ id, addresses: ['/welcome'] }];
+  const { contacts, mesh, dialledAt, members } = contactsOf(middle, { welcomed });
+  const many = (name: string) => Array.from({ length: 25 }, (_, at) => `/${name}/${at}`);
+  contacts.discovered(mesh, id, [...many('dead'), '/welcome']);
+  t.same(contacts.addressesOf(id), ['/welcome', ...many('dead').slice(0, 4)]);
+  t.same(dialledAt.get(id), contacts.addressesOf(id));
+  members.set(id, memberView(id, 'failed', ['/told']));
+  contacts.discovered(mesh, id, ['/told', ...many('other')]);
+  const all = ['/told', '/welcome', ...many('other').slice(0, 4)];
+  t.same(contacts.addressesOf(id), all, 'what was said last counts, beside what was told');
+  t.same(dialledAt.get(id), all);
+  members.clear();
+  dialledAt.clear();
+  contacts.seek(mesh);
+  t.same(dialledAt.get(id), all.slice(1));
 });
 
 /** What `node` is left with when its disk loses all grants, and nothing else. */

@@ -1,6 +1,6 @@
 /**
  * `/v1/workloads/…/exec`: a command in a running instance. Input is whole in the request; output comes as lines.
- * A command cannot be slowed down by its reader, so what is unread is bounded, and beyond the bound it is killed.
+ * A command is not slowed down by who reads here, so what is unread is bounded, and beyond the bound it is killed.
  */
 import type { FastifyInstance } from 'fastify';
 import { ShoalError } from '../../../protocols/base/errors.ts';

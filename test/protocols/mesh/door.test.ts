@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
@@ -21,6 +22,21 @@ async function openDoor(t: Test, changes: Partial<DoorInit> = {}): Promise<Door>
   t.teardown(() => door[Symbol.asyncDispose]());
   return door;
 }
+
+async function openStranger(t: Test) {
+  const stranger = await createLibp2p({
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  });
+  t.teardown(() => stranger.stop());
+  return stranger;
+}
+
+const outside = Object.values(networkInterfaces())
+  .flat()
+  .find((one) => one?.family === 'IPv4' && !one.internal)?.address;
 
 function knockAt(
   addresses: readonly string[],
@@ -127,6 +143,44 @@ t.test('a crowd is told that the door is busy', async (t) => {
   );
 });
 
+t.test('who opens streams and says nothing keeps nobody else from knocking', async (t) => {
+  const door = await openDoor(t, { limits: { knocks_max: 2 } });
+  const target = door.addresses().map((address) => multiaddr(address));
+  for (let n = 0; n < 4; n++) {
+    const silent = await openStranger(t);
+    const stream = await silent.dialProtocol(target, '/shoal/knock/1');
+    // A request that is never whole is none either.
+    if (n % 2 === 0) stream.send(Uint8Array.of(0, 0, 0, 9, 1));
+  }
+  t.match(Buffer.from(await knockAt(door.addresses(), 'x')).toString(), / x$/);
+});
+
+t.test(
+  'one address has so many connections, and those of others are none the worse',
+  { skip: outside === undefined && 'no address but loopback' },
+  async (t) => {
+    const door = await openDoor(t, {
+      listen: ['/ip4/0.0.0.0/tcp/0'],
+      limits: { connectionsEach_max: 2, connections_max: 4, timeout_ms: 60_000 },
+    });
+    const [here, there] = ['127.0.0.1', outside].map((host) =>
+      door.addresses()[0]!.replace(/ip4\/[^/]+/, `ip4/${host}`),
+    );
+    const stranger = await openStranger(t);
+    const open = () => stranger.dial(multiaddr(there!), { force: true });
+    const kept = [await open(), await open()];
+    for (let n = 0; n < 3; n++) {
+      const connection = await open().catch(() => undefined);
+      await until(() => connection?.status !== 'open');
+    }
+    t.ok(kept.every(({ status }) => status === 'open'));
+    t.equal(await failure(knockAt([there!], 'x')), 'E_UNREACHABLE');
+    t.match(Buffer.from(await knockAt([here!], 'x')).toString(), / x$/);
+    for (const connection of kept) connection.abort(new Error('enough'));
+    await until(async () => (await failure(knockAt([there!], 'y'))) === 'no error');
+  },
+);
+
 t.test('more connections than the rate allows are turned away', async (t) => {
   const door = await openDoor(t, { limits: { inbound_per_second_max: 2 } });
   const knocks = Array.from({ length: 12 }, (_, n) => failure(knockAt(door.addresses(), `${n}`)));
@@ -154,13 +208,7 @@ t.test('a knock that takes too long or is given up ends on both sides', async (t
 
 t.test('nothing else is spoken at the door, and nobody may linger', async (t) => {
   const door = await openDoor(t, { limits: { timeout_ms: 1000 } });
-  const stranger = await createLibp2p({
-    transports: [tcp()],
-    connectionEncrypters: [tls()],
-    streamMuxers: [yamux()],
-    connectionMonitor: { enabled: false },
-  });
-  t.teardown(() => stranger.stop());
+  const stranger = await openStranger(t);
   const target = door.addresses().map((address) => multiaddr(address));
   for (const protocol of ['/shoal/messages/1', '/shoal/request/1', '/shoal/stream/1', '/meshsub/1.1.0']) {
     await t.rejects(stranger.dialProtocol(target, protocol), protocol);

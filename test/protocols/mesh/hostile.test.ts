@@ -16,6 +16,7 @@ import t, { type Test } from 'tap';
 import { systemClock } from '../../../daemon/clock.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { encodeFrame, encodeNamed } from '../../../protocols/mesh/frames.ts';
+import { IDS_PER_MESSAGE } from '../../../protocols/mesh/gossip.ts';
 import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
@@ -218,6 +219,37 @@ t.test('a flood of gossip: replays, IHAVE and IWANT of what nobody has', async (
     const stream = await open(GOSSIP);
     await untilBanned(() => stream.send(gossipFrame(rpc)));
     t.ok(seen.gossip.filter((text) => text === 'again').length <= 1, kind);
+    await friendIsWell();
+  }
+});
+
+t.test('what is packed into one frame of gossip counts one by one', async (t) => {
+  const ids = (count: number) => Array.from({ length: count }, (_, n) => Buffer.alloc(20, n));
+  const control = { ihave: [], iwant: [], graft: [], prune: [], idontwant: [] };
+  const many = 50;
+  for (const kind of ['messages', 'entries', 'ids'] as const) {
+    const { open, guard, self, friendIsWell, topic } = await scene(t);
+    const messages = Array.from({ length: many }, () => ({ topic, data: Buffer.from('again') }));
+    const entries = Array.from({ length: many }, () => ({ messageIDs: [] }));
+    const frame = gossipFrame({
+      subscriptions: [],
+      messages: kind === 'messages' ? messages : [],
+      control: {
+        ...control,
+        idontwant: kind === 'entries' ? entries : [],
+        iwant: kind === 'ids' ? [{ messageIDs: ids(many * IDS_PER_MESSAGE) }] : [],
+      },
+    });
+    const stream = await open(GOSSIP);
+    const deadline_ms = Date.now() + GIVE_UP_MS;
+    // As single frames they would be far from any limit.
+    for (let n = 0; n < SMALL.perSecond; n++) stream.send(frame);
+    while (guard.counters.refused.messages === 0) {
+      if (Date.now() > deadline_ms) throw new Error(`nothing follows from it: ${kind}`);
+      await sleep(10);
+    }
+    t.ok(guard.counters.offences.flood > 0, kind);
+    t.notOk(guard.reports().some(({ peer }) => peer !== self));
     await friendIsWell();
   }
 });

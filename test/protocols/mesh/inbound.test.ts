@@ -5,11 +5,11 @@ import { networkInterfaces } from 'node:os';
 import { multiaddr } from '@multiformats/multiaddr';
 import t from 'tap';
 import { createDoor } from '../../../protocols/mesh/door.ts';
-import { PENDING_EACH_MAX, PendingCap, placeOf } from '../../../protocols/mesh/inbound.ts';
+import { PENDING_EACH_MAX, PlaceCap, placeOf } from '../../../protocols/mesh/inbound.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 
 t.test('one address has so many handshakes at a time, and others are none the worse', async (t) => {
-  const cap = new PendingCap(2);
+  const cap = new PlaceCap(2);
   const from = (address: string) => ({ remoteAddr: multiaddr(address) });
   const gates: PromiseWithResolvers<string>[] = [];
   const open = (address: string) => {
