@@ -219,10 +219,14 @@ export class ShoalNode implements AsyncDisposable {
     const text = store.value('genesis');
     if (text === undefined) {
       // The value is lost with a part of the file; the record may be in another.
-      if (!store.isIncomplete) return undefined;
-      return store
-        .load()
-        .records.find((record) => record.cluster === NO_CLUSTER && verifyRecord(record, nodeCrypto));
+      const { records } = store.load();
+      const record = records.find(isGenesis);
+      if (record !== undefined) this.#keepFound(record);
+      else if (records.length > 0) {
+        const message = 'state.db holds records of a cluster, and not the one that says of which';
+        this.log('warn', message, { records: records.length });
+      }
+      return record;
     }
     try {
       const record = openRecord(Uint8Array.from(Buffer.from(text, 'base64')), nodeCrypto);
@@ -231,6 +235,17 @@ export class ShoalNode implements AsyncDisposable {
       if (!isShoalError(error)) throw error;
     }
     throw new ShoalError('E_DATA_CORRUPT', 'the genesis record in state.db is damaged');
+  }
+
+  /** For the starts after this one. What a disk that refuses lacks is found again by the next. */
+  #keepFound(genesis: LedgerRecord): void {
+    const values = [genesisValue(genesis)];
+    try {
+      this.#data.store.write({ put: [], remove: [], streams: [], values });
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      this.log('warn', 'keeping of which cluster this node is failed', { error: String(error) });
+    }
   }
 
   /** Says what this start found lost, and what to do about it. */
@@ -287,10 +302,7 @@ export class ShoalNode implements AsyncDisposable {
     streams: [`${string}/${number}`, number][],
     contacts: readonly Contact[] = [],
   ): void {
-    const values: [string, string][] = [
-      ['genesis', Buffer.from(genesis.bytes).toString('base64')],
-      ['contacts', JSON.stringify(contacts)],
-    ];
+    const values: [string, string][] = [genesisValue(genesis), ['contacts', JSON.stringify(contacts)]];
     const put = [genesis, ...grants];
     // There is no ledger yet, and nothing that these could stand beside.
     const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
@@ -364,6 +376,19 @@ export class ShoalNode implements AsyncDisposable {
       this.log('warn', 'containers have no DNS server', { error: error.message });
     }
   }
+}
+
+function isGenesis(record: LedgerRecord): boolean {
+  return (
+    record.cluster === NO_CLUSTER &&
+    bodyOf('genesis', record) !== undefined &&
+    verifyRecord(record, nodeCrypto)
+  );
+}
+
+/** The value by which a start knows its cluster. */
+function genesisValue(genesis: LedgerRecord): [name: string, value: string] {
+  return ['genesis', Buffer.from(genesis.bytes).toString('base64')];
 }
 
 function serverAddress({ host, port }: Listen): { address: string; port: number } {
