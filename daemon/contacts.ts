@@ -73,9 +73,11 @@ export class Contacts {
       if (peer !== self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     if (this.#addresses.size === 0 && ![...members().keys()].some((id) => id !== self)) return;
     const isMember = () => machine.authority.isMember(self);
-    const deadline_ms = clock.now() + (isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX);
+    const wait_ms = isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX;
     const isLacking = () => mesh.peers().length === 0 || !isMember();
-    while (isLacking() && clock.now() < deadline_ms && !signal.aborted) await pause(clock, LOOK_MS, signal);
+    // Counted, and not read from the clock: that is set soon after a start, by hours.
+    for (let waited_ms = 0; isLacking() && waited_ms < wait_ms && !signal.aborted; waited_ms += LOOK_MS)
+      await pause(clock, LOOK_MS, signal);
     if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, signal);
   }
 

@@ -205,3 +205,25 @@ t.test('nobody is waited for where nobody is known, and not for ever where someb
   t.ok(clock.now() >= NOW + 3000, 'waited for it');
   t.ok(clock.now() < NOW + 5000, 'and went on without it');
 });
+
+t.test(
+  'a clock that is set while somebody is waited for neither ends the wait nor draws it out',
+  async (t) => {
+    for (const leap_ms of [3_600_000, -3_600_000]) {
+      const clock = clockOf(NOW);
+      let looks = 0;
+      const leaping: ContactsInit['clock'] = {
+        ...clock,
+        now: () => clock.now() + (looks > 10 ? leap_ms : 0),
+        after(delay_ms, action) {
+          looks += 1;
+          return clock.after(delay_ms, action);
+        },
+      };
+      const welcomed = [{ id: least.signer.id, addresses: ['/a'] }];
+      const { contacts, mesh } = contactsOf(middle, { clock: leaping, welcomed });
+      await contacts.meet(mesh, AbortSignal.timeout(10_000));
+      t.equal(clock.now(), NOW + 3000, `by ${leap_ms} ms`);
+    }
+  },
+);
