@@ -19,7 +19,7 @@ import {
 } from '../protocols/ledger/record.ts';
 import { createDoor, knock } from '../protocols/mesh/door.ts';
 import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
-import { parseToken } from '../protocols/trust/token.ts';
+import { type JoinToken, parseToken } from '../protocols/trust/token.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { encodeKnock, found, openWelcome, sealNodeGrant, type Welcome } from './admission.ts';
@@ -76,6 +76,9 @@ export class ShoalNode implements AsyncDisposable {
   #overlay: true | string = 'not looked at yet';
   #api: ApiServer | undefined;
   #cluster: Cluster | undefined;
+  /** Its cluster, while that is not up: what makes this node a member has to come from another. */
+  #waiting: Cluster | undefined;
+  readonly #failure = Promise.withResolvers<never>();
   #changing = false;
 
   private constructor(options: DaemonOptions, given: Partial<NodeComponents>) {
@@ -89,6 +92,7 @@ export class ShoalNode implements AsyncDisposable {
     this.#data = new DataDirectory(path.resolve(options.data), nodeCrypto);
     this.#signer = signerFromSeed(this.#data.seed);
     this.backend = new NodeBackend(this);
+    this.#failure.promise.catch(() => {});
   }
 
   /** Starts everything; a node that has a cluster comes up in it. @throws what its parts throw; nothing is left then. */
@@ -124,6 +128,13 @@ export class ShoalNode implements AsyncDisposable {
   get cluster(): Cluster | undefined {
     return this.#cluster;
   }
+  get waiting(): Cluster | undefined {
+    return this.#waiting;
+  }
+  /** Rejects when what a start had to wait for has come, and what was left of it then failed. */
+  get failed(): Promise<never> {
+    return this.#failure.promise;
+  }
 
   /**
    * Begins a cluster with this node as its first. @param seniors operator keys before the one kept here; who has them
@@ -150,26 +161,38 @@ export class ShoalNode implements AsyncDisposable {
   /** Joins with a token. @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left. */
   async join(text: string): Promise<Cluster> {
     const token = parseToken(text);
-    if (this.#cluster !== undefined && this.#cluster.id !== token.cluster) {
+    const known = this.#cluster ?? this.#waiting;
+    if (known !== undefined && known.id !== token.cluster) {
       const message = 'this host is in another cluster than that of the token; nothing was changed';
       throw new ShoalError('E_DATA_OTHER_CLUSTER', message);
     }
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      await waiting.welcome(await this.#knock(token));
+      await waiting.up;
+      return waiting;
+    }
     return this.#change(async () => {
-      if (this.clock.now() > token.notAfter_ms)
-        throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
-      const tokenKey = signerFromSeed(token.seed);
-      const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
-      const ask = this.#given.knock ?? knock;
-      const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
-      const welcome = openWelcome(answer, token, this.id, nodeCrypto);
+      const welcome = await this.#knock(token);
       this.#keep(welcome.genesis, welcome.grants, [], welcome.members);
       return welcome;
     });
   }
 
+  /** With a token that names doors. @throws E_TOKEN_*, E_UNREACHABLE */
+  async #knock(token: JoinToken): Promise<Welcome> {
+    if (this.clock.now() > token.notAfter_ms)
+      throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+    const tokenKey = signerFromSeed(token.seed);
+    const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
+    const ask = this.#given.knock ?? knock;
+    const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
+    return openWelcome(answer, token, this.id, nodeCrypto);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#api?.close();
-    await this.#cluster?.[Symbol.asyncDispose]();
+    await (this.#cluster ?? this.#waiting)?.[Symbol.asyncDispose]();
     await this.#dns?.[Symbol.asyncDispose]();
     await this.#images?.[Symbol.asyncDispose]();
     await this.#runtime?.[Symbol.asyncDispose]();
@@ -202,7 +225,7 @@ export class ShoalNode implements AsyncDisposable {
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
   }
 
-  /** Whom its welcome named: a node that was stopped before it met anybody knows no others. */
+  /** Where members were: also a node that never met anybody, or whose ledger is damaged, knows whom to dial. */
   #storedContacts(): Contact[] {
     try {
       return JSON.parse(this.#data.store.value('contacts') ?? '[]') as Contact[];
@@ -348,8 +371,24 @@ export class ShoalNode implements AsyncDisposable {
       await cluster[Symbol.asyncDispose]();
       throw error;
     }
-    this.#cluster = cluster;
+    if (cluster.lack === null) this.#cluster = cluster;
+    else this.#awaitUp(cluster);
     return cluster;
+  }
+
+  #awaitUp(cluster: Cluster): void {
+    this.#waiting = cluster;
+    cluster.up.then(
+      () => {
+        this.#cluster = cluster;
+        this.#waiting = undefined;
+      },
+      (error: unknown) => {
+        if (!isShoalError(error, 'E_CANCELLED'))
+          this.log('warn', 'this node could not come up', { error: String(error) });
+        this.#failure.reject(error);
+      },
+    );
   }
 
   /** The operator's key on this host, when it is one of this cluster: an older try may have left another. */

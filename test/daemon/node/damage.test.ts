@@ -9,7 +9,6 @@ import t from 'tap';
 import { LEDGER_CHANNEL } from '../../../daemon/drivers/ledger-driver.ts';
 import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { damage } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
@@ -131,20 +130,6 @@ t.test('a node that lost the grant of its only peer keeps it until it has brough
   await eventually('both have the same', () => hash(a!) === hash(again));
   await eventually('it says when all has come', isOver, 60_000);
   t.same(again.cluster!.peers, [a!.id]);
-});
-
-t.test('a node that lost its own grant and finds nobody says so, and can be started later', async (t) => {
-  const cluster = await MemoryCluster.create(t);
-  const [, b] = await cluster.grow('a', 'b');
-  await cluster.stop('a');
-  await cluster.stop('b');
-  const data = path.join(cluster.directory, 'b');
-  const own = ({ kind, key }: LedgerRecord) => kind === 'grant' && key.startsWith(b!.id);
-  t.equal(damage(data, own), 1);
-  await t.rejects(cluster.start('b'), { code: 'E_DATA_CORRUPT', message: /no member brought it/ });
-  const a = await cluster.start('a');
-  const again = await cluster.start('b');
-  await eventually('both have the same', () => hash(a) === hash(again));
 });
 
 t.test('a node whose state is lost whole keeps its id, and joins again with a token', async (t) => {

@@ -1,11 +1,13 @@
 /** A node whose disk has lost what says of which cluster it is, or that it is a member: nothing ends for that. */
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { damage, damageValue, dropValue } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
-import { MemoryCluster } from './memory-cluster.ts';
+import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
 t.setTimeout(180_000);
@@ -55,4 +57,80 @@ t.test('records of which nobody can say to what cluster they belong are told of'
     t.ok(messages.some(isTold), `the ${time} time`);
     await cluster.stop('a');
   }
+});
+
+const allButGenesis = ({ kind }: LedgerRecord) => kind !== 'genesis';
+
+t.test(
+  'a node that lost what makes it a member waits for others, and comes up once one is there',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a, b] = await cluster.grow('a', 'b');
+    await eventually('b has it all', () => hash(a!) === hash(b!));
+    await cluster.stop('a');
+    await cluster.stop('b');
+    const data = path.join(cluster.directory, 'b');
+    t.ok(damage(data, allButGenesis) > 4);
+    const messages: string[] = [];
+    const again = await cluster.start('b', {}, listening(messages));
+    const lack = /the record that makes this node a member is lost.* 1 that are remembered are dialled/;
+    t.equal(again.cluster, undefined);
+    const status = await again.backend.status();
+    t.match(status, { cluster: { id: a!.cluster!.id }, problems: [{ kind: 'membership', message: lack }] });
+    t.ok(messages.some((message) => lack.test(message)));
+    await t.rejects(again.backend.run({ name: 'web', image: IMAGE }), { code: 'E_UNREACHABLE' });
+    await t.rejects(again.backend.init({}), { code: 'E_ALREADY_CLUSTER' });
+    const { ledger } = again.waiting!.ledger.machine;
+    t.same([...ledger.recordsOf(b!.id)], [], 'and nothing was written meanwhile');
+    const back = await cluster.start('a');
+    await eventually('it is up', () => again.cluster !== undefined, 60_000);
+    await again.backend.run({ name: 'web', image: IMAGE });
+    await eventually('both have the same', () => hash(back) === hash(again));
+    t.same((await again.backend.status()).problems, []);
+    t.notOk(messages.some((message) => message.includes('signed two records with one number')));
+  },
+);
+
+t.test('the first node remembers where the others are, though it was welcomed by nobody', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [, b] = await cluster.grow('a', 'b');
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  await cluster.stop('a');
+  t.ok(damage(path.join(cluster.directory, 'a'), allButGenesis) > 4);
+  const again = await cluster.start('a');
+  await eventually('it is up', () => again.cluster !== undefined);
+  await eventually('both have the same', () => hash(b!) === hash(again));
+  t.ok((await again.backend.createToken({})).token, 'and is what it was');
+});
+
+t.test('a node that remembers nobody lets no stranger in, and is helped by a token', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  await eventually('b has it all', () => hash(a!) === hash(b!));
+  await cluster.stop('b');
+  const data = path.join(cluster.directory, 'b');
+  damage(data, allButGenesis);
+  dropValue(data, 'contacts');
+  const again = await cluster.start('b');
+  const [problem] = (await again.backend.status()).problems;
+  t.match(problem, { kind: 'membership', message: /none is remembered here, so run `shoal join`/ });
+  t.same(again.waiting!.peers, []);
+  const other = await cluster.start('c');
+  await other.backend.init({});
+  const foreign = await other.backend.createToken({});
+  await t.rejects(again.backend.join(foreign), { code: 'E_DATA_OTHER_CLUSTER' });
+  await again.backend.join({ token: (await a!.backend.createToken({})).token });
+  await eventually('both have the same', () => hash(a!) === hash(again));
+  t.equal(again.id, b!.id);
+});
+
+t.test('a node that waits can be stopped', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  await cluster.grow('a');
+  await cluster.stop('a');
+  damage(path.join(cluster.directory, 'a'), allButGenesis);
+  const again = await cluster.start('a');
+  await cluster.stop('a');
+  await t.rejects(again.failed, { code: 'E_CANCELLED' });
 });
