@@ -140,7 +140,9 @@ export class Cluster implements AsyncDisposable {
     const { store, crypto, clock, log } = components;
     const { genesis, signer } = init;
     const started_ms = clock.now();
-    const { machine, epoch } = openStoredLedger({ store, crypto, log, genesis, signer, started_ms });
+    const random = () => clock.random();
+    const stored = openStoredLedger({ store, crypto, log, genesis, signer, started_ms, random });
+    const { machine, epoch } = stored;
     this.#isWaiting = !isKnown(machine, self);
     const members = () => this.view.members;
     this.guard = new GuardDriver({ self, clock, log });
@@ -150,6 +152,7 @@ export class Cluster implements AsyncDisposable {
       clock,
       log,
       guard: this.guard,
+      unkept: stored.unkept,
       onChanged: (records) => this.#changed(records),
       // Only a disk that lost something waits for it: it takes a look at each short message.
       ...(store.isIncomplete && { onCompared: (peer) => this.#contacts.compared(peer) }),

@@ -57,6 +57,8 @@ export interface LedgerDriverInit {
   readonly log: Log;
   /** Told what each peer's messages turned out to hold. */
   readonly guard: Pick<GuardDriver, 'charge' | 'judge'>;
+  /** Values that the disk has not taken yet. */
+  readonly unkept?: Iterable<readonly [name: string, value: string]>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
   /** A comparison with a peer has come to its end: what it could give that was missing here is here. */
   readonly onCompared?: (peer: NodeId) => void;
@@ -90,7 +92,7 @@ export class LedgerDriver implements AsyncDisposable {
   readonly #init: LedgerDriverInit;
   #mesh: Mesh | undefined;
   #effects: LedgerEffect[] = [];
-  readonly #unsaved = new Unsaved();
+  readonly #unsaved: Unsaved;
   #trouble: DiskTrouble | undefined;
   #clockTrouble: ClockTrouble | undefined;
   readonly #own = new WeakSet<LedgerRecord>();
@@ -103,6 +105,7 @@ export class LedgerDriver implements AsyncDisposable {
   constructor(init: LedgerDriverInit) {
     this.#init = init;
     this.machine = init.machine;
+    this.#unsaved = new Unsaved(init.unkept);
   }
 
   /** Set while the disk refuses. */
@@ -136,6 +139,8 @@ export class LedgerDriver implements AsyncDisposable {
       if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);
     });
     this.#dispatch({ kind: 'start' });
+    // What it began with waits for no event.
+    if (!this.#unsaved.isEmpty) this.#wake();
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
   }
 
