@@ -152,8 +152,7 @@ export class LedgerDriver implements AsyncDisposable {
    */
   write(author: KeyId, recordKind: string, key: string, body: unknown): Promise<LedgerRecord> {
     return new Promise((resolve, reject) => {
-      if (this.#stopped)
-        return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
+      if (this.#stopped) return reject(stopping());
       if (this.#trouble !== undefined && !FACTS.has(recordKind))
         return reject(refusal(this.#trouble, 'nothing was changed'));
       this.#queue.push({ author, write: { recordKind, key, body }, resolve, reject });
@@ -201,9 +200,10 @@ export class LedgerDriver implements AsyncDisposable {
 
   /**
    * Takes in records from outside the mesh and gossips them. Resolves once they are durable here.
-   * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses.
+   * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses and once it stops.
    */
   async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
+    if (this.#stopped) throw stopping();
     if (this.#trouble !== undefined) throw refusal(this.#trouble, 'nothing was changed');
     const effects = this.#handle({ kind: 'introduce', envelopes });
     this.#enqueue(effects);
@@ -466,6 +466,10 @@ function helloOf(body: Uint8Array): Extract<SyncMessage, { kind: 'hello' }> | un
 /** Of the write that met the refusal first: others may have it, and this node does until it ends. */
 const UNKEPT =
   'the change is not kept by this node yet: it takes effect, unless the daemon ends before the disk takes it';
+
+function stopping(): ShoalError {
+  return new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed');
+}
 
 function refusal({ code, reason }: DiskTrouble, state: string): ShoalError {
   return new ShoalError(code, `${reason}; ${state}`);
