@@ -48,6 +48,8 @@ import { packageVersion } from './version.ts';
 import { imageHolders } from './view/image-lookup.ts';
 
 const DNS_PORT = 53;
+/** How long after the disk refused that it is tried again to take away what a failed change left. */
+const CLEAR_RETRY_MS = 1_000;
 
 /** What an embedder may bring instead of the real thing. */
 export interface NodeComponents {
@@ -80,6 +82,9 @@ export class ShoalNode implements AsyncDisposable {
   #waiting: Cluster | undefined;
   readonly #failure = Promise.withResolvers<never>();
   #changing = false;
+  /** What a change into a cluster has kept is on the disk, and it has not succeeded yet. */
+  #hasLeftovers = false;
+  #cancelClear: (() => void) | undefined;
 
   private constructor(options: DaemonOptions, given: Partial<NodeComponents>) {
     this.options = checkOptions(options);
@@ -191,6 +196,7 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelClear?.();
     await this.#api?.close();
     await (this.#cluster ?? this.#waiting)?.[Symbol.asyncDispose]();
     await this.#dns?.[Symbol.asyncDispose]();
@@ -302,21 +308,44 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   async #change(prepare: () => Promise<Welcome>): Promise<Cluster> {
+    if (this.#changing)
+      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
+    if (this.#hasLeftovers) this.#clear();
     if (this.#cluster !== undefined || this.#data.store.value('genesis') !== undefined) {
       throw new ShoalError('E_ALREADY_CLUSTER', 'this host is in a cluster already; nothing was changed');
     }
-    if (this.#changing)
-      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
     this.#changing = true;
     try {
       await assertBindable([this.options.listen, this.options.door]);
-      return await this.#enter(await prepare());
+      const cluster = await this.#enter(await prepare());
+      this.#hasLeftovers = false;
+      return cluster;
     } catch (error) {
-      if (this.#cluster === undefined) this.#data.store.clear();
+      if (this.#hasLeftovers) this.#clearLater();
       throw error;
     } finally {
       this.#changing = false;
     }
+  }
+
+  /** What a change that failed has left must not be there at the next start: a disk that refuses is tried again. */
+  #clearLater(): void {
+    try {
+      this.#clear();
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      this.log('warn', 'what a failed change left cannot be taken away yet', { error: String(error) });
+      this.#cancelClear?.();
+      this.#cancelClear = this.clock.after(CLEAR_RETRY_MS, () => {
+        if (this.#hasLeftovers && !this.#changing) this.#clearLater();
+      });
+    }
+  }
+
+  /** @throws E_DISK_FULL and the like */
+  #clear(): void {
+    this.#data.store.clear();
+    this.#hasLeftovers = false;
   }
 
   #keep(
@@ -330,6 +359,7 @@ export class ShoalNode implements AsyncDisposable {
     // There is no ledger yet, and nothing that these could stand beside.
     const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
     this.#data.store.write({ put, remove: [], streams, values, history });
+    this.#hasLeftovers = true;
   }
 
   async #enter(welcome: Welcome): Promise<Cluster> {

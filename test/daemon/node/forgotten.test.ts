@@ -4,6 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { StateStore } from '../../../daemon/store/state-store.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { damage, damageValue, dropValue } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
@@ -134,3 +136,40 @@ t.test('a node that waits can be stopped', async (t) => {
   await cluster.stop('a');
   await t.rejects(again.failed, { code: 'E_CANCELLED' });
 });
+
+t.test(
+  'a join that failed on a full disk leaves nothing once there is space, and says what failed',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a] = await cluster.grow('a');
+    const b = await cluster.start('b');
+    const { createMesh } = cluster.network;
+    const { clear } = StateStore.prototype;
+    t.teardown(() => {
+      StateStore.prototype.clear = clear;
+    });
+    cluster.network.createMesh = async () => {
+      throw new ShoalError('E_PORT_IN_USE', 'taken');
+    };
+    let isFull = true;
+    let tries = 0;
+    StateStore.prototype.clear = function (this: StateStore) {
+      tries += 1;
+      if (isFull) throw new ShoalError('E_DISK_FULL', 'full');
+      clear.call(this);
+    };
+    const { token } = await a!.backend.createToken({ uses: 2 });
+    await t.rejects(b.backend.join({ token }), { code: 'E_PORT_IN_USE' }, 'and not that the disk is full');
+    await t.rejects(b.backend.init({}), { code: 'E_DISK_FULL' }, 'it is in no cluster');
+    await eventually('it is tried again', () => tries > 3);
+    isFull = false;
+    cluster.network.createMesh = createMesh;
+    const before = tries;
+    await eventually('and again', () => tries > before);
+    await cluster.stop('b');
+    const again = await cluster.start('b');
+    t.equal((await again.backend.status()).cluster, null);
+    await again.backend.join({ token });
+    await eventually('both have the same', () => hash(a!) === hash(again));
+  },
+);
