@@ -83,8 +83,9 @@ export function found(init: {
 
 /**
  * An act of a key that is not this node's: an operator's, which may be used on any host. Its epoch is the time in
- * seconds, or one more than the last that is known of it: so no number is given twice, and what it does later comes
- * after what it did, as a revocation's cut needs.
+ * seconds, or one more than the last that is known of it, so what it does later comes after what it did, as a
+ * revocation's cut needs. Its number in that epoch is by lot: two hosts may use the key within one second, and no number
+ * may be given twice.
  */
 export function sealAct(init: {
   cluster: string;
@@ -103,7 +104,7 @@ export function sealAct(init: {
     cluster,
     author: signer.id,
     epoch,
-    seq: 1,
+    seq: randomInt(1, 2 ** 31),
     hlc: { ms: now, n: 0 },
     kind,
     key: recordKey[kind](body.subject, signer.id),

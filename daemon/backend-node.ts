@@ -17,6 +17,8 @@ export interface BackendNode {
   readonly dns: DnsServer;
   readonly networkKind: Network['kind'];
   readonly cluster: Cluster | undefined;
+  /** Its cluster, while that is not up: what makes this node a member has to come from another. */
+  readonly waiting: Cluster | undefined;
   init(name: string, seniors: readonly string[], threshold: number): Promise<Cluster>;
   join(token: string): Promise<Cluster>;
 }

@@ -20,7 +20,7 @@ import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/me
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { isTerminalPhase } from '../scheduler/slots.ts';
-import { admit, encodeWelcome, openKnock } from './admission.ts';
+import { admit, encodeWelcome, openKnock, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import { ClusterTrust } from './cluster-trust.ts';
@@ -125,6 +125,9 @@ export class Cluster implements AsyncDisposable {
   readonly #unheard = new Map<NodeId, VerdictBody>();
   /** The address of this host that the container network uses. */
   #followed: string;
+  /** What makes this node a member is not in its ledger: it writes nothing, and is not up. */
+  #isWaiting: boolean;
+  #up: Promise<void> = Promise.resolve();
   #mesh: Mesh | undefined;
   #door: Door | undefined;
   #scheduler: SchedulerDriver | undefined;
@@ -138,7 +141,10 @@ export class Cluster implements AsyncDisposable {
     const { store, crypto, clock, log } = components;
     const { genesis, signer } = init;
     const started_ms = clock.now();
-    const { machine, epoch } = openStoredLedger({ store, crypto, log, genesis, signer, started_ms });
+    const random = () => clock.random();
+    const stored = openStoredLedger({ store, crypto, log, genesis, signer, started_ms, random });
+    const { machine, epoch } = stored;
+    this.#isWaiting = !isKnown(machine, self);
     const members = () => this.view.members;
     this.guard = new GuardDriver({ self, clock, log });
     this.ledger = new LedgerDriver({
@@ -147,6 +153,7 @@ export class Cluster implements AsyncDisposable {
       clock,
       log,
       guard: this.guard,
+      unkept: stored.unkept,
       onChanged: (records) => this.#changed(records),
       // Only a disk that lost something waits for it: it takes a look at each short message.
       ...(store.isIncomplete && { onCompared: (peer) => this.#contacts.compared(peer) }),
@@ -167,7 +174,10 @@ export class Cluster implements AsyncDisposable {
       log,
       guard: this.guard,
       addressesOf: (member) => this.#contacts.addressesOf(member),
-      writeVerdict: (body) => this.#member.whenAnnounced(() => this.#writeVerdict(body)),
+      writeVerdict: (body) => {
+        if (this.#isWaiting) this.#hold(body);
+        else this.#member.whenAnnounced(() => this.#writeVerdict(body));
+      },
       refute: (incarnation) => this.#member.tell(incarnation),
       recall: (watcher, subject) => this.#feed.recall(watcher, subject),
       onStatus: () => this.#current.touch('verdict'),
@@ -298,18 +308,55 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
-  /** @throws E_PORT_IN_USE, E_NETWORK_FAILED; dispose it then. */
+  /**
+   * Resolves when it is up, or when that waits for a member to bring what makes this node one: `up` tells when it is.
+   * @throws E_PORT_IN_USE, E_NETWORK_FAILED; dispose it then.
+   */
   async start(): Promise<void> {
-    const { log, clock } = this.#components;
     await this.#open();
     await this.#contacts.meet(this.#mesh!, this.#stopping.signal);
-    if (!isKnown(this.ledger.machine, this.self)) {
-      const message =
-        'the record that makes this node a member is lost with a part of state.db, and no member brought it ' +
-        'again; nothing else was lost. Start it when a member can be reached';
-      throw new ShoalError('E_DATA_CORRUPT', message);
-    }
+    if (isKnown(this.ledger.machine, this.self)) return await this.#rise();
+    this.#components.log('warn', this.lack!, { code: 'E_DATA_CORRUPT' });
+    this.#up = this.#riseLate();
+    this.#up.catch(() => {});
+  }
 
+  /** Resolves when it is up. @throws what `start` does, and E_CANCELLED when it was disposed before. */
+  get up(): Promise<void> {
+    return this.#up;
+  }
+
+  /** What this node waits for before it is up; null when it waits for nothing. */
+  get lack(): string | null {
+    if (!this.#isWaiting) return null;
+    const { remembered } = this.#contacts;
+    return (
+      'the record that makes this node a member is lost with a part of state.db, and nothing is started here before a ' +
+      'member has brought it again: ' +
+      (remembered === 0
+        ? 'none is remembered here, so '
+        : `${remembered} that are remembered are dialled, or `) +
+      'run `shoal join` with a token of this cluster'
+    );
+  }
+
+  /** While it waits: what a member told who was knocked at with a token. @throws E_TOKEN_REFUSED */
+  async welcome({ grants, members }: Welcome): Promise<void> {
+    for (const member of members) this.#contacts.add(member);
+    const refused = await this.ledger.introduce(grants.map(({ bytes }) => bytes));
+    if (isKnown(this.ledger.machine, this.self)) return;
+    throw new ShoalError('E_TOKEN_REFUSED', `the answer of the member was not taken: ${refused}`);
+  }
+
+  async #riseLate(): Promise<void> {
+    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
+    await this.#rise();
+  }
+
+  async #rise(): Promise<void> {
+    const { log, clock } = this.#components;
+    this.#isWaiting = false;
     const before = this.view.members.get(this.self);
     this.#member.rise(before?.incarnation ?? 0);
     await this.#subnet.start(before?.subnet ?? null);
@@ -331,6 +378,7 @@ export class Cluster implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stopping.abort();
+    await this.#up.catch(() => {});
     this.#scheduler?.[Symbol.dispose]();
     await this.instances[Symbol.asyncDispose]();
     this.membership[Symbol.dispose]();
@@ -397,18 +445,22 @@ export class Cluster implements AsyncDisposable {
   }
 
   #writeVerdict(body: VerdictBody): void {
-    this.#unheard.delete(body.subject);
     // Whoever was revoked or has expired watches on, for its own view, but nobody listens until it is back.
     if (this.trust.standing().state !== 'member') {
-      for (const [oldest] of this.#unheard)
-        if (this.#unheard.size >= UNHEARD_MAX) this.#unheard.delete(oldest);
-      this.#unheard.set(body.subject, body);
+      this.#hold(body);
       return;
     }
+    this.#unheard.delete(body.subject);
     const key = recordKey.verdict(this.self, body.subject);
     void attempt(this.#components.log, 'writing a verdict', () =>
       this.ledger.write(this.self, 'verdict', key, body),
     );
+  }
+
+  #hold(body: VerdictBody): void {
+    this.#unheard.delete(body.subject);
+    for (const [oldest] of this.#unheard) if (this.#unheard.size >= UNHEARD_MAX) this.#unheard.delete(oldest);
+    this.#unheard.set(body.subject, body);
   }
 
   /** What membership has said once it does not say again. */
@@ -424,6 +476,8 @@ export class Cluster implements AsyncDisposable {
   async #onKnock(from: NodeId, body: Uint8Array): Promise<Uint8Array> {
     const { crypto, clock, log } = this.#components;
     const { authority } = this.ledger.machine;
+    // What it would write might be what it has forgotten that it wrote.
+    if (this.#isWaiting) throw new ShoalError('E_BUSY', 'this member is not up yet; ask another');
     const brought = openKnock(body, crypto);
     if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought.acts);
     const record = brought.grant;
@@ -452,6 +506,7 @@ export class Cluster implements AsyncDisposable {
     this.#member.changed(records);
     if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
     this.#disconnectStrangers();
+    if (this.#isWaiting) return;
     this.trust.notice();
     this.#writeUnheard();
   }
@@ -482,6 +537,7 @@ export class Cluster implements AsyncDisposable {
       this.#followGrants();
       this.#writeUnheard();
       this.#contacts.seek(this.#mesh!);
+      this.#contacts.keep();
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());

@@ -1,6 +1,7 @@
 /**
  * Where this node finds the others: at the addresses that members tell, those that its welcome named, those that it
  * sees on the network, and, while a damaged disk has lost who is a member, wherever that disk says that members were.
+ * Where some members are it keeps apart from the ledger, so that a damaged ledger does not take that with it.
  * Not here: dialling again and again (protocols/membership).
  */
 
@@ -9,12 +10,13 @@ import { sample } from '../protocols/base/sample.ts';
 import type { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { Mesh } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
-import type { ClusterView } from '../protocols/view/view.ts';
+import type { ClusterView, MemberView } from '../protocols/view/view.ts';
 import { attempt } from './attempt.ts';
 import { type Clock, pause } from './clock.ts';
 
 import type { Log } from './log.ts';
 import type { StateStore } from './store/state-store.ts';
+import { isKnown } from './stored-ledger.ts';
 
 /** How long a starting node waits to hear from a member before it writes anything: its disk may be an old one. */
 const FIRST_CONTACT_MS = 3_000;
@@ -28,6 +30,14 @@ const SOUGHT_MAX = 8;
 const SEEN_ADDRESSES_MAX = 4;
 /** How often it is looked whether somebody is there. */
 const LOOK_MS = 20;
+/** The same where that may take days. */
+const PATIENT_LOOK_MS = 250;
+/** Between two times that such a node dials. */
+const REDIAL_MS = 5_000;
+/** Members of whom it is kept where they are. */
+const KEPT_MAX = 32;
+/** Between two writes of that, unless one of them is a member no more. */
+const KEPT_MS = 300_000;
 
 export interface Contact {
   readonly id: NodeId;
@@ -50,12 +60,22 @@ export class Contacts {
   readonly #addresses: Map<NodeId, readonly string[]>;
   /** Of members, as last said on the network. */
   readonly #seen = new Map<NodeId, readonly string[]>();
+  /** Of whom the disk said where they are when this life began. */
+  readonly #remembered: ReadonlySet<NodeId>;
   #isReseeding: boolean;
   #isWhole = false;
+  /** Of whom the disk says where they are, and how it says it. */
+  #kept: readonly NodeId[];
+  #keptText: string;
+  #kept_ms = Number.NEGATIVE_INFINITY;
 
   constructor(init: ContactsInit) {
     this.#init = init;
-    this.#addresses = new Map(Array.from(init.welcomed, ({ id, addresses }) => [id, addresses]));
+    const welcomed = [...init.welcomed];
+    this.#addresses = new Map(welcomed.map(({ id, addresses }) => [id, addresses]));
+    this.#kept = welcomed.map(({ id }) => id);
+    this.#remembered = new Set(this.#kept);
+    this.#keptText = JSON.stringify(welcomed);
     this.#isReseeding = init.store.isIncomplete;
   }
 
@@ -76,10 +96,73 @@ export class Contacts {
       if (peer !== self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     if (this.#addresses.size === 0 && ![...members().keys()].some((id) => id !== self)) return;
     const isMember = () => machine.authority.isMember(self);
-    const deadline_ms = clock.now() + (isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX);
+    const wait_ms = isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX;
     const isLacking = () => mesh.peers().length === 0 || !isMember();
-    while (isLacking() && clock.now() < deadline_ms && !signal.aborted) await pause(clock, LOOK_MS, signal);
+    // Counted, and not read from the clock: that is set soon after a start, by hours.
+    for (let waited_ms = 0; isLacking() && waited_ms < wait_ms && !signal.aborted; waited_ms += LOOK_MS)
+      await pause(clock, LOOK_MS, signal);
     if (mesh.peers().length > 0) await pause(clock, FIRST_SYNC_MS, signal);
+  }
+
+  /**
+   * Of a node that has lost what makes it a member: dials those that it remembers for ever, until one of them has brought
+   * that, and then waits a while for what else that one knows. Nothing may be written before.
+   */
+  async outwait(mesh: Mesh, signal: AbortSignal): Promise<void> {
+    const { self, machine, clock } = this.#init;
+    for (let left_ms = 0; !isKnown(machine, self) && !signal.aborted; left_ms -= PATIENT_LOOK_MS) {
+      if (left_ms <= 0) {
+        this.#dial(mesh);
+        left_ms = REDIAL_MS;
+      }
+      await pause(clock, PATIENT_LOOK_MS, signal);
+    }
+    for (
+      let waited_ms = 0;
+      !this.#isWhole && waited_ms < RESEED_MS_MAX && !signal.aborted;
+      waited_ms += LOOK_MS
+    )
+      await pause(clock, LOOK_MS, signal);
+  }
+
+  /** Members that it remembers, and can dial. */
+  get remembered(): number {
+    const { self, members } = this.#init;
+    const ids = new Set([...this.#addresses.keys(), ...members().keys()]);
+    return [...ids].filter((id) => id !== self && this.isAdmitted(id)).length;
+  }
+
+  /** Somebody that a member has named. */
+  add({ id, addresses }: Contact): void {
+    this.#addresses.set(id, addresses);
+  }
+
+  /**
+   * To be called again and again: keeps where some members are. Not while records may be missing, for then these are few,
+   * and not that there are none.
+   */
+  keep(): void {
+    const { self, members, clock, log, store } = this.#init;
+    if (this.#isReseeding) return;
+    const now = clock.now();
+    const isGone = this.#kept.some((id) => id !== self && !members().has(id));
+    if (!isGone && Math.abs(now - this.#kept_ms) < KEPT_MS) return;
+    const before = new Set(this.#kept);
+    const rank = ({ id, status }: MemberView) => Number(status === 'failed') * 2 + Number(!before.has(id));
+    const contacts = [...members().values()]
+      .filter(({ id }) => id !== self)
+      .sort((a, b) => rank(a) - rank(b))
+      .slice(0, KEPT_MAX)
+      .map(({ id, addresses }): Contact => ({ id, addresses }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    const text = JSON.stringify(contacts);
+    if (contacts.length === 0 || text === this.#keptText) return;
+    this.#kept = contacts.map(({ id }) => id);
+    this.#kept_ms = now;
+    void attempt(log, 'keeping where members are', async () => {
+      store.write({ put: [], remove: [], streams: [], values: [['contacts', text]] });
+      this.#keptText = text;
+    });
   }
 
   /**
@@ -87,10 +170,14 @@ export class Contacts {
    * membership dials the members that it knows, and a newcomer whose first dials failed knows none.
    */
   seek(mesh: Mesh): void {
+    if (mesh.peers().length === 0) this.#dial(mesh);
+  }
+
+  #dial(mesh: Mesh): void {
     const { self, clock, members } = this.#init;
-    if (mesh.peers().length > 0) return;
+    const peers = mesh.peers();
     const known = new Set([...this.#addresses.keys(), ...this.#seen.keys()]);
-    const unknown = [...known].filter((id) => id !== self && !members().has(id));
+    const unknown = [...known].filter((id) => id !== self && !members().has(id) && !peers.includes(id));
     for (const id of sample(unknown, SOUGHT_MAX, () => clock.random()))
       mesh.connect(id, this.addressesOf(id)).catch(() => {});
   }
@@ -98,7 +185,7 @@ export class Contacts {
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */
   discovered(mesh: Mesh, peer: NodeId, addresses: readonly string[]): void {
     const { self, members } = this.#init;
-    if (!this.#isMember(peer) || mesh.peers().includes(peer)) return;
+    if (!this.isAdmitted(peer) || mesh.peers().includes(peer)) return;
     const told = new Set(this.#toldOf(peer));
     this.#seen.set(peer, addresses.filter((address) => !told.has(address)).slice(0, SEEN_ADDRESSES_MAX));
     if (self > peer && members().get(peer)?.status !== 'failed') return;
@@ -141,11 +228,14 @@ export class Contacts {
     }
   }
 
-  /** While grants may be missing on this disk, whoever it holds a member record of may bring them again. */
+  /**
+   * While grants may be missing on this disk, whoever it holds a member record of, or has kept where it is, may bring them
+   * again. All that it holds has checksums: who was never a member here is not among them.
+   */
   #isRemembered(peer: NodeId): boolean {
     const { ledger } = this.#init.machine;
     if (!this.#isReseeding || this.#isAccused(peer)) return false;
-    return ledger.get('member', peer)?.author === peer;
+    return this.#remembered.has(peer) || ledger.get('member', peer)?.author === peer;
   }
 
   /** Does this disk hold a revocation of the key? What that one follows from may be what is missing. */

@@ -18,8 +18,8 @@ export async function runDaemon(options: DaemonOptions): Promise<void> {
   // Everything else that keeps the process alive may go away; the daemon stays until it is told.
   const alive = setInterval(() => {}, 2 ** 30);
   try {
-    await using _node = await ShoalNode.start(options, { log });
-    const signal = await stopped;
+    await using node = await ShoalNode.start(options, { log });
+    const signal = await Promise.race([stopped, node.failed]);
     log('info', 'stopping; containers go on', { signal });
   } finally {
     clearInterval(alive);

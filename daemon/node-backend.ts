@@ -322,9 +322,13 @@ export class NodeBackend implements Backend {
   }
 
   #cluster(): Cluster {
-    const { cluster } = this.#node;
-    if (cluster === undefined) throw new ShoalError('E_NO_CLUSTER', 'this node is in no cluster yet');
-    return cluster;
+    const { cluster, waiting } = this.#node;
+    if (cluster !== undefined) return cluster;
+    if (waiting === undefined) throw new ShoalError('E_NO_CLUSTER', 'this node is in no cluster yet');
+    throw new ShoalError(
+      'E_UNREACHABLE',
+      `${waiting.lack ?? 'this node is not up yet'}; nothing was changed`,
+    );
   }
 
   /** @throws E_NO_CLUSTER, E_NOT_ALLOWED when what this node wrote now would count nowhere. */

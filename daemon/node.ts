@@ -19,7 +19,7 @@ import {
 } from '../protocols/ledger/record.ts';
 import { createDoor, knock } from '../protocols/mesh/door.ts';
 import { createLibp2pMesh } from '../protocols/mesh/libp2p-mesh.ts';
-import { parseToken } from '../protocols/trust/token.ts';
+import { type JoinToken, parseToken } from '../protocols/trust/token.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { encodeKnock, found, openWelcome, sealNodeGrant, type Welcome } from './admission.ts';
@@ -48,6 +48,8 @@ import { packageVersion } from './version.ts';
 import { imageHolders } from './view/image-lookup.ts';
 
 const DNS_PORT = 53;
+/** How long after the disk refused that it is tried again to take away what a failed change left. */
+const CLEAR_RETRY_MS = 1_000;
 
 /** What an embedder may bring instead of the real thing. */
 export interface NodeComponents {
@@ -76,7 +78,13 @@ export class ShoalNode implements AsyncDisposable {
   #overlay: true | string = 'not looked at yet';
   #api: ApiServer | undefined;
   #cluster: Cluster | undefined;
+  /** Its cluster, while that is not up: what makes this node a member has to come from another. */
+  #waiting: Cluster | undefined;
+  readonly #failure = Promise.withResolvers<never>();
   #changing = false;
+  /** What a change into a cluster has kept is on the disk, and it has not succeeded yet. */
+  #hasLeftovers = false;
+  #cancelClear: (() => void) | undefined;
 
   private constructor(options: DaemonOptions, given: Partial<NodeComponents>) {
     this.options = checkOptions(options);
@@ -89,6 +97,7 @@ export class ShoalNode implements AsyncDisposable {
     this.#data = new DataDirectory(path.resolve(options.data), nodeCrypto);
     this.#signer = signerFromSeed(this.#data.seed);
     this.backend = new NodeBackend(this);
+    this.#failure.promise.catch(() => {});
   }
 
   /** Starts everything; a node that has a cluster comes up in it. @throws what its parts throw; nothing is left then. */
@@ -124,6 +133,13 @@ export class ShoalNode implements AsyncDisposable {
   get cluster(): Cluster | undefined {
     return this.#cluster;
   }
+  get waiting(): Cluster | undefined {
+    return this.#waiting;
+  }
+  /** Rejects when what a start had to wait for has come, and what was left of it then failed. */
+  get failed(): Promise<never> {
+    return this.#failure.promise;
+  }
 
   /**
    * Begins a cluster with this node as its first. @param seniors operator keys before the one kept here; who has them
@@ -150,26 +166,39 @@ export class ShoalNode implements AsyncDisposable {
   /** Joins with a token. @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left. */
   async join(text: string): Promise<Cluster> {
     const token = parseToken(text);
-    if (this.#cluster !== undefined && this.#cluster.id !== token.cluster) {
+    const known = this.#cluster ?? this.#waiting;
+    if (known !== undefined && known.id !== token.cluster) {
       const message = 'this host is in another cluster than that of the token; nothing was changed';
       throw new ShoalError('E_DATA_OTHER_CLUSTER', message);
     }
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      await waiting.welcome(await this.#knock(token));
+      await waiting.up;
+      return waiting;
+    }
     return this.#change(async () => {
-      if (this.clock.now() > token.notAfter_ms)
-        throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
-      const tokenKey = signerFromSeed(token.seed);
-      const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
-      const ask = this.#given.knock ?? knock;
-      const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
-      const welcome = openWelcome(answer, token, this.id, nodeCrypto);
+      const welcome = await this.#knock(token);
       this.#keep(welcome.genesis, welcome.grants, [], welcome.members);
       return welcome;
     });
   }
 
+  /** With a token that names doors. @throws E_TOKEN_*, E_UNREACHABLE */
+  async #knock(token: JoinToken): Promise<Welcome> {
+    if (this.clock.now() > token.notAfter_ms)
+      throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+    const tokenKey = signerFromSeed(token.seed);
+    const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
+    const ask = this.#given.knock ?? knock;
+    const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
+    return openWelcome(answer, token, this.id, nodeCrypto);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#cancelClear?.();
     await this.#api?.close();
-    await this.#cluster?.[Symbol.asyncDispose]();
+    await (this.#cluster ?? this.#waiting)?.[Symbol.asyncDispose]();
     await this.#dns?.[Symbol.asyncDispose]();
     await this.#images?.[Symbol.asyncDispose]();
     await this.#runtime?.[Symbol.asyncDispose]();
@@ -202,7 +231,7 @@ export class ShoalNode implements AsyncDisposable {
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
   }
 
-  /** Whom its welcome named: a node that was stopped before it met anybody knows no others. */
+  /** Where members were: also a node that never met anybody, or whose ledger is damaged, knows whom to dial. */
   #storedContacts(): Contact[] {
     try {
       return JSON.parse(this.#data.store.value('contacts') ?? '[]') as Contact[];
@@ -219,10 +248,14 @@ export class ShoalNode implements AsyncDisposable {
     const text = store.value('genesis');
     if (text === undefined) {
       // The value is lost with a part of the file; the record may be in another.
-      if (!store.isIncomplete) return undefined;
-      return store
-        .load()
-        .records.find((record) => record.cluster === NO_CLUSTER && verifyRecord(record, nodeCrypto));
+      const { records } = store.load();
+      const record = records.find(isGenesis);
+      if (record !== undefined) this.#keepFound(record);
+      else if (records.length > 0) {
+        const message = 'state.db holds records of a cluster, and not the one that says of which';
+        this.log('warn', message, { records: records.length });
+      }
+      return record;
     }
     try {
       const record = openRecord(Uint8Array.from(Buffer.from(text, 'base64')), nodeCrypto);
@@ -231,6 +264,17 @@ export class ShoalNode implements AsyncDisposable {
       if (!isShoalError(error)) throw error;
     }
     throw new ShoalError('E_DATA_CORRUPT', 'the genesis record in state.db is damaged');
+  }
+
+  /** For the starts after this one. What a disk that refuses lacks is found again by the next. */
+  #keepFound(genesis: LedgerRecord): void {
+    const values = [genesisValue(genesis)];
+    try {
+      this.#data.store.write({ put: [], remove: [], streams: [], values });
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      this.log('warn', 'keeping of which cluster this node is failed', { error: String(error) });
+    }
   }
 
   /** Says what this start found lost, and what to do about it. */
@@ -264,21 +308,44 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   async #change(prepare: () => Promise<Welcome>): Promise<Cluster> {
+    if (this.#changing)
+      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
+    if (this.#hasLeftovers) this.#clear();
     if (this.#cluster !== undefined || this.#data.store.value('genesis') !== undefined) {
       throw new ShoalError('E_ALREADY_CLUSTER', 'this host is in a cluster already; nothing was changed');
     }
-    if (this.#changing)
-      throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
     this.#changing = true;
     try {
       await assertBindable([this.options.listen, this.options.door]);
-      return await this.#enter(await prepare());
+      const cluster = await this.#enter(await prepare());
+      this.#hasLeftovers = false;
+      return cluster;
     } catch (error) {
-      if (this.#cluster === undefined) this.#data.store.clear();
+      if (this.#hasLeftovers) this.#clearLater();
       throw error;
     } finally {
       this.#changing = false;
     }
+  }
+
+  /** What a change that failed has left must not be there at the next start: a disk that refuses is tried again. */
+  #clearLater(): void {
+    try {
+      this.#clear();
+    } catch (error) {
+      if (!isShoalError(error)) throw error;
+      this.log('warn', 'what a failed change left cannot be taken away yet', { error: String(error) });
+      this.#cancelClear?.();
+      this.#cancelClear = this.clock.after(CLEAR_RETRY_MS, () => {
+        if (this.#hasLeftovers && !this.#changing) this.#clearLater();
+      });
+    }
+  }
+
+  /** @throws E_DISK_FULL and the like */
+  #clear(): void {
+    this.#data.store.clear();
+    this.#hasLeftovers = false;
   }
 
   #keep(
@@ -287,14 +354,12 @@ export class ShoalNode implements AsyncDisposable {
     streams: [`${string}/${number}`, number][],
     contacts: readonly Contact[] = [],
   ): void {
-    const values: [string, string][] = [
-      ['genesis', Buffer.from(genesis.bytes).toString('base64')],
-      ['contacts', JSON.stringify(contacts)],
-    ];
+    const values: [string, string][] = [genesisValue(genesis), ['contacts', JSON.stringify(contacts)]];
     const put = [genesis, ...grants];
     // There is no ledger yet, and nothing that these could stand beside.
     const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
     this.#data.store.write({ put, remove: [], streams, values, history });
+    this.#hasLeftovers = true;
   }
 
   async #enter(welcome: Welcome): Promise<Cluster> {
@@ -336,8 +401,24 @@ export class ShoalNode implements AsyncDisposable {
       await cluster[Symbol.asyncDispose]();
       throw error;
     }
-    this.#cluster = cluster;
+    if (cluster.lack === null) this.#cluster = cluster;
+    else this.#awaitUp(cluster);
     return cluster;
+  }
+
+  #awaitUp(cluster: Cluster): void {
+    this.#waiting = cluster;
+    cluster.up.then(
+      () => {
+        this.#cluster = cluster;
+        this.#waiting = undefined;
+      },
+      (error: unknown) => {
+        if (!isShoalError(error, 'E_CANCELLED'))
+          this.log('warn', 'this node could not come up', { error: String(error) });
+        this.#failure.reject(error);
+      },
+    );
   }
 
   /** The operator's key on this host, when it is one of this cluster: an older try may have left another. */
@@ -364,6 +445,19 @@ export class ShoalNode implements AsyncDisposable {
       this.log('warn', 'containers have no DNS server', { error: error.message });
     }
   }
+}
+
+function isGenesis(record: LedgerRecord): boolean {
+  return (
+    record.cluster === NO_CLUSTER &&
+    bodyOf('genesis', record) !== undefined &&
+    verifyRecord(record, nodeCrypto)
+  );
+}
+
+/** The value by which a start knows its cluster. */
+function genesisValue(genesis: LedgerRecord): [name: string, value: string] {
+  return ['genesis', Buffer.from(genesis.bytes).toString('base64')];
 }
 
 function serverAddress({ host, port }: Listen): { address: string; port: number } {

@@ -15,23 +15,21 @@ const FLAGS_TOLD_MAX = 5;
 const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
 export function nodeStatus(node: BackendNode): Status {
-  const { cluster } = node;
+  const { cluster, waiting } = node;
+  const own = cluster ?? waiting;
   const { received, sent } = node.images.traffic();
   const nameOf = (id: NodeId) => (cluster === undefined ? shortId(id) : nodeName(cluster.view, id));
   const transfers = (bytes: Readonly<Record<NodeId, number>>) =>
     Object.entries(bytes).map(([id, count]) => ({ node: id, nodeName: nameOf(id), bytes: count }));
   return {
     version: packageVersion(),
-    cluster:
-      cluster === undefined
-        ? null
-        : { id: cluster.id, name: cluster.name, node: node.id, nodeName: node.name },
+    cluster: own === undefined ? null : { id: own.id, name: own.name, node: node.id, nodeName: node.name },
     node: node.id,
     nodeName: node.name,
     driver: node.runtime.driver,
     network: node.networkKind,
-    addresses: cluster?.addresses.mesh ?? [],
-    doors: cluster?.addresses.doors ?? [],
+    addresses: own?.addresses.mesh ?? [],
+    doors: own?.addresses.doors ?? [],
     dns: node.dns
       .addresses()
       .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
@@ -43,10 +41,16 @@ export function nodeStatus(node: BackendNode): Status {
     guard: guardStatus(cluster, nameOf),
     problems:
       cluster === undefined
-        ? []
+        ? waitingTexts(waiting)
         : [...problemTexts(cluster.problems), ...copyTexts(cluster), ...flagTexts(cluster, node.clock.now())],
     traffic: { received: transfers(received), sent: transfers(sent) },
   };
+}
+
+/** The cluster is not up yet, and says why. */
+function waitingTexts(waiting: Cluster | undefined): Status['problems'] {
+  if (waiting === undefined || waiting.lack === null) return [];
+  return [{ kind: 'membership', message: waiting.lack }, ...problemTexts(waiting.problems)];
 }
 
 function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => string): Status['guard'] {

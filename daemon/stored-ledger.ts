@@ -7,8 +7,8 @@ import type { KeyId } from '../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../protocols/ledger/horizon.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
+import { EPOCH_END } from '../protocols/ledger/record-reader.ts';
 import { startEpoch } from '../protocols/ledger/start-epoch.ts';
-import { attempt } from './attempt.ts';
 import type { Log } from './log.ts';
 import type { StateStore } from './store/state-store.ts';
 
@@ -19,15 +19,36 @@ export interface StoredLedgerInit {
   readonly genesis: LedgerRecord;
   readonly signer: Signer;
   readonly started_ms: number;
+  /** In [0, 1). */
+  readonly random: () => number;
 }
 
+export interface StoredLedger {
+  readonly machine: LedgerMachine;
+  readonly epoch: number;
+  /** Values that the disk did not take, to be written once it does. */
+  readonly unkept: readonly (readonly [name: string, value: string])[];
+}
+
+/** Where an epoch cannot be kept, this life takes one of so many by lot. */
+const LOTS = 65_536;
+
 /** @throws E_DATA_CORRUPT when nothing that is stored makes this node a member, and nothing was found lost. */
-export function openStoredLedger(init: StoredLedgerInit): { machine: LedgerMachine; epoch: number } {
-  const { store, crypto, log, genesis, signer, started_ms } = init;
+export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
+  const { store, crypto, log, genesis, signer, started_ms, random } = init;
   const stored = store.load();
   const epochName = `epoch/${signer.id}`;
-  const before = store.value(epochName);
-  const epoch = startEpoch(before === undefined ? undefined : Number(before), started_ms, stored.records);
+  let before = Number(store.value(epochName) ?? -1);
+  // What a life wrote whose epoch could not be kept.
+  for (const { author, epoch } of stored.records) if (author === signer.id) before = Math.max(before, epoch);
+  const next = startEpoch(before < 0 ? undefined : before, started_ms, stored.records);
+  const valuesOf = (epoch: number): [string, string][] => [
+    [epochName, String(epoch)],
+    ...(store.isIncomplete ? [['horizon', String(HORIZON_UNKNOWN)] as [string, string]] : []),
+  ];
+  const isKept = keep(store, valuesOf(next), log);
+  // The life before may have been as old, by a clock without a battery, and could not keep its epoch either.
+  const epoch = isKept ? next : Math.min(next + 1 + Math.floor(random() * LOTS), EPOCH_END - 1);
   const machine = new LedgerMachine({
     genesis,
     crypto,
@@ -39,16 +60,22 @@ export function openStoredLedger(init: StoredLedgerInit): { machine: LedgerMachi
   });
   // One that was revoked, or whose grant has ended, starts all the same: to say so, and to ask.
   if (!isKnown(machine, signer.id) && !store.isIncomplete) {
-    const message = 'the record that makes this node a member is not in state.db; nothing was changed';
+    const message =
+      'the record that makes this node a member is not in state.db; its records were left as they are';
     throw new ShoalError('E_DATA_CORRUPT', message);
   }
-  const values: [string, string][] = [[epochName, String(epoch)]];
-  if (store.isIncomplete) values.push(['horizon', String(HORIZON_UNKNOWN)]);
-  // A disk that refuses keeps no node from its start: the next one begins later, and so under a higher number.
-  void attempt(log, 'keeping the new epoch', async () =>
-    store.write({ put: [], remove: [], streams: [], values }),
-  );
-  return { machine, epoch };
+  return { machine, epoch, unkept: isKept ? [] : valuesOf(epoch) };
+}
+
+/** A disk that refuses keeps no node from its start. @returns whether it took them. */
+function keep(store: StateStore, values: readonly (readonly [string, string])[], log: Log): boolean {
+  try {
+    store.write({ put: [], remove: [], streams: [], values });
+    return true;
+  } catch (error) {
+    log('warn', 'keeping the new epoch failed', { error: String(error) });
+    return false;
+  }
 }
 
 /** Does any grant name the key, whatever has become of it? */

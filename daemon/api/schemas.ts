@@ -100,7 +100,7 @@ export const StatusSchema = Type.Object({
   /** What is not as it should be with this node; empty when all is well. */
   problems: Type.Array(
     Type.Object({
-      kind: OneOf(['disk', 'clock', 'quarantine', 'copied-key', 'flagged-key']),
+      kind: OneOf(['membership', 'disk', 'clock', 'quarantine', 'copied-key', 'flagged-key']),
       message: Text(1024),
     }),
     { maxItems: 16 },

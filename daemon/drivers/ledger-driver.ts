@@ -57,6 +57,8 @@ export interface LedgerDriverInit {
   readonly log: Log;
   /** Told what each peer's messages turned out to hold. */
   readonly guard: Pick<GuardDriver, 'charge' | 'judge'>;
+  /** Values that the disk has not taken yet. */
+  readonly unkept?: Iterable<readonly [name: string, value: string]>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
   /** A comparison with a peer has come to its end: what it could give that was missing here is here. */
   readonly onCompared?: (peer: NodeId) => void;
@@ -90,7 +92,7 @@ export class LedgerDriver implements AsyncDisposable {
   readonly #init: LedgerDriverInit;
   #mesh: Mesh | undefined;
   #effects: LedgerEffect[] = [];
-  readonly #unsaved = new Unsaved();
+  readonly #unsaved: Unsaved;
   #trouble: DiskTrouble | undefined;
   #clockTrouble: ClockTrouble | undefined;
   readonly #own = new WeakSet<LedgerRecord>();
@@ -103,6 +105,7 @@ export class LedgerDriver implements AsyncDisposable {
   constructor(init: LedgerDriverInit) {
     this.#init = init;
     this.machine = init.machine;
+    this.#unsaved = new Unsaved(init.unkept);
   }
 
   /** Set while the disk refuses. */
@@ -136,6 +139,8 @@ export class LedgerDriver implements AsyncDisposable {
       if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);
     });
     this.#dispatch({ kind: 'start' });
+    // What it began with waits for no event.
+    if (!this.#unsaved.isEmpty) this.#wake();
     for (const peer of mesh.peers()) this.#dispatch({ kind: 'connected', peer });
   }
 
@@ -147,8 +152,7 @@ export class LedgerDriver implements AsyncDisposable {
    */
   write(author: KeyId, recordKind: string, key: string, body: unknown): Promise<LedgerRecord> {
     return new Promise((resolve, reject) => {
-      if (this.#stopped)
-        return reject(new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed'));
+      if (this.#stopped) return reject(stopping());
       if (this.#trouble !== undefined && !FACTS.has(recordKind))
         return reject(refusal(this.#trouble, 'nothing was changed'));
       this.#queue.push({ author, write: { recordKind, key, body }, resolve, reject });
@@ -196,9 +200,10 @@ export class LedgerDriver implements AsyncDisposable {
 
   /**
    * Takes in records from outside the mesh and gossips them. Resolves once they are durable here.
-   * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses.
+   * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses and once it stops.
    */
   async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
+    if (this.#stopped) throw stopping();
     if (this.#trouble !== undefined) throw refusal(this.#trouble, 'nothing was changed');
     const effects = this.#handle({ kind: 'introduce', envelopes });
     this.#enqueue(effects);
@@ -463,6 +468,10 @@ function helloOf(body: Uint8Array): Extract<SyncMessage, { kind: 'hello' }> | un
 /** Of the write that met the refusal first: others may have it, and this node does until it ends. */
 const UNKEPT =
   'the change is not kept by this node yet: it takes effect, unless the daemon ends before the disk takes it';
+
+function stopping(): ShoalError {
+  return new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed');
+}
 
 function refusal({ code, reason }: DiskTrouble, state: string): ShoalError {
   return new ShoalError(code, `${reason}; ${state}`);

@@ -12,8 +12,13 @@ export class Unsaved {
   /** On disk, and live no more. */
   readonly #removed = new Map<string, LedgerRecord>();
   readonly #streams = new Map<StreamId, number>();
-  readonly #values = new Map<string, string>();
+  readonly #values: Map<string, string>;
   readonly #history: HistoryEntry[] = [];
+
+  /** @param values that it begins with. */
+  constructor(values: Iterable<readonly [name: string, value: string]> = []) {
+    this.#values = new Map(values);
+  }
 
   get isEmpty(): boolean {
     return this.#put.size + this.#removed.size + this.#streams.size + this.#values.size === 0;

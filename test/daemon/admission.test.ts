@@ -249,3 +249,25 @@ t.test('of a welcome a newcomer keeps what a ledger would have taken, and nothin
     );
   }
 });
+
+t.test('two hosts that use one operator key within one second give no number twice', (t) => {
+  const { genesis, machine } = stage();
+  const act = (subject: string) =>
+    sealAct({
+      cluster: genesis.digest,
+      signer: operator,
+      kind: 'revoke',
+      body: { subject, epoch: 0, last: 0, reason: 'lost' },
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+    });
+  const acts = [joiner.id, other.id].map(act);
+  t.equal(acts[0]!.epoch, acts[1]!.epoch);
+  t.not(acts[0]!.seq, acts[1]!.seq);
+  const envelopes = acts.map(({ bytes }) => bytes);
+  const effects = machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+  t.notOk(effects.some(({ kind }) => kind === 'equivocation'));
+  for (const record of acts) t.ok(machine.ledger.has(record));
+  t.end();
+});

@@ -228,3 +228,102 @@ t.test('nobody is waited for where nobody is known, and not for ever where someb
   t.ok(clock.now() >= NOW + 3000, 'waited for it');
   t.ok(clock.now() < NOW + 5000, 'and went on without it');
 });
+
+t.test(
+  'a clock that is set while somebody is waited for neither ends the wait nor draws it out',
+  async (t) => {
+    for (const leap_ms of [3_600_000, -3_600_000]) {
+      const clock = clockOf(NOW);
+      let looks = 0;
+      const leaping: ContactsInit['clock'] = {
+        ...clock,
+        now: () => clock.now() + (looks > 10 ? leap_ms : 0),
+        after(delay_ms, action) {
+          looks += 1;
+          return clock.after(delay_ms, action);
+        },
+      };
+      const welcomed = [{ id: least.signer.id, addresses: ['/a'] }];
+      const { contacts, mesh } = contactsOf(middle, { clock: leaping, welcomed });
+      await contacts.meet(mesh, AbortSignal.timeout(10_000));
+      t.equal(clock.now(), NOW + 3000, `by ${leap_ms} ms`);
+    }
+  },
+);
+
+/** A store that takes values, and what it was given. */
+function keepingStore(isIncomplete = false) {
+  const written: string[][] = [];
+  const write = ({ values }: { values: [string, string][] }) =>
+    written.push((JSON.parse(values[0]![1]) as { id: NodeId }[]).map(({ id }) => id));
+  return { written, store: { isIncomplete, write } as never };
+}
+
+t.test('where members are is kept, of a few, when that changes, and not again and again', async (t) => {
+  const clock = clockOf(NOW);
+  const { written, store } = keepingStore();
+  const { contacts, members } = contactsOf(middle, { clock, store });
+  contacts.keep();
+  t.same(written, [], 'nobody is known');
+  members.set(middle.signer.id, memberView(middle.signer.id, 'alive'));
+  members.set(least.signer.id, memberView(least.signer.id, 'alive', ['/a']));
+  contacts.keep();
+  contacts.keep();
+  t.same(written.splice(0), [[least.signer.id]]);
+  members.set(least.signer.id, memberView(least.signer.id, 'alive', ['/b']));
+  contacts.keep();
+  t.same(written, [], 'not so soon');
+  await new Promise<void>((resolve) => clock.after(300_000, resolve));
+  contacts.keep();
+  t.same(written.splice(0), [[least.signer.id]]);
+  members.delete(least.signer.id);
+  members.set(greatest.signer.id, memberView(greatest.signer.id, 'alive', ['/c']));
+  contacts.keep();
+  t.same(written.splice(0), [[greatest.signer.id]], 'who is a member no more is forgotten at once');
+  members.clear();
+  contacts.keep();
+  t.same(written, [], 'whom to dial is known, though all grants may have ended by a clock that leapt');
+});
+
+t.test('of many members those are kept that are alive, and that were kept before', (t) => {
+  const ids = Array.from({ length: 100 }, (_, at) => testSigner(200 + at).id);
+  const { written, store } = keepingStore();
+  const welcomed = ids.slice(50, 60).map((id) => ({ id, addresses: ['/a'] }));
+  const { contacts, members } = contactsOf(middle, { store, welcomed });
+  for (const [at, id] of ids.entries()) members.set(id, memberView(id, at < 50 ? 'failed' : 'alive'));
+  contacts.keep();
+  t.equal(written[0]?.length, 32);
+  t.ok(welcomed.every(({ id }) => written[0]!.includes(id)));
+  t.notOk(ids.slice(0, 50).some((id) => written[0]!.includes(id)));
+  t.end();
+});
+
+t.test('whom a disk remembers may bring what it lost, and nobody else may', async (t) => {
+  const [own, other] = acquainted();
+  const empty = newNode(own.signer);
+  const welcomed = [{ id: other.signer.id, addresses: ['/a'] }];
+  const whole = contactsOf(empty, { welcomed });
+  t.notOk(whole.contacts.isAdmitted(other.signer.id), 'on a disk that is whole grants count');
+  const { written, store } = keepingStore(true);
+  const { contacts, mesh, dialled, members } = contactsOf(empty, { welcomed, store });
+  t.ok(contacts.isAdmitted(other.signer.id));
+  contacts.add({ id: stranger, addresses: ['/s'] });
+  t.notOk(contacts.isAdmitted(stranger), 'whom another names is no member for that');
+  const third = testSigner(55).id;
+  members.set(third, memberView(third, 'alive'));
+  contacts.keep();
+  t.same(written, [], 'what is left of the view is not kept over what was whole');
+  const isDialled = () => dialled.filter((id) => id === other.signer.id).length;
+  const stopping = new AbortController();
+  const wait = contacts.outwait(mesh, stopping.signal);
+  while (isDialled() < 5) await new Promise(setImmediate);
+  let isOver = false;
+  const ended = wait.then(() => {
+    isOver = true;
+  });
+  t.notOk(isOver);
+  introduce(empty.machine, [...own.machine.ledger.recordsOf(operator.id)]);
+  contacts.compared(other.signer.id);
+  await ended;
+  t.ok(isOver, 'it ends once what makes it a member is there');
+});

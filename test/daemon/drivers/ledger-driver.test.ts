@@ -328,6 +328,10 @@ t.test('a stopped driver has written what it had, and takes no more', async (t) 
   await driver[Symbol.asyncDispose]();
   t.ok(stored(store).includes((await last).digest));
   await t.rejects(driver.write(self.id, 'intent', self.id, intent), { code: 'E_CANCELLED' });
+  const subject = testSigner(2).id;
+  const key = recordKey.grant(subject, operator.id);
+  const late = write(newNode(operator).machine, operator.id, 'grant', key, memberGrant(subject));
+  await t.rejects(driver.introduce([late.bytes]), { code: 'E_CANCELLED' });
 });
 
 t.test('a driver that stops in trouble tries the disk once more, and no longer', async (t) => {
