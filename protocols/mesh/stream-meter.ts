@@ -9,9 +9,12 @@ import type { MeshGuard } from './mesh.ts';
 /** libp2p 3.3.11, pinned: a connection's muxer tells of new streams, and a stream takes all its data in `onData`. */
 interface Inside {
   readonly muxer?: {
+    onData(bytes: unknown): void;
     addEventListener(type: 'stream', listener: (event: CustomEvent<Metered>) => void): void;
   };
 }
+/** Of yamux, by name: what breaks its protocol. All of them end the connection. */
+const PROTOCOL_ERRORS = ['InvalidFrameError', 'ReceiveWindowExceededError'];
 type Metered = Stream & { onData(data: { readonly byteLength: number }): void };
 
 /** @param isMeteredElsewhere of a protocol; of '' it must be false, which is a stream that is being negotiated. */
@@ -21,7 +24,18 @@ export function meterStreams(
   isMeteredElsewhere: (protocol: string) => boolean,
 ): void {
   const peer = connection.remotePeer.toString();
-  (connection as unknown as Inside).muxer?.addEventListener('stream', ({ detail: stream }) => {
+  const { muxer } = connection as unknown as Inside;
+  if (muxer === undefined) return;
+  const onBytes = muxer.onData.bind(muxer);
+  muxer.onData = (bytes) => {
+    try {
+      onBytes(bytes);
+    } catch (error) {
+      if (PROTOCOL_ERRORS.includes((error as Error).name)) guard.offence(peer, 'malformed');
+      throw error;
+    }
+  };
+  muxer.addEventListener('stream', ({ detail: stream }) => {
     if (!guard.admit(peer, 'stream', 0)) {
       stream.abort(new Error('too many streams'));
       return;

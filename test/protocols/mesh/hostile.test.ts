@@ -21,6 +21,7 @@ import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
 import { RESOURCES, type Resource, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { connected, failure, TestCluster, until } from '../../conformance/mesh.ts';
+import { DATA, muxerHeader, SYN } from './muxer-header.ts';
 
 const MESSAGES = '/shoal/messages/1';
 const REQUEST = '/shoal/request/1';
@@ -82,9 +83,15 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
   const target = victim.addresses().map((address) => multiaddr(address));
   const open = async (protocol: string): Promise<Stream> => await raw.dialProtocol(target, protocol);
   await open(MESSAGES);
+  /** Bytes on the connection below all streams. */
+  const send = (bytes: Uint8Array): boolean => {
+    const connection = raw.getConnections().find(({ status }) => status === 'open');
+    return (connection as unknown as { muxer: { send(bytes: Uint8Array): boolean } }).muxer.send(bytes);
+  };
 
   return {
     victim,
+    send,
     guard,
     seen,
     open,
@@ -146,6 +153,20 @@ t.test('frames that are too large or no frames, on every protocol', async (t) =>
       t.ok(tries < 10, `${protocol}: ${tries} tries`);
       await friendIsWell();
     }
+  }
+});
+
+t.test('frames of the muxer that fit no window, or more than the window of their stream', async (t) => {
+  for (const length of [0xffff_ffff, 300 << 10]) {
+    const { open, send, untilBanned, friendIsWell } = await scene(t);
+    const tries = await untilBanned(async () => {
+      const stream = await open(MESSAGES);
+      send(muxerHeader(DATA, SYN, 9_999, length));
+      if (length <= 1 << 20) send(new Uint8Array(length));
+      await until(() => stream.status !== 'open');
+    });
+    t.ok(tries < 10, `${length}: ${tries} tries`);
+    await friendIsWell();
   }
 });
 
