@@ -30,7 +30,11 @@ export interface GuardDriverInit {
   readonly config?: Partial<StandingConfig>;
 }
 
-const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = { message: 'messages', stream: 'streams' };
+const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = {
+  message: 'messages',
+  stream: 'streams',
+  frame: 'frames',
+};
 
 /** Beyond it all are forgotten, and may count once more. */
 const ACCUSED_MAX = 1024;
@@ -56,8 +60,8 @@ export class GuardDriver implements MeshGuard {
     return this.#core.standing(peer, this.#init.clock.now()) === 'banned';
   }
 
-  admit(peer: NodeId, use: MeshUse, bytes: number): boolean {
-    return this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: 1, bytes });
+  admit(peer: NodeId, use: MeshUse, bytes: number, count = 1): boolean {
+    return this.#feed({ kind: 'spend', peer, resource: RESOURCE_OF[use], amount: count, bytes });
   }
 
   offence(peer: NodeId, offence: MeshOffence): void {

@@ -1,7 +1,8 @@
 /**
  * Meters what a peer opens and sends on a connection, below all protocols: identify, ping and the DHT are answered
- * deep inside libp2p, where nobody asks whether there is too much of it. What is metered elsewhere, frame by frame
- * (datagrams, gossip) or by backpressure (byte streams), counts here as an open stream only.
+ * deep inside libp2p, where nobody asks whether there is too much of it. What is metered elsewhere, message by message
+ * (datagrams, gossip) or by backpressure (byte streams), counts here as an open stream only. Frames of the muxer count
+ * besides, all of them: each costs something, also when it is for no stream, or one byte of a message that never ends.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import type { MeshGuard } from './mesh.ts';
@@ -10,11 +11,14 @@ import type { MeshGuard } from './mesh.ts';
 interface Inside {
   readonly muxer?: {
     onData(bytes: unknown): void;
+    handleFrame(frame: unknown): void;
     addEventListener(type: 'stream', listener: (event: CustomEvent<Metered>) => void): void;
   };
 }
 /** Of yamux, by name: what breaks its protocol. All of them end the connection. */
 const PROTOCOL_ERRORS = ['InvalidFrameError', 'ReceiveWindowExceededError'];
+/** So many are asked for at a time. */
+const FRAMES_AT_ONCE = 64;
 type Metered = Stream & { onData(data: { readonly byteLength: number }): void };
 
 /** @param isMeteredElsewhere of a protocol; of '' it must be false, which is a stream that is being negotiated. */
@@ -34,6 +38,17 @@ export function meterStreams(
       if (PROTOCOL_ERRORS.includes((error as Error).name)) guard.offence(peer, 'malformed');
       throw error;
     }
+  };
+  const onFrame = muxer.handleFrame.bind(muxer);
+  let frames_count = 0;
+  muxer.handleFrame = (frame) => {
+    frames_count += 1;
+    if (frames_count === FRAMES_AT_ONCE) {
+      frames_count = 0;
+      // What is thrown here ends the connection.
+      if (!guard.admit(peer, 'frame', 0, FRAMES_AT_ONCE)) throw new Error('too many frames');
+    }
+    onFrame(frame);
   };
   muxer.addEventListener('stream', ({ detail: stream }) => {
     if (!guard.admit(peer, 'stream', 0)) {

@@ -19,9 +19,14 @@ import { encodeFrame, encodeNamed } from '../../../protocols/mesh/frames.ts';
 import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
-import { RESOURCES, type Resource, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
+import {
+  type Allowance,
+  RESOURCES,
+  type Resource,
+  STANDING_DEFAULTS,
+} from '../../../protocols/standing/config.ts';
 import { connected, failure, TestCluster, until } from '../../conformance/mesh.ts';
-import { DATA, muxerHeader, SYN } from './muxer-header.ts';
+import { DATA, muxerHeader, PING, SYN, WINDOW_UPDATE } from './muxer-header.ts';
 
 const MESSAGES = '/shoal/messages/1';
 const REQUEST = '/shoal/request/1';
@@ -35,19 +40,31 @@ const GIVE_UP_MS = 20_000;
 const HUGE_FRAME = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 99);
 const NAMELESS_FRAME = Uint8Array.of(0, 0, 0, 1, 0);
 
+interface RawMuxer {
+  send(bytes: Uint8Array): boolean;
+  handlePing(header: unknown): void;
+}
+
 /** A victim with its guard, a friend that must not notice anything, and the hostile member's bare libp2p node. */
-async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict = 'accept') {
+async function scene(
+  t: Test,
+  changes: Partial<MeshInit> = {},
+  verdict: Verdict = 'accept',
+  special: Partial<Record<Resource, Allowance>> = {},
+) {
   const topicOf = randomBytes(32).toString('hex');
   const cluster = new TestCluster(t, (init) => createLibp2pMesh({ ...init, cluster: topicOf }));
   const allowances = Object.fromEntries(RESOURCES.map((name) => [name, SMALL])) as Record<
     Resource,
     typeof SMALL
   >;
+  // What honest use needs more of than these tests are long.
+  const { bytes, frames } = STANDING_DEFAULTS.allowances;
   const guard = new GuardDriver({
     self: 'victim',
     clock: systemClock,
     log: () => undefined,
-    config: { allowances: { ...allowances, bytes: STANDING_DEFAULTS.allowances.bytes } },
+    config: { allowances: { ...allowances, bytes, frames, ...special } },
   });
   const victim = await cluster.node({
     guard,
@@ -83,10 +100,14 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
   const target = victim.addresses().map((address) => multiaddr(address));
   const open = async (protocol: string): Promise<Stream> => await raw.dialProtocol(target, protocol);
   await open(MESSAGES);
-  /** Bytes on the connection below all streams. */
-  const send = (bytes: Uint8Array): boolean => {
+  /** Bytes on the connection below all streams; nothing when there is no connection any more. */
+  const send = (bytes: Uint8Array): void => {
     const connection = raw.getConnections().find(({ status }) => status === 'open');
-    return (connection as unknown as { muxer: { send(bytes: Uint8Array): boolean } }).muxer.send(bytes);
+    const { muxer } = (connection ?? {}) as { muxer?: RawMuxer };
+    if (muxer === undefined) return;
+    // It never asked, so it would take an answer for an offence.
+    muxer.handlePing = () => undefined;
+    muxer.send(bytes);
   };
 
   return {
@@ -169,6 +190,34 @@ t.test('frames of the muxer that fit no window, or more than the window of their
     await friendIsWell();
   }
 });
+
+t.test(
+  'a flood of frames that the muxer answers or drops by itself, or of which no message becomes whole',
+  async (t) => {
+    for (const kind of ['pings', 'of no stream', 'bytes of one message'] as const) {
+      const frames = { capacity: 5_000, perSecond: 500 };
+      const { open, send, guard, seen, friendIsWell } = await scene(t, {}, 'accept', { frames });
+      const stream = await open(MESSAGES);
+      const one = {
+        pings: muxerHeader(PING, SYN, 0, 7),
+        'of no stream': muxerHeader(WINDOW_UPDATE, 0, 99_999, 1),
+        'bytes of one message': Buffer.concat([muxerHeader(DATA, 0, Number(stream.id), 1), Uint8Array.of(0)]),
+      }[kind];
+      const many = Buffer.concat(Array.from({ length: 500 }, () => one));
+      if (kind === 'bytes of one message') stream.send(Uint8Array.of(0, 16, 0, 0));
+      const deadline_ms = Date.now() + GIVE_UP_MS;
+      while (stream.status === 'open') {
+        if (Date.now() > deadline_ms) throw new Error('nothing follows from it');
+        send(many);
+        await sleep(1);
+      }
+      t.ok(guard.counters.refused.frames > 0, kind);
+      t.ok(guard.counters.offences.flood > 0, kind);
+      t.equal(seen.datagrams, 0);
+      await friendIsWell();
+    }
+  },
+);
 
 t.test('gossip that cannot be decoded, or whose length is no length', async (t) => {
   const nonsense = prefixed(Buffer.from('nonsense that is no protobuf'));

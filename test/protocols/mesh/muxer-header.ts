@@ -1,6 +1,7 @@
 /** A header of yamux, for what no honest muxer sends. Source: the yamux specification, "Framing". */
 export const DATA = 0;
 export const WINDOW_UPDATE = 1;
+export const PING = 2;
 export const SYN = 1;
 
 export function muxerHeader(type: number, flags: number, stream: number, length: number): Buffer {
