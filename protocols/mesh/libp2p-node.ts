@@ -8,10 +8,12 @@ import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
 import type { PrivateKey } from '@libp2p/interface';
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
+import { CappedDatastore } from './capped-datastore.ts';
 import { gossipOptions, gossipTopic } from './gossip-options.ts';
 import { PENDING_EACH_MAX, UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { type LanDiscoveryHooks, lanDiscovery } from './lan-discovery.ts';
@@ -76,9 +78,11 @@ export function addressTimeout_ms({ dial_timeout_ms }: MeshLimits): number {
 /** @returns a node that is not started yet. */
 export async function createNode(init: MeshInit, limits: MeshLimits, hooks: NodeHooks) {
   const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
+  const key = keyFromSeed(init.seed);
   return await createLibp2p({
     start: false,
-    privateKey: keyFromSeed(init.seed),
+    privateKey: key,
+    datastore: new CappedDatastore(peerIdFromPrivateKey(key).toString(), init.isMember),
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
     transports: [

@@ -21,11 +21,14 @@ const PROTOCOL_ERRORS = ['InvalidFrameError', 'ReceiveWindowExceededError'];
 const FRAMES_AT_ONCE = 64;
 type Metered = Stream & { onData(data: { readonly byteLength: number }): void };
 
-/** @param isMeteredElsewhere of a protocol; of '' it must be false, which is a stream that is being negotiated. */
+/**
+ * @param messagesIn how many messages to count for so many bytes of a protocol: 0 when it is metered elsewhere. Of '',
+ * which is a stream that is being negotiated, there must be some.
+ */
 export function meterStreams(
   connection: Connection,
   guard: MeshGuard,
-  isMeteredElsewhere: (protocol: string) => boolean,
+  messagesIn: (protocol: string, bytes: number) => number,
 ): void {
   const peer = connection.remotePeer.toString();
   const { muxer } = connection as unknown as Inside;
@@ -57,7 +60,8 @@ export function meterStreams(
     }
     const onData = stream.onData.bind(stream);
     stream.onData = (data) => {
-      if (isMeteredElsewhere(stream.protocol) || guard.admit(peer, 'message', data.byteLength)) onData(data);
+      const count = messagesIn(stream.protocol, data.byteLength);
+      if (count === 0 || guard.admit(peer, 'message', data.byteLength, count)) onData(data);
       else stream.abort(new Error('too much data'));
     };
   });

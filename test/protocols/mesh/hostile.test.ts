@@ -118,6 +118,7 @@ async function scene(
     open,
     self,
     topic: gossipTopic(topicOf),
+    dht: `/shoal/${topicOf}/kad/1`,
     /** Does something again and again until the victim has had enough; it may fail once that is so. */
     untilBanned: async (act: (n: number) => unknown): Promise<number> => {
       const deadline_ms = Date.now() + GIVE_UP_MS;
@@ -311,6 +312,20 @@ t.test('a flood on one stream that libp2p answers by itself', async (t) => {
     else (await open('/shoal/ping/1.0.0')).send(randomBytes(32));
     await sleep(0);
   });
+  await friendIsWell();
+});
+
+t.test('messages of the DHT that are packed into few writes count each', async (t) => {
+  const { open, untilBanned, friendIsWell, dht } = await scene(t);
+  let stream = await open(dht);
+  // A length, and a PING: field 1 of the DHT's message is its type.
+  const many = Buffer.concat(Array.from({ length: 3_000 }, () => Uint8Array.of(2, 8, 5)));
+  const writes = await untilBanned(async () => {
+    if (stream.status !== 'open') stream = await open(dht);
+    stream.send(many);
+    await sleep(20);
+  });
+  t.ok(writes < 50, `${writes} writes`);
   await friendIsWell();
 });
 
