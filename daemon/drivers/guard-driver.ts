@@ -31,6 +31,7 @@ export interface GuardDriverInit {
 }
 
 const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = {
+  connection: 'connections',
   message: 'messages',
   stream: 'streams',
   frame: 'frames',

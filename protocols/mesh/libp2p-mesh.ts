@@ -47,6 +47,8 @@ const STREAM_HEADER_TIMEOUT_MS = 10_000;
 const INNER_MESSAGE_BYTES = 64;
 /** Within this time both of two sides may dial: longer than a handshake takes on a busy host. */
 const CROSSING_MS_MAX = 5_000;
+/** Both sides may dial at once, and again when the network cut that off: most limits are of a connection each. */
+const CONNECTIONS_EACH_MAX = 4;
 
 interface Peer {
   readonly channel: MessageChannel;
@@ -95,7 +97,7 @@ class Libp2pMesh implements Mesh {
   async start(): Promise<void> {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
-      onDialled: (peer) => this.#endOld(peer),
+      onDialled: (peer) => this.#onDialled(peer),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
       peers_count: () => this.peers().length,
     });
@@ -126,6 +128,7 @@ class Libp2pMesh implements Mesh {
     node.addEventListener('connection:open', (event) => {
       this.#opened_ms.set(event.detail, performance.now());
       meterStreams(event.detail, this.#guard, messagesIn);
+      this.#endBeyond(event.detail);
     });
     const streams_max = this.#limits.inboundStreams_max;
     const limited = { maxInboundStreams: streams_max, maxOutboundStreams: streams_max };
@@ -186,6 +189,19 @@ class Libp2pMesh implements Mesh {
   async disconnect(peer: NodeId): Promise<void> {
     this.#parted.add(peer);
     this.#abortConnections(peer, 'disconnected');
+  }
+
+  #onDialled(peer: NodeId): boolean {
+    if (!this.#guard.admit(peer, 'connection', 0)) return false;
+    this.#endOld(peer);
+    return true;
+  }
+
+  /** Counted once it is open: of those that shake hands at the same time each would see too few others. */
+  #endBeyond(connection: Connection): void {
+    const count = this.#node.getConnections(connection.remotePeer).length;
+    const isBeyond = connection.direction === 'inbound' && count > CONNECTIONS_EACH_MAX;
+    if (isBeyond) connection.abort(new Error('too many connections'));
   }
 
   /**

@@ -39,8 +39,8 @@ const DHT_REFRESH_INTERVAL_MS = 3_600_000;
 export interface NodeHooks extends LanDiscoveryHooks {
   /** May this node dial that member now? */
   readonly mayDial: (peer: NodeId) => boolean;
-  /** A member has dialled us and proved its key. Its new connection is not open yet. */
-  readonly onDialled: (peer: NodeId) => void;
+  /** A member has dialled us and proved its key. Its new connection is not open yet. @returns whether it may be. */
+  readonly onDialled: (peer: NodeId) => boolean;
 }
 
 /** DER before a raw private key. Source: RFC 8410, section 7. */
@@ -103,11 +103,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {
       denyDialPeer: (peer) => isStranger(peer) || !hooks.mayDial(peer.toString()),
-      denyInboundEncryptedConnection: (peer) => {
-        if (isStranger(peer)) return true;
-        hooks.onDialled(peer.toString());
-        return false;
-      },
+      denyInboundEncryptedConnection: (peer) => isStranger(peer) || !hooks.onDialled(peer.toString()),
       denyOutboundEncryptedConnection: isStranger,
       filterMultiaddrForPeer: (peer) => !isStranger(peer),
     },

@@ -27,7 +27,7 @@ export type PublishedHandler = (from: NodeId, body: Uint8Array) => Verdict;
 export type StreamHandler = (from: NodeId, header: Uint8Array, stream: Duplex) => void;
 
 /** What a peer asks for. A `frame` is one of the muxer, of whatever kind and for whatever stream. */
-export type MeshUse = 'message' | 'stream' | 'frame';
+export type MeshUse = 'connection' | 'message' | 'stream' | 'frame';
 /** What no honest peer does. What a published message holds is not judged here: see PublishedHandler. */
 export type MeshOffence = 'malformed' | 'oversize';
 
@@ -35,7 +35,7 @@ export type MeshOffence = 'malformed' | 'oversize';
 export interface MeshGuard {
   /**
    * Asked before anything is handled, of frames for some at once. @param count how many, 1 when nothing is said.
-   * @returns false: it is dropped, a stream is reset, and for frames the connection ends.
+   * @returns false: it is dropped, a stream is reset, and a connection ends, for frames too.
    */
   admit(peer: NodeId, use: MeshUse, bytes: number, count?: number): boolean;
   offence(peer: NodeId, offence: MeshOffence): void;

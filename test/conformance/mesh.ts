@@ -383,7 +383,7 @@ export function meshConformance(t: Test, create: CreateMesh): void {
 
   t.test('a guard is asked first: what it refuses is dropped, and the rest goes on', async (t) => {
     const cluster = new TestCluster(t, create);
-    const used = { message: 0, stream: 0, frame: 0, bytes: 0 };
+    const used = { connection: 0, message: 0, stream: 0, frame: 0, bytes: 0 };
     let open = false;
     const guard: MeshGuard = {
       admit: (peer, use, bytes) => {

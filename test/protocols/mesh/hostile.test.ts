@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { Stream } from '@libp2p/interface';
+import type { Connection, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -59,12 +59,12 @@ async function scene(
     typeof SMALL
   >;
   // What honest use needs more of than these tests are long.
-  const { bytes, frames } = STANDING_DEFAULTS.allowances;
+  const { bytes, frames, connections } = STANDING_DEFAULTS.allowances;
   const guard = new GuardDriver({
     self: 'victim',
     clock: systemClock,
     log: () => undefined,
-    config: { allowances: { ...allowances, bytes, frames, ...special } },
+    config: { allowances: { ...allowances, bytes, frames, connections, ...special } },
   });
   const victim = await cluster.node({
     guard,
@@ -113,6 +113,9 @@ async function scene(
   return {
     victim,
     send,
+    /** Another connection beside those that there are. */
+    dial: async (): Promise<Connection> => await raw.dial(target, { force: true }),
+    connections: (): Connection[] => raw.getConnections().filter(({ status }) => status === 'open'),
     guard,
     seen,
     open,
@@ -219,6 +222,35 @@ t.test(
     }
   },
 );
+
+t.test('one member has few connections, and those that it had first go on', async (t) => {
+  const { open, dial, connections, guard, self, friendIsWell } = await scene(t);
+  const stream = await open(MESSAGES);
+  let refused = 0;
+  // One after another: dials of one moment are one.
+  for (let n = 0; n < 8; n++) {
+    const connection = await dial();
+    await connection.newStream(MESSAGES).catch(() => (refused += 1));
+  }
+  t.equal(refused, 5, 'three are let in beside the first');
+  await until(() => connections().length <= 4);
+  t.equal(stream.status, 'open');
+  t.notOk(guard.isBanned(self));
+  await friendIsWell();
+});
+
+t.test('a flood of connections that are opened and given up', async (t) => {
+  const connections = { capacity: 5, perSecond: 0.25 };
+  const { dial, untilBanned, guard, friendIsWell } = await scene(t, {}, 'accept', { connections });
+  await untilBanned(async () => {
+    const connection = await dial();
+    // Else it would be given up before the other side has seen whose it is.
+    await connection.newStream(MESSAGES);
+    connection.abort(new Error('next'));
+  });
+  t.ok(guard.counters.refused.connections > 0);
+  await friendIsWell();
+});
 
 t.test('gossip that cannot be decoded, or whose length is no length', async (t) => {
   const nonsense = prefixed(Buffer.from('nonsense that is no protobuf'));
