@@ -5,6 +5,7 @@
  * besides, all of them: each costs something, also when it is for no stream, or one byte of a message that never ends.
  */
 import type { Connection, Stream } from '@libp2p/interface';
+import { Uint8ArrayList } from 'uint8arraylist';
 import type { MeshGuard } from './mesh.ts';
 
 /** libp2p 3.3.11, pinned: a connection's muxer tells of new streams, and a stream takes all its data in `onData`. */
@@ -19,7 +20,9 @@ interface Inside {
 const PROTOCOL_ERRORS = ['InvalidFrameError', 'ReceiveWindowExceededError'];
 /** So many are asked for at a time. */
 const FRAMES_AT_ONCE = 64;
-type Metered = Stream & { onData(data: { readonly byteLength: number }): void };
+/** Chunks that wait in a stream that nobody reads, as they came: each costs many times what the smallest holds. */
+export const WAITING_CHUNKS_MAX = 256;
+type Metered = Stream & { readBuffer: Uint8ArrayList; onData(data: { readonly byteLength: number }): void };
 
 /**
  * @param messagesIn how many messages to count for so many bytes of a protocol: 0 when it is metered elsewhere. Of '',
@@ -59,10 +62,18 @@ export function meterStreams(
       return;
     }
     const onData = stream.onData.bind(stream);
+    let waiting_count = 0;
     stream.onData = (data) => {
       const count = messagesIn(stream.protocol, data.byteLength);
-      if (count === 0 || guard.admit(peer, 'message', data.byteLength, count)) onData(data);
-      else stream.abort(new Error('too much data'));
+      if (count > 0 && !guard.admit(peer, 'message', data.byteLength, count)) {
+        stream.abort(new Error('too much data'));
+        return;
+      }
+      onData(data);
+      waiting_count = stream.readBufferLength > 0 ? waiting_count + 1 : 0;
+      if (waiting_count < WAITING_CHUNKS_MAX) return;
+      stream.readBuffer = new Uint8ArrayList(stream.readBuffer.subarray());
+      waiting_count = 0;
     };
   });
 }

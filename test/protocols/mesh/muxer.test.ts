@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import type { Logger, MessageStream, Stream } from '@libp2p/interface';
+import type { Connection, Logger, MessageStream, Stream } from '@libp2p/interface';
 import t from 'tap';
+import { OPEN_GUARD } from '../../../protocols/mesh/mesh.ts';
 import { meshMuxer } from '../../../protocols/mesh/muxer.ts';
+import { meterStreams, WAITING_CHUNKS_MAX } from '../../../protocols/mesh/stream-meter.ts';
 import { DATA, muxerHeader, SYN, WINDOW_UPDATE } from './muxer-header.ts';
 
 const WINDOW_BYTES = 256 << 10;
@@ -29,6 +31,7 @@ function accepted() {
     event.detail.addEventListener('message', ({ data }) => got.push(Buffer.from(data.subarray()))),
   );
   return {
+    muxer,
     failures,
     got,
     receive: (data: Uint8Array): unknown =>
@@ -58,4 +61,20 @@ t.test('frames that come byte by byte are read like any others', async (t) => {
     for (const byte of Buffer.concat([muxerHeader(DATA, 0, 1, body.length), body]))
       receive(Uint8Array.of(byte));
   t.same([failures, got], [[], sent]);
+});
+
+t.test('what waits in the smallest pieces in a stream that nobody reads is kept in few', async (t) => {
+  const { muxer, receive } = accepted();
+  const opened: (Stream & { readBuffer: Iterable<Uint8Array> })[] = [];
+  meterStreams({ remotePeer: 'peer', muxer } as unknown as Connection, OPEN_GUARD, () => 0);
+  muxer.addEventListener('stream', ({ detail }: CustomEvent) => {
+    detail.pause();
+    opened.push(detail);
+  });
+  receive(muxerHeader(WINDOW_UPDATE, SYN, 1, 0));
+  const sent = randomBytes(5_000);
+  for (const byte of sent) receive(Buffer.concat([muxerHeader(DATA, 0, 1, 1), Uint8Array.of(byte)]));
+  const kept = [...opened[0]!.readBuffer];
+  t.ok(kept.length <= WAITING_CHUNKS_MAX, `${kept.length} chunks`);
+  t.ok(Buffer.concat(kept).equals(sent));
 });
