@@ -30,7 +30,12 @@ export interface GuardDriverInit {
   readonly config?: Partial<StandingConfig>;
 }
 
-const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = { message: 'messages', stream: 'streams' };
+const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = {
+  connection: 'connections',
+  message: 'messages',
+  stream: 'streams',
+  frame: 'frames',
+};
 
 /** Beyond it all are forgotten, and may count once more. */
 const ACCUSED_MAX = 1024;

@@ -19,6 +19,9 @@ export function encodeFrame(body: Uint8Array): Uint8Array {
   return frame;
 }
 
+/** Chunks that are kept as they came: each costs many times what the smallest holds. */
+export const CHUNKS_MAX = 256;
+
 /** Cuts a stream of bytes into frames. It never holds more than one frame and the chunk that came last. */
 export class FrameReader {
   readonly #body_bytes_max: number;
@@ -33,6 +36,7 @@ export class FrameReader {
     if (chunk.byteLength === 0) return;
     this.#chunks.push(chunk);
     this.#bytes += chunk.byteLength;
+    if (this.#chunks.length > CHUNKS_MAX) this.#chunks = [this.#gather(this.#bytes)];
   }
 
   /**

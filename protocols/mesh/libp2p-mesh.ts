@@ -43,8 +43,12 @@ const STREAM = '/shoal/stream/1';
 /** One is enough; a second one comes while the first is being given up. */
 const MESSAGE_STREAMS_MAX = 4;
 const STREAM_HEADER_TIMEOUT_MS = 10_000;
+/** Of the DHT's questions, which are most of it; an announcement counts as two to four. */
+const INNER_MESSAGE_BYTES = 64;
 /** Within this time both of two sides may dial: longer than a handshake takes on a busy host. */
 const CROSSING_MS_MAX = 5_000;
+/** Both sides may dial at once, and again when the network cut that off: most limits are of a connection each. */
+const CONNECTIONS_EACH_MAX = 4;
 
 interface Peer {
   readonly channel: MessageChannel;
@@ -93,7 +97,7 @@ class Libp2pMesh implements Mesh {
   async start(): Promise<void> {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
-      onDialled: (peer) => this.#endOld(peer),
+      onDialled: (peer) => this.#onDialled(peer),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
       peers_count: () => this.peers().length,
     });
@@ -123,7 +127,8 @@ class Libp2pMesh implements Mesh {
     node.addEventListener('peer:disconnect', (event) => this.#onNoConnection(event.detail.toString()));
     node.addEventListener('connection:open', (event) => {
       this.#opened_ms.set(event.detail, performance.now());
-      meterStreams(event.detail, this.#guard, isMeteredElsewhere);
+      meterStreams(event.detail, this.#guard, messagesIn);
+      this.#endBeyond(event.detail);
     });
     const streams_max = this.#limits.inboundStreams_max;
     const limited = { maxInboundStreams: streams_max, maxOutboundStreams: streams_max };
@@ -184,6 +189,19 @@ class Libp2pMesh implements Mesh {
   async disconnect(peer: NodeId): Promise<void> {
     this.#parted.add(peer);
     this.#abortConnections(peer, 'disconnected');
+  }
+
+  #onDialled(peer: NodeId): boolean {
+    if (!this.#guard.admit(peer, 'connection', 0)) return false;
+    this.#endOld(peer);
+    return true;
+  }
+
+  /** Counted once it is open: of those that shake hands at the same time each would see too few others. */
+  #endBeyond(connection: Connection): void {
+    const count = this.#node.getConnections(connection.remotePeer).length;
+    const isBeyond = connection.direction === 'inbound' && count > CONNECTIONS_EACH_MAX;
+    if (isBeyond) connection.abort(new Error('too many connections'));
   }
 
   /**
@@ -480,9 +498,13 @@ class Libp2pMesh implements Mesh {
   }
 }
 
-/** Datagrams and gossip by the frame; byte streams hold their sender back by themselves. */
-function isMeteredElsewhere(protocol: string): boolean {
-  return protocol === MESSAGES || protocol === STREAM || protocol.startsWith(GOSSIP_PROTOCOL_PREFIX);
+/**
+ * Datagrams and gossip are metered by the frame; byte streams hold their sender back by themselves. A request is one.
+ * What is answered inside of libp2p is as many as may be packed into the bytes: we do not see where one ends.
+ */
+function messagesIn(protocol: string, bytes: number): number {
+  if (protocol === MESSAGES || protocol === STREAM || protocol.startsWith(GOSSIP_PROTOCOL_PREFIX)) return 0;
+  return protocol === REQUEST || protocol === '' ? 1 : Math.ceil(bytes / INNER_MESSAGE_BYTES);
 }
 
 function cancelled(cause: unknown): ShoalError {

@@ -8,10 +8,12 @@ import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import { identify } from '@libp2p/identify';
 import type { PrivateKey } from '@libp2p/interface';
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { ping } from '@libp2p/ping';
 import { createLibp2p } from 'libp2p';
 import { ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
+import { CappedDatastore } from './capped-datastore.ts';
 import { gossipOptions, gossipTopic } from './gossip-options.ts';
 import { PENDING_EACH_MAX, UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { type LanDiscoveryHooks, lanDiscovery } from './lan-discovery.ts';
@@ -37,8 +39,8 @@ const DHT_REFRESH_INTERVAL_MS = 3_600_000;
 export interface NodeHooks extends LanDiscoveryHooks {
   /** May this node dial that member now? */
   readonly mayDial: (peer: NodeId) => boolean;
-  /** A member has dialled us and proved its key. Its new connection is not open yet. */
-  readonly onDialled: (peer: NodeId) => void;
+  /** A member has dialled us and proved its key. Its new connection is not open yet. @returns whether it may be. */
+  readonly onDialled: (peer: NodeId) => boolean;
 }
 
 /** DER before a raw private key. Source: RFC 8410, section 7. */
@@ -76,9 +78,11 @@ export function addressTimeout_ms({ dial_timeout_ms }: MeshLimits): number {
 /** @returns a node that is not started yet. */
 export async function createNode(init: MeshInit, limits: MeshLimits, hooks: NodeHooks) {
   const isStranger = (peer: { toString(): string }): boolean => !init.isMember(peer.toString());
+  const key = keyFromSeed(init.seed);
   return await createLibp2p({
     start: false,
-    privateKey: keyFromSeed(init.seed),
+    privateKey: key,
+    datastore: new CappedDatastore(peerIdFromPrivateKey(key).toString(), init.isMember),
     nodeInfo: { name: 'shoal', version: '1', userAgent: 'shoal' },
     addresses: { listen: [...init.listen] },
     transports: [
@@ -99,11 +103,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {
       denyDialPeer: (peer) => isStranger(peer) || !hooks.mayDial(peer.toString()),
-      denyInboundEncryptedConnection: (peer) => {
-        if (isStranger(peer)) return true;
-        hooks.onDialled(peer.toString());
-        return false;
-      },
+      denyInboundEncryptedConnection: (peer) => isStranger(peer) || !hooks.onDialled(peer.toString()),
       denyOutboundEncryptedConnection: isStranger,
       filterMultiaddrForPeer: (peer) => !isStranger(peer),
     },

@@ -26,16 +26,16 @@ export type PublishedHandler = (from: NodeId, body: Uint8Array) => Verdict;
 /** `header` is what the dialler gave to `open`. The handler owns `stream`: it ends or destroys it. */
 export type StreamHandler = (from: NodeId, header: Uint8Array, stream: Duplex) => void;
 
-/** What a peer asks for; `bytes` come with each. */
-export type MeshUse = 'message' | 'stream';
+/** What a peer asks for. A `frame` is one of the muxer, of whatever kind and for whatever stream. */
+export type MeshUse = 'connection' | 'message' | 'stream' | 'frame';
 /** What no honest peer does. What a published message holds is not judged here: see PublishedHandler. */
 export type MeshOffence = 'malformed' | 'oversize';
 
 /** Who decides how much of each peer is handled. The mesh asks and reports; it keeps no opinion of its own. */
 export interface MeshGuard {
   /**
-   * Asked before anything is handled. @param count how many, 1 when nothing is said.
-   * @returns false: it is dropped, and a stream is reset.
+   * Asked before anything is handled, of frames for some at once. @param count how many, 1 when nothing is said.
+   * @returns false: it is dropped, a stream is reset, and a connection ends, for frames too.
    */
   admit(peer: NodeId, use: MeshUse, bytes: number, count?: number): boolean;
   offence(peer: NodeId, offence: MeshOffence): void;

@@ -1,5 +1,7 @@
 /**
- * yamux as the mesh uses it, with three habits of @chainsafe/libp2p-yamux 8.0.1 mended:
+ * yamux as the mesh uses it, with four habits of @chainsafe/libp2p-yamux 8.0.1 mended:
+ * - It keeps what arrives of a frame until all of it is there, however long the frame says that it is, and asks for the
+ *   window only then. A frame that no window could hold ends the connection here once its header has come.
  * - It writes the parts of a frame one by one, and each becomes a TLS record and a TCP segment of its own: small
  *   frames are put together here.
  * - It sends a window update after every frame that it reads (window-updates.ts).
@@ -8,7 +10,8 @@
  *   streams learn of the close anyway.
  */
 import { type YamuxMuxerInit, yamux } from '@chainsafe/libp2p-yamux';
-import type { StreamMuxerFactory } from '@libp2p/interface';
+import type { StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
+import { Uint8ArrayList } from 'uint8arraylist';
 import { WindowUpdates } from './window-updates.ts';
 
 /**
@@ -21,9 +24,19 @@ export const KEEP_ALIVE_MS = 60_000;
 /** What fits into one TLS record (RFC 8446, section 5.1); larger frames are worth more than their copy saves. */
 const JOINED_BYTES_MAX = 16 << 10;
 
-export function meshMuxer(
-  init: Omit<YamuxMuxerInit, 'enableKeepAlive' | 'keepAliveInterval'>,
-): () => StreamMuxerFactory {
+/** Source: the yamux specification, "Framing". */
+const HEADER_BYTES = 12;
+const TYPE_OFFSET = 1;
+const LENGTH_OFFSET = 8;
+const DATA = 0;
+/** Chunks of an unfinished frame that are kept as they came: each costs many times what the smallest holds. */
+const CHUNKS_MAX = 256;
+
+interface Init extends Omit<YamuxMuxerInit, 'enableKeepAlive' | 'keepAliveInterval' | 'streamOptions'> {
+  readonly streamOptions: YamuxMuxerInit['streamOptions'] & { readonly maxStreamWindowSize: number };
+}
+
+export function meshMuxer(init: Init): () => StreamMuxerFactory {
   const dialled = yamux({ ...init, enableKeepAlive: true, keepAliveInterval: KEEP_ALIVE_MS });
   const accepted = yamux({ ...init, enableKeepAlive: false });
   return () => {
@@ -43,8 +56,43 @@ export function meshMuxer(
             return false;
           }
         };
-        return (connection.direction === 'outbound' ? ours : theirs).createStreamMuxer(connection);
+        const factory = connection.direction === 'outbound' ? ours : theirs;
+        return bounded(factory.createStreamMuxer(connection), init.streamOptions.maxStreamWindowSize);
       },
     };
   };
+}
+
+/** What was read of a frame that is not whole yet. Of the pinned version of yamux. */
+interface Decoder {
+  buffer: Uint8ArrayList;
+  readFrame(): unknown;
+}
+
+/** Goes the way of the errors that yamux throws itself: the connection ends. */
+class FrameTooLongError extends Error {
+  override readonly name = 'InvalidFrameError';
+  /** As the specification names it: a protocol error. */
+  readonly reason = 1;
+}
+
+function bounded(muxer: StreamMuxer, data_bytes_max: number): StreamMuxer {
+  const { decoder } = muxer as unknown as { decoder: Decoder };
+  const readFrame = decoder.readFrame.bind(decoder);
+  let chunks_count = 0;
+  decoder.readFrame = () => {
+    const { buffer } = decoder;
+    if (buffer.byteLength >= HEADER_BYTES && buffer.get(TYPE_OFFSET) === DATA) {
+      const length = buffer.getUint32(LENGTH_OFFSET);
+      if (length > data_bytes_max) throw new FrameTooLongError(`a frame of ${length} bytes fits no window`);
+    }
+    const frame = readFrame();
+    chunks_count = frame === undefined ? chunks_count + 1 : 0;
+    if (chunks_count > CHUNKS_MAX) {
+      decoder.buffer = new Uint8ArrayList(buffer.subarray());
+      chunks_count = 0;
+    }
+    return frame;
+  };
+  return muxer;
 }

@@ -4,11 +4,21 @@
  */
 
 /**
- * What a peer uses up. `bytes`, `messages` and `streams` are asked for before they are handled. `records` (taken or
- * refused), `answers` (bytes that we sent because it asked) and `repeats` (messages that told nothing new) are known
- * only after: they may run into debt, and a peer in debt gets nothing handled until it is paid off.
+ * What a peer uses up. `bytes`, `messages`, `streams`, `frames` and `connections` are asked for before they are
+ * handled. `records` (taken or refused), `answers` (bytes that we sent because it asked) and `repeats` (messages that
+ * told nothing new) are known only after: they may run into debt, and a peer in debt gets nothing handled until it is
+ * paid off.
  */
-export const RESOURCES = ['bytes', 'messages', 'streams', 'records', 'answers', 'repeats'] as const;
+export const RESOURCES = [
+  'bytes',
+  'messages',
+  'streams',
+  'frames',
+  'connections',
+  'records',
+  'answers',
+  'repeats',
+] as const;
 export type Resource = (typeof RESOURCES)[number];
 
 /** A token bucket: `capacity` at once, refilled by `perSecond`. */
@@ -76,6 +86,12 @@ export const STANDING_DEFAULTS: StandingConfig = {
     messages: { capacity: 20_000, perSecond: 2_000 },
     // An image fetched from one peer opens hundreds within moments.
     streams: { capacity: 2_048, perSecond: 200 },
+    // Of the muxer, of every kind. An image travels in blocks of 16 KiB that are each asked for in a frame: some seventy
+    // frames a megabyte, 12,000 a second at the 170 MB/s that a core serves. Logs, exec and repairs need far fewer.
+    frames: { capacity: 250_000, perSecond: 50_000 },
+    // That it dialled. A member that is lost is dialled again after a quarter of a second, then ever more slowly; what
+    // restarts again and again, or is searched for by the DHT, is slower still.
+    connections: { capacity: 240, perSecond: 4 },
     records: { capacity: 500_000, perSecond: 10_000 },
     answers: { capacity: 512 << 20, perSecond: 8 << 20 },
     // Gossip takes several ways, and a repair asks many questions that turn out to have been answered.

@@ -216,3 +216,20 @@ t.test('nothing else is spoken at the door, and nobody may linger', async (t) =>
   const connection = await stranger.dial(target);
   await until(() => connection.status !== 'open');
 });
+
+t.test('a frame that fits no window ends the connection before its bytes are there', async (t) => {
+  const door = await openDoor(t, { limits: { timeout_ms: 600_000 } });
+  const stranger = await createLibp2p({
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux()],
+    connectionMonitor: { enabled: false },
+  });
+  t.teardown(() => stranger.stop());
+  const connection = await stranger.dial(door.addresses().map((address) => multiaddr(address)));
+  // Of yamux: data that opens stream 1, of all bytes that a length can tell.
+  const header = Buffer.from('0000000100000001ffffffff', 'hex');
+  const { muxer } = connection as unknown as { muxer: { send(bytes: Uint8Array): boolean } };
+  muxer.send(header);
+  await until(() => connection.status !== 'open');
+});

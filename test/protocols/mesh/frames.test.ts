@@ -3,9 +3,11 @@ import t from 'tap';
 import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
 import { decodeAnswer, encodeAnswer, encodeFailure } from '../../../protocols/mesh/answers.ts';
 import {
+  CHUNKS_MAX,
   decodeNamed,
   encodeFrame,
   encodeNamed,
+  FRAME_HEADER_BYTES,
   FrameReader,
   NAME_BYTES_MAX,
 } from '../../../protocols/mesh/frames.ts';
@@ -40,6 +42,18 @@ t.test('a length over the limit is refused as soon as it is read', async (t) => 
   t.equal(reader.next(), undefined);
   reader.push(Uint8Array.of(LIMIT + 1));
   t.throws(() => reader.next(), { code: 'E_TOO_LARGE' });
+});
+
+t.test('a frame that comes in the smallest pieces is kept in few', async (t) => {
+  const reader = new FrameReader(100_000);
+  const frame = encodeFrame(Buffer.alloc(50_000, 'some bytes'));
+  for (const byte of frame.subarray(0, -1)) reader.push(Uint8Array.of(byte));
+  t.equal(reader.next(), undefined);
+  const chunks = reader.rest();
+  t.ok(chunks.length <= CHUNKS_MAX, `${chunks.length} chunks`);
+  t.ok(Buffer.concat(chunks).equals(frame.subarray(0, -1)));
+  for (const byte of frame) reader.push(Uint8Array.of(byte));
+  t.ok(Buffer.from(frame.subarray(FRAME_HEADER_BYTES)).equals(reader.next()!));
 });
 
 t.test('what follows a frame is handed out as it came', async (t) => {

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { Stream } from '@libp2p/interface';
+import type { Connection, Stream } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -20,8 +20,14 @@ import { IDS_PER_MESSAGE } from '../../../protocols/mesh/gossip.ts';
 import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
-import { RESOURCES, type Resource, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
+import {
+  type Allowance,
+  RESOURCES,
+  type Resource,
+  STANDING_DEFAULTS,
+} from '../../../protocols/standing/config.ts';
 import { connected, failure, TestCluster, until } from '../../conformance/mesh.ts';
+import { DATA, muxerHeader, PING, SYN, WINDOW_UPDATE } from './muxer-header.ts';
 
 const MESSAGES = '/shoal/messages/1';
 const REQUEST = '/shoal/request/1';
@@ -35,19 +41,31 @@ const GIVE_UP_MS = 20_000;
 const HUGE_FRAME = Uint8Array.of(0xff, 0xff, 0xff, 0xff, 1, 99);
 const NAMELESS_FRAME = Uint8Array.of(0, 0, 0, 1, 0);
 
+interface RawMuxer {
+  send(bytes: Uint8Array): boolean;
+  handlePing(header: unknown): void;
+}
+
 /** A victim with its guard, a friend that must not notice anything, and the hostile member's bare libp2p node. */
-async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict = 'accept') {
+async function scene(
+  t: Test,
+  changes: Partial<MeshInit> = {},
+  verdict: Verdict = 'accept',
+  special: Partial<Record<Resource, Allowance>> = {},
+) {
   const topicOf = randomBytes(32).toString('hex');
   const cluster = new TestCluster(t, (init) => createLibp2pMesh({ ...init, cluster: topicOf }));
   const allowances = Object.fromEntries(RESOURCES.map((name) => [name, SMALL])) as Record<
     Resource,
     typeof SMALL
   >;
+  // What honest use needs more of than these tests are long.
+  const { bytes, frames, connections } = STANDING_DEFAULTS.allowances;
   const guard = new GuardDriver({
     self: 'victim',
     clock: systemClock,
     log: () => undefined,
-    config: { allowances: { ...allowances, bytes: STANDING_DEFAULTS.allowances.bytes } },
+    config: { allowances: { ...allowances, bytes, frames, connections, ...special } },
   });
   const victim = await cluster.node({
     guard,
@@ -83,14 +101,28 @@ async function scene(t: Test, changes: Partial<MeshInit> = {}, verdict: Verdict 
   const target = victim.addresses().map((address) => multiaddr(address));
   const open = async (protocol: string): Promise<Stream> => await raw.dialProtocol(target, protocol);
   await open(MESSAGES);
+  /** Bytes on the connection below all streams; nothing when there is no connection any more. */
+  const send = (bytes: Uint8Array): void => {
+    const connection = raw.getConnections().find(({ status }) => status === 'open');
+    const { muxer } = (connection ?? {}) as { muxer?: RawMuxer };
+    if (muxer === undefined) return;
+    // It never asked, so it would take an answer for an offence.
+    muxer.handlePing = () => undefined;
+    muxer.send(bytes);
+  };
 
   return {
     victim,
+    send,
+    /** Another connection beside those that there are. */
+    dial: async (): Promise<Connection> => await raw.dial(target, { force: true }),
+    connections: (): Connection[] => raw.getConnections().filter(({ status }) => status === 'open'),
     guard,
     seen,
     open,
     self,
     topic: gossipTopic(topicOf),
+    dht: `/shoal/${topicOf}/kad/1`,
     /** Does something again and again until the victim has had enough; it may fail once that is so. */
     untilBanned: async (act: (n: number) => unknown): Promise<number> => {
       const deadline_ms = Date.now() + GIVE_UP_MS;
@@ -148,6 +180,77 @@ t.test('frames that are too large or no frames, on every protocol', async (t) =>
       await friendIsWell();
     }
   }
+});
+
+t.test('frames of the muxer that fit no window, or more than the window of their stream', async (t) => {
+  for (const length of [0xffff_ffff, 300 << 10]) {
+    const { open, send, untilBanned, friendIsWell } = await scene(t);
+    const tries = await untilBanned(async () => {
+      const stream = await open(MESSAGES);
+      send(muxerHeader(DATA, SYN, 9_999, length));
+      if (length <= 1 << 20) send(new Uint8Array(length));
+      await until(() => stream.status !== 'open');
+    });
+    t.ok(tries < 10, `${length}: ${tries} tries`);
+    await friendIsWell();
+  }
+});
+
+t.test(
+  'a flood of frames that the muxer answers or drops by itself, or of which no message becomes whole',
+  async (t) => {
+    for (const kind of ['pings', 'of no stream', 'bytes of one message'] as const) {
+      const frames = { capacity: 5_000, perSecond: 500 };
+      const { open, send, guard, seen, friendIsWell } = await scene(t, {}, 'accept', { frames });
+      const stream = await open(MESSAGES);
+      const one = {
+        pings: muxerHeader(PING, SYN, 0, 7),
+        'of no stream': muxerHeader(WINDOW_UPDATE, 0, 99_999, 1),
+        'bytes of one message': Buffer.concat([muxerHeader(DATA, 0, Number(stream.id), 1), Uint8Array.of(0)]),
+      }[kind];
+      const many = Buffer.concat(Array.from({ length: 500 }, () => one));
+      if (kind === 'bytes of one message') stream.send(Uint8Array.of(0, 16, 0, 0));
+      const deadline_ms = Date.now() + GIVE_UP_MS;
+      while (stream.status === 'open') {
+        if (Date.now() > deadline_ms) throw new Error('nothing follows from it');
+        send(many);
+        await sleep(1);
+      }
+      t.ok(guard.counters.refused.frames > 0, kind);
+      t.ok(guard.counters.offences.flood > 0, kind);
+      t.equal(seen.datagrams, 0);
+      await friendIsWell();
+    }
+  },
+);
+
+t.test('one member has few connections, and those that it had first go on', async (t) => {
+  const { open, dial, connections, guard, self, friendIsWell } = await scene(t);
+  const stream = await open(MESSAGES);
+  let refused = 0;
+  // One after another: dials of one moment are one.
+  for (let n = 0; n < 8; n++) {
+    const connection = await dial();
+    await connection.newStream(MESSAGES).catch(() => (refused += 1));
+  }
+  t.equal(refused, 5, 'three are let in beside the first');
+  await until(() => connections().length <= 4);
+  t.equal(stream.status, 'open');
+  t.notOk(guard.isBanned(self));
+  await friendIsWell();
+});
+
+t.test('a flood of connections that are opened and given up', async (t) => {
+  const connections = { capacity: 5, perSecond: 0.25 };
+  const { dial, untilBanned, guard, friendIsWell } = await scene(t, {}, 'accept', { connections });
+  await untilBanned(async () => {
+    const connection = await dial();
+    // Else it would be given up before the other side has seen whose it is.
+    await connection.newStream(MESSAGES);
+    connection.abort(new Error('next'));
+  });
+  t.ok(guard.counters.refused.connections > 0);
+  await friendIsWell();
 });
 
 t.test('gossip that cannot be decoded, or whose length is no length', async (t) => {
@@ -273,6 +376,20 @@ t.test('a flood on one stream that libp2p answers by itself', async (t) => {
     else (await open('/shoal/ping/1.0.0')).send(randomBytes(32));
     await sleep(0);
   });
+  await friendIsWell();
+});
+
+t.test('messages of the DHT that are packed into few writes count each', async (t) => {
+  const { open, untilBanned, friendIsWell, dht } = await scene(t);
+  let stream = await open(dht);
+  // A length, and a PING: field 1 of the DHT's message is its type.
+  const many = Buffer.concat(Array.from({ length: 3_000 }, () => Uint8Array.of(2, 8, 5)));
+  const writes = await untilBanned(async () => {
+    if (stream.status !== 'open') stream = await open(dht);
+    stream.send(many);
+    await sleep(20);
+  });
+  t.ok(writes < 50, `${writes} writes`);
   await friendIsWell();
 });
 
