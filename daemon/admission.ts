@@ -26,7 +26,7 @@ import { bodyOf } from '../protocols/view/bodies.ts';
 /** Containers of all hosts have addresses in this range unless genesis says otherwise. */
 export const CLUSTER_RANGE = '10.210.0.0/16';
 const KNOCK_VERSION = 1;
-/** As much as a door reads: one revocation that keeps 256 grants has 17 KiB. */
+/** As much as a door reads: one revocation that keeps 1,024 grants has 68 KiB. */
 const KNOCK_BYTES_MAX = DOOR_LIMITS.knock_bytes_max;
 /** Of the acts in an appeal; the rest is what they are wrapped in. */
 export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - 1024;

@@ -143,7 +143,8 @@ export const OPEN_GUARD: MeshGuard = { admit: () => true, offence: () => undefin
 
 /** Of the door: each is enforced for strangers, before anything is allocated for them. */
 export const DOOR_LIMITS = {
-  knock_bytes_max: 64 << 10,
+  /** The largest record fits, and what is around it: an appeal may bring one. */
+  knock_bytes_max: 160 << 10,
   answer_bytes_max: 1 << 20,
   /** Whole requests being answered at a time; one more is told E_BUSY. */
   knocks_max: 16,
