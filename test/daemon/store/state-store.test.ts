@@ -371,8 +371,10 @@ t.test(
       t.equal(cut.damage?.writes_lost ?? null, lost, `${name}: of one it may be that the crash cut it`);
       t.equal(digests(cut).length, 20 - from_end);
     }
-    const headless = await open('headless', (bytes) => bytes.fill(0, 0, 16));
-    t.ok(headless.damage!.writes_lost > 15);
+    for (const bytes_count of [16, 100]) {
+      const headless = await open(`headless-${bytes_count}`, (bytes) => bytes.fill(0, 0, bytes_count));
+      t.ok(headless.damage!.writes_lost > 15, 'also where the first frame is as bad');
+    }
   },
 );
 
