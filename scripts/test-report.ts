@@ -1,8 +1,10 @@
 /**
  * Reads what scripts/test runs (TAP 14 of tap, and the lines of the static checks) and shows it: a line for each test
  * file as it ends, all of what failed, what was skipped and why, and last the totals.
- * It exits with 1 when anything failed, and when there was nothing at all.
+ * It exits with 1 when anything failed, and when there was nothing at all. Where SHOAL_SKIPS names a file of reasons, one
+ * a line, whatever is skipped for another reason has failed.
  */
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { stripVTControlCharacters } from 'node:util';
 
@@ -10,6 +12,9 @@ import { stripVTControlCharacters } from 'node:util';
 const LINES_MAX = 20_000;
 /** Lines of particulars of one failure that are shown again at the end. */
 const FAILURE_LINES_MAX = 60;
+
+const { SHOAL_SKIPS } = process.env;
+const allowed = SHOAL_SKIPS === undefined ? undefined : readFileSync(SHOAL_SKIPS, 'utf8').split('\n');
 
 const totals = { pass: 0, fail: 0, skip: 0, todo: 0 };
 const skipped: string[] = [];
@@ -38,7 +43,7 @@ function point(match: RegExpExecArray): void {
   const where = [...parents.slice(0, depth), name].join(' > ');
   const isParent = parents.length > depth;
   parents.length = Math.min(parents.length, depth);
-  if (directive.startsWith('SKIP')) skipped.push(`${where}: ${directive.slice(5) || 'no reason given'}`);
+  if (directive.startsWith('SKIP')) skip(where, directive.slice(5) || 'no reason given');
   if (not && !directive.startsWith('TODO')) {
     // A subtest fails because something in it did, and that has been kept already.
     if (isParent && failures.some((failure) => failure.startsWith(`${where} > `))) failing = undefined;
@@ -48,6 +53,13 @@ function point(match: RegExpExecArray): void {
   print(`${not ? 'FAILED' : 'ok    '} ${text.replace(/ # time=/, '  ')}`);
   if (not) for (const one of kept) print(`    ${one}`);
   kept = [];
+}
+
+function skip(where: string, reason: string): void {
+  skipped.push(`${where}: ${reason}`);
+  if (allowed === undefined || allowed.includes(reason)) return;
+  totals.fail += 1;
+  failures.push(`${where} was skipped, which is not allowed here: ${reason}`);
 }
 
 /** The block of particulars (YAML) below a failed point is indented by two more than the point. */

@@ -62,9 +62,7 @@ function lostIn(bytes: Buffer): number {
   const frame = FRAME_HEADER_BYTES + (isWhole ? page : 4096);
   let sum = checksum(bytes.subarray(0, 24), isBigEndian, [0, 0]);
   let isGood = isWhole && sum[0] === bytes.readUInt32BE(24) && sum[1] === bytes.readUInt32BE(28);
-  // With a bad header the frames' own word counts for which of them belong together.
-  const saltAt = isGood ? 16 : HEADER_BYTES + 8;
-  const salt = bytes.subarray(saltAt, saltAt + 8);
+  const salt = isGood ? bytes.subarray(16, 24) : agreedSalt(bytes, frame);
   let commits = 0;
   for (let at = HEADER_BYTES; at + frame <= bytes.byteLength; at += frame) {
     const head = bytes.subarray(at, at + FRAME_HEADER_BYTES);
@@ -78,6 +76,14 @@ function lostIn(bytes: Buffer): number {
   }
   // One commit may be of the write that was cut off by the crash: its parts come to the disk in any order.
   return commits > 1 ? commits : 0;
+}
+
+/** With a bad header the frames' own word counts for which of them belong together: the first that two in a row agree on. */
+function agreedSalt(bytes: Buffer, frame: number): Buffer {
+  const saltAt = (at: number) => bytes.subarray(at + 8, at + 16);
+  for (let at = HEADER_BYTES; at + 2 * frame <= bytes.byteLength; at += frame)
+    if (Buffer.compare(saltAt(at), saltAt(at + frame)) === 0) return saltAt(at);
+  return saltAt(HEADER_BYTES);
 }
 
 function isPageSize(page: number): boolean {

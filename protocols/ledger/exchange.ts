@@ -61,8 +61,8 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
 };
 
 /** Records that were refused for good, so that they are not asked for again; the oldest goes first. */
-const UNWANTED_MAX = 4096;
-const UNWANTED_MS = 600_000;
+export const UNWANTED_MAX = 4096;
+export const UNWANTED_MS = 600_000;
 
 /** What it takes of what a peer may be given to look at one record for it: a short message can ask for all. */
 const LOOK_BYTES = 8;

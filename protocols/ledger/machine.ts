@@ -47,8 +47,8 @@ const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
 /** Looks after tombstones. A driver that cannot make records durable withholds it: an acknowledgement is a promise. */
 export const COLLECT_TIMER = 'collect';
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
-const ACCUSED_MAX = 64;
-const TOLD_MAX = 4096;
+export const ACCUSED_MAX = 64;
+export const TOLD_MAX = 4096;
 /**
  * Of own stamps that are further ahead it is they that are wrong. Nearer, it may be the clock: set back by mistake, or one
  * without a battery, which goes on from where it was kept last. Others hold what was written then, and would let it win

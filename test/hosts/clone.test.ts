@@ -47,24 +47,29 @@ t.test('two daemons with one key are named everywhere, and the others stay well'
     cpSync(data(ORIGINAL), data(CLONE), { recursive: true });
     let isOver = false;
     const looked = failures(hosts, () => isOver);
-    await hosts.startDaemons([CLONE], ['--name', 'host2']);
-    t.equal(hosts.host(CLONE).node, hosts.host(ORIGINAL).node);
-    const addresses = [ORIGINAL, CLONE].map((number) => hosts.host(number).api.status());
-    const places = (await Promise.all(addresses)).map(({ addresses }) =>
-      addresses[0]!.replace(/\/p2p\/.*/, ''),
-    );
-    for (const number of [...MEMBERS, CLONE]) {
-      await until(`host${number} says where both are`, async () => {
-        const problems = await problemsOf(hosts, number);
-        const isTold = problems.some(
-          (text) =>
-            text.startsWith('copied-key E_KEY_COPIED: ') && places.every((place) => text.includes(place)),
-        );
-        return isTold || new NotYet(problems.join('\n'));
-      });
+    const ended = Promise.allSettled([looked]);
+    try {
+      await hosts.startDaemons([CLONE], ['--name', 'host2']);
+      t.equal(hosts.host(CLONE).node, hosts.host(ORIGINAL).node);
+      const addresses = [ORIGINAL, CLONE].map((number) => hosts.host(number).api.status());
+      const places = (await Promise.all(addresses)).map(({ addresses }) =>
+        addresses[0]!.replace(/\/p2p\/.*/, ''),
+      );
+      for (const number of [...MEMBERS, CLONE]) {
+        await until(`host${number} says where both are`, async () => {
+          const problems = await problemsOf(hosts, number);
+          const isTold = problems.some(
+            (text) =>
+              text.startsWith('copied-key E_KEY_COPIED: ') && places.every((place) => text.includes(place)),
+          );
+          return isTold || new NotYet(problems.join('\n'));
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOKED_MS));
+    } finally {
+      isOver = true;
+      await ended;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOKED_MS));
-    isOver = true;
     t.same(await looked, []);
 
     // As the documents say: one is stopped, and comes back with a key of its own.

@@ -102,6 +102,10 @@ t.test('three hosts under partitions, one-way cuts and loss', { skip }, async (t
             held.add(`${name} ${status} on host${number}`);
       }
       t.comment(`meanwhile: ${[...held].join(', ')}`);
+      t.same(
+        [...held].filter((text) => text.includes(' failed ')),
+        [],
+      );
       await hosts.host(2).api.run(sleeper('meanwhile', 1, '44444'));
       hosts.net.heal();
       hosts.net.loss(3, 0);

@@ -8,6 +8,7 @@ import { Report } from '../../scripts/demo-parts/report.ts';
 import { runStory } from '../../scripts/demo-parts/story.ts';
 import type { Subject } from '../../scripts/demo-parts/subject.ts';
 import { makeBusybox } from './box-image.ts';
+import { runPrefix } from './harness.ts';
 import { whyNot } from './shoal-hosts.ts';
 
 t.setTimeout(300_000);
@@ -29,7 +30,7 @@ const subject: Subject = {
 };
 
 t.test('the story of the demo', { skip }, async (t) => {
-  const directory = mkdtempSync(path.join(tmpdir(), 'shoal-story-'));
+  const directory = mkdtempSync(path.join(tmpdir(), `${runPrefix()}-`));
   const lines: string[] = [];
   const report = new Report((text) => lines.push(text));
   const hosts = new DemoHosts(await createNamespacePlace(3), directory, 3, AbortSignal.timeout(240_000));

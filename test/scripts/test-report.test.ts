@@ -1,12 +1,18 @@
 /** The report of scripts/test: what it counts, what it repeats, and when it fails. */
 import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
+import { temporaryDirectory } from '../daemon/api/api-fixture.ts';
 
 const script = path.resolve(import.meta.dirname, '../../scripts/test-report.ts');
 
-function report(input: string) {
-  const { stdout, status } = spawnSync(process.execPath, [script], { input, encoding: 'utf8' });
+function report(input: string, skips?: string) {
+  const { stdout, status } = spawnSync(process.execPath, [script], {
+    input,
+    encoding: 'utf8',
+    env: { ...process.env, SHOAL_SKIPS: skips },
+  });
   return { text: stdout, last: stdout.trimEnd().split('\n').at(-1), status };
 }
 
@@ -76,6 +82,29 @@ t.test('a crash that no test reports fails it', async (t) => {
   const { last, status } = report(`${PASSING}# suite failed\n`);
   t.equal(last, '2 passed, 1 failed, 1 skipped');
   t.equal(status, 1);
+});
+
+t.test('where reasons to skip are listed, any other fails it', async (t) => {
+  for (const [reasons, failed_count] of [
+    [['needs root', 'needs wings'], 0],
+    [['needs wings'], 1],
+  ] as const) {
+    const file = path.join(await temporaryDirectory(t), 'skips');
+    await writeFile(file, `${reasons.join('\n')}\n`);
+    const { text, last, status } = report(PASSING, file);
+    t.equal(last, `2 passed, ${failed_count} failed, 1 skipped`);
+    t.equal(status, failed_count);
+    if (failed_count > 0) t.match(text.slice(text.indexOf('\nFailed:')), 'outer > second was skipped');
+  }
+});
+
+t.test('what is not there is not left out in silence', async (t) => {
+  const scriptsTest = path.join(path.dirname(script), 'test');
+  const argv = [scriptsTest, script, 'test/no-such.test.ts'];
+  const { status, stderr, stdout } = spawnSync('bash', argv, { encoding: 'utf8' });
+  t.equal(status, 2);
+  t.match(stderr, 'test/no-such.test.ts');
+  t.equal(stdout, '');
 });
 
 t.test('nothing at all fails it', async (t) => {

@@ -1,5 +1,4 @@
 /** A real API server on a Unix socket in a directory of its own, with a fake backend; taken away after the test. */
-import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Test } from 'tap';
@@ -7,6 +6,7 @@ import { ApiClient } from '../../../daemon/api/client.ts';
 import { type ApiServer, createApiServer } from '../../../daemon/api/server.ts';
 import type { StreamLimits } from '../../../daemon/api/stream.ts';
 import { silentLog } from '../../../daemon/log.ts';
+import { directoryIn } from '../../directory.ts';
 import { type FakeBackend, fakeBackend } from './fake-backend.ts';
 
 export interface ApiFixture {
@@ -17,10 +17,8 @@ export interface ApiFixture {
   readonly backend: FakeBackend;
 }
 
-export async function temporaryDirectory(t: Test): Promise<string> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'shoal-test-'));
-  t.teardown(() => rm(directory, { recursive: true, force: true }));
-  return directory;
+export function temporaryDirectory(t: Test): Promise<string> {
+  return directoryIn(tmpdir(), t);
 }
 
 export async function apiFixture(t: Test, limits: Partial<StreamLimits> = {}): Promise<ApiFixture> {

@@ -1,5 +1,6 @@
 /** What a node has seen change: kept with the records, asked by filters, followed as it comes, and bounded. */
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../daemon/clock.ts';
@@ -15,6 +16,7 @@ import { StateStore } from '../../../daemon/store/state-store.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { genesis, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
+import { memoryDirectory } from '../store/memory-directory.ts';
 
 const [A, B] = [`${'A'.repeat(44)}11111111`, `${'B'.repeat(44)}22222222`];
 let last = 0;
@@ -153,14 +155,13 @@ t.test('one busy author pushes out its own lines, also after a restart, and nobo
   const store = open();
   const quiet = [entry({ author: B }), entry({ author: B })];
   put(store, quiet);
-  put(
-    store,
-    Array.from({ length: HISTORY_ENTRIES_MAX - 1 }, () => entry()),
-  );
+  const busy = Array.from({ length: HISTORY_ENTRIES_MAX - 1 }, () => entry());
+  put(store, busy);
   store.close();
   const again = open();
   t.teardown(() => again.close());
   const late = Array.from({ length: 50 }, () => entry());
+  put(again, [entry()]);
   t.throws(
     () => put(again, [...late, { ...entry(), stamp: undefined as never }]),
     'and a write that fails takes nothing',
@@ -170,13 +171,37 @@ t.test('one busy author pushes out its own lines, also after a restart, and nobo
   const kept = [...again.history({ latestFirst: false, after: 0 })];
   t.equal(kept.length, HISTORY_ENTRIES_MAX);
   t.same(
-    kept.slice(0, 2).map(({ entry: { digest } }) => digest),
-    quiet.map(({ digest }) => digest),
+    kept.slice(0, 3).map(({ entry: { digest } }) => digest),
+    // One of the busy one's went for the quiet one's, and as many as came after.
+    [...quiet, busy[1 + 1 + 50]!].map(({ digest }) => digest),
   );
   t.same(
     kept.slice(-50).map(({ entry: { digest } }) => digest),
     late.map(({ digest }) => digest),
   );
+});
+
+t.test('a line that is not what was written is not told', async (t) => {
+  const file = path.join(await memoryDirectory(t), 'state.db');
+  const [first, second, third] = [entry(), entry(), entry()];
+  const store = new StateStore(file, nodeCrypto);
+  store.write({ put: [], remove: [], streams: [], history: [first, second, third] });
+  store.close();
+  const raw = new DatabaseSync(file);
+  raw
+    .prepare("UPDATE history SET entry = replace(entry, 'updated', 'deleted') WHERE digest = ?")
+    .run(Buffer.from(second.digest, 'hex'));
+  raw.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  for (const query of [
+    { latestFirst: false, after: 0 },
+    { latestFirst: true, since_ms: 0 },
+  ] as const)
+    t.same(
+      new Set([...again.history(query)].map((line) => line.entry.digest)),
+      new Set([first.digest, third.digest]),
+    );
 });
 
 t.test('lines that go are the oldest of whoever has the most', async () => {

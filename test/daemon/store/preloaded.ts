@@ -4,7 +4,10 @@ import path from 'node:path';
 
 export type Built = { readonly library: string } | { readonly missing: string };
 
-/** @param name of a source beside this file. @returns the library's path, or why there is none. */
+/**
+ * @param name of a source beside this file. @returns the library's path, or why there is none.
+ * @throws when the compiler refuses the source: that is no reason to leave a test out.
+ */
 export function preloaded(name: string, directory: string): Built {
   if (process.platform !== 'linux')
     return { missing: 'a library between a program and its disk needs Linux' };
@@ -13,5 +16,6 @@ export function preloaded(name: string, directory: string): Built {
   const argv = ['-shared', '-fPIC', '-O1', '-o', library, source, '-ldl'];
   const { status, error, stderr } = spawnSync('cc', argv, { encoding: 'utf8', timeout: 60_000 });
   if (error !== undefined) return { missing: `no C compiler (Debian: gcc): ${error.message}` };
-  return status === 0 ? { library } : { missing: `the C compiler refuses: ${stderr}` };
+  if (status !== 0) throw new Error(`the C compiler refuses ${name}.c: ${stderr}`);
+  return { library };
 }

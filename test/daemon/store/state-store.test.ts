@@ -2,19 +2,23 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, rmdirSync } from 'node:fs';
-import { mkdir, readdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir, stat, truncate, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { STORE_FORMAT } from '../../../daemon/store/database.ts';
+import { ASIDE_BYTES_MAX } from '../../../daemon/store/salvage.ts';
 import { StateStore, type StoreBatch } from '../../../daemon/store/state-store.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
+import { memoryDirectory } from './memory-directory.ts';
 import { recordOf } from './records.ts';
 
 const WRITER = path.join(import.meta.dirname, 'writer-process.ts');
 const KILLS = 8;
+
+t.setTimeout(300_000);
 
 const nothing: StoreBatch = { put: [], remove: [], streams: [] };
 const digests = (store: StateStore) =>
@@ -69,7 +73,7 @@ t.test('what was acknowledged survives a kill at any moment, and each transactio
 });
 
 t.test('a store keeps records, heights and values, and forgets what is removed', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const [a, b] = [recordOf(1, 'a'), recordOf(2, 'b')];
   {
     const store = new StateStore(file, nodeCrypto);
@@ -104,14 +108,14 @@ const asides = async (file: string) =>
 t.test(
   'damaged rows are cut out, told and counted; the file is kept aside, and only the last one',
   async (t) => {
-    const file = path.join(await temporaryDirectory(t), 'state.db');
-    const [a, b, c] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c')];
+    const file = path.join(await memoryDirectory(t), 'state.db');
+    const [a, b, c, d] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c'), recordOf(4, 'd')];
     const values: [string, string][] = [
       ['genesis', 'one'],
       ['epoch', '5'],
     ];
     const store = new StateStore(file, nodeCrypto);
-    store.write({ put: [a, b, c], remove: [], streams: [['x/0', 3]], values });
+    store.write({ put: [a, b, c, d], remove: [], streams: [['x/0', 3]], values });
     store.close();
     tamper(file, (raw) => {
       const damage = raw.prepare('UPDATE records SET envelope = ? WHERE digest = ?');
@@ -119,11 +123,14 @@ t.test(
       flipped[80]! ^= 1;
       damage.run(flipped, Buffer.from(b.digest, 'hex'));
       damage.run(Buffer.from('garbage'), Buffer.from(c.digest, 'hex'));
+      raw
+        .prepare('UPDATE records SET digest = ? WHERE digest = ?')
+        .run(Buffer.alloc(32, 7), Buffer.from(d.digest, 'hex'));
       raw.exec("UPDATE meta SET value = '4' WHERE name = 'epoch'");
     });
 
     const again = new StateStore(file, nodeCrypto);
-    t.match(again.damage, { records_kept: 1, rows_lost: 3, parts_lost: 0 });
+    t.match(again.damage, { records_kept: 1, rows_lost: 4, parts_lost: 0 });
     t.same(digests(again), [a.digest]);
     t.same(again.load().streams, [], 'heights may miss what is lost');
     t.equal(again.value('genesis'), 'one');
@@ -152,7 +159,7 @@ t.test(
 t.test(
   'one damaged page, wherever it is: all that other pages hold is kept, and nothing else is read',
   async (t) => {
-    const file = path.join(await temporaryDirectory(t), 'state.db');
+    const file = path.join(await memoryDirectory(t), 'state.db');
     const store = new StateStore(file, nodeCrypto);
     const written = Array.from({ length: 120 }, (_, n) => recordOf(n + 1, `k${n}`, n % 2 === 0 ? 200 : 3000));
     for (const record of written) store.write({ ...nothing, put: [record], values: [['genesis', 'one']] });
@@ -183,7 +190,7 @@ t.test(
 t.test(
   'damage of a page that holds nothing now is found at a start too, before something is put there',
   async (t) => {
-    const file = path.join(await temporaryDirectory(t), 'state.db');
+    const file = path.join(await memoryDirectory(t), 'state.db');
     const store = new StateStore(file, nodeCrypto);
     const gone = Array.from({ length: 60 }, (_, n) => recordOf(n + 1, `k${n}`, 3000));
     const kept = recordOf(100, 'kept');
@@ -205,7 +212,7 @@ t.test(
 );
 
 t.test('what is no database at all is kept aside, and an empty one takes its place', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const garbage = 'this is no database at all, but a text of some length'.repeat(200);
   await writeFile(file, garbage);
   const store = new StateStore(file, nodeCrypto);
@@ -217,8 +224,18 @@ t.test('what is no database at all is kept aside, and an empty one takes its pla
   store.close();
 });
 
+t.test('of a file that is kept aside no more than its cap is kept', async (t) => {
+  const file = path.join(await memoryDirectory(t), 'state.db');
+  await writeFile(file, 'no database');
+  // It takes no space: nothing was written there.
+  await truncate(file, ASIDE_BYTES_MAX + 4096);
+  const store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  t.equal((await stat(store.damage!.aside!)).size, ASIDE_BYTES_MAX);
+});
+
 t.test('a file of format 1 is rewritten with all that it holds', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const [a, b] = [recordOf(1, 'a'), recordOf(2, 'b')];
   tamper(file, (raw) => {
     raw.exec(`CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -240,7 +257,7 @@ t.test('a file of format 1 is rewritten with all that it holds', async (t) => {
 });
 
 t.test('a file that is found damaged while it is used is begun anew with what is known', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
   const [a, b] = [recordOf(1, 'a'), recordOf(2, 'b')];
   store.write({ ...nothing, put: [a, b], values: [['genesis', 'one']] });
@@ -296,7 +313,7 @@ t.test('a replacement keeps the values and heights that the damaged file gives b
 });
 
 t.test('a replacement that the disk breaks off undoes no later write, and can be begun again', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
   const [a, b, c] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c')];
   store.write({ ...nothing, put: [a, b], values: [['genesis', 'one']] });
@@ -340,7 +357,7 @@ t.test('a second daemon leaves a replacement that was broken off to the one that
 t.test(
   'a new file that cannot be opened at once does not keep the store from its work for ever',
   async (t) => {
-    const file = path.join(await temporaryDirectory(t), 'state.db');
+    const file = path.join(await memoryDirectory(t), 'state.db');
     const store = new StateStore(file, nodeCrypto);
     const [a, b, c] = [recordOf(1, 'a'), recordOf(2, 'b'), recordOf(3, 'c')];
     store.write({ ...nothing, put: [a, b], values: [['genesis', 'one']] });
@@ -370,7 +387,7 @@ t.test(
 t.test(
   'a log with a bad place in it is cut there, and that is told; one that a crash cut is not',
   async (t) => {
-    const directory = await temporaryDirectory(t);
+    const directory = await memoryDirectory(t);
     const file = path.join(directory, 'state.db');
     const store = new StateStore(file, nodeCrypto);
     for (let seq = 1; seq <= 20; seq += 1) store.write({ ...nothing, put: [recordOf(seq, `k${seq}`)] });
@@ -398,8 +415,25 @@ t.test(
     t.equal(bad.damage!.aside, null);
     t.ok(bad.isIncomplete);
     t.ok(digests(bad).length > 5 && digests(bad).length < 20);
-    const headless = await open('headless', (bytes) => bytes.fill(0, 0, 16));
-    t.ok(headless.damage!.writes_lost > 15);
+    const commits: number[] = [];
+    const frame_bytes = 24 + 4096;
+    for (let at = 32; at + frame_bytes <= log.byteLength; at += frame_bytes)
+      if (log.readUInt32BE(at + 4) !== 0) commits.push(at);
+    for (const [name, from_end, lost] of [
+      ['last', 1, null],
+      ['last but one', 2, 2],
+    ] as const) {
+      const cut = await open(name, (bytes) => {
+        bytes[commits.at(-from_end)! + 100]! ^= 4;
+        return bytes;
+      });
+      t.equal(cut.damage?.writes_lost ?? null, lost, `${name}: of one it may be that the crash cut it`);
+      t.equal(digests(cut).length, 20 - from_end);
+    }
+    for (const bytes_count of [16, 100]) {
+      const headless = await open(`headless-${bytes_count}`, (bytes) => bytes.fill(0, 0, bytes_count));
+      t.ok(headless.damage!.writes_lost > 15, 'also where the first frame is as bad');
+    }
   },
 );
 
@@ -454,7 +488,7 @@ t.test(
 );
 
 t.test('a store of a newer format is refused and left as it is; so is one that is in use', async (t) => {
-  const file = path.join(await temporaryDirectory(t), 'state.db');
+  const file = path.join(await memoryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
   store.write({ ...nothing, put: [recordOf(1, 'a')] });
   t.throws(() => new StateStore(file, nodeCrypto), { code: 'E_DATA_LOCKED' });

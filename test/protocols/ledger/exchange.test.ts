@@ -1,22 +1,52 @@
 /** With whom a ledger compares itself and when: new connections, peers that are busy, turns, and how repairs end. */
 import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect, type LedgerEvent } from '../../../protocols/ledger/machine.ts';
-import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
-import { cluster, env, exchange, introduce, NOW, type TestNode, testSigner, write } from './fixtures.ts';
+import { type Role, recordKey } from '../../../protocols/base/records.ts';
+import { UNWANTED_MAX, UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
+import {
+  LEDGER_DEFAULTS,
+  type LedgerEffect,
+  type LedgerEvent,
+  LedgerMachine,
+} from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import {
+  decodeSync,
+  encodeSync,
+  itemOf,
+  type SyncMessage,
+  shortDigest,
+} from '../../../protocols/ledger/sync.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  forged,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  rejections,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 /** So many that a ledger is more than one range. */
 const RECORDS = 200;
 const PEERS = [1, 2, 3].map((number) => testSigner(number).id);
-const HELLO: SyncMessage = { kind: 'hello', hash: 'f'.repeat(32), records: 1, horizon_ms: 0 };
-const BEGINNING: SyncMessage = {
+const HELLO = { kind: 'hello', hash: 'f'.repeat(32), records: 1, horizon_ms: 0 } as const;
+const BEGINNING = {
   kind: 'compare',
   splits: [{ prefix: '', parts: [] }],
   listings: [],
   wants: [],
   horizon_ms: 0,
-};
+} satisfies SyncMessage;
 const NOTHING: SyncMessage = { kind: 'records', envelopes: [], last: true, more: false };
 
 function tags(node: TestNode, name: string, count: number) {
@@ -34,12 +64,14 @@ function equals(count: number): TestNode[] {
 }
 
 /** One node, connected to peers that are played by the test. */
-function single(): { node: TestNode; hears: (from: NodeId, message: SyncMessage) => LedgerEffect[] } {
-  const [node] = cluster(1) as [TestNode];
+function single(node = cluster(1)[0]!): {
+  node: TestNode;
+  hears: (from: NodeId, message: SyncMessage, now?: number) => LedgerEffect[];
+} {
   tags(node, 'old', RECORDS);
   for (const peer of PEERS) node.machine.handle({ kind: 'connected', peer }, env());
-  const hears = (from: NodeId, message: SyncMessage) =>
-    node.machine.handle({ kind: 'message', from, body: encodeSync(message) }, env());
+  const hears = (from: NodeId, message: SyncMessage, now = NOW) =>
+    node.machine.handle({ kind: 'message', from, body: encodeSync(message) }, env(now));
   return { node, hears };
 }
 
@@ -176,7 +208,7 @@ t.test('a repair that brought no news is over for the other side too', async (t)
   hears(p, HELLO);
   t.same(sent(hears(p, { ...NOTHING, envelopes: [record!.bytes] })), [[p, NOTHING]]);
   const { hash } = node.machine.ledger;
-  t.notSame(hash, HELLO);
+  t.not(hash, HELLO.hash);
   const [, beginning] = sent(hears(p, HELLO))[0]!;
   t.same(sent(hears(p, beginning)), [[p, NOTHING]], 'nothing differs');
 });
@@ -253,4 +285,100 @@ t.test('a ledger of another number of records is not equal, whatever its hash', 
   const body = encodeSync({ ...hello, records: size + 130 });
   const effects = node.machine.handle({ kind: 'message', from: peer, body }, env(later));
   t.same(kinds(effects), [[peer, 'compare']], 'also long after they met');
+});
+
+/** A node that has refused records whose author may not write them, and whether it asks a peer for one that it lists. */
+function refusing(count: number) {
+  const [granting, other] = cluster(2) as [TestNode, TestNode];
+  const { node, hears } = single(other);
+  const author = testSigner(40);
+  const grant = (roles: Role[]) => {
+    const body = memberGrant(author.id, { roles });
+    const key = recordKey.grant(author.id, operator.id);
+    introduce(node.machine, [write(granting.machine, operator.id, 'grant', key, body)]);
+  };
+  grant(['member']);
+  const [like] = tags(node, 'like', 1);
+  const refused = Array.from({ length: count }, (_, at) =>
+    forged(like!, { key: `theirs:${at}`, seq: at + 1 }, author),
+  );
+  const reasons = rejections(introduce(node.machine, refused));
+  if (reasons.some((reason) => reason !== 'not-allowed')) throw new Error('it was not refused');
+  const isAskedFor = (record: LedgerRecord, now = NOW) => {
+    const listings = [{ prefix: '', items: [itemOf(record)] }];
+    const answers = sent(hears(PEERS[0]!, { ...BEGINNING, splits: [], listings }, now));
+    return answers.some(
+      ([, message]) =>
+        message.kind === 'compare' &&
+        message.wants.some(({ digests }) => digests.includes(shortDigest(record))),
+    );
+  };
+  return { refused, grant, isAskedFor };
+}
+
+t.test('what was refused is not asked for again until a grant comes, or time has passed', async (t) => {
+  for (const isGrant of [true, false]) {
+    const { refused, grant, isAskedFor } = refusing(1);
+    const [record] = refused as [LedgerRecord];
+    t.notOk(isAskedFor(record));
+    t.notOk(isAskedFor(record, NOW + UNWANTED_MS - 1));
+    if (isGrant) grant(['member', 'deployer']);
+    t.equal(isAskedFor(record, NOW + UNWANTED_MS - 1), isGrant);
+    t.ok(isAskedFor(record, NOW + UNWANTED_MS));
+  }
+});
+
+t.test('of what was refused the latest is remembered, however much there is of it', async (t) => {
+  const { refused, isAskedFor } = refusing(UNWANTED_MAX + 1);
+  t.ok(isAskedFor(refused[0]!));
+  t.notOk(isAskedFor(refused[1]!));
+  t.notOk(isAskedFor(refused.at(-1)!));
+});
+
+t.test('no record is given before the grant of its author', async (t) => {
+  const [node] = cluster(1) as [TestNode];
+  const roles: Role[] = ['member', 'deployer', 'admitter'];
+  const chain = [operator, ...[20, 21, 22, 23, 24, 25].map(testSigner)];
+  let parent: string | null = null;
+  const [like] = tags(node, 'like', 1);
+  for (const [at, { id }] of chain.slice(1).entries()) {
+    const author = chain[at]!;
+    const grant = sealRecord(
+      {
+        ...like!,
+        author: author.id,
+        seq: at === 0 ? 1000 : 1,
+        kind: 'grant',
+        key: recordKey.grant(id, author.id),
+      },
+      memberGrant(id, { roles, admits: roles, parent }),
+      author,
+      nodeCrypto,
+    );
+    parent = grant.digest;
+    t.same(
+      rejections(
+        introduce(node.machine, [grant, forged(like!, { key: `of:${at}`, seq: 2 }, chain[at + 1]!)]),
+      ),
+      [],
+    );
+  }
+  // Wherever it stands in the ledger.
+  const records = [...node.machine.ledger.records()].reverse();
+  const machine = new LedgerMachine({
+    genesis,
+    crypto: nodeCrypto,
+    signers: [node.signer],
+    stored: { records, streams: [] },
+  });
+  const { hears } = single({ signer: node.signer, machine });
+  const given = sent(hears(PEERS[0]!, BEGINNING)).flatMap(([, message]) =>
+    message.kind === 'records' ? message.envelopes : [],
+  );
+  const taker = newNode(testSigner(50)).machine;
+  t.same(
+    rejections(given.flatMap((bytes) => taker.handle({ kind: 'introduce', envelopes: [bytes] }, env()))),
+    [],
+  );
+  t.equal(taker.ledger.hash, machine.ledger.hash);
 });

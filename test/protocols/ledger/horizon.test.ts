@@ -76,3 +76,14 @@ t.test('past is what could have been collected, and no record that says who may 
   horizon.doubt();
   t.notOk(horizon.isPast(recordOf(NOW)), 'a disk in doubt takes all that comes');
 });
+
+t.test('of what it has agreed to a disk keeps what is not behind its horizon', async (t) => {
+  const horizon = new Horizon(0, undefined);
+  const later = { ...ROUND, upTo_ms: NOW + 1 };
+  const latest = { ...ROUND, upTo_ms: NOW + 2 };
+  for (const round of [ROUND, later, latest]) horizon.acknowledge(round);
+  for (const round of [later, latest]) horizon.advance(round, false);
+  t.notOk(horizon.isInDoubt, 'what is ahead was kept');
+  horizon.advance(ROUND, false);
+  t.ok(horizon.isInDoubt, 'what was behind is gone');
+});

@@ -3,10 +3,19 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
-import { COLLECT_TIMER, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import {
+  ACCUSED_MAX,
+  COLLECT_TIMER,
+  LEDGER_DEFAULTS,
+  LedgerMachine,
+  sealGenesis,
+  TOLD_MAX,
+} from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
+import { fastCrypto, fastSigner } from '../../sim/fast-crypto.ts';
 import {
   cluster,
   env,
@@ -278,6 +287,52 @@ t.test(
     );
   },
 );
+
+t.test('of several who notice a copied key one writes it down, and none that was cut off', async (t) => {
+  const [a, b, c, d] = cluster(4) as [TestNode, TestNode, TestNode, TestNode];
+  const one = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  for (const { machine } of [b, c, d]) introduce(machine, [one, forged(one, { key: 'app:2' }, a.signer)]);
+  const due = ({ machine }: TestNode) => machine.handle({ kind: 'timer', token: 'evidence' }, env());
+  const cut = revokeBody({ subject: d.signer.id, reason: 'test', cut: { epoch: 0, last: 9 } });
+  const key = recordKey.revoke(d.signer.id, operator.id);
+  introduce(d.machine, [write(a.machine, operator.id, 'revoke', key, cut)]);
+  t.same(due(d), []);
+  t.ok(due(b).some(({ kind }) => kind === 'written'));
+  exchange(b, c);
+  t.same(due(c), []);
+  t.same([...c.machine.flagged()], [[a.signer.id, [b.signer.id]]]);
+});
+
+t.test('however many keys are copied, what is kept and written of them has an end', async (t) => {
+  const [node, op] = [fastSigner('node'), fastSigner('op')];
+  const body = { name: 'test', operators: [op.id], range: '10.210.0.0/16', nonce: '00'.repeat(16) };
+  const machine = new LedgerMachine({
+    genesis: sealGenesis(body, op, fastCrypto, NOW),
+    crypto: fastCrypto,
+    signers: [node, op],
+  });
+  const authors = Array.from({ length: TOLD_MAX + 1 }, (_, at) => fastSigner(`author-${at}`));
+  for (const { id } of [node, ...authors])
+    write(machine, op.id, 'grant', recordKey.grant(id, op.id), memberGrant(id));
+  const like = write(machine, node.id, 'tag', 'app:1', TAG);
+  const twin = (author: Signer, key: string) =>
+    sealRecord({ ...like, author: author.id, key: `${author.id}/${key}` }, TAG, author, fastCrypto);
+  const isTold = (author: Signer, ...keys: string[]) =>
+    introduce(
+      machine,
+      keys.map((key) => twin(author, key)),
+    ).some(({ kind }) => kind === 'equivocation');
+  const [first, ...others] = authors as [Signer, ...Signer[]];
+  t.ok(isTold(first, '1', '2'));
+  t.notOk(isTold(first, '3'), 'it is no news');
+  t.equal(others.filter((author) => isTold(author, '1', '2')).length, others.length);
+  t.ok(isTold(first, '4'), 'the oldest was forgotten');
+  t.notOk(isTold(others.at(-1)!, '4'));
+  const written = machine
+    .handle({ kind: 'timer', token: 'evidence' }, env())
+    .filter(({ kind }) => kind === 'written');
+  t.equal(written.length, ACCUSED_MAX);
+});
 
 t.test('evidence that proves nothing is refused', async (t) => {
   const [a, b] = cluster(2);

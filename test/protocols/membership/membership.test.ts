@@ -119,6 +119,14 @@ t.test('most of four watchers must agree, and others have no vote', async (t) =>
   t.equal(memberStatus(a.state, 'b'), 'failed');
 });
 
+t.test('nobody has a say about itself', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ ...FAILED_B, watcher: 'b' });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  a.give({ ...FAILED_B, watcher: 'b', subject: 'c' });
+  t.equal(memberStatus(a.state, 'c'), 'suspect', 'nor did it lose its say about others');
+});
+
 t.test('a verdict on an older incarnation is void', async (t) => {
   const a = new Machine('a').join('b', 'c');
   a.give({ ...FAILED_B, watcher: 'a' });
@@ -465,6 +473,7 @@ t.test('relays that do not even say that there was no answer make a node doubt i
     }
     t.equal(memberStatus(a.state, 'b'), 'suspect');
     t.equal(a.state.health > 0, !saysNack);
+    t.equal(a.state.lateness > 0, !saysNack, 'or the network loses what is sent');
   }
 });
 
@@ -551,6 +560,55 @@ t.test('confirmations of other watchers shorten a suspicion', async (t) => {
   a.hear('d', { type: 'suspect', subject: 'b', incarnation: 1 });
   a.pass(650);
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
+t.test('what others doubted of an earlier life confirms nothing', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.give({ kind: 'member', id: 'b', incarnation: 2 });
+  a.give({ kind: 'disconnected', peer: 'b' });
+  for (const from of ['c', 'd']) a.hear(from, { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.pass(650);
+  t.same(a.of('verdict'), []);
+  for (const from of ['c', 'd']) a.hear(from, { type: 'suspect', subject: 'b', incarnation: 2 });
+  a.pass(10);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
+t.test('who was heard to doubt a member before its connection closed here confirms the doubt', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  for (const from of ['c', 'd'])
+    a.hear(from, { type: 'suspect', subject: 'b', incarnation: 1, closed: true });
+  t.equal(memberStatus(a.state, 'b'), 'alive', 'it is asked first');
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(a.state.config.suspicionClosed_ms);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
+
+t.test('when most of whom it watches are in doubt a node asks others too, some at a time', async (t) => {
+  for (const [members_count, targets_count, lost_count, asked_count] of [
+    [43, 4, 2, 0],
+    [30, 5, 3, MEMBERSHIP_LIMITS.widened_max],
+  ] as const) {
+    const a = new Machine('a').join(...Array.from({ length: members_count }, (_, at) => `m${at}`));
+    const targets = [...a.state.targets];
+    t.equal(targets.length, targets_count);
+    const passWithTargets = (duration_ms: number, alive: readonly string[]) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+        a.pass(100);
+        for (const peer of alive) a.give({ kind: 'heard', peer });
+      }
+    };
+    passWithTargets(4 * a.state.config.beat_interval_ms + 1000, targets);
+    const lost = targets.slice(0, lost_count);
+    for (const peer of lost) a.give({ kind: 'disconnected', peer });
+    a.effects = [];
+    passWithTargets(
+      2 * a.state.config.beat_interval_ms,
+      targets.filter((id) => !lost.includes(id)),
+    );
+    const asked = a.sent().filter(({ to, message }) => message.type === 'ping' && !targets.includes(to));
+    t.equal(asked.length, asked_count);
+  }
 });
 
 t.test('a stalled loop gives no verdict, and pushes its deadlines', async (t) => {

@@ -53,6 +53,26 @@ t.test('a node asks whom it watches for the round trip, and no more once it know
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('after a doubt it asks again: the way may have become longer', async (t) => {
+  const a = gauged(2);
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.pass(10);
+  a.give({ kind: 'connected', peer: 'b' });
+  t.equal(memberStatus(a.state, 'b'), 'alive');
+  a.effects = [];
+  const asked: string[] = [];
+  for (let round = 0; round < 100; round += 1) {
+    passWith(a, 100, 'b', 'c', 'd');
+    for (const { to, message } of a.sent()) {
+      if (message.type !== 'ping') continue;
+      asked.push(to);
+      a.hear(to, { type: 'ack', seq: message.seq, incarnation: 1 });
+    }
+    a.effects = [];
+  }
+  t.same(asked, Array(MEMBERSHIP_DEFAULTS.roundTrips_count).fill('b'));
+});
+
 t.test('over a slow link an answer is awaited for its round trip longer', async (t) => {
   for (const [took_ms, isPatient] of [
     [2, false],

@@ -1,6 +1,7 @@
 /** Who is an operator after votes that contradict one another: the most senior prevail, whatever came first. */
 import t, { type Test } from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { OPERATORS_EVER_MAX } from '../../../protocols/trust/operators.ts';
 import { appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
 /** Names of the operators in force, the most senior first; the same for the records in the reverse order. */
@@ -236,4 +237,13 @@ t.test('who was dismissed has a vote where, with seniors, it comes before those 
   ]);
   t.notOk(juniors.mayRevoke(key('y'), key('b'), NOW), 'who was dismissed by seniors is heard no more');
   t.notOk(juniors.mayRevoke(key('x'), key('a'), NOW), 'nor with whom it votes against');
+});
+
+t.test('there is an end to how many operators there ever were', async (t) => {
+  const names = Array.from({ length: OPERATORS_EVER_MAX + 9 }, (_, at) => `x${at}`);
+  const votes = names.map((name, at) => appoint('a', name, { seq: at + 1 }));
+  t.equal(inForce(t, ['a'], 1, votes).split(',').length, OPERATORS_EVER_MAX);
+  const dismissed = names.map((name, at) => revoke('a', name, { seq: 100 + at }));
+  const { authority: of } = new Replica(authority(['a'], 1)).offer([...votes, ...dismissed]);
+  t.equal(of.operators().length, OPERATORS_EVER_MAX, 'those that were dismissed count');
 });

@@ -89,13 +89,14 @@ t.test('a renewal that was not for its issuer to give prolongs nothing', async (
 });
 
 t.test('a renewal is like what it renews, and no longer', async (t) => {
-  const { authority: of, renewal, grants } = stage();
+  const { replica, authority: of, renewal, grants } = stage();
   t.equal(of.admission(renewal('bob')), 'yes');
   t.equal(of.admission(renewal('op')), 'yes', 'an operator may too');
   for (const [what, changes] of Object.entries<Partial<GrantBody>>({
     'another role': { roles: ['member', 'worker', 'deployer', 'admitter'] },
     'more to hand on': { admits: ['member'] },
     'another count of uses': { uses: 3 },
+    'another limit of the lives below it': { life_ms: 5 },
     'no end': { notAfter_ms: null },
     'a longer life': { notAfter_ms: END_MS - 1000 + LIFE_MS + 1 },
     'another subject': { subject: key('eve') },
@@ -104,6 +105,10 @@ t.test('a renewal is like what it renews, and no longer', async (t) => {
     t.equal(of.admission(renewal('bob', changes)), 'refused', what);
   t.equal(of.admission(renewal('bob', { renews: 'a'.repeat(64) })), 'unknown-author');
   t.equal(of.admission(renewal('cem', { parent: grants.cem.digest })), 'refused', 'its own');
+  const token = grant('op', 'tok', { roles: ['admit'], admits: ADMITTER.admits, uses: 1 }, { seq: 5 });
+  replica.offer([token]);
+  t.equal(of.admission(grant('tok', 'new', { parent: token.digest }, { seq: 1 })), 'yes');
+  t.equal(of.admission(renewal('tok', { parent: token.digest })), 'refused', 'a token lets in, no more');
 });
 
 t.test('nothing hangs on a renewal: another may take its place', async (t) => {

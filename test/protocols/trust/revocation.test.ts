@@ -193,6 +193,17 @@ t.test('a revocation by an admitter falls with the admitter, unless it was befor
   t.equal(members(before.authority), 'bob,dan');
 });
 
+t.test('nor does an admitter take back what hangs on it after the cut of one above it', async (t) => {
+  for (const [seq, left] of [
+    [5, 'ann,dan'],
+    [6, 'ann,cem,dan'],
+  ] as const) {
+    const { replica, authority: of } = stage();
+    replica.offer([revoke('ann', 'bob', { seq: 9 }, cut(5)), revoke('bob', 'cem', { seq })]);
+    t.equal(members(of), left);
+  }
+});
+
 t.test('an admitter whose grant has ended takes nothing back, unless it did so before', async (t) => {
   const ann = grant('op', 'ann', { ...ADMITTER, notAfter_ms: NOW + 10 }, { seq: 1 });
   const bob = grant('ann', 'bob', { parent: ann.digest }, { seq: 1 });
@@ -226,7 +237,7 @@ t.test('a token takes nobody back, even when its key is an admitter by another g
 });
 
 t.test('who may revoke whom can be asked before', async (t) => {
-  const { authority: of } = stage();
+  const { replica, authority: of } = stage();
   const may = (author: string, subject: string) => of.mayRevoke(key(author), key(subject), NOW);
   for (const [author, subject, expected] of [
     ['op', 'cem', true],
@@ -240,6 +251,8 @@ t.test('who may revoke whom can be asked before', async (t) => {
     ['eve', 'bob', false],
   ] as const)
     t.equal(may(author, subject), expected, `${author} ${subject}`);
+  replica.offer([revoke('op', 'cem', { seq: 9 }, cut(8))]);
+  t.notOk(may('cem', 'cem'), 'who was cut off has no say, about itself neither');
 });
 
 t.test('only who could ever may write a revocation, and it must say what its key says', async (t) => {
