@@ -94,6 +94,10 @@ export interface Taken<Report> {
   reports: readonly (Rejected | Report)[];
 }
 
+function nothing<Report>(): Taken<Report> {
+  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, reports: NO_REPORTS };
+}
+
 export interface IntakeParts<Report> {
   readonly cluster: string;
   readonly crypto: Crypto;
@@ -131,13 +135,7 @@ export class Intake<Report> {
   }
 
   take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<Report> {
-    const taken: Taken<Report> = {
-      added: NONE,
-      removed: NONE,
-      evicted: NONE,
-      freed: NONE,
-      reports: NO_REPORTS,
-    };
+    const taken = nothing<Report>();
     // By numbers: an iterator costs an object for each record.
     for (let at = 0; at < envelopes.length; at += 1) {
       const bytes = envelopes[at]!;
@@ -145,9 +143,28 @@ export class Intake<Report> {
       if (record !== undefined) this.#takeOne(record, source, env, taken);
       else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
-    // It grows while it is walked, for there may be grants among it.
-    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, source, env, taken);
+    this.#takeFreed(source, env, taken);
     return taken;
+  }
+
+  /** What has waited for a grant that did not come in here: this node has given it. */
+  granted(env: Env): Taken<Report> {
+    const taken = nothing<Report>();
+    this.#free(taken);
+    this.#takeFreed({ from: null, horizon_ms: 0 }, env, taken);
+    return taken;
+  }
+
+  #free(taken: Taken<Report>): void {
+    const { authority, onGrant } = this.#parts;
+    onGrant();
+    const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
+    taken.freed = withAll(taken.freed, this.#pending.take(isReady));
+  }
+
+  /** It grows while it is walked, for there may be grants among it. */
+  #takeFreed(source: Source, env: Env, taken: Taken<Report>): void {
+    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, source, env, taken);
   }
 
   #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
@@ -158,12 +175,7 @@ export class Intake<Report> {
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
       report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
-    } else if (record.kind === 'grant' && taken.added.length > added) {
-      const { authority, onGrant } = this.#parts;
-      onGrant();
-      const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
-      taken.freed = withAll(taken.freed, this.#pending.take(isReady));
-    }
+    } else if (record.kind === 'grant' && taken.added.length > added) this.#free(taken);
   }
 
   #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {

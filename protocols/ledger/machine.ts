@@ -26,7 +26,7 @@ import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
 import { Horizon } from './horizon.ts';
-import { DISHONEST, Intake, type Rejected, type Source } from './intake.ts';
+import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
@@ -395,6 +395,9 @@ export class LedgerMachine {
       { kind: 'changed', records: [...live, ...evicted] },
       ...this.#exchange.changed(records, removed, env),
       ...this.#enqueue(envelopesOf(records), env),
+      ...(records.some(({ kind }) => kind === 'grant')
+        ? this.#taken(this.#intake.granted(env), env, true)
+        : []),
     ];
   }
 
@@ -491,6 +494,10 @@ export class LedgerMachine {
       taken.added,
       source.from === null ? 0 : this.#believed_ms(source.from, source.horizon_ms),
     );
+    return this.#taken(taken, env, relay);
+  }
+
+  #taken(taken: Taken<LedgerEffect>, env: Env, relay: boolean): LedgerEffect[] {
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
     const isOne = added.length === 1 && !removed.includes(added[0]!);

@@ -51,11 +51,13 @@ export class Quota {
 
   /**
    * Of own writes: what others would not keep is not written. What makes no more of it may always be, and what must be
-   * said: for that others may have to go. @throws E_QUOTA
+   * said: for that others may have to go, unless it is itself what would go first. @throws E_QUOTA
    */
   assertFits(records: readonly LedgerRecord[]): void {
-    if (this.#fits(records, this.#ledger.filledBy(records[0]!))) return;
-    if (this.#fits(records, this.#orderOf(records[0]!.author))) return;
+    const fits =
+      this.#fits(records, this.#ledger.filledBy(records[0]!)) ||
+      this.#fits(records, this.#orderOf(records[0]!.author));
+    if (fits && !records.some((record) => this.isBeyond(record, this.#ledger.find(record).replaces))) return;
     throw new ShoalError('E_QUOTA', 'this node has written all that one node may; nothing was changed');
   }
 

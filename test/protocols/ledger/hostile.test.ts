@@ -211,6 +211,32 @@ t.test('a part of the quota is left free for what a node must say', async (t) =>
   t.equal([...machine.ledger.recordsOf(signer.id)].length, 32, 'nothing had to go');
 });
 
+t.test('a deletion that would itself be what goes is refused, and not written for a moment', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const signer = testSigner(7);
+  const config = { author_records_max: 4 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, operator], config });
+  introduce(
+    machine,
+    [...a.machine.ledger.ofKind('grant')].flatMap(([, grants]) => grants),
+  );
+  write(machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+  const names = ['1', '2', '3', '4', '5'];
+  const tags = names.map((name, at) => {
+    const { machine, signer } = at < 3 ? a : b;
+    return write(machine, signer.id, 'tag', `other:${name}`, TAG);
+  });
+  t.same(rejections(introduce(machine, tags)), []);
+  for (const name of names.slice(0, 4)) write(machine, signer.id, 'tag', `other:${name}`, null, NOW + 1);
+  const { hash } = machine.ledger;
+  t.throws(() => write(machine, signer.id, 'tag', 'other:5', null, NOW + 2), { code: 'E_QUOTA' });
+  t.same(
+    [machine.ledger.hash, machine.ledger.get('tag', 'other:5')?.body],
+    [hash, TAG],
+    'nothing was changed',
+  );
+});
+
 t.test('a stranger whose key has an equal hash takes nothing from what a node may write', async (t) => {
   const signer = testSigner(0);
   const config = { author_records_max: 6 };

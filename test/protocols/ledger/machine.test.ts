@@ -248,6 +248,17 @@ t.test('records that come before the grant of their author wait for it', async (
   t.same(b!.machine.ledger.get('tag', 'app:1')?.body, TAG);
 });
 
+t.test('records that came before a grant of this node itself are taken once it has given that', async (t) => {
+  const [a] = cluster(1);
+  const { node } = newcomer(a!, 5);
+  const tag = write(node.machine, node.signer.id, 'tag', 'app:1', TAG);
+  const granting = newNode(testSigner(8), operator);
+  t.same(rejections(introduce(granting.machine, [tag])), ['unknown-author']);
+  const key = recordKey.grant(node.signer.id, operator.id);
+  write(granting.machine, operator.id, 'grant', key, memberGrant(node.signer.id));
+  t.same(granting.machine.ledger.get('tag', 'app:1')?.body, TAG);
+});
+
 t.test('records that wait for a grant are capped', async (t) => {
   const [a, b] = cluster(2);
   const { node, grant } = newcomer(a!, 6);
