@@ -262,8 +262,6 @@ t.test(
               const { author, epoch, seq } = record;
               if (numbers.has(`${author}/${epoch}/${seq}`)) throw new Error('a number was given twice');
               numbers.add(`${author}/${epoch}/${seq}`);
-              // Of too many deletions the latest go.
-              if (isFull && each.isDeletion && !ledger.has(record)) continue;
               const live = ledger.siblings('tag', each.key);
               if (live.length !== 1 || live[0] !== record)
                 throw new Error('a write does not win at its author');
