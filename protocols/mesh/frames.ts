@@ -19,7 +19,7 @@ export function encodeFrame(body: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** Chunks that are kept as they came: each costs many times what the smallest holds. */
+/** Chunks of one thing that are kept as they came, here and below: each costs many times what the smallest holds. */
 export const CHUNKS_MAX = 256;
 
 /** Cuts a stream of bytes into frames. It never holds more than one frame and the chunk that came last. */

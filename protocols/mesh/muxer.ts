@@ -12,6 +12,7 @@
 import { type YamuxMuxerInit, yamux } from '@chainsafe/libp2p-yamux';
 import type { StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { Uint8ArrayList } from 'uint8arraylist';
+import { CHUNKS_MAX } from './frames.ts';
 import { WindowUpdates } from './window-updates.ts';
 
 /**
@@ -29,8 +30,6 @@ const HEADER_BYTES = 12;
 const TYPE_OFFSET = 1;
 const LENGTH_OFFSET = 8;
 const DATA = 0;
-/** Chunks of an unfinished frame that are kept as they came: each costs many times what the smallest holds. */
-const CHUNKS_MAX = 256;
 
 interface Init extends Omit<YamuxMuxerInit, 'enableKeepAlive' | 'keepAliveInterval' | 'streamOptions'> {
   readonly streamOptions: YamuxMuxerInit['streamOptions'] & { readonly maxStreamWindowSize: number };

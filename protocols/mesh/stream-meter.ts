@@ -6,6 +6,7 @@
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { Uint8ArrayList } from 'uint8arraylist';
+import { CHUNKS_MAX } from './frames.ts';
 import type { MeshGuard } from './mesh.ts';
 
 /** libp2p 3.3.11, pinned: a connection's muxer tells of new streams, and a stream takes all its data in `onData`. */
@@ -20,8 +21,6 @@ interface Inside {
 const PROTOCOL_ERRORS = ['InvalidFrameError', 'ReceiveWindowExceededError'];
 /** So many are asked for at a time. */
 const FRAMES_AT_ONCE = 64;
-/** Chunks that wait in a stream that nobody reads, as they came: each costs many times what the smallest holds. */
-export const WAITING_CHUNKS_MAX = 256;
 type Metered = Stream & { readBuffer: Uint8ArrayList; onData(data: { readonly byteLength: number }): void };
 
 /**
@@ -71,7 +70,7 @@ export function meterStreams(
       }
       onData(data);
       waiting_count = stream.readBufferLength > 0 ? waiting_count + 1 : 0;
-      if (waiting_count < WAITING_CHUNKS_MAX) return;
+      if (waiting_count < CHUNKS_MAX) return;
       stream.readBuffer = new Uint8ArrayList(stream.readBuffer.subarray());
       waiting_count = 0;
     };

@@ -20,12 +20,12 @@ import {
   operator,
   rejections,
   round,
+  TAG,
   type TestNode,
   write,
 } from './fixtures.ts';
 import { digestsOf, StandingWrites } from './standing-writes.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const HOUR_MS = 3_600_000;
 const { tombstone_ms } = LEDGER_DEFAULTS;
 

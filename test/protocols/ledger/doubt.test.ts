@@ -18,12 +18,12 @@ import {
   NOW,
   operator,
   round,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
 
 /** A cluster whose members kept one tag, and deleted and collected another. */

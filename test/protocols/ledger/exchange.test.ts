@@ -30,12 +30,12 @@ import {
   newNode,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 /** So many that a ledger is more than one range. */
 const RECORDS = 200;
 const PEERS = [1, 2, 3].map((number) => testSigner(number).id);

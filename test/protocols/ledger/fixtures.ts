@@ -47,6 +47,9 @@ export function memberGrant(subject: KeyId, changes: Partial<GrantBody> = {}): G
   };
 }
 
+/** The body of a tag. */
+export const TAG = { digest: `sha256:${'1'.repeat(64)}` };
+
 /** Writes and returns the record; the effects are dropped. */
 export function write(
   machine: LedgerMachine,

@@ -25,12 +25,11 @@ import {
   NOW,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
-
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
 function withBadSignature(record: LedgerRecord): LedgerRecord {
   const bytes = record.bytes.slice();

@@ -27,13 +27,12 @@ import {
   NOW,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   unsigned,
   write,
 } from './fixtures.ts';
-
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
 function exchangeBothWays(a: TestNode, b: TestNode): void {
   for (let round = 0; round < 3; round += 1) exchange(a, b);

@@ -16,12 +16,12 @@ import {
   NOW,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const LATER = NOW + 2 * LEDGER_DEFAULTS.tombstone_ms;
 
 /** All have collected; `a` wrote `late` before that, and only its acknowledgement went to the others. */

@@ -29,12 +29,11 @@ import {
   newNode,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
-
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
 function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer = testSigner(0)): LedgerRecord {
   return sealRecord({ ...record, ...changes }, changes.body ?? record.body, signer, nodeCrypto);

@@ -5,12 +5,11 @@ import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/ma
 import { CHANGES_MAX, RecentChanges } from '../../../protocols/ledger/recent-changes.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
-import { cluster, env, exchange, NOW, type TestNode, write } from './fixtures.ts';
+import { cluster, env, exchange, NOW, TAG, type TestNode, write } from './fixtures.ts';
 
 const { settle_ms, exchange_ms } = LEDGER_DEFAULTS;
 /** What the fixture wrote has settled by then. */
 const LATER = NOW + 60_000;
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
 /** Ten keys, each written again and again, one write each 100 ms. */
 function writes(count: number): LedgerRecord[] {

@@ -14,12 +14,11 @@ import {
   newNode,
   operator,
   rejections,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
-
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 
 /** A disk that does what `persist` effects say. */
 class Disk {

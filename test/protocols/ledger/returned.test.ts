@@ -11,12 +11,12 @@ import {
   NOW,
   operator,
   round,
+  TAG,
   type TestNode,
   testSigner,
   write,
 } from './fixtures.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const { tombstone_ms } = LEDGER_DEFAULTS;
 
 /** Three have collected once; then a stolen operator key revokes the third. */

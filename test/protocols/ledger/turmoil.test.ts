@@ -8,10 +8,9 @@ import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
-import { cluster, genesis, NOW } from './fixtures.ts';
+import { cluster, genesis, NOW, TAG } from './fixtures.ts';
 import { digestsOf, StandingWrites } from './standing-writes.ts';
 
-const TAG = { digest: `sha256:${'1'.repeat(64)}` };
 const HOUR_MS = 3_600_000;
 const KEYS = Array.from({ length: 6 }, (_, at) => `app:${at}`);
 /** Fewer than an author writes: its member record, its acknowledgement, and each of the keys. */

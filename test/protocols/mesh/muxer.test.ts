@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Connection, Logger, MessageStream, Stream } from '@libp2p/interface';
 import t from 'tap';
+import { CHUNKS_MAX } from '../../../protocols/mesh/frames.ts';
 import { OPEN_GUARD } from '../../../protocols/mesh/mesh.ts';
 import { meshMuxer } from '../../../protocols/mesh/muxer.ts';
-import { meterStreams, WAITING_CHUNKS_MAX } from '../../../protocols/mesh/stream-meter.ts';
+import { meterStreams } from '../../../protocols/mesh/stream-meter.ts';
 import { DATA, muxerHeader, SYN, WINDOW_UPDATE } from './muxer-header.ts';
 
 const WINDOW_BYTES = 256 << 10;
@@ -75,6 +76,6 @@ t.test('what waits in the smallest pieces in a stream that nobody reads is kept 
   const sent = randomBytes(5_000);
   for (const byte of sent) receive(Buffer.concat([muxerHeader(DATA, 0, 1, 1), Uint8Array.of(byte)]));
   const kept = [...opened[0]!.readBuffer];
-  t.ok(kept.length <= WAITING_CHUNKS_MAX, `${kept.length} chunks`);
+  t.ok(kept.length <= CHUNKS_MAX, `${kept.length} chunks`);
   t.ok(Buffer.concat(kept).equals(sent));
 });
