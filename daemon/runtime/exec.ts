@@ -13,7 +13,7 @@ const LATE_BYTES_MAX = 2 << 20;
 export type ExecIo = Parameters<Runtime['exec']>[2];
 
 /**
- * @param abort Called when the signal aborts, to end what was started.
+ * @param abort Called when the signal aborts before the program has ended, to end what was started.
  * @throws E_CANCELLED; the error of spawn, such as ENOENT
  */
 export function runAttached(
@@ -38,15 +38,18 @@ export function runAttached(
     if (child.pid !== undefined) options.started?.(child.pid);
     const input = io.stdin?.[Symbol.asyncIterator]();
     const cancel = (): void => {
-      if (child.pid !== undefined) options.abort(child.pid);
+      // Once it has ended its number may be another's.
+      if (child.exitCode !== null || child.signalCode !== null) finish();
+      else if (child.pid !== undefined) options.abort(child.pid);
     };
     let drain: NodeJS.Timeout | undefined;
     const settle = (act: () => void): void => {
       clearTimeout(drain);
       io.signal?.removeEventListener('abort', cancel);
       child.stdin?.destroy();
-      child.stdout!.destroy();
-      child.stderr!.destroy();
+      // They are not there where descriptors have run out.
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       // A source that still waits for its next chunk must not hold up the result.
       void input?.return?.().catch(() => undefined);
       act();
@@ -59,24 +62,29 @@ export function runAttached(
     child.on('error', (error) => settle(() => reject(error)));
     let held_count = 0;
     let late_bytes = 0;
-    const isAwaited = (): boolean =>
-      held_count > 0 && late_bytes <= LATE_BYTES_MAX && io.signal?.aborted !== true;
+    let isHeldUp = false;
+    const drained = (): void => {
+      isHeldUp = held_count > 0 && late_bytes <= LATE_BYTES_MAX && io.signal?.aborted !== true;
+      if (!isHeldUp) finish();
+    };
     // Events would not do: at the end of a child Node.js resumes what is paused.
-    const pass = async (name: 'stdout' | 'stderr', source: Readable): Promise<void> => {
-      for await (const chunk of source) {
+    const pass = async (name: 'stdout' | 'stderr', source: Readable | null | undefined): Promise<void> => {
+      for await (const chunk of source ?? []) {
         if (drain !== undefined) late_bytes += (chunk as Buffer).byteLength;
         held_count += 1;
         try {
           await io.onOutput(name, chunk as Buffer);
         } finally {
-          if (isAwaited()) drain?.refresh();
           held_count -= 1;
+          // Only what was held up all that time is waited for on: a child that is left behind may go on for ever.
+          if (isHeldUp) drain?.refresh();
+          isHeldUp = false;
         }
       }
     };
-    const passing = Promise.allSettled([pass('stdout', child.stdout!), pass('stderr', child.stderr!)]);
+    const passing = Promise.allSettled([pass('stdout', child.stdout), pass('stderr', child.stderr)]);
     child.on('exit', () => {
-      drain = setTimeout(() => (isAwaited() ? drain!.refresh() : finish()), DRAIN_MS);
+      drain = setTimeout(drained, DRAIN_MS);
     });
     child.on('close', () => void passing.then(finish));
     io.signal?.addEventListener('abort', cancel, { once: true });
