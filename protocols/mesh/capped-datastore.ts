@@ -1,8 +1,9 @@
 /**
  * Where libp2p keeps what it is told: peers and their addresses, and who provides what by the DHT. Its own store in
  * memory has no limit, and members fill it with what they please: by announcements, and by answers to our searches.
- * Here each kind has its own part, of which the oldest goes, so no flood pushes out this node's own announcements, or
- * members by strangers. All of it is hints: what is lost is found again, or announced again.
+ * Here each kind has its own part, of which the oldest goes, so no flood pushes out what this node says of itself, or
+ * members by strangers; of announcements it is the oldest of whoever has most. All of it is hints: what is lost is found
+ * again, or announced again.
  * Not here: how much of it a peer may send (stream-meter.ts).
  */
 import { peerIdFromString } from '@libp2p/peer-id';
@@ -22,10 +23,12 @@ interface Pair {
 const PEERS = '/peers/';
 const PROVIDERS = '/dht/provider/';
 
-type Kind = 'own' | 'provider' | 'member' | 'stranger' | 'other';
+type Kind = 'self' | 'own' | 'provider' | 'member' | 'stranger' | 'other';
 
 /** Membership knows 16,384 members, and each blob is announced to twenty of them. */
 export const ENTRIES_MAX: Readonly<Record<Kind, number>> = {
+  // Without it the library tells nobody what this node speaks.
+  self: 1,
   own: 16_384,
   provider: 32_768,
   member: 16_384,
@@ -55,6 +58,7 @@ export class CappedDatastore implements Datastore {
   readonly #isMember: (peer: NodeId) => boolean;
   readonly #kinds = new Map<string, Kind>();
   readonly #parts: Readonly<Record<Kind, Part>> = {
+    self: new Part(),
     own: new Part(),
     provider: new Part(),
     member: new Part(),
@@ -63,6 +67,8 @@ export class CappedDatastore implements Datastore {
   };
   /** By the name of what is provided: everybody may ask for it, as often as for any other. */
   readonly #providers = new Map<string, Set<Entry>>();
+  /** What others announce, by who does. */
+  readonly #announced = new Map<string, Set<Entry>>();
 
   constructor(self: NodeId, isMember: (peer: NodeId) => boolean) {
     this.#self = self;
@@ -79,10 +85,12 @@ export class CappedDatastore implements Datastore {
     part.entries.set(name, entry);
     part.bytes += bytesOf(entry);
     this.#kinds.set(name, kind);
-    if (name.startsWith(PROVIDERS)) this.#providersOf(name).add(entry);
-    for (const oldest of part.entries.keys()) {
-      if (part.entries.size <= ENTRIES_MAX[kind] && part.bytes <= KIND_BYTES_MAX) break;
-      this.#remove(oldest);
+    if (name.startsWith(PROVIDERS)) addTo(this.#providers, parentOf(name), entry);
+    if (kind === 'provider') addTo(this.#announced, lastOf(name), entry);
+    while (part.entries.size > ENTRIES_MAX[kind] || part.bytes > KIND_BYTES_MAX) {
+      const entries = kind === 'provider' ? this.#most() : part.entries.values();
+      const [oldest] = entries;
+      this.#remove(oldest!.name);
     }
     return key;
   }
@@ -160,20 +168,15 @@ export class CappedDatastore implements Datastore {
     part.entries.delete(name);
     part.bytes -= bytesOf(entry);
     this.#kinds.delete(name);
-    if (!name.startsWith(PROVIDERS)) return;
-    const provided = this.#providersOf(name);
-    provided.delete(entry);
-    if (provided.size === 0) this.#providers.delete(parentOf(name));
+    if (name.startsWith(PROVIDERS)) removeFrom(this.#providers, parentOf(name), entry);
+    if (entry.kind === 'provider') removeFrom(this.#announced, lastOf(name), entry);
   }
 
-  #providersOf(name: string): Set<Entry> {
-    const parent = parentOf(name);
-    let provided = this.#providers.get(parent);
-    if (provided === undefined) {
-      provided = new Set();
-      this.#providers.set(parent, provided);
-    }
-    return provided;
+  /** What whoever announces most has announced. */
+  #most(): Iterable<Entry> {
+    let most: ReadonlySet<Entry> = new Set();
+    for (const announced of this.#announced.values()) if (announced.size > most.size) most = announced;
+    return most;
   }
 
   #kindOf(name: string): Kind {
@@ -181,7 +184,7 @@ export class CappedDatastore implements Datastore {
     if (!name.startsWith(PEERS)) return 'other';
     try {
       const peer = peerIdFromString(name.slice(PEERS.length)).toString();
-      return peer === this.#self || this.#isMember(peer) ? 'member' : 'stranger';
+      return peer === this.#self ? 'self' : this.#isMember(peer) ? 'member' : 'stranger';
     } catch {
       return 'other';
     }
@@ -190,6 +193,22 @@ export class CappedDatastore implements Datastore {
 
 function parentOf(name: string): string {
   return name.slice(0, name.lastIndexOf('/'));
+}
+
+function lastOf(name: string): string {
+  return name.slice(name.lastIndexOf('/') + 1);
+}
+
+function addTo(sets: Map<string, Set<Entry>>, name: string, entry: Entry): void {
+  const set = sets.get(name);
+  if (set === undefined) sets.set(name, new Set([entry]));
+  else set.add(entry);
+}
+
+function removeFrom(sets: Map<string, Set<Entry>>, name: string, entry: Entry): void {
+  const set = sets.get(name);
+  set?.delete(entry);
+  if (set?.size === 0) sets.delete(name);
 }
 
 function bytesOf({ name, value }: Entry): number {

@@ -5,11 +5,13 @@
  */
 
 import type { Connection, Stream } from '@libp2p/interface';
+import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { createLibp2p } from 'libp2p';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
 import { parseAddress } from './addresses.ts';
+import { CappedDatastore } from './capped-datastore.ts';
 import { answer, ask } from './exchange.ts';
 import { checkSize } from './frames.ts';
 import { PlaceCap, UPGRADE_MS, withPendingCap } from './inbound.ts';
@@ -131,15 +133,19 @@ export const knock: Knock = async (init, body) => {
   throw new ShoalError('E_UNREACHABLE', `nobody answers at ${init.addresses.join(', ')}`, { cause: last });
 };
 
-async function createDoorNode(
+/** What listens at a door, or knocks at one. @returns a node that is not started yet. */
+export async function createDoorNode(
   seed: Uint8Array,
   listen: readonly string[],
   denyDial: () => boolean,
   limits: DoorLimits,
 ) {
+  const key = keyFromSeed(seed);
   return await createLibp2p({
     start: false,
-    privateKey: keyFromSeed(seed),
+    privateKey: key,
+    // Every stranger that opens a stream leaves an entry.
+    datastore: new CappedDatastore(peerIdFromPrivateKey(key).toString(), () => false),
     addresses: { listen: [...listen] },
     transports: [withPendingCap(tcp(), limits.pendingEach_max)],
     connectionEncrypters: [meshTls()],

@@ -168,9 +168,14 @@ export class Gossip {
     const open = inside.createOutboundStream.bind(inside);
     const openAll = async (peer: PeerId, first: Connection): Promise<void> => {
       const id = peer.toString();
-      for (let next: Connection | undefined = first; next !== undefined; next = this.#opening.get(id)) {
-        this.#opening.set(id, undefined);
-        await open(peer, next);
+      try {
+        for (let next: Connection | undefined = first; next !== undefined; next = this.#opening.get(id)) {
+          this.#opening.set(id, undefined);
+          await open(peer, next);
+        }
+      } finally {
+        // At once: a connection that comes from now on is opened by itself.
+        this.#opening.delete(id);
       }
     };
     inside.createOutboundStream = async (peer, connection) => {
@@ -179,9 +184,9 @@ export class Gossip {
         this.#opening.set(id, connection);
         return;
       }
-      openAll(peer, connection)
-        .catch((error) => this.#init.log('debug', 'no stream for gossip', { peer: id, error: String(error) }))
-        .finally(() => this.#opening.delete(id));
+      openAll(peer, connection).catch((error) =>
+        this.#init.log('debug', 'no stream for gossip', { peer: id, error: String(error) }),
+      );
     };
   }
 

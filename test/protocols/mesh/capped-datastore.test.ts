@@ -61,6 +61,30 @@ t.test('announcements of others are so many, the oldest go, and our own stay', a
   t.ok(store.has(provider(10, 'a')));
 });
 
+t.test('who announces most loses its own announcements, and nobody else theirs', async (t) => {
+  const store = new CappedDatastore(SELF, () => true);
+  const honest = [provider('blob', 'b'), provider('blob', 'c')];
+  for (const each of honest) store.put(each, VALUE);
+  for (let n = 0; n < ENTRIES_MAX.provider + 10; n++) store.put(provider(n, 'a'), VALUE);
+  t.ok(honest.every((each) => store.has(each)));
+  t.equal([...store.queryKeys({})].length, ENTRIES_MAX.provider);
+  // Of what was deleted nothing is counted.
+  for (let n = 0; n < ENTRIES_MAX.provider + 10; n++) store.delete(provider(n, 'a'));
+  for (let n = 0; n < ENTRIES_MAX.provider; n++) store.put(provider(n, 'b'), VALUE);
+  t.ok(store.has(provider('blob', 'c')));
+  t.notOk(store.has(provider('blob', 'b')));
+});
+
+t.test('what this node says of itself stays, however much there is of others', async (t) => {
+  const self = await newPeer();
+  const store = new CappedDatastore(self.id, () => true);
+  store.put(self.key, VALUE);
+  const large = new Uint8Array(VALUE_BYTES_MAX);
+  for (let n = 0; n < KIND_BYTES_MAX / VALUE_BYTES_MAX + 10; n++) store.put((await newPeer()).key, large);
+  for (let n = 0; n < ENTRIES_MAX.own + 10; n++) store.put(provider(n, self.id), VALUE);
+  t.same(store.get(self.key), VALUE);
+});
+
 t.test('strangers are so many, and push out no member', async (t) => {
   const members = new Set<string>();
   const store = new CappedDatastore(SELF, (peer) => members.has(peer));
