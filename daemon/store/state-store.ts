@@ -10,7 +10,15 @@ import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import { HistoryShares } from '../history/history-shares.ts';
-import { type Database, lock, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
+import {
+  type Database,
+  foldLog,
+  lock,
+  openDatabase,
+  STORE_FORMAT,
+  transaction,
+  translated,
+} from './database.ts';
 import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
@@ -107,7 +115,7 @@ export class StateStore {
 
   /** What was missing has come from peers. */
   setComplete(): void {
-    this.#isMarkDue = false;
+    this.#settleMark();
     this.remove([INCOMPLETE]);
   }
 
@@ -169,7 +177,7 @@ export class StateStore {
     });
     for (const [id, high] of streams) this.#streams.set(id, high);
     for (const [name, text] of values) this.#values.set(name, text);
-    this.#isMarkDue = false;
+    this.#settleMark();
   }
 
   /** Takes values away. */
@@ -218,7 +226,7 @@ export class StateStore {
     );
     this.#values.clear();
     this.#streams.clear();
-    this.#isMarkDue = false;
+    this.#settleMark();
   }
 
   /**
@@ -269,6 +277,17 @@ export class StateStore {
       if (!isShoalError(error)) throw error;
     }
     this.#contents = contents;
+  }
+
+  /** The mark is kept, or needed no more: what SQLite cannot read of the log goes, or another start would find it again. */
+  #settleMark(): void {
+    if (!this.#isMarkDue) return;
+    this.#isMarkDue = false;
+    try {
+      foldLog(this.#database);
+    } catch {
+      // The disk refuses: then the loss may be told once more.
+    }
   }
 
   close(): void {
