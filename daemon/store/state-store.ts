@@ -4,6 +4,7 @@
  * one with all that is left (the history begins anew), and that is told (`damage`). How it is on disk is in
  * database.ts, rows.ts and salvage.ts.
  */
+import { existsSync } from 'node:fs';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
@@ -23,8 +24,11 @@ import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
   finishReplacing,
+  forgetLoss,
   INCOMPLETE,
   isReplacing,
+  notedLoss,
+  noteLoss,
   prepareReplacing,
   rewrite,
   salvage,
@@ -255,6 +259,8 @@ export class StateStore {
     this.#closeFile();
     this.#database = openWhole(this.#file, this.#crypto).database;
     this.#isReplacing = false;
+    for (const [name, text] of this.#dueMark()) this.#values.set(name, text);
+    this.#settleMark();
     return aside;
   }
 
@@ -284,6 +290,7 @@ export class StateStore {
     if (!this.#isMarkDue) return;
     this.#isMarkDue = false;
     try {
+      forgetLoss(this.#file);
       foldLog(this.#database);
     } catch {
       // The disk refuses: then the loss may be told once more.
@@ -338,7 +345,16 @@ function openOrSalvage(
   crypto: Crypto,
   isOurs: boolean,
 ): { readonly opened: ReturnType<typeof openWhole>; readonly damage: Damage | null } {
-  const writes_lost = lostTransactions(`${file}-wal`);
+  // Of a file that somebody took away since it says nothing of the next one.
+  if (!existsSync(file)) forgetLoss(file);
+  const writes_lost = Math.max(lostTransactions(`${file}-wal`), notedLoss(file));
+  if (writes_lost > 0 && isOurs) {
+    try {
+      noteLoss(file);
+    } catch {
+      // A disk that refuses keeps no daemon from its start, while nothing has to be cut.
+    }
+  }
   try {
     const opened = openWhole(file, crypto);
     if (writes_lost === 0) return { opened, damage: null };
@@ -346,7 +362,7 @@ function openOrSalvage(
     return { opened, damage: { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost } };
   } catch (error) {
     if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
-    const damage = { ...salvage(file, crypto), writes_lost };
+    const damage = salvage(file, crypto, writes_lost);
     return { opened: openWhole(file, crypto), damage };
   }
 }
