@@ -69,10 +69,11 @@ export function forgetLoss(file: string): void {
  */
 export function salvage(file: string, crypto: Crypto, writes_lost: number): Damage {
   if (writes_lost > 0) noteLoss(file);
-  const { records, values, bad, unread } = whatIsLeft(file, crypto);
+  const left = whatIsLeft(file, crypto);
+  const { records, values, bad, unread } = left;
   // Heights are left out: those of rows that are lost would be missing, and a number may not be given twice.
   values.push([INCOMPLETE, 'since a salvage']);
-  const aside = replaceWith(file, { records, values, streams: [], bad, unread }, crypto);
+  const aside = replaceWith(file, { ...left, streams: [] }, crypto);
   return {
     aside,
     records_kept: records.length,
@@ -168,7 +169,7 @@ function whatIsLeft(file: string, crypto: Crypto): Contents {
     () => mendFirstPage(file),
     () => dropLog(file),
   ];
-  let best: Contents = { records: [], streams: [], values: [], bad: 0, unread: 1 };
+  let best: Contents = { records: [], streams: [], values: [], lastLine: 0, bad: 0, unread: 1 };
   for (const prepare of tries) {
     prepare();
     try {

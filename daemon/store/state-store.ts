@@ -84,6 +84,8 @@ export class StateStore {
   #isMarkDue = false;
   /** A replacement of the file has begun and was broken off. */
   #isReplacing = false;
+  /** The greatest number that a line of the history had since the opening: those of a new file go on from it. */
+  #lastLine: number;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -105,6 +107,7 @@ export class StateStore {
       this.#contents = opened.contents;
       this.#values = new Map(opened.contents.values);
       this.#streams = new Map(opened.contents.streams);
+      this.#lastLine = opened.contents.lastLine;
     } catch (error) {
       this.#lock.close();
       throw error;
@@ -235,8 +238,9 @@ export class StateStore {
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them, and the rest here; the history begins anew. Where the disk breaks it off it has to be called again:
-   * until then nothing is written, for the next start may find the new file in the place of the old one.
+   * whoever holds them, and the rest here; the history begins anew, and its numbers go on. Where the disk breaks it off
+   * it has to be called again: until then nothing is written, for the next start may find the new file in the place of
+   * the old one.
    * @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
@@ -246,6 +250,7 @@ export class StateStore {
       records: [...records],
       streams: [...this.#streams],
       values: [...this.#values, ...this.#dueMark()],
+      lastLine: this.#lastLine,
       bad: 0,
       unread: 0,
     };
@@ -322,7 +327,8 @@ export class StateStore {
         sumOf(entry.digest, text, this.#crypto),
       );
       if (changes === 0) continue;
-      for (const number of shares.add(entry.author, Number(lastInsertRowid))) drop.run(number);
+      this.#lastLine = Number(lastInsertRowid);
+      for (const number of shares.add(entry.author, this.#lastLine)) drop.run(number);
     }
     this.#shares = shares;
   }
