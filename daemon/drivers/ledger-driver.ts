@@ -332,7 +332,8 @@ export class LedgerDriver implements AsyncDisposable {
 
   /** Writes what the disk lacks, or sees to it that it is tried again. */
   #save(): void {
-    if (this.#unsaved.isEmpty) return;
+    // In trouble also an empty write shows that the disk takes it again.
+    if (this.#unsaved.isEmpty && this.#trouble === undefined) return;
     const { log, clock } = this.#init;
     try {
       this.#writeUnsaved();
@@ -346,7 +347,11 @@ export class LedgerDriver implements AsyncDisposable {
           error: String(error),
         });
       }
-      this.#timer('retry', RETRY_MS, () => this.#save());
+      // What waits to be folded in is in the ledger already, and so it would be in a new file.
+      this.#timer('retry', RETRY_MS, () => {
+        this.#drain();
+        this.#save();
+      });
       return;
     }
     if (this.#trouble === undefined) return;
@@ -362,6 +367,7 @@ export class LedgerDriver implements AsyncDisposable {
     } catch (error) {
       if (!isShoalError(error, 'E_DATA_CORRUPT')) throw error;
       const aside = store.replace([...this.machine.ledger.records()]);
+      this.#unsaved.replaced();
       log('warn', 'state.db was damaged and has been written anew from memory', { aside });
       store.write(this.#unsaved.batch());
     }

@@ -60,6 +60,12 @@ export class Unsaved {
     };
   }
 
+  /** The disk has the live records now, and no others. */
+  replaced(): void {
+    this.#put.clear();
+    this.#removed.clear();
+  }
+
   /** All of it is on disk now. */
   clear(): void {
     for (const part of [this.#put, this.#removed, this.#streams, this.#values]) part.clear();

@@ -23,7 +23,7 @@ const TABLES: Readonly<Record<string, string>> = {
     'CREATE TABLE records (digest BLOB PRIMARY KEY, envelope BLOB NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID',
   streams:
     'CREATE TABLE streams (stream TEXT PRIMARY KEY, high INTEGER NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID',
-  // Its numbers are never given twice, so that who follows it misses nothing.
+  // Its numbers are never given twice while a store is open, so that who follows it misses nothing.
   history:
     'CREATE TABLE history (id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, stamp_ms INTEGER NOT NULL, entry TEXT NOT NULL, sum BLOB NOT NULL)',
 };

@@ -19,8 +19,8 @@ export function syncDirectory(directory: string): void {
 export function createDurably(file: string, text: string): void {
   const draft = `${file}.new`;
   rmSync(draft, { force: true });
-  writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
   try {
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
     linkSync(draft, file);
   } finally {
     rmSync(draft, { force: true });

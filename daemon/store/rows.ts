@@ -13,6 +13,8 @@ export interface Contents {
   readonly records: LedgerRecord[];
   readonly streams: [StreamId, number][];
   readonly values: [string, string][];
+  /** The greatest number of a line of the history: those that are yet to come get greater ones. */
+  lastLine: number;
   /** Rows that failed their check. */
   bad: number;
   /** Parts of tables that could not be read at all. */
@@ -36,7 +38,7 @@ const BY_FIRST_BYTE: readonly Range[] = Array.from({ length: 256 }, (_, first) =
 
 /** @throws E_DATA_CORRUPT when a page cannot be read. */
 export function readAll(database: Database, crypto: Crypto): Contents {
-  const contents: Contents = { records: [], streams: [], values: [], bad: 0, unread: 0 };
+  const contents: Contents = { records: [], streams: [], values: [], lastLine: 0, bad: 0, unread: 0 };
   const read = (sql: string, take: (row: Row) => boolean) => {
     try {
       for (const row of database.prepare(sql).iterate()) if (!take(row)) contents.bad += 1;
@@ -47,6 +49,10 @@ export function readAll(database: Database, crypto: Crypto): Contents {
   read('SELECT * FROM records', (row) => takeRecord(contents, row, crypto));
   read('SELECT * FROM meta', (row) => takeValue(contents, row, crypto));
   read('SELECT * FROM streams', (row) => takeStream(contents, row, crypto));
+  read('SELECT max(id) AS last FROM history', ({ last }) => {
+    contents.lastLine = (last as number | null) ?? 0;
+    return true;
+  });
   return contents;
 }
 
@@ -55,7 +61,7 @@ export function readAll(database: Database, crypto: Crypto): Contents {
  * only when `isTrusted`. Never throws for damage.
  */
 export function readLeft(database: Database, crypto: Crypto, isTrusted: boolean): Contents {
-  const contents: Contents = { records: [], streams: [], values: [], bad: 0, unread: 0 };
+  const contents: Contents = { records: [], streams: [], values: [], lastLine: 0, bad: 0, unread: 0 };
   const seen = new Set<string>();
   const trusted = (row: Row): Row => (isTrusted && row['sum'] === undefined ? withSum(row, crypto) : row);
   const read = (table: string, key: string, parts: readonly Range[], take: (row: Row) => boolean) => {
@@ -103,6 +109,8 @@ export function insertAll(database: Database, contents: Contents, crypto: Crypto
     record.run(fromHex(digest), bytes, envelopeSum(bytes, crypto));
   for (const [name, text] of contents.values) value.run(name, text, sumOf(name, text, crypto));
   for (const [name, high] of contents.streams) stream.run(name, high, sumOf(name, high, crypto));
+  // SQLite's own table for AUTOINCREMENT (autoinc.html).
+  database.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('history', ?)").run(contents.lastLine);
 }
 
 /** @returns false when a page stopped it. */

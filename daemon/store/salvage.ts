@@ -20,9 +20,9 @@ import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { type Database, foldLog, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
-import { syncDirectory } from './durable-file.ts';
+import { createDurably, syncDirectory } from './durable-file.ts';
 import { type Contents, insertAll, readLeft } from './rows.ts';
-import { cutUnreadable } from './write-ahead-log.ts';
+import { cutUnreadable, UNKNOWN_LOST } from './write-ahead-log.ts';
 
 /** Of the file that is kept aside, for whoever wants to look at it; more is cut off. */
 export const ASIDE_BYTES_MAX = 256 << 20;
@@ -43,13 +43,44 @@ export interface Damage {
   readonly writes_lost: number;
 }
 
-/** Rewrites a database that `openDatabase` refused as damaged. @throws E_DISK_FULL; the damaged file is as it was then. */
-export function salvage(file: string, crypto: Crypto): Damage {
-  const { records, values, bad, unread } = whatIsLeft(file, crypto);
+/**
+ * Notes durably that some of the log is lost, before the log is changed: a start that is broken off after that leaves a
+ * file that is whole, and no log that tells of it. @throws as the file system does, when that could not be kept.
+ */
+export function noteLoss(file: string): void {
+  if (notedLoss(file) === 0) createDurably(lost(file), '');
+}
+
+/** How many transactions are lost by the note of a start that was broken off; 0 when there is none. */
+export function notedLoss(file: string): number {
+  return existsSync(lost(file)) ? UNKNOWN_LOST : 0;
+}
+
+/** The database itself tells of the loss now, or what was lost has come. */
+export function forgetLoss(file: string): void {
+  if (notedLoss(file) === 0) return;
+  rmSync(lost(file));
+  syncDirectory(path.dirname(file));
+}
+
+/**
+ * Rewrites a database that `openDatabase` refused as damaged. @param writes_lost of its log.
+ * @throws E_DISK_FULL; the damaged file is as it was then, or a note tells what was cut off its log.
+ */
+export function salvage(file: string, crypto: Crypto, writes_lost: number): Damage {
+  if (writes_lost > 0) noteLoss(file);
+  const left = whatIsLeft(file, crypto);
+  const { records, values, bad, unread } = left;
   // Heights are left out: those of rows that are lost would be missing, and a number may not be given twice.
   values.push([INCOMPLETE, 'since a salvage']);
-  const aside = replaceWith(file, { records, values, streams: [], bad, unread }, crypto);
-  return { aside, records_kept: records.length, rows_lost: bad, parts_lost: unread, writes_lost: 0 };
+  const aside = replaceWith(file, { ...left, streams: [] }, crypto);
+  return {
+    aside,
+    records_kept: records.length,
+    rows_lost: bad,
+    parts_lost: unread,
+    writes_lost: Math.max(writes_lost, notedLoss(file)),
+  };
 }
 
 /** Brings a whole database of an older format to this one. @param database open; it is closed. */
@@ -121,6 +152,10 @@ function whole(file: string): string {
   return `${file}.whole`;
 }
 
+function lost(file: string): string {
+  return `${file}.lost`;
+}
+
 function writtenAt(file: string): string {
   const at = existsSync(file) ? statSync(file).mtime : new Date(0);
   return at.toISOString().replaceAll(':', '-');
@@ -132,9 +167,9 @@ function whatIsLeft(file: string, crypto: Crypto): Contents {
     () => {},
     () => cutUnreadable(`${file}-wal`),
     () => mendFirstPage(file),
-    () => rmSync(`${file}-wal`, { force: true }),
+    () => dropLog(file),
   ];
-  let best: Contents = { records: [], streams: [], values: [], bad: 0, unread: 1 };
+  let best: Contents = { records: [], streams: [], values: [], lastLine: 0, bad: 0, unread: 1 };
   for (const prepare of tries) {
     prepare();
     try {
@@ -151,6 +186,13 @@ function whatIsLeft(file: string, crypto: Crypto): Contents {
     if (sizeOf(best) > 0) break;
   }
   return best;
+}
+
+function dropLog(file: string): void {
+  const log = `${file}-wal`;
+  if (!existsSync(log)) return;
+  noteLoss(file);
+  rmSync(log);
 }
 
 function sizeOf({ records, values }: Contents): number {

@@ -4,19 +4,31 @@
  * one with all that is left (the history begins anew), and that is told (`damage`). How it is on disk is in
  * database.ts, rows.ts and salvage.ts.
  */
+import { existsSync } from 'node:fs';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex } from '../../protocols/base/ids.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import { HistoryShares } from '../history/history-shares.ts';
-import { type Database, lock, openDatabase, STORE_FORMAT, transaction, translated } from './database.ts';
+import {
+  type Database,
+  foldLog,
+  lock,
+  openDatabase,
+  STORE_FORMAT,
+  transaction,
+  translated,
+} from './database.ts';
 import { type Contents, envelopeSum, isSum, readAll, sumOf } from './rows.ts';
 import {
   type Damage,
   finishReplacing,
+  forgetLoss,
   INCOMPLETE,
   isReplacing,
+  notedLoss,
+  noteLoss,
   prepareReplacing,
   rewrite,
   salvage,
@@ -72,6 +84,8 @@ export class StateStore {
   #isMarkDue = false;
   /** A replacement of the file has begun and was broken off. */
   #isReplacing = false;
+  /** The greatest number that a line of the history had since the opening: those of a new file go on from it. */
+  #lastLine: number;
   /** What the opening read, until somebody asks for it. */
   #contents: Contents | undefined;
 
@@ -93,6 +107,7 @@ export class StateStore {
       this.#contents = opened.contents;
       this.#values = new Map(opened.contents.values);
       this.#streams = new Map(opened.contents.streams);
+      this.#lastLine = opened.contents.lastLine;
     } catch (error) {
       this.#lock.close();
       throw error;
@@ -107,7 +122,7 @@ export class StateStore {
 
   /** What was missing has come from peers. */
   setComplete(): void {
-    this.#isMarkDue = false;
+    this.#settleMark();
     this.remove([INCOMPLETE]);
   }
 
@@ -169,7 +184,7 @@ export class StateStore {
     });
     for (const [id, high] of streams) this.#streams.set(id, high);
     for (const [name, text] of values) this.#values.set(name, text);
-    this.#isMarkDue = false;
+    this.#settleMark();
   }
 
   /** Takes values away. */
@@ -218,13 +233,14 @@ export class StateStore {
     );
     this.#values.clear();
     this.#streams.clear();
-    this.#isMarkDue = false;
+    this.#settleMark();
   }
 
   /**
    * Begins a new file with these records, after a write found the old one damaged. What the records are is known to
-   * whoever holds them, and the rest here; the history begins anew. Where the disk breaks it off it has to be called again:
-   * until then nothing is written, for the next start may find the new file in the place of the old one.
+   * whoever holds them, and the rest here; the history begins anew, and its numbers go on. Where the disk breaks it off
+   * it has to be called again: until then nothing is written, for the next start may find the new file in the place of
+   * the old one.
    * @returns where the old file is.
    */
   replace(records: readonly LedgerRecord[]): string {
@@ -234,6 +250,7 @@ export class StateStore {
       records: [...records],
       streams: [...this.#streams],
       values: [...this.#values, ...this.#dueMark()],
+      lastLine: this.#lastLine,
       bad: 0,
       unread: 0,
     };
@@ -247,6 +264,8 @@ export class StateStore {
     this.#closeFile();
     this.#database = openWhole(this.#file, this.#crypto).database;
     this.#isReplacing = false;
+    for (const [name, text] of this.#dueMark()) this.#values.set(name, text);
+    this.#settleMark();
     return aside;
   }
 
@@ -269,6 +288,18 @@ export class StateStore {
       if (!isShoalError(error)) throw error;
     }
     this.#contents = contents;
+  }
+
+  /** The mark is kept, or needed no more: what SQLite cannot read of the log goes, or another start would find it again. */
+  #settleMark(): void {
+    if (!this.#isMarkDue) return;
+    this.#isMarkDue = false;
+    try {
+      forgetLoss(this.#file);
+      foldLog(this.#database);
+    } catch {
+      // The disk refuses: then the loss may be told once more.
+    }
   }
 
   close(): void {
@@ -296,7 +327,8 @@ export class StateStore {
         sumOf(entry.digest, text, this.#crypto),
       );
       if (changes === 0) continue;
-      for (const number of shares.add(entry.author, Number(lastInsertRowid))) drop.run(number);
+      this.#lastLine = Number(lastInsertRowid);
+      for (const number of shares.add(entry.author, this.#lastLine)) drop.run(number);
     }
     this.#shares = shares;
   }
@@ -319,7 +351,16 @@ function openOrSalvage(
   crypto: Crypto,
   isOurs: boolean,
 ): { readonly opened: ReturnType<typeof openWhole>; readonly damage: Damage | null } {
-  const writes_lost = lostTransactions(`${file}-wal`);
+  // Of a file that somebody took away since it says nothing of the next one.
+  if (!existsSync(file)) forgetLoss(file);
+  const writes_lost = Math.max(lostTransactions(`${file}-wal`), notedLoss(file));
+  if (writes_lost > 0 && isOurs) {
+    try {
+      noteLoss(file);
+    } catch {
+      // A disk that refuses keeps no daemon from its start, while nothing has to be cut.
+    }
+  }
   try {
     const opened = openWhole(file, crypto);
     if (writes_lost === 0) return { opened, damage: null };
@@ -327,7 +368,7 @@ function openOrSalvage(
     return { opened, damage: { aside: null, records_kept, rows_lost: 0, parts_lost: 0, writes_lost } };
   } catch (error) {
     if (!isShoalError(error, 'E_DATA_CORRUPT') || !isOurs) throw error;
-    const damage = { ...salvage(file, crypto), writes_lost };
+    const damage = salvage(file, crypto, writes_lost);
     return { opened: openWhole(file, crypto), damage };
   }
 }

@@ -11,12 +11,12 @@ const FRAME_HEADER_BYTES = 24;
 /** Of the checksum's own order of bytes the lowest bit of this tells. */
 const MAGIC = 0x377f0682;
 /** SQLite folds the log in at 4 MB; a larger one than this is not looked at. */
-const LOG_BYTES_MAX = 256 << 20;
+export const LOG_BYTES_MAX = 256 << 20;
 
 /** What is read at once: the least that a disk gives back or not. */
 const BLOCK_BYTES = 4096;
 /** Of a log that cannot be read to its end it is not known how many are lost: as many as are told of at all. */
-const UNKNOWN_LOST = 2;
+export const UNKNOWN_LOST = 2;
 
 /** How many transactions were on the disk once and will not be read. One, the last, may be missed. */
 export function lostTransactions(log: string): number {

@@ -6,7 +6,7 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { EFFECTS_MAX, LedgerDriver, type LedgerDriverInit } from '../../../daemon/drivers/ledger-driver.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
 import { StateStore, type StoreBatch } from '../../../daemon/store/state-store.ts';
-import { ShoalError } from '../../../protocols/base/errors.ts';
+import { type ErrorCode, ShoalError } from '../../../protocols/base/errors.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
@@ -401,3 +401,79 @@ t.test(
     t.notOk(stored(store).includes(other.digest));
   },
 );
+
+/** A driver whose ledger and disk do as they are told: `answers` are those of the disk, one for each write. */
+async function puppet(t: Test) {
+  const clock = handClock();
+  const { driver, store } = await driverOf(t, { clock });
+  const record = await driver.write(self.id, 'intent', self.id, intent);
+  const publish = await startedMesh(t, driver);
+  await turn();
+  const write = store.write.bind(store);
+  const answers: ErrorCode[] = [];
+  store.write = (batch) => {
+    const code = answers.shift();
+    if (code !== undefined) throw new ShoalError(code, 'refused');
+    write(batch);
+  };
+  const live = new Set([record]);
+  driver.machine.ledger.records = () => live.values();
+  const change = (put: LedgerRecord[], remove: LedgerRecord[]) => {
+    for (const each of put) live.add(each);
+    for (const each of remove) live.delete(each);
+    driver.machine.handle = () => [{ kind: 'persist', put, remove, streams: [] }];
+    publish(operator.id, Uint8Array.of(1));
+    driver.machine.handle = () => [];
+  };
+  const other = (seq: number) => sealRecord({ ...record, seq: record.seq + seq }, intent, self, nodeCrypto);
+  const isAsLive = () =>
+    t.same(
+      new Set(stored(store)),
+      new Set(Array.from(live, ({ digest }) => digest)),
+      'what is live is on disk',
+    );
+  return { clock, driver, record, answers, change, other, isAsLive };
+}
+
+t.test('what comes and goes after a new file was begun on a disk that is full is kept so', async (t) => {
+  const { clock, driver, record, answers, change, other, isAsLive } = await puppet(t);
+  const next = other(1);
+  answers.push('E_DATA_CORRUPT', 'E_DISK_FULL');
+  change([next], [record]);
+  await turn();
+  t.match(driver.trouble, { code: 'E_DISK_FULL' });
+  isAsLive();
+  change([record], [next]);
+  await turn();
+  fire(clock);
+  t.equal(driver.trouble, undefined);
+  isAsLive();
+});
+
+t.test('a new file has what the ledger took in just now, and it is known to be there', async (t) => {
+  const { clock, driver, answers, change, other, isAsLive } = await puppet(t);
+  const [first, second] = [other(1), other(2)];
+  answers.push('E_DISK_FULL', 'E_DATA_CORRUPT', 'E_DISK_FULL');
+  change([first], []);
+  await turn();
+  change([second], []);
+  fire(clock);
+  isAsLive();
+  await turn();
+  change([], [second]);
+  await turn();
+  fire(clock);
+  t.equal(driver.trouble, undefined);
+  isAsLive();
+});
+
+t.test('the disk takes writes again also where a new file has all that it lacked', async (t) => {
+  const { clock, driver, record, answers, change, isAsLive } = await puppet(t);
+  answers.push('E_DATA_CORRUPT', 'E_DISK_FULL');
+  change([], [record]);
+  await turn();
+  t.match(driver.trouble, { code: 'E_DISK_FULL' });
+  fire(clock);
+  t.equal(driver.trouble, undefined);
+  isAsLive();
+});

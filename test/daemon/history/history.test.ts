@@ -134,6 +134,38 @@ t.test('a follower gets the past, then each change once, as it comes', async (t)
   t.same(seen, ['last before', 'elsewhere', 'new'], 'an old stamp that comes late is news here');
 });
 
+t.test('a follower goes on when the file is begun anew while it is used', async (t) => {
+  const { store, history, add } = await stage(t);
+  add(...Array.from({ length: 5 }, () => entry({ summary: 'before' })));
+  const end = new AbortController();
+  const seen: string[] = [];
+  const alive = setInterval(() => {}, 1000);
+  const polls = 5;
+  const ask = store.history.bind(store);
+  let asked = 0;
+  store.history = (query) => {
+    // It would ask in vain for ever.
+    if (!query.latestFirst && ++asked > polls) end.abort();
+    return ask(query);
+  };
+  for await (const { summary } of history.follow({ limit: 1 }, end.signal)) {
+    seen.push(summary);
+    if (summary === 'before') {
+      store.replace([]);
+      add(entry({ summary: 'first' }));
+      store.replace([]);
+      store.clear();
+      store.replace([]);
+      add(entry({ summary: 'second' }));
+    }
+    if (summary === 'second') end.abort();
+  }
+  clearInterval(alive);
+  t.same(seen, ['before', 'second'], 'what is in the file is told');
+  add(entry({ summary: 'third' }));
+  t.equal(store.historyEnd(), 8, 'no number is given twice');
+});
+
 t.test('beyond its cap the oldest lines go', async (t) => {
   const { store, add } = await stage(t);
   const entries = Array.from({ length: HISTORY_ENTRIES_MAX + 10 }, () => entry());
@@ -202,6 +234,21 @@ t.test('a line that is not what was written is not told', async (t) => {
       new Set([...again.history(query)].map((line) => line.entry.digest)),
       new Set([first.digest, third.digest]),
     );
+});
+
+t.test('a number of a line that cannot be true is damage, and the history begins anew', async (t) => {
+  const file = path.join(await memoryDirectory(t), 'state.db');
+  const store = new StateStore(file, nodeCrypto);
+  store.write({ put: [], remove: [], streams: [], history: [entry()] });
+  store.close();
+  const raw = new DatabaseSync(file);
+  raw.exec(`UPDATE history SET id = ${2n ** 60n}`);
+  raw.close();
+  const again = new StateStore(file, nodeCrypto);
+  t.teardown(() => again.close());
+  t.ok(again.damage);
+  again.write({ put: [], remove: [], streams: [], history: [entry()] });
+  t.equal(again.historyEnd(), 1);
 });
 
 t.test('lines that go are the oldest of whoever has the most', async () => {

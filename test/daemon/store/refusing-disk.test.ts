@@ -77,12 +77,14 @@ t.test(
   async (t) => {
     const { status, stdout, stderr } = onFaultyDisk(UNREADABLE, 'unreadable');
     t.equal(status, 0, stderr);
-    const { first, all, pages, log } = JSON.parse(stdout) as {
+    const { first, all, pages, log, broken } = JSON.parse(stdout) as {
       /** Records in the file when the log began, and with those that the log has. */
       first: number;
       all: number;
       pages: (Trial & { isOverflow: boolean })[];
       log: Trial[];
+      /** Second starts after one that was broken off, and what became of that. */
+      broken: Record<'cut' | 'large' | 'unnoted', Trial & { first?: string; isLogWhole?: boolean }>;
     };
     t.ok(pages.filter(({ isOverflow }) => isOverflow).length > 20);
     for (const { from, kept, isTold, isOverflow, error } of pages) {
@@ -99,5 +101,15 @@ t.test(
     t.equal(begin!.kept, first, 'without its log the file is as it was before');
     t.ok(middle!.kept > first && middle!.kept < all, `up to the middle of the log: ${middle!.kept}`);
     t.equal(end!.kept, all - 1, 'of a log all but the last write');
+    for (const [name, { first, error, isTold }] of Object.entries(broken)) {
+      t.ok(first, `${name}: the first start is refused`);
+      t.equal(error, undefined);
+      t.ok(isTold, `${name}: the next one tells it`);
+    }
+    t.match(broken.cut.first, /disk of the data directory is full/);
+    t.equal(broken.cut.kept, middle!.kept);
+    t.equal(broken.large.kept, first);
+    t.ok(broken.unnoted.isLogWhole, 'what cannot be noted is not cut');
+    t.equal(broken.unnoted.kept, middle!.kept);
   },
 );

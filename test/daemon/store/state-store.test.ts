@@ -469,23 +469,74 @@ t.test(
       DatabaseSync.prototype.exec = exec;
       return { file, opened };
     };
-    for (const way of ['written', 'replaced', 'whole', 'cleared']) {
+    for (const way of ['written', 'replaced', 'whole', 'cleared', 'left']) {
       const { file, opened } = await openFull(way);
       if (way === 'written') opened.write({ ...nothing, put: [recordOf(21, 'k21')] });
       if (way === 'replaced') opened.replace([recordOf(1, 'k1')]);
       if (way === 'whole') opened.setComplete();
       if (way === 'cleared') opened.clear();
-      const isMarked = way === 'written' || way === 'replaced';
+      const isMarked = way !== 'whole' && way !== 'cleared';
       t.equal(opened.isIncomplete, isMarked, way);
       if (!isMarked) opened.write(nothing);
+      // Which folds the log in, and takes away what is bad in it.
       opened.close();
       const again = new StateStore(file, nodeCrypto);
       t.teardown(() => again.close());
-      t.equal(again.damage, null);
+      if (way === 'left') t.ok(again.damage!.writes_lost > 0, 'told once more, for nothing could be kept');
+      else t.equal(again.damage, null);
       t.equal(again.isIncomplete, isMarked, `${way}: at the next start`);
     }
   },
 );
+
+t.test('a note of a loss says nothing of a file that is new', async (t) => {
+  const file = path.join(await memoryDirectory(t), 'state.db');
+  await writeFile(`${file}.lost`, '');
+  const store = new StateStore(file, nodeCrypto);
+  t.equal(store.damage, null);
+  t.notOk(store.isIncomplete);
+  store.close();
+  t.notOk((await readdir(path.dirname(file))).includes('state.db.lost'));
+});
+
+t.test('a loss in the log that has been told is not found again after a kill', async (t) => {
+  const directory = await memoryDirectory(t);
+  let file = path.join(directory, 'life-0.db');
+  let store = new StateStore(file, nodeCrypto);
+  t.teardown(() => store.close());
+  for (let seq = 1; seq <= 20; seq += 1) store.write({ ...nothing, put: [recordOf(seq, `k${seq}`)] });
+  /** Ends a life as a kill does, and begins the next with what is left. */
+  const restart = async (life: number, change: (log: Buffer) => void = () => {}) => {
+    const [base, log] = [await readFile(file), await readFile(`${file}-wal`)];
+    store.close();
+    change(log);
+    file = path.join(directory, `life-${life}.db`);
+    await writeFile(file, base);
+    await writeFile(`${file}-wal`, log);
+    store = new StateStore(file, nodeCrypto);
+  };
+  await restart(1, (log) => {
+    log[Math.floor(log.byteLength / 2)]! ^= 4;
+  });
+  t.ok(store.damage!.writes_lost > 5);
+  const kept = digests(store).length;
+  t.ok(store.isIncomplete);
+  await restart(2);
+  t.equal(store.damage, null, 'told once');
+  t.ok(store.isIncomplete, 'and kept');
+  t.same(
+    (await readdir(directory)).filter((name) => name.endsWith('.lost')),
+    [],
+  );
+  store.setComplete();
+  for (let life = 3; life <= 5; life += 1) {
+    store.write({ ...nothing, put: [recordOf(20 + life, `k${20 + life}`)] });
+    await restart(life);
+    t.equal(store.damage, null, `life ${life}`);
+    t.notOk(store.isIncomplete);
+  }
+  t.equal(digests(store).length, kept + 3);
+});
 
 t.test('a store of a newer format is refused and left as it is; so is one that is in use', async (t) => {
   const file = path.join(await memoryDirectory(t), 'state.db');
