@@ -22,7 +22,7 @@ import { isKnown } from './stored-ledger.ts';
 const FIRST_CONTACT_MS = 3_000;
 /** After the first contact: what the others have is on its way. */
 const FIRST_SYNC_MS = 300;
-/** How long a node whose disk lost the record that makes it a member waits for it to come from others. */
+/** How long a node whose disk lost records waits for them to come from others before it does without. */
 const RESEED_MS_MAX = 15_000;
 /** Dialled each time while nobody is there. */
 const SOUGHT_MAX = 8;
@@ -96,8 +96,9 @@ export class Contacts {
       if (peer !== self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     if (this.#addresses.size === 0 && ![...members().keys()].some((id) => id !== self)) return;
     const isMember = () => machine.authority.isMember(self);
-    const wait_ms = isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX;
-    const isLacking = () => mesh.peers().length === 0 || !isMember();
+    const wait_ms = isMember() && !this.#isReseeding ? FIRST_CONTACT_MS : RESEED_MS_MAX;
+    const isPartial = () => this.#isReseeding && !this.#isWhole;
+    const isLacking = () => mesh.peers().length === 0 || !isMember() || isPartial();
     // Counted, and not read from the clock: that is set soon after a start, by hours.
     for (let waited_ms = 0; isLacking() && waited_ms < wait_ms && !signal.aborted; waited_ms += LOOK_MS)
       await pause(clock, LOOK_MS, signal);
@@ -123,6 +124,11 @@ export class Contacts {
       waited_ms += LOOK_MS
     )
       await pause(clock, LOOK_MS, signal);
+  }
+
+  /** This disk has lost records, and not all that a member holds has come since. */
+  get isReseeding(): boolean {
+    return this.#isReseeding;
   }
 
   /** Members that it remembers, and can dial. */

@@ -202,6 +202,29 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
   t.ok(contacts.isAdmitted(other.signer.id), 'for its grant');
 });
 
+t.test('a disk that lost records waits for all that a member holds, and not for ever', async (t) => {
+  for (const isHelped of [true, false]) {
+    const [own, other] = acquainted();
+    const store = { isIncomplete: true, setComplete: () => undefined } as never;
+    const clock = clockOf(NOW);
+    const { contacts, mesh, peers } = contactsOf(own, { store, clock });
+    peers.push(other.signer.id);
+    let isOver = false;
+    const met = contacts.meet(mesh, AbortSignal.timeout(10_000)).then(() => {
+      isOver = true;
+    });
+    while (clock.now() < NOW + 5000) await new Promise(setImmediate);
+    t.notOk(isOver, 'somebody is there, and has not told all');
+    if (isHelped) contacts.compared(other.signer.id);
+    await met;
+    t.equal(clock.now() < NOW + 15_000, isHelped);
+    t.ok(clock.now() < NOW + 16_000);
+    t.ok(contacts.isReseeding);
+    t.equal(contacts.endReseeding(), isHelped);
+    t.equal(contacts.isReseeding, !isHelped);
+  }
+});
+
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
   const nodes = acquainted();
   const [judge, other, offender] = nodes;
