@@ -357,7 +357,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   async #riseLate(): Promise<void> {
-    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal);
+    const { log } = this.#components;
+    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal, (members) =>
+      attempt(log, 'asking how this node stands', () => this.trust.ask(members)),
+    );
     if (this.#stopping.signal.aborted) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
     await this.#rise();
   }

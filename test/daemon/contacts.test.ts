@@ -324,7 +324,7 @@ t.test('of many members those are kept that are alive, and that were kept before
 t.test('whom a disk remembers may bring what it lost, and nobody else may', async (t) => {
   const [own, other] = acquainted();
   const empty = newNode(own.signer);
-  const welcomed = [{ id: other.signer.id, addresses: ['/a'] }];
+  const welcomed = [{ id: other.signer.id, addresses: ['/a'], doors: ['/door'] }];
   const whole = contactsOf(empty, { welcomed });
   t.notOk(whole.contacts.isAdmitted(other.signer.id), 'on a disk that is whole grants count');
   const { written, store } = keepingStore(true);
@@ -338,13 +338,17 @@ t.test('whom a disk remembers may bring what it lost, and nobody else may', asyn
   t.same(written, [], 'what is left of the view is not kept over what was whole');
   const isDialled = () => dialled.filter((id) => id === other.signer.id).length;
   const stopping = new AbortController();
-  const wait = contacts.outwait(mesh, stopping.signal);
+  const asked: NodeId[][] = [];
+  const wait = contacts.outwait(mesh, stopping.signal, async (members) => {
+    asked.push(members.map(({ id }) => id));
+  });
   while (isDialled() < 5) await new Promise(setImmediate);
   let isOver = false;
   const ended = wait.then(() => {
     isOver = true;
   });
   t.notOk(isOver);
+  t.same(asked, [[other.signer.id]], 'at its door, which is open to whom it does not let in, now and then');
   introduce(empty.machine, [...own.machine.ledger.recordsOf(operator.id)]);
   contacts.compared(other.signer.id);
   await ended;

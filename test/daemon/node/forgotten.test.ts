@@ -14,6 +14,7 @@ import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 // Members find each other and notice losses in seconds; a loaded machine needs more.
 t.setTimeout(180_000);
 
+const DAY_MS = 86_400_000;
 const hash = (node: ShoalNode) => node.cluster!.ledger.machine.ledger.hash;
 
 function listening(messages: string[]): Log {
@@ -92,6 +93,25 @@ t.test(
     t.notOk(messages.some((message) => message.includes('signed two records with one number')));
   },
 );
+
+t.test('a node that lost its own grant, which has ended since, asks at doors and is renewed', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+  await eventually('b has it all', () => hash(a!) === hash(b));
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  await cluster.stop('b');
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('it is a member no more', async () => (await a!.backend.nodes()).length === 1);
+  t.ok(damage(path.join(cluster.directory, 'b'), allButGenesis) > 4);
+  const again = await cluster.start('b');
+  t.equal(again.cluster, undefined);
+  await eventually('it is up', () => again.cluster !== undefined, 60_000);
+  await eventually('both have the same', () => hash(a!) === hash(again), 60_000);
+  t.equal((await a!.backend.nodes()).length, 2);
+});
 
 t.test('the first node remembers where the others are, though it was welcomed by nobody', async (t) => {
   const cluster = await MemoryCluster.create(t);
