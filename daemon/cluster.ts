@@ -344,7 +344,10 @@ export class Cluster implements AsyncDisposable {
       (remembered === 0
         ? 'none is remembered here, so '
         : `${remembered} that are remembered are dialled, or `) +
-      'run `shoal join` with a token of this cluster'
+      'run `shoal join` with a token of this cluster' +
+      (remembered === 0 && this.#init.operator !== undefined
+        ? '; if this was its only member, stop the daemon, move state.db away, start it, and begin anew with `shoal init`: keys and images stay'
+        : '')
     );
   }
 

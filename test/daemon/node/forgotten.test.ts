@@ -1,4 +1,5 @@
 /** A node whose disk has lost what says of which cluster it is, or that it is a member: nothing ends for that. */
+import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -145,6 +146,25 @@ t.test('a node that remembers nobody lets no stranger in, and is helped by a tok
   await again.backend.join({ token: (await a!.backend.createToken({})).token });
   await eventually('both have the same', () => hash(a!) === hash(again));
   t.equal(again.id, b!.id);
+});
+
+t.test('the only member of a cluster is told how to begin anew, and can', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const operator = a!.cluster!.trust.operator!.id;
+  await cluster.stop('a');
+  const data = path.join(cluster.directory, 'a');
+  damage(data, allButGenesis);
+  const again = await cluster.start('a');
+  t.match((await again.backend.status()).problems, [
+    { message: /if this was its only member, .* move state.db away, .* `shoal init`/ },
+  ]);
+  await cluster.stop('a');
+  await rename(path.join(data, 'state.db'), path.join(data, 'away'));
+  const anew = await cluster.start('a');
+  await anew.backend.init({});
+  t.equal(anew.id, a!.id);
+  t.equal(anew.cluster!.trust.operator!.id, operator);
 });
 
 t.test('a node that waits can be stopped', async (t) => {
