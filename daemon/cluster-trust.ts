@@ -23,7 +23,7 @@ import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
-import { Appeals } from './trust/appeals.ts';
+import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { Hearings } from './trust/hearings.ts';
@@ -363,6 +363,14 @@ export class ClusterTrust {
     }
   }
 
+  /** Of a node that has lost what makes it a member: the first of these that answers tells it, and may renew it. */
+  async ask(members: Iterable<Pick<MemberDoors, 'id' | 'doors'>>): Promise<void> {
+    for (const { id, doors } of members) {
+      const answer = await this.#init.knock(doors, encodeAppeal([])).catch(() => undefined);
+      if (answer !== undefined && (await this.#hear(id, answer))) return;
+    }
+  }
+
   async #appeal(): Promise<void> {
     const { clock, peers, members, self, knock } = this.#init;
     const { state } = this.standing();
@@ -387,6 +395,7 @@ export class ClusterTrust {
     for (const { id, doors } of due) {
       const answer = await knock(doors, encodeAppeal(acts)).catch(() => undefined);
       if (answer === undefined || !(await this.#hear(id, answer))) continue;
+      this.notice();
       const after = this.standing().state;
       // Who has something to bring goes on: the member that answered may be the one that it is against.
       if (after !== state || (state === 'member' && acts.length === 0)) return;
@@ -404,7 +413,6 @@ export class ClusterTrust {
       log('debug', 'the answer to an appeal was of no use', { from, error: error.message });
       return false;
     }
-    this.notice();
     return true;
   }
 

@@ -13,7 +13,13 @@ import {
   recordKey,
   type VerdictBody,
 } from '../protocols/base/records.ts';
-import { type Resources, type SlotName, slotName, workloadName } from '../protocols/base/workload.ts';
+import {
+  type Resources,
+  type SlotName,
+  slotName,
+  type WorkloadName,
+  workloadName,
+} from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { MEMBERSHIP_DEFAULTS } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
@@ -123,6 +129,8 @@ export class Cluster implements AsyncDisposable {
   readonly #feed: MembershipFeed;
   /** The last verdict on each subject of which nobody would have heard. */
   readonly #unheard = new Map<NodeId, VerdictBody>();
+  /** Own allocations of earlier lives that were taken up, or were ended for want of what they tell of. */
+  readonly #recalled = new WeakSet<LedgerRecord>();
   /** The address of this host that the container network uses. */
   #followed: string;
   /** What makes this node a member is not in its ledger: it writes nothing, and is not up. */
@@ -336,7 +344,10 @@ export class Cluster implements AsyncDisposable {
       (remembered === 0
         ? 'none is remembered here, so '
         : `${remembered} that are remembered are dialled, or `) +
-      'run `shoal join` with a token of this cluster'
+      'run `shoal join` with a token of this cluster' +
+      (remembered === 0 && this.#init.operator !== undefined
+        ? '; if this was its only member, stop the daemon, move state.db away, start it, and begin anew with `shoal init`: keys and images stay'
+        : '')
     );
   }
 
@@ -349,7 +360,10 @@ export class Cluster implements AsyncDisposable {
   }
 
   async #riseLate(): Promise<void> {
-    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal);
+    const { log } = this.#components;
+    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal, (members) =>
+      attempt(log, 'asking how this node stands', () => this.trust.ask(members)),
+    );
     if (this.#stopping.signal.aborted) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
     await this.#rise();
   }
@@ -422,9 +436,14 @@ export class Cluster implements AsyncDisposable {
     const own = this.view.allocations.filter(
       ({ node, phase }) => node === this.self && !isTerminalPhase(phase),
     );
+    for (const { namespace, workload, index } of own) {
+      const record = this.#ownAllocation(slotName(namespace, workload, index));
+      if (record !== undefined) this.#recalled.add(record);
+    }
     await this.instances.adopt(
       own,
       ({ namespace, workload }) => this.view.workloads.get(workloadName(namespace, workload))?.spec,
+      this.#contacts.isReseeding,
     );
   }
 
@@ -525,8 +544,53 @@ export class Cluster implements AsyncDisposable {
       ...(view.members !== before.members && {
         'the network': ({ members }) => this.#subnet.link(members, this.#scheduler !== undefined),
       }),
-      scheduler: (given) => this.#scheduler?.view(given),
+      scheduler: (given) => this.#schedule(given),
     };
+  }
+
+  #schedule(view: ClusterView): void {
+    if (this.#scheduler === undefined) return;
+    this.#recall(view);
+    this.#scheduler.view(view, this.#lost(view));
+  }
+
+  /**
+   * Allocations of an earlier life that this disk had lost, or never had, and that others have brought: the scheduler goes
+   * by them, so there must be what they tell of.
+   */
+  #recall(view: ClusterView): void {
+    if (!view.members.has(this.self)) return;
+    for (const allocation of view.allocations) {
+      if (allocation.node !== this.self || isTerminalPhase(allocation.phase)) continue;
+      const { namespace, workload, index } = allocation;
+      const record = this.#ownAllocation(slotName(namespace, workload, index));
+      // What this life has written it has an instance for, or had one whose end it could not write.
+      if (record === undefined || this.ledger.isOwn(record) || this.#recalled.has(record)) continue;
+      this.#recalled.add(record);
+      this.instances.recall(allocation, view.workloads.get(workloadName(namespace, workload))?.spec);
+    }
+  }
+
+  /** Workloads of which something is placed here and of which nobody has said anything, while that may still come. */
+  #lost(view: ClusterView): ReadonlySet<WorkloadName> {
+    const lost = new Set<WorkloadName>();
+    if (!this.#isPartial) return lost;
+    const { ledger } = this.ledger.machine;
+    for (const { node, namespace, workload } of view.allocations) {
+      const name = workloadName(namespace, workload);
+      // What was removed has left a tombstone.
+      if (node === this.self && ledger.siblings('workload', name).length === 0) lost.add(name);
+    }
+    return lost;
+  }
+
+  /** Records that this disk has lost may still come from somebody. */
+  get #isPartial(): boolean {
+    return this.#contacts.isReseeding && this.#contacts.remembered > 0;
+  }
+
+  #ownAllocation(slot: SlotName): LedgerRecord | undefined {
+    return this.ledger.machine.ledger.get('alloc', recordKey.alloc(this.self, slot));
   }
 
   /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */
@@ -541,11 +605,18 @@ export class Cluster implements AsyncDisposable {
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
-      if (this.#contacts.endReseeding()) this.#disconnectStrangers();
+      const isPartial = this.#isPartial;
+      if (!isPartial) this.instances.removeUnclaimed();
+      if (this.#contacts.endReseeding()) {
+        this.#disconnectStrangers();
+        // Workloads that are still missing are gone.
+        this.#current.touch('workload');
+      }
       for (const allocation of this.view.allocations) {
         const gone = !this.view.workloads.has(workloadName(allocation.namespace, allocation.workload));
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;
-        if (allocation.node !== this.self || !gone || !old || !isTerminalPhase(allocation.phase)) continue;
+        const over = isTerminalPhase(allocation.phase) && gone && old && !isPartial;
+        if (allocation.node !== this.self || !over) continue;
         void attempt(log, 'forgetting an ended allocation', () => this.#forget(allocation));
       }
       this.#housekeep();

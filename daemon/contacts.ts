@@ -22,7 +22,7 @@ import { isKnown } from './stored-ledger.ts';
 const FIRST_CONTACT_MS = 3_000;
 /** After the first contact: what the others have is on its way. */
 const FIRST_SYNC_MS = 300;
-/** How long a node whose disk lost the record that makes it a member waits for it to come from others. */
+/** How long a node whose disk lost records waits for them to come from others before it does without. */
 const RESEED_MS_MAX = 15_000;
 /** Dialled each time while nobody is there. */
 const SOUGHT_MAX = 8;
@@ -34,6 +34,9 @@ const LOOK_MS = 20;
 const PATIENT_LOOK_MS = 250;
 /** Between two times that such a node dials. */
 const REDIAL_MS = 5_000;
+/** Between two times that such a node asks at doors, and how many it asks then. */
+const ASK_MS = 20_000;
+const ASKED_MAX = 4;
 /** Members of whom it is kept where they are. */
 const KEPT_MAX = 32;
 /** Between two writes of that, unless one of them is a member no more. */
@@ -42,6 +45,8 @@ const KEPT_MS = 300_000;
 export interface Contact {
   readonly id: NodeId;
   readonly addresses: readonly string[];
+  /** Where it can be asked by whom it does not let in. */
+  readonly doors?: readonly string[];
 }
 
 export interface ContactsInit {
@@ -58,6 +63,7 @@ export interface ContactsInit {
 export class Contacts {
   readonly #init: ContactsInit;
   readonly #addresses: Map<NodeId, readonly string[]>;
+  readonly #doors: Map<NodeId, readonly string[]>;
   /** Of members, as last said on the network. */
   readonly #seen = new Map<NodeId, readonly string[]>();
   /** Of whom the disk said where they are when this life began. */
@@ -73,6 +79,7 @@ export class Contacts {
     this.#init = init;
     const welcomed = [...init.welcomed];
     this.#addresses = new Map(welcomed.map(({ id, addresses }) => [id, addresses]));
+    this.#doors = new Map(welcomed.map(({ id, doors = [] }) => [id, doors]));
     this.#kept = welcomed.map(({ id }) => id);
     this.#remembered = new Set(this.#kept);
     this.#keptText = JSON.stringify(welcomed);
@@ -96,8 +103,9 @@ export class Contacts {
       if (peer !== self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     if (this.#addresses.size === 0 && ![...members().keys()].some((id) => id !== self)) return;
     const isMember = () => machine.authority.isMember(self);
-    const wait_ms = isMember() ? FIRST_CONTACT_MS : RESEED_MS_MAX;
-    const isLacking = () => mesh.peers().length === 0 || !isMember();
+    const wait_ms = isMember() && !this.#isReseeding ? FIRST_CONTACT_MS : RESEED_MS_MAX;
+    const isPartial = () => this.#isReseeding && !this.#isWhole;
+    const isLacking = () => mesh.peers().length === 0 || !isMember() || isPartial();
     // Counted, and not read from the clock: that is set soon after a start, by hours.
     for (let waited_ms = 0; isLacking() && waited_ms < wait_ms && !signal.aborted; waited_ms += LOOK_MS)
       await pause(clock, LOOK_MS, signal);
@@ -107,13 +115,22 @@ export class Contacts {
   /**
    * Of a node that has lost what makes it a member: dials those that it remembers for ever, until one of them has brought
    * that, and then waits a while for what else that one knows. Nothing may be written before.
+   * @param ask at doors of members: those refuse connections of a node whose grant has ended, and tell it how it stands.
    */
-  async outwait(mesh: Mesh, signal: AbortSignal): Promise<void> {
+  async outwait(
+    mesh: Mesh,
+    signal: AbortSignal,
+    ask: (members: readonly Required<Contact>[]) => Promise<unknown>,
+  ): Promise<void> {
     const { self, machine, clock } = this.#init;
-    for (let left_ms = 0; !isKnown(machine, self) && !signal.aborted; left_ms -= PATIENT_LOOK_MS) {
-      if (left_ms <= 0) {
-        this.#dial(mesh);
-        left_ms = REDIAL_MS;
+    let isAsking = false;
+    for (let waited_ms = 0; !isKnown(machine, self) && !signal.aborted; waited_ms += PATIENT_LOOK_MS) {
+      if (waited_ms % REDIAL_MS === 0) this.#dial(mesh);
+      if (waited_ms % ASK_MS === REDIAL_MS && !isAsking) {
+        isAsking = true;
+        void ask(this.#askable()).finally(() => {
+          isAsking = false;
+        });
       }
       await pause(clock, PATIENT_LOOK_MS, signal);
     }
@@ -123,6 +140,11 @@ export class Contacts {
       waited_ms += LOOK_MS
     )
       await pause(clock, LOOK_MS, signal);
+  }
+
+  /** This disk has lost records, and not all that a member holds has come since. */
+  get isReseeding(): boolean {
+    return this.#isReseeding;
   }
 
   /** Members that it remembers, and can dial. */
@@ -153,7 +175,7 @@ export class Contacts {
       .filter(({ id }) => id !== self)
       .sort((a, b) => rank(a) - rank(b))
       .slice(0, KEPT_MAX)
-      .map(({ id, addresses }): Contact => ({ id, addresses }))
+      .map(({ id, addresses, doors }): Contact => ({ id, addresses, doors }))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
     const text = JSON.stringify(contacts);
     if (contacts.length === 0 || text === this.#keptText) return;
@@ -180,6 +202,15 @@ export class Contacts {
     const unknown = [...known].filter((id) => id !== self && !members().has(id) && !peers.includes(id));
     for (const id of sample(unknown, SOUGHT_MAX, () => clock.random()))
       mesh.connect(id, this.addressesOf(id)).catch(() => {});
+  }
+
+  /** A few of those that it remembers, different ones each time. */
+  #askable(): Required<Contact>[] {
+    const { self, clock } = this.#init;
+    const known = [...this.#doors]
+      .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }))
+      .filter(({ id, doors }) => id !== self && doors.length > 0 && this.isAdmitted(id));
+    return sample(known, ASKED_MAX, () => clock.random());
   }
 
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */
@@ -223,8 +254,9 @@ export class Contacts {
     const { self, machine } = this.#init;
     for (const [id, [record]] of machine.ledger.ofKind('member')) {
       const member = record && bodyOf('member', record);
-      if (member && record.author === id && id !== self && !this.#addresses.has(id))
-        this.#addresses.set(id, member.addresses);
+      if (!member || record.author !== id || id === self) continue;
+      if (!this.#addresses.has(id)) this.#addresses.set(id, member.addresses);
+      if (!this.#doors.get(id)?.length) this.#doors.set(id, member.doors);
     }
   }
 

@@ -26,16 +26,14 @@ export interface Holding {
 
 export type Journal = Map<SlotName, Holding>;
 
+export type KnownSpecs = Pick<ReadonlyMap<SlotName, WorkloadSpec>, 'get'>;
+
 /**
  * Takes over what the view says of this node's own allocations: phases and health, and what runs since before
  * this process began. Drops what is over.
  * @param known specs of instances that the runtime found again, by slot.
  */
-export function syncJournal(
-  journal: Journal,
-  view: ClusterView,
-  known: ReadonlyMap<SlotName, WorkloadSpec>,
-): void {
+export function syncJournal(journal: Journal, view: ClusterView, known: KnownSpecs): void {
   for (const allocation of view.allocations) {
     if (allocation.node !== view.self) continue;
     const slot = slotOf(allocation);

@@ -12,7 +12,15 @@ import type { AllocationBody } from '../protocols/base/records.ts';
 import type { SlotName, WorkloadName, WorkloadSpec } from '../protocols/base/workload.ts';
 import type { ClusterView, WorkloadView } from '../protocols/view/view.ts';
 import type { Refusal } from './filter.ts';
-import { admits, type Holding, type Journal, nextAttempt, overlayJournal, syncJournal } from './journal.ts';
+import {
+  admits,
+  type Holding,
+  type Journal,
+  type KnownSpecs,
+  nextAttempt,
+  overlayJournal,
+  syncJournal,
+} from './journal.ts';
 import { workloadOf } from './load.ts';
 import { isSameInstance, needsNode, planCluster, type SlotPlan } from './plan.ts';
 import { settle } from './settle.ts';
@@ -38,7 +46,12 @@ export interface SchedulerConfig {
 export const SCHEDULER_DEFAULTS: SchedulerConfig = { turn_ms: 300 };
 
 export type SchedulerEvent =
-  | { readonly kind: 'view'; readonly view: ClusterView }
+  | {
+      readonly kind: 'view';
+      readonly view: ClusterView;
+      /** Not in the view, for their records are missing here: nobody may have removed them. */
+      readonly lost?: ReadonlySet<WorkloadName>;
+    }
   /** A token that is not the latest is stale and ignored. */
   | { readonly kind: 'timer'; readonly token: number };
 
@@ -87,7 +100,8 @@ export interface SchedulerState {
   readonly self: NodeId;
   readonly config: SchedulerConfig;
   readonly journal: Journal;
-  readonly known: ReadonlyMap<SlotName, WorkloadSpec>;
+  readonly known: KnownSpecs;
+  lost: ReadonlySet<WorkloadName>;
   needs: ReadonlyMap<SlotName, Need>;
   view: ClusterView | null;
   token: number;
@@ -95,17 +109,18 @@ export interface SchedulerState {
 }
 
 /**
- * @param known what the runtime found running at start, by slot: without it, an instance from before a restart is
+ * @param known what the runtime found running, by slot: without it, an instance from before a restart is
  * replaced when its workload is merely scaled.
  */
 export function createScheduler(
   self: NodeId,
   config: SchedulerConfig = SCHEDULER_DEFAULTS,
-  known: ReadonlyMap<SlotName, WorkloadSpec> = new Map(),
+  known: KnownSpecs = new Map(),
 ): SchedulerState {
   if (!(config.turn_ms > 0)) throw new RangeError('turn_ms must be positive');
   const journal: Journal = new Map();
-  return { self, config, journal, known, needs: new Map(), view: null, token: 0, wake_ms: null };
+  const [lost, needs] = [new Set<WorkloadName>(), new Map<SlotName, Need>()];
+  return { self, config, journal, known, lost, needs, view: null, token: 0, wake_ms: null };
 }
 
 /** @param env `now` in milliseconds since the epoch; `random` is not used. */
@@ -114,8 +129,10 @@ export function handle(
   event: SchedulerEvent,
   env: Pick<Env, 'now'>,
 ): SchedulerEffect[] {
-  if (event.kind === 'view') state.view = event.view;
-  else if (event.token === state.token) state.wake_ms = null;
+  if (event.kind === 'view') {
+    state.view = event.view;
+    state.lost = event.lost ?? new Set();
+  } else if (event.token === state.token) state.wake_ms = null;
   else return [];
   const { view } = state;
   if (!view?.members.has(state.self)) return [];
@@ -165,6 +182,7 @@ function releaseUnwanted(state: SchedulerState, view: ClusterView, effects: Sche
   const wanted = new Map<WorkloadName, ReadonlySet<SlotName>>();
   for (const holding of held(state)) {
     const name = workloadOf(holding.allocation);
+    if (state.lost.has(name)) continue;
     const workload = view.workloads.get(name);
     const slots = wanted.get(name) ?? ownSlots(view, workload);
     wanted.set(name, slots);

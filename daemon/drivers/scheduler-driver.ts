@@ -1,5 +1,6 @@
 /** Drives the scheduler's core: views and timers in; claims, releases and renewals go to the instances of this node. */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import type { SlotName, WorkloadName } from '../../protocols/base/workload.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
 import {
   createScheduler,
@@ -27,11 +28,13 @@ export class SchedulerDriver implements Disposable {
 
   constructor(init: SchedulerDriverInit) {
     this.#init = init;
-    this.#state = createScheduler(init.self, SCHEDULER_DEFAULTS, init.instances.specs());
+    const known = { get: (slot: SlotName) => init.instances.get(slot)?.spec };
+    this.#state = createScheduler(init.self, SCHEDULER_DEFAULTS, known);
   }
 
-  view(view: ClusterView): void {
-    this.#dispatch({ kind: 'view', view });
+  /** @param lost workloads that are not in the view and that nobody may have removed. */
+  view(view: ClusterView, lost: ReadonlySet<WorkloadName>): void {
+    this.#dispatch({ kind: 'view', view, lost });
   }
 
   [Symbol.dispose](): void {

@@ -4,13 +4,30 @@ import type { ImageConfig, ReadyImage } from '../../images/images.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import type { SlotName, WorkloadSpec } from '../../protocols/base/workload.ts';
 import type { Attachment } from '../network/network.ts';
-import type { ContainerSpec, Mount } from '../runtime/runtime.ts';
+import type { ContainerInfo, ContainerSpec, Mount } from '../runtime/runtime.ts';
 
 /** What an instance's log may take on disk before its oldest half goes. */
 export const LOGS_BYTES_MAX = 16 << 20;
 
 /** Labels by which a daemon finds its containers again. */
-export const LABEL = { slot: 'shoal.slot', attempt: 'shoal.attempt', spec: 'shoal.spec' } as const;
+export const LABEL = {
+  slot: 'shoal.slot',
+  attempt: 'shoal.attempt',
+  spec: 'shoal.spec',
+  address: 'shoal.address',
+  ports: 'shoal.ports',
+} as const;
+
+/** A container of an earlier daemon, as its labels tell. */
+export interface FoundContainer {
+  readonly id: string;
+  readonly isRunning: boolean;
+  readonly attempt: number;
+  readonly spec: WorkloadSpec;
+  /** Where it is reached; undefined: a version started it that kept this in records alone. */
+  readonly address: string | undefined;
+  readonly ports: Readonly<Record<string, number>> | undefined;
+}
 
 export interface ContainerPlanInit {
   readonly slot: SlotName;
@@ -23,6 +40,19 @@ export interface ContainerPlanInit {
   readonly ports: Readonly<Record<string, number>>;
   readonly nodeName: string;
   readonly mounts: readonly Mount[];
+}
+
+/** @throws SyntaxError when a label is damaged. */
+export function readFound({ id, state, labels }: ContainerInfo): FoundContainer {
+  const ports = labels[LABEL.ports];
+  return {
+    id,
+    isRunning: state === 'running',
+    attempt: Number(labels[LABEL.attempt]),
+    spec: JSON.parse(labels[LABEL.spec] ?? '') as WorkloadSpec,
+    address: labels[LABEL.address],
+    ports: ports === undefined ? undefined : (JSON.parse(ports) as Record<string, number>),
+  };
 }
 
 /** Unique for each attempt, readable, at most 63 characters. */
@@ -42,6 +72,8 @@ export function planContainer(init: ContainerPlanInit): ContainerSpec {
       [LABEL.slot]: init.slot,
       [LABEL.attempt]: String(init.attempt),
       [LABEL.spec]: JSON.stringify(spec),
+      [LABEL.address]: attachment.address,
+      [LABEL.ports]: JSON.stringify(ports),
     },
     lowerDirs: image.lowerDirs,
     argv,

@@ -1,8 +1,10 @@
 /** All instances on this node: claims and releases of the scheduler, adoption after a restart, and who to ask for logs. */
 import type { AllocationBody } from '../../protocols/base/records.ts';
 import { type SlotName, slotName, type WorkloadSpec } from '../../protocols/base/workload.ts';
+import { isSameInstance } from '../../scheduler/plan.ts';
+import { attempt } from '../attempt.ts';
 import type { ContainerInfo } from '../runtime/runtime.ts';
-import { LABEL } from './container-plan.ts';
+import { type FoundContainer, LABEL, readFound } from './container-plan.ts';
 import { Instance, type InstanceComponents } from './instance.ts';
 
 export interface Claim {
@@ -14,6 +16,8 @@ export interface Claim {
 export class InstanceManager implements AsyncDisposable {
   readonly #init: InstanceComponents;
   readonly #instances = new Map<SlotName, Instance>();
+  /** Containers of an earlier daemon that nothing wants, while what wants them may still come from other members. */
+  #unclaimed: { readonly slot: SlotName; readonly container: ContainerInfo }[] = [];
   /** Work on a slot is done one thing after another: what is under way, with all that comes after it. */
   readonly #tails = new Map<SlotName, Promise<void>>();
 
@@ -29,10 +33,12 @@ export class InstanceManager implements AsyncDisposable {
    * Finds the containers that outlived the last daemon. Those that the ledger still wants go on, the others are
    * stopped and removed, and what was claimed without a container is started.
    * @param recorded this node's allocations that are not ended.
+   * @param isPartial others may be missing among them: what none of them wants goes on until `removeUnclaimed`.
    */
   async adopt(
     recorded: readonly AllocationBody[],
     specOf: (body: AllocationBody) => WorkloadSpec | undefined,
+    isPartial = false,
   ): Promise<void> {
     const { runtime, network, log } = this.#init;
     const wanted = new Map(
@@ -45,43 +51,63 @@ export class InstanceManager implements AsyncDisposable {
       if (slot && body && (await this.#readopt(slot, body, container))) {
         kept.add(container.id);
         wanted.delete(slot);
-      } else {
-        log('info', 'removing a container that nothing wants', { container: container.id });
-        await runtime.stop(container.id, { grace_ms: 2_000 }).catch(() => {});
-        await runtime.remove(container.id).catch((error: unknown) => {
-          log('warn', 'a container could not be removed', { container: container.id, error: String(error) });
+      } else if (slot && isPartial) {
+        log('info', 'leaving a container that nothing wants as it is, for records are missing', {
+          container: container.id,
         });
+        kept.add(container.id);
+        this.#unclaimed.push({ slot, container });
+      } else {
+        await this.#remove(container);
       }
     }
     await network.sweep(kept);
     for (const [slot, body] of wanted) {
       const spec = specOf(body);
       if (spec === undefined || body.phase === 'stopping') {
-        await this.#init.record(slot, {
-          ...body,
-          phase: 'stopped',
-          health: 'unhealthy',
-          reason: 'its daemon was restarted',
-        });
+        await this.#init.record(slot, ended(body));
       } else {
-        const anew = { ...body, attempt: body.attempt + 1, phase: 'claimed', health: 'unknown' } as const;
+        const anew = nextOf(body);
         await this.#init.record(slot, anew);
         this.claim({ slot, spec, body: anew });
       }
     }
   }
 
+  /**
+   * An allocation of an earlier life that this daemon did not know when it started: what `adopt` would have done. There is
+   * an instance at once, if there is to be one.
+   */
+  recall(body: AllocationBody, spec: WorkloadSpec | undefined): void {
+    const slot = slotName(body.namespace, body.workload, body.index);
+    if (this.#instances.has(slot)) return;
+    const found = this.#foundOf(slot).find((each) => isOf(each, body));
+    if (found !== undefined) this.claim({ slot, spec: found.spec, body });
+    else if (spec !== undefined && body.phase !== 'stopping') this.claim({ slot, spec, body: nextOf(body) });
+    else {
+      this.#after(slot, async () => {
+        await this.#clear(slot);
+        await this.#init.record(slot, ended(body));
+      });
+    }
+  }
+
+  /** No record is missing any more: takes away what still nothing wants. */
+  removeUnclaimed(): void {
+    for (const { slot } of this.#unclaimed) this.#after(slot, () => this.#clear(slot));
+  }
+
   /** @returns false when the container is of another attempt, or cannot be taken up: a new one will do. */
   async #readopt(slot: SlotName, body: AllocationBody, container: ContainerInfo): Promise<boolean> {
-    const { network, log } = this.#init;
-    if (body.phase !== 'running' || String(body.attempt) !== container.labels[LABEL.attempt]) return false;
+    const { log } = this.#init;
     try {
-      const spec = JSON.parse(container.labels[LABEL.spec] ?? '') as WorkloadSpec;
-      await network.attach(container.id);
-      const instance = new Instance(this.#init, slot, spec, body);
+      const found = readFound(container);
+      if (!isOf(found, body)) return false;
+      const instance = new Instance(this.#init, slot, found.spec, body);
       this.#instances.set(slot, instance);
-      await instance.adopt(container.id, container.state === 'running');
+      await instance.adopt(found);
     } catch (error) {
+      this.#instances.delete(slot);
       log('warn', 'an instance could not be taken up again', { slot, error: String(error) });
       return false;
     }
@@ -99,7 +125,50 @@ export class InstanceManager implements AsyncDisposable {
     this.#after(slot, async () => {
       await before?.gone();
       await before?.forget();
-      instance.start();
+      if (!(await this.#takeUp(instance))) instance.start();
+    });
+  }
+
+  /** The container of an earlier daemon in this slot, if it is what the instance would start; others go. */
+  async #takeUp(instance: Instance): Promise<boolean> {
+    const { slot, body, spec } = instance;
+    const found = this.#foundOf(slot).find((each) => isOf(each, body) || serves(each, body, spec));
+    await this.#clear(slot, found?.id);
+    if (found === undefined) return false;
+    const { log } = this.#init;
+    const isTaken = await attempt(log, 'taking up an instance again', () => instance.adopt(found));
+    if (isTaken) log('info', 'found an instance again', { slot, container: found.id });
+    return isTaken;
+  }
+
+  #foundOf(slot: SlotName): FoundContainer[] {
+    return this.#unclaimed.flatMap((each) => {
+      if (each.slot !== slot) return [];
+      try {
+        return [readFound(each.container)];
+      } catch {
+        return [];
+      }
+    });
+  }
+
+  /** Takes the containers away that nothing has claimed in this slot, but this one. */
+  async #clear(slot: SlotName, kept?: string): Promise<void> {
+    const unclaimed = this.#unclaimed.filter((each) => each.slot === slot);
+    this.#unclaimed = this.#unclaimed.filter((each) => each.slot !== slot);
+    for (const { container } of unclaimed) {
+      if (container.id === kept) continue;
+      await this.#remove(container);
+      await this.#init.network.detach(container.id).catch(() => {});
+    }
+  }
+
+  async #remove({ id }: ContainerInfo): Promise<void> {
+    const { runtime, log } = this.#init;
+    log('info', 'removing a container that nothing wants', { container: id });
+    await runtime.stop(id, { grace_ms: 2_000 }).catch(() => {});
+    await runtime.remove(id).catch((error: unknown) => {
+      log('warn', 'a container could not be removed', { container: id, error: String(error) });
     });
   }
 
@@ -138,11 +207,6 @@ export class InstanceManager implements AsyncDisposable {
     await instance.forget();
   }
 
-  /** What runs here, by slot: the scheduler compares it with what a newer revision asks for. */
-  specs(): Map<SlotName, WorkloadSpec> {
-    return new Map([...this.#instances].map(([slot, instance]) => [slot, instance.spec]));
-  }
-
   /** Lets all go; containers stay as they are. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
@@ -158,4 +222,24 @@ export class InstanceManager implements AsyncDisposable {
       if (this.#tails.get(slot) === tail) this.#tails.delete(slot);
     });
   }
+}
+
+/** Is it that which the record tells of? */
+function isOf(found: FoundContainer, { phase, attempt }: AllocationBody): boolean {
+  return phase === 'running' && found.attempt === attempt;
+}
+
+/** Is it as good as one that is started now? It says of itself where it is, and is no earlier attempt. */
+function serves(found: FoundContainer, body: AllocationBody, spec: WorkloadSpec): boolean {
+  const { isRunning, attempt, address, ports } = found;
+  const isReached = address !== undefined && ports !== undefined;
+  return isRunning && isReached && attempt >= body.attempt && isSameInstance(found.spec, spec);
+}
+
+function nextOf(body: AllocationBody): AllocationBody {
+  return { ...body, attempt: body.attempt + 1, phase: 'claimed', health: 'unknown' };
+}
+
+function ended(body: AllocationBody): AllocationBody {
+  return { ...body, phase: 'stopped', health: 'unhealthy', reason: 'its daemon was restarted' };
 }

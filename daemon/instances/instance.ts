@@ -14,7 +14,7 @@ import type { Log } from '../log.ts';
 import type { Attachment, Network } from '../network/network.ts';
 import type { ExitStatus, Mount, Runtime } from '../runtime/runtime.ts';
 import { assignPorts } from './assign-ports.ts';
-import { containerId, planContainer } from './container-plan.ts';
+import { containerId, type FoundContainer, planContainer } from './container-plan.ts';
 import { checkHealth } from './health-check.ts';
 
 /** Between two starts of an instance that ends by itself: doubled each time, back to the first after a good run. */
@@ -94,13 +94,21 @@ export class Instance {
   }
 
   /**
-   * Takes up a container that outlived an earlier daemon. Resolves when the record no longer calls one healthy that
-   * ended meanwhile: nobody may stop a replacement for it.
+   * Takes up a container that outlived an earlier daemon. Resolves when the record says where it is, and no longer calls
+   * one healthy that ended meanwhile: nobody may stop a replacement for it. @throws E_NETWORK_FAILED
    */
-  async adopt(container: string, running: boolean): Promise<void> {
-    this.#container = container;
+  async adopt(found: FoundContainer): Promise<void> {
+    const { id, attempt, address = null, ports = {} } = found;
+    this.#container = id;
     this.#started_ms = this.#body.since_ms;
-    if (!running) await this.#tell({ health: 'unhealthy', reason: 'it ended while its daemon was away' });
+    const attachment = await this.#components.network.attach(id);
+    if (!found.isRunning) {
+      await this.#tell({ health: 'unhealthy', reason: 'it ended while its daemon was away' });
+    } else if (this.#body.phase !== 'running') {
+      if (attachment.address !== address)
+        throw new ShoalError('E_NETWORK_FAILED', 'its container was started with another address');
+      await this.#tell({ attempt, address, ports, phase: 'running', reason: null, exitCode: null });
+    }
     this.#run = this.#live(true);
   }
 

@@ -202,6 +202,29 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
   t.ok(contacts.isAdmitted(other.signer.id), 'for its grant');
 });
 
+t.test('a disk that lost records waits for all that a member holds, and not for ever', async (t) => {
+  for (const isHelped of [true, false]) {
+    const [own, other] = acquainted();
+    const store = { isIncomplete: true, setComplete: () => undefined } as never;
+    const clock = clockOf(NOW);
+    const { contacts, mesh, peers } = contactsOf(own, { store, clock });
+    peers.push(other.signer.id);
+    let isOver = false;
+    const met = contacts.meet(mesh, AbortSignal.timeout(10_000)).then(() => {
+      isOver = true;
+    });
+    while (clock.now() < NOW + 5000) await new Promise(setImmediate);
+    t.notOk(isOver, 'somebody is there, and has not told all');
+    if (isHelped) contacts.compared(other.signer.id);
+    await met;
+    t.equal(clock.now() < NOW + 15_000, isHelped);
+    t.ok(clock.now() < NOW + 16_000);
+    t.ok(contacts.isReseeding);
+    t.equal(contacts.endReseeding(), isHelped);
+    t.equal(contacts.isReseeding, !isHelped);
+  }
+});
+
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
   const nodes = acquainted();
   const [judge, other, offender] = nodes;
@@ -301,7 +324,7 @@ t.test('of many members those are kept that are alive, and that were kept before
 t.test('whom a disk remembers may bring what it lost, and nobody else may', async (t) => {
   const [own, other] = acquainted();
   const empty = newNode(own.signer);
-  const welcomed = [{ id: other.signer.id, addresses: ['/a'] }];
+  const welcomed = [{ id: other.signer.id, addresses: ['/a'], doors: ['/door'] }];
   const whole = contactsOf(empty, { welcomed });
   t.notOk(whole.contacts.isAdmitted(other.signer.id), 'on a disk that is whole grants count');
   const { written, store } = keepingStore(true);
@@ -315,13 +338,17 @@ t.test('whom a disk remembers may bring what it lost, and nobody else may', asyn
   t.same(written, [], 'what is left of the view is not kept over what was whole');
   const isDialled = () => dialled.filter((id) => id === other.signer.id).length;
   const stopping = new AbortController();
-  const wait = contacts.outwait(mesh, stopping.signal);
+  const asked: NodeId[][] = [];
+  const wait = contacts.outwait(mesh, stopping.signal, async (members) => {
+    asked.push(members.map(({ id }) => id));
+  });
   while (isDialled() < 5) await new Promise(setImmediate);
   let isOver = false;
   const ended = wait.then(() => {
     isOver = true;
   });
   t.notOk(isOver);
+  t.same(asked, [[other.signer.id]], 'at its door, which is open to whom it does not let in, now and then');
   introduce(empty.machine, [...own.machine.ledger.recordsOf(operator.id)]);
   contacts.compared(other.signer.id);
   await ended;

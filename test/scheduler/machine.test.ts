@@ -41,6 +41,19 @@ function slotOfRank(rank: number): string {
 
 const kinds = (effects: ReturnType<typeof handle>) => effects.map(({ kind }) => kind);
 
+t.test(
+  'what runs for a workload whose record is missing is released once that is known to be gone',
+  async (t) => {
+    const { state } = aMachine();
+    const view = aView({ self: 'a', members: [aMember('a')], allocations: [anAllocation('a', 0)] });
+    const see = (lost?: ReadonlySet<'default/web'>) =>
+      handle(state, { kind: 'view', view, ...(lost && { lost }) }, { now: NOW });
+    t.same(see(new Set(['default/web'])), []);
+    t.equal(promised(state).length, 1, 'and it counts');
+    t.match(see(), [{ kind: 'release', slot: 'default/web/0', reason: 'removed' }]);
+  },
+);
+
 t.test('the first in rank claims at once, with a whole record', async (t) => {
   const machine = aMachine();
   const spec = aSpec({ name: slotOfRank(0) });

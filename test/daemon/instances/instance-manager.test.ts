@@ -115,7 +115,7 @@ t.test('a claim is told step by step until it runs, a release until it is gone',
   await eventually('it is healthy', () => last()?.health === 'healthy');
   t.match(up, { address: '127.0.0.1', attempt: 1, reason: null });
   t.ok(up.ports.http! > 0);
-  t.same(manager.specs().get(SLOT), spec);
+  t.same(manager.get(SLOT)?.spec, spec);
   t.match(await runtime.list(), [{ state: 'running', labels: { 'shoal.slot': SLOT, 'shoal.attempt': '1' } }]);
   manager.release(SLOT, 'scaled down');
   manager.release(SLOT, 'twice is once');
@@ -259,4 +259,82 @@ t.test('a new daemon keeps what is wanted, takes away what is not, and starts wh
   await eventually('it is released like any other', () =>
     second.told.some(({ index, phase }) => index === 0 && phase === 'stopped'),
   );
+});
+
+/** A host on which web/0 and web/1 run, as attempt 2, and whose daemon has gone. */
+async function leftBehind(t: Test): Promise<{ host: MemoryHost; told: AllocationBody[]; ids: string[] }> {
+  const host = new MemoryHost();
+  const { manager, runtime, told } = await stage(t, { host });
+  for (const index of [0, 1])
+    manager.claim({ slot: `default/web/${index}`, spec: specOf(PORTS), body: bodyOf({ index, attempt: 2 }) });
+  await eventually('both run', () => told.filter(({ health }) => health === 'healthy').length === 2);
+  await manager[Symbol.asyncDispose]();
+  const latest = [0, 1].map((index) => told.findLast((body) => body.index === index)!);
+  return { host, told: latest, ids: (await runtime.list()).map(({ id }) => id).sort() };
+}
+
+const PORTS = { ports: [{ name: 'http', port: 1 }] };
+
+async function runningOn(runtime: Runtime): Promise<string[]> {
+  return (await runtime.list())
+    .filter(({ state }) => state === 'running')
+    .map(({ id }) => id)
+    .sort();
+}
+
+t.test('what no record tells of waits for its record while some are missing', async (t) => {
+  const { host, told, ids } = await leftBehind(t);
+  const { manager, runtime, told: later } = await stage(t, { host });
+  await manager.adopt([], () => undefined, true);
+  t.same(await runningOn(runtime), ids);
+  manager.recall(told[0]!, undefined);
+  t.ok(manager.get('default/web/0'), 'there is an instance at once');
+  await eventually('it is watched over', () => later.some(({ health }) => health === 'healthy'));
+  t.notOk(later.some(({ attempt, phase }) => attempt !== 2 || phase !== 'running'));
+  manager.removeUnclaimed();
+  await eventually('the other one is removed', async () => (await runningOn(runtime)).length === 1);
+  t.same(await runningOn(runtime), [ids[0]]);
+  manager.release('default/web/0', 'removed');
+  await eventually('it is released like any other', () => later.at(-1)?.phase === 'stopped');
+  t.same(await runningOn(runtime), []);
+});
+
+t.test('a claim takes up what runs in its slot already, if that is the same', async (t) => {
+  const { host, told, ids } = await leftBehind(t);
+  const { manager, runtime, told: later } = await stage(t, { host });
+  await manager.adopt([], () => undefined, true);
+  manager.claim({ slot: 'default/web/0', spec: specOf({ ...PORTS, replicas: 5 }), body: bodyOf() });
+  manager.claim({ slot: 'default/web/1', spec: specOf({ env: { A: 'b' } }), body: bodyOf({ index: 1 }) });
+  for (const index of [0, 1])
+    await eventually(
+      `${index} runs`,
+      () => later.findLast((body) => body.index === index)?.phase === 'running',
+    );
+  t.match(
+    later.findLast(({ index }) => index === 0),
+    { attempt: 2, address: '127.0.0.1', ports: told[0]!.ports },
+  );
+  t.match(
+    later.findLast(({ index }) => index === 1),
+    { attempt: 1 },
+  );
+  const now = await runningOn(runtime);
+  t.equal(now.length, 2);
+  t.ok(now.includes(ids[0]!));
+  t.notOk(now.includes(ids[1]!), 'it was another');
+});
+
+t.test('a record that comes late and of which nothing is left is begun anew, or ended', async (t) => {
+  const { manager, told, until } = await stage(t);
+  await manager.adopt([], () => undefined);
+  manager.recall(bodyOf({ phase: 'running', attempt: 3 }), specOf());
+  t.match(await until('running'), { attempt: 4 });
+  manager.recall(bodyOf({ phase: 'running', attempt: 3 }), specOf());
+  manager.recall(bodyOf({ phase: 'stopping', index: 1 }), specOf());
+  manager.recall(bodyOf({ phase: 'running', index: 2 }), undefined);
+  for (const index of [1, 2])
+    await eventually(`${index} has ended`, () =>
+      told.some((body) => body.index === index && body.phase === 'stopped'),
+    );
+  t.notOk(told.some(({ index, attempt }) => index === 0 && attempt !== 4));
 });

@@ -1,4 +1,5 @@
 /** A node whose disk has lost what says of which cluster it is, or that it is a member: nothing ends for that. */
+import { rename } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -14,6 +15,7 @@ import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 // Members find each other and notice losses in seconds; a loaded machine needs more.
 t.setTimeout(180_000);
 
+const DAY_MS = 86_400_000;
 const hash = (node: ShoalNode) => node.cluster!.ledger.machine.ledger.hash;
 
 function listening(messages: string[]): Log {
@@ -93,6 +95,25 @@ t.test(
   },
 );
 
+t.test('a node that lost its own grant, which has ended since, asks at doors and is renewed', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+  await eventually('b has it all', () => hash(a!) === hash(b));
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  await cluster.stop('b');
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('it is a member no more', async () => (await a!.backend.nodes()).length === 1);
+  t.ok(damage(path.join(cluster.directory, 'b'), allButGenesis) > 4);
+  const again = await cluster.start('b');
+  t.equal(again.cluster, undefined);
+  await eventually('it is up', () => again.cluster !== undefined, 60_000);
+  await eventually('both have the same', () => hash(a!) === hash(again), 60_000);
+  t.equal((await a!.backend.nodes()).length, 2);
+});
+
 t.test('the first node remembers where the others are, though it was welcomed by nobody', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [, b] = await cluster.grow('a', 'b');
@@ -125,6 +146,25 @@ t.test('a node that remembers nobody lets no stranger in, and is helped by a tok
   await again.backend.join({ token: (await a!.backend.createToken({})).token });
   await eventually('both have the same', () => hash(a!) === hash(again));
   t.equal(again.id, b!.id);
+});
+
+t.test('the only member of a cluster is told how to begin anew, and can', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const operator = a!.cluster!.trust.operator!.id;
+  await cluster.stop('a');
+  const data = path.join(cluster.directory, 'a');
+  damage(data, allButGenesis);
+  const again = await cluster.start('a');
+  t.match((await again.backend.status()).problems, [
+    { message: /if this was its only member, .* move state.db away, .* `shoal init`/ },
+  ]);
+  await cluster.stop('a');
+  await rename(path.join(data, 'state.db'), path.join(data, 'away'));
+  const anew = await cluster.start('a');
+  await anew.backend.init({});
+  t.equal(anew.id, a!.id);
+  t.equal(anew.cluster!.trust.operator!.id, operator);
 });
 
 t.test('a node that waits can be stopped', async (t) => {

@@ -1,0 +1,157 @@
+/** A node whose disk has lost what says what runs on it: nothing that is wanted ends for that, and nothing is a ghost. */
+import { cp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import type { Log } from '../../../daemon/log.ts';
+import type { ShoalNode } from '../../../daemon/node.ts';
+import { damage } from './disk-damage.ts';
+import { eventually } from './eventually.ts';
+import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
+
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(180_000);
+
+const hash = (node: ShoalNode) => node.cluster!.ledger.machine.ledger.hash;
+
+function listening(messages: string[]): Log {
+  return (_level, message) => void messages.push(message);
+}
+
+/** Containers of a host that run. */
+async function containersOf(cluster: MemoryCluster, host: string): Promise<string[]> {
+  const all = await cluster.runtimeOf(host).list();
+  return all.filter(({ state }) => state === 'running').map(({ id }) => id);
+}
+
+async function isHealthy(node: ShoalNode, workload: string): Promise<boolean> {
+  return (await running(node.backend, workload)).some(({ health }) => health === 'healthy');
+}
+
+/** Two nodes, of which b alone may run these, and does. @returns a container for each. */
+async function twoNodes(t: Test, ...workloads: string[]) {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = (await cluster.grow('a', 'b')) as [ShoalNode, ShoalNode];
+  for (const name of workloads) await a.backend.run({ name, image: IMAGE, constraints: { name: 'b' } });
+  for (const name of workloads) await eventually(`${name} is healthy`, () => isHealthy(a, name));
+  await eventually('both have the same', () => hash(a) === hash(b));
+  return { cluster, a, b, containers: (await containersOf(cluster, 'b')).sort() };
+}
+
+/** Ends like any other: it has an instance, and its end is told. */
+async function remove(cluster: MemoryCluster, node: ShoalNode, name: string): Promise<void> {
+  await node.backend.remove({ namespace: 'default', name });
+  await eventually(`${name} has ended`, async () => {
+    const containers = await containersOf(cluster, 'b');
+    return !containers.some((id) => id.startsWith(`${name}-`));
+  });
+  await eventually(`nothing holds the slot of ${name}`, async () => {
+    const left = await node.backend.allocations({ namespace: 'default', workload: name });
+    return left.every(({ phase }) => phase === 'stopped');
+  });
+}
+
+/** Damages what tells of these on b. */
+function forget(cluster: MemoryCluster, kind: string, ...workloads: string[]): number {
+  const isOf = (key: string) => workloads.some((name) => `${key}/`.includes(`default/${name}/`));
+  return damage(path.join(cluster.directory, 'b'), (record) => record.kind === kind && isOf(record.key));
+}
+
+t.test('what runs on a host goes on while its node is alone and has forgotten it', async (t) => {
+  const names = ['both', 'slot', 'spec'];
+  const { cluster, containers } = await twoNodes(t, 'gone', ...names);
+  await cluster.stop('a');
+  await cluster.stop('b');
+  t.equal(forget(cluster, 'alloc', 'both', 'slot'), 2);
+  t.equal(forget(cluster, 'workload', 'both', 'spec'), 2);
+  const messages: string[] = [];
+  const again = await cluster.start('b', {}, listening(messages));
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  t.same((await containersOf(cluster, 'b')).sort(), containers, 'nothing has ended');
+  await remove(cluster, again, 'gone');
+  const left = containers.filter((id) => !id.startsWith('gone-'));
+  const back = await cluster.start('a');
+  await eventually('it says when all has come', () =>
+    messages.some((message) => message.includes('has come from other members')),
+  );
+  for (const name of names) {
+    await eventually(`there is an instance of ${name}`, () =>
+      again.cluster!.instances.get(`default/${name}/0`),
+    );
+    await eventually(`${name} is healthy`, () => isHealthy(back, name));
+  }
+  await sleep(11_000);
+  t.same((await containersOf(cluster, 'b')).sort(), left, 'and they are the same');
+  await back.backend.scale({ namespace: 'default', name: 'both' }, 2);
+  await eventually('it is scaled', async () => (await running(back.backend, 'both')).length === 2);
+  t.same(left.filter((id) => id.startsWith('both-')).length, 1);
+  const scaled = await containersOf(cluster, 'b');
+  t.ok(
+    left.every((id) => scaled.includes(id)),
+    'and what ran goes on',
+  );
+  for (const name of names) await remove(cluster, back, name);
+});
+
+t.test('what was removed while a node had forgotten it ends once others have told', async (t) => {
+  const { cluster, a } = await twoNodes(t, 'web', 'other');
+  await cluster.stop('b');
+  await a.backend.remove({ namespace: 'default', name: 'web' });
+  t.equal(forget(cluster, 'alloc', 'web', 'other') + forget(cluster, 'workload', 'web', 'other'), 4);
+  await cluster.stop('a');
+  const again = await cluster.start('b');
+  t.equal((await containersOf(cluster, 'b')).length, 2);
+  const back = await cluster.start('a');
+  await eventually('both have the same', () => hash(back) === hash(again));
+  await eventually('what was removed has ended', async () => {
+    const left = await containersOf(cluster, 'b');
+    return left.length === 1 && left[0]!.startsWith('other-');
+  });
+});
+
+t.test(
+  'a node that is alone in its cluster takes up what it can justify, and removes the rest',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [b] = (await cluster.grow('b')) as [ShoalNode];
+    for (const name of ['one', 'two']) await b.backend.run({ name, image: IMAGE });
+    for (const name of ['one', 'two']) await eventually(`${name} is healthy`, () => isHealthy(b, name));
+    const containers = await containersOf(cluster, 'b');
+    await cluster.stop('b');
+    t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two'), 3);
+    await cluster.start('b');
+    await eventually(
+      'what nothing tells of is removed',
+      async () => (await containersOf(cluster, 'b')).length === 1,
+    );
+    t.same(
+      await containersOf(cluster, 'b'),
+      containers.filter((id) => id.startsWith('one-')),
+    );
+  },
+);
+
+t.test('a node with an older disk begins again what others know to be on it', async (t) => {
+  const { cluster, a } = await twoNodes(t);
+  await cluster.stop('b');
+  const data = path.join(cluster.directory, 'b');
+  await cp(data, `${data}-snapshot`, { recursive: true });
+  const future = await cluster.start('b');
+  await a.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'b' } });
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  await eventually('both have the same', () => hash(a) === hash(future));
+  await cluster.stop('a');
+  await cluster.stop('b');
+  await rm(data, { recursive: true });
+  await cp(`${data}-snapshot`, data, { recursive: true });
+  // Lives are told apart by the second in which they begin.
+  await sleep(1100);
+  const restored = await cluster.start('b');
+  t.same(await containersOf(cluster, 'b'), [], 'nothing there tells of it');
+  const back = await cluster.start('a');
+  await eventually('both have the same', () => hash(back) === hash(restored));
+  await eventually('it runs again', async () => (await containersOf(cluster, 'b')).length === 1);
+  await eventually('and is healthy', () => isHealthy(back, 'web'));
+  await remove(cluster, back, 'web');
+});
