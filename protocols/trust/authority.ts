@@ -191,11 +191,16 @@ export class Authority {
   }
 
   /**
-   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right.
+   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right, and what
+   * ended the office of those whose revocations are void.
    * Revocations that change nothing are left out: anybody who ever was an admitter can write any number of them.
    */
   about(key: KeyId): LedgerRecord[] {
-    return this.#book.about(key, (revocation) => this.#standing.isEffective(revocation));
+    return this.#book.about(
+      key,
+      (revocation) => this.#standing.isEffective(revocation),
+      (author) => this.#standing.operators.has(author),
+    );
   }
 
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */

@@ -67,6 +67,44 @@ t.test(
   },
 );
 
+t.test('also where the stolen key is of an operator that the host does not hang on', async (t) => {
+  const ann = (by: string) => grant(by, 'ann', ADMITTER, { seq: 1 });
+  const gone = { descendants: true };
+  const pup = appoint('op', 'pup', { seq: 5 });
+  const pet = appoint('pup', 'pet', { seq: 1 });
+  for (const [what, above, thefts] of [
+    ['the host was revoked', ann('sue'), [revoke('op', 'ben', { seq: 5 })]],
+    ['who let it in', ann('sue'), [revoke('op', 'ann', { seq: 5 }, gone)]],
+    ['both', ann('sue'), [revoke('op', 'ben', { seq: 5 }), revoke('op', 'ann', { seq: 6 }, gone)]],
+    ['the operator that it hangs on', ann('tom'), [revoke('op', 'tom', { seq: 5 }, gone)]],
+    ['by one whom the thief appointed', ann('sue'), [pup, revoke('pup', 'ben', { seq: 1 })]],
+    ['by one whom that one appointed', ann('sue'), [pup, pet, revoke('pet', 'ben', { seq: 1 })]],
+  ] as const) {
+    const ben = grant('ann', 'ben', { parent: above.digest }, { seq: 1 });
+    const replica = () => new Replica(authority(['sue', 'op', 'tom'])).offer([above, ben, ...thefts]);
+    const answer = revoke('sue', 'op', { seq: 9 }, cut(4));
+    const door = replica();
+    t.notOk(door.authority.isMember(key('ben')), what);
+    t.same(heeds(door.authority, brought(replica(), answer)), [answer.digest], what);
+    const told = replica().offer(door.offer([answer]).authority.about(key('ben')));
+    t.ok(told.authority.isMember(key('ben')), 'and a door that knows of it tells the host');
+  }
+});
+
+t.test('of what a thief made up besides, nothing is brought or told', async (t) => {
+  const { known } = stage();
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  const crowd = Array.from({ length: 200 }, (_, at) => [
+    appoint('op', `pup${at}`, { seq: 10 + at }),
+    revoke(`pup${at}`, 'ben', { seq: 1 }),
+  ]);
+  const host = new Replica(authority(['sue', 'op'])).offer([...known, answer]);
+  const before = host.authority.about(key('ben'));
+  host.offer(crowd.flat());
+  t.equal(host.held.size, known.length + 1 + 2 * crowd.length);
+  t.same(digests(host.authority.about(key('ben'))), digests(before));
+});
+
 t.test('with a threshold it takes all the votes, and one of them is not taken for itself', async (t) => {
   const { replica } = stage(2, ['sue', 'tom', 'op']);
   const votes = [revoke('sue', 'op', { seq: 1 }, cut(4)), revoke('tom', 'op', { seq: 1 }, cut(4))];
