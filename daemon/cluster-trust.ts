@@ -261,7 +261,7 @@ export class ClusterTrust {
           act.hlc.ms <= now + HLC_AHEAD_MS_MAX &&
           verifyRecord(act, crypto),
       );
-    const taken = heeded(this.#authority, from, news);
+    const taken = heeded(this.#authority, from, news, now);
     if (taken.length === 0) return;
     const envelopes = taken.map(({ bytes }) => bytes);
     if (await attempt(log, 'taking in what a host brought', () => ledger.introduce(envelopes)))
