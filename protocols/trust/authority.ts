@@ -181,6 +181,8 @@ export class Authority {
   /** Was it a member, or more, and cut off for good? A grant that ended is another matter. */
   isRevoked(key: KeyId): boolean {
     if (this.#standing.judgements.has(key)) return true;
+    // An admitter can grant an operator's key something, and take that back.
+    if (this.#standing.operators.has(key)) return false;
     const grants = this.#book.ofSubject(key);
     return grants.length > 0 && grants.every((grant) => this.#standing.isCutBelow(grant));
   }

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { OPERATORS_EVER_MAX } from '../../../protocols/trust/operators.ts';
-import { appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
+import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
 /** Names of the operators in force, the most senior first; the same for the records in the reverse order. */
 function inForce(t: Test, operators: readonly string[], threshold: number, records: LedgerRecord[]): string {
@@ -237,6 +237,19 @@ t.test('who was dismissed has a vote where, with seniors, it comes before those 
   ]);
   t.notOk(juniors.mayRevoke(key('y'), key('b'), NOW), 'who was dismissed by seniors is heard no more');
   t.notOk(juniors.mayRevoke(key('x'), key('a'), NOW), 'nor with whom it votes against');
+});
+
+t.test('an admitter that grants an operator something and takes it back makes it no less', async (t) => {
+  const x = grant('a', 'x', ADMITTER, { seq: 1 });
+  const snare = grant('x', 'b', { parent: x.digest }, { seq: 1 });
+  const { authority: of } = new Replica(authority(['a', 'b'])).offer([
+    x,
+    snare,
+    revoke('x', 'b', { seq: 2 }),
+  ]);
+  t.notOk(of.isMember(key('b')));
+  t.notOk(of.isRevoked(key('b')));
+  t.ok(of.roles(key('b')).has('operator'));
 });
 
 t.test('there is an end to how many operators there ever were', async (t) => {
