@@ -192,16 +192,16 @@ export class Standing {
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
   }
 
-  /** Operators that have voted against a key and may, or may once others have too. */
+  /** Operators that have voted against a key and may, or may once others have too: too few, unless it is revoked. */
   votesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
-    const votes =
-      judgement?.votes ??
-      this.#book.revocationsOf(subject).filter((vote) => {
-        const voter = this.operators.get(vote.record.author);
-        return this.#mayVote(vote) || (voter !== undefined && this.#mayAnswer(voter, subject));
-      });
-    return new Set(votes.map(({ record }) => record.author)).size;
+    if (judgement !== undefined) return authorsOf(judgement.votes);
+    const votes = this.#book.revocationsOf(subject).filter((vote) => {
+      const voter = this.operators.get(vote.record.author);
+      return this.#mayVote(vote) || (voter !== undefined && this.#mayAnswer(voter, subject));
+    });
+    // As many as it takes may each count, and not together.
+    return Math.min(authorsOf(votes), this.#init.threshold - 1);
   }
 
   state(grant: Grant, now: number): GrantState {
@@ -323,6 +323,10 @@ function judgementOf(votes: readonly Revocation[], needed: number): Judgement {
   if (needed === 1) return { votes, needed, cuts: [new Cuts(votes)] };
   const byAuthor = Map.groupBy(votes, ({ record }) => record.author);
   return { votes, needed, cuts: Array.from(byAuthor.values(), (cast) => new Cuts(cast)) };
+}
+
+function authorsOf(votes: readonly Revocation[]): number {
+  return new Set(votes.map(({ record }) => record.author)).size;
 }
 
 /** Do as many authors as it takes say so? */

@@ -239,6 +239,24 @@ t.test('who was dismissed has a vote where, with seniors, it comes before those 
   t.notOk(juniors.mayRevoke(key('x'), key('a'), NOW), 'nor with whom it votes against');
 });
 
+t.test('votes of which too few count together are told as too few, however many they are', async (t) => {
+  const { authority: of } = new Replica(authority(['a', 'b', 'c', 'd', 'e'], 2)).offer([
+    revoke('b', 'd', { seq: 1 }),
+    revoke('c', 'd', { seq: 1 }),
+    revoke('d', 'b', { seq: 1 }),
+    revoke('e', 'b', { seq: 1 }),
+  ]);
+  const against = (name: string) => [...of.revocations()].filter(({ subject }) => subject === key(name));
+  t.match(against('d'), [
+    { votes: 2, needed: 2, effective: true },
+    { votes: 2, needed: 2, effective: true },
+  ]);
+  t.match(against('b'), [
+    { votes: 1, needed: 2, effective: false },
+    { votes: 1, needed: 2, effective: false },
+  ]);
+});
+
 t.test('an admitter that grants an operator something and takes it back makes it no less', async (t) => {
   const x = grant('a', 'x', ADMITTER, { seq: 1 });
   const snare = grant('x', 'b', { parent: x.digest }, { seq: 1 });
