@@ -419,7 +419,7 @@ export class ClusterTrust {
     if (this.#authority.isRevoked(subject))
       throw new ShoalError(
         'E_NOT_ALLOWED',
-        `the key ${shortId(subject)} was revoked, and who was revoked never becomes an operator: make a new key with \`shoal operator create\`; nothing was changed`,
+        `the key ${shortId(subject)} was revoked, and no vote for a revoked key is written: make a new key with \`shoal operator create\`; nothing was changed`,
       );
   }
 

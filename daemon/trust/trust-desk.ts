@@ -187,7 +187,7 @@ export class TrustDesk {
   }
 
   #operatorRevocation(operator: string, request: RevokeOperatorRequest): RevokeRequest {
-    // One that was only voted for may have been mistyped: to refuse it takes the votes back.
+    // One that was only voted for may have been mistyped: as many votes against it make sure that it is never one.
     const candidates = [...this.operators(), ...awaitedOperators(this.#source())];
     const found = candidates.filter(({ key, name }) => isCalled(operator, key, name));
     const [subject] = found;

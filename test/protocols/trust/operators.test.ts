@@ -257,6 +257,39 @@ t.test('votes of which too few count together are told as too few, however many 
   ]);
 });
 
+t.test('a vote for an operator is not taken back by fewer than it takes to dismiss one', async (t) => {
+  const replica = new Replica(authority(['a', 'b', 'c'], 2)).offer([
+    appoint('a', 'x', { seq: 1 }),
+    revoke('a', 'x', { seq: 2 }),
+  ]);
+  const { authority: of } = replica;
+  const states = () => [...of.grants(NOW)].map(({ state }) => state);
+  t.match([...of.revocations()], [{ votes: 1, needed: 2, effective: false }]);
+  t.same(states(), ['awaiting'], 'the vote counts');
+  const other = of.fork();
+  other.add(appoint('b', 'x', { seq: 1 }));
+  t.ok(other.roles(key('x')).has('operator'), 'and with another it is one');
+
+  replica.offer([revoke('b', 'x', { seq: 2 })]);
+  const final = { votes: 2, needed: 2, effective: true };
+  t.match([...of.revocations()], [final, final]);
+  t.same(states(), ['revoked']);
+  replica.offer([appoint('c', 'x', { seq: 1 })]);
+  t.match(of.operators()[3], { key: key('x'), inForce: false }, 'dismissed as soon as it is appointed');
+
+  const own = new Replica(authority(['a', 'b'], 2)).offer([
+    appoint('a', 'x', { seq: 1 }),
+    revoke('x', 'x', { seq: 1 }),
+  ]);
+  t.match([...own.authority.revocations()], [{ votes: 0, needed: 2, effective: false }], 'its own is none');
+  const host = [grant('a', 'x', {}, { seq: 3 }), revoke('b', 'x', { seq: 1 })];
+  t.match(
+    [...own.offer(host).authority.revocations()].filter(({ by }) => by === key('b')),
+    [{ votes: 1, needed: 1, effective: true }],
+    'of a host, one is enough to end what it may do',
+  );
+});
+
 t.test('an admitter that grants an operator something and takes it back makes it no less', async (t) => {
   const x = grant('a', 'x', ADMITTER, { seq: 1 });
   const snare = grant('x', 'b', { parent: x.digest }, { seq: 1 });
