@@ -264,11 +264,17 @@ export class ClusterTrust {
     const taken = heeded(this.#authority, from, news, now);
     if (taken.length === 0) return;
     const envelopes = taken.map(({ bytes }) => bytes);
-    if (await attempt(log, 'taking in what a host brought', () => ledger.introduce(envelopes)))
-      log('info', 'a host that was refused brought acts by which it is a member again', {
-        node: from,
-        acts: taken.map(({ digest }) => digest),
-      });
+    await attempt(log, 'taking in what a host brought', async () => {
+      const reason = await ledger.introduce(envelopes);
+      const acts = taken.map(({ digest }) => digest);
+      if (reason !== undefined)
+        log('warn', 'the ledger refused acts that a host brought', { node: from, acts, reason });
+      if (this.#authority.isMember(from))
+        log('info', 'a host that was refused brought acts by which it is a member again', {
+          node: from,
+          acts,
+        });
+    });
   }
 
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
