@@ -261,14 +261,20 @@ export class ClusterTrust {
           act.hlc.ms <= now + HLC_AHEAD_MS_MAX &&
           verifyRecord(act, crypto),
       );
-    const taken = heeded(this.#authority, from, news);
+    const taken = heeded(this.#authority, from, news, now);
     if (taken.length === 0) return;
     const envelopes = taken.map(({ bytes }) => bytes);
-    if (await attempt(log, 'taking in what a host brought', () => ledger.introduce(envelopes)))
-      log('info', 'a host that was refused brought acts by which it is a member again', {
-        node: from,
-        acts: taken.map(({ digest }) => digest),
-      });
+    await attempt(log, 'taking in what a host brought', async () => {
+      const reason = await ledger.introduce(envelopes);
+      const acts = taken.map(({ digest }) => digest);
+      if (reason !== undefined)
+        log('warn', 'the ledger refused acts that a host brought', { node: from, acts, reason });
+      if (this.#authority.isMember(from))
+        log('info', 'a host that was refused brought acts by which it is a member again', {
+          node: from,
+          acts,
+        });
+    });
   }
 
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
@@ -427,7 +433,7 @@ export class ClusterTrust {
     if (this.#authority.isRevoked(subject))
       throw new ShoalError(
         'E_NOT_ALLOWED',
-        `the key ${shortId(subject)} was revoked, and who was revoked never becomes an operator: make a new key with \`shoal operator create\`; nothing was changed`,
+        `the key ${shortId(subject)} was revoked, and no vote for a revoked key is written: make a new key with \`shoal operator create\`; nothing was changed`,
       );
   }
 

@@ -56,6 +56,13 @@ export class Appeals {
 
   /** Whom to ask now, in this order, until one answers with news: a different few each time, admitters first. */
   due({ now, isExpired, isRefused, isConnected, others, random }: Situation): MemberDoors[] {
+    // The clock was set back: no time that it told before will come for long.
+    if (now < this.#asked_ms || now < this.#heard_ms) {
+      this.#asked_ms = now;
+      this.#heard_ms = now;
+      this.#gone.clear();
+      this.#refused = undefined;
+    }
     if (isConnected) this.#heard_ms = now;
     // It is a member again, and the others may not know: it asks them soon, however long it was none.
     if (!isRefused && this.#refused !== undefined) this.#gone.clear();

@@ -168,11 +168,12 @@ export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): O
   return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
 }
 
-/** Keys with votes for them that are not enough yet. */
+/** Keys that were voted for and never were in office, also those that were voted against since. */
 export function awaitedOperators({ authority, names, now }: GrantSource): { key: KeyId; name: string }[] {
+  const operators = new Set(authority.operators().map(({ key }) => key));
   const keys = new Set<KeyId>();
   for (const { subject, roles, state } of authority.grants(now))
-    if (state === 'awaiting' && roles.includes('operator')) keys.add(subject);
+    if (roles.includes('operator') && state !== 'void' && !operators.has(subject)) keys.add(subject);
   return Array.from(keys, (key) => ({ key, name: names(key) }));
 }
 

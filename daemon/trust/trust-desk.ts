@@ -4,8 +4,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
-import { ShoalError } from '../../protocols/base/errors.ts';
-import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
+import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId, shortId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
@@ -187,7 +187,7 @@ export class TrustDesk {
   }
 
   #operatorRevocation(operator: string, request: RevokeOperatorRequest): RevokeRequest {
-    // One that was only voted for may have been mistyped: to refuse it takes the votes back.
+    // One that was only voted for may have been mistyped: as many votes against it make sure that it is never one.
     const candidates = [...this.operators(), ...awaitedOperators(this.#source())];
     const found = candidates.filter(({ key, name }) => isCalled(operator, key, name));
     const [subject] = found;
@@ -279,9 +279,13 @@ export class TrustDesk {
       );
     const closed = closedByKeeping(outcome, this.#cluster.ledger.machine.authority, this.#now);
     const { digest } = await trust.revoke(request);
-    // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
-    for (const { subject } of closed)
-      await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
+    try {
+      // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
+      for (const { subject } of closed)
+        await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
+    } catch (error) {
+      throw isShoalError(error) ? halfDone(request, error) : error;
+    }
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
@@ -372,6 +376,15 @@ function tooManyKept(name: string): ShoalError {
     'E_BAD_INPUT',
     `one revocation names at most ${KEEPS_MAX} grants by ${name} that stay, and these hosts take more; nothing was changed. Without --descendants all that it let in before the cut stays unnamed: revoke it so, then by themselves the hosts and tokens that are not to stay`,
     { detail: { field: 'keep' } },
+  );
+}
+
+/** The revocation is written, and some token is not closed. */
+function halfDone({ subject, name = shortId(subject) }: RevokeRequest, cause: ShoalError): ShoalError {
+  return new ShoalError(
+    cause.code,
+    `the revocation of ${name} stands, but not all tokens are closed that it keeps for their hosts: run it again, which does no harm (${cause.message})`,
+    { cause },
   );
 }
 

@@ -46,15 +46,17 @@ export function actsFor(authority: Authority, self: KeyId, bytes_max: number): L
 }
 
 /**
- * Of what a host has brought that is refused here: the acts that count, by keys that may do something still, if they
+ * Of what a host has brought that is refused here: the acts that count, by keys that could do the same today, if they
  * make it a member; else none. So nobody who was sent away can leave anything at a door: what it signs itself counts no
- * more, and what a key signed that was dismissed since, under old numbers, is not listened to.
+ * more, and what a key signed that was dismissed since, under old numbers, or whose grant has ended, under an old stamp,
+ * is not listened to.
  * @param brought not known here, and signed by their authors. @returns in an order in which the ledger takes them.
  */
 export function heeded(
   authority: Authority,
   asker: KeyId,
   brought: readonly LedgerRecord[],
+  now: number,
 ): readonly LedgerRecord[] {
   if (authority.isMember(asker)) return [];
   let acts: readonly LedgerRecord[] = brought.filter(isAct);
@@ -62,11 +64,18 @@ export function heeded(
     const after = authority.fork();
     const taken = takeIn(after, acts);
     if (!after.isMember(asker)) return [];
-    const kept = taken.filter((act) => after.counts(act) && !after.isRevoked(act.author));
+    const kept = taken.filter((act) => after.counts(act) && couldToday(after, act, now));
     if (kept.length === acts.length) return kept;
     acts = kept;
   }
   return [];
+}
+
+/** Stamps and numbers are of the author's own choice: what it could write now is not. */
+function couldToday(authority: Authority, act: LedgerRecord, now: number): boolean {
+  // Operators are admitters as well.
+  if (!authority.roles(act.author, now).has('admitter')) return false;
+  return act.kind !== 'revoke' || authority.mayRevoke(act.author, subjectOf(act)!, now);
 }
 
 /** Whose author becomes an operator by another of them comes after that one. */

@@ -181,6 +181,8 @@ export class Authority {
   /** Was it a member, or more, and cut off for good? A grant that ended is another matter. */
   isRevoked(key: KeyId): boolean {
     if (this.#standing.judgements.has(key)) return true;
+    // An admitter can grant an operator's key something, and take that back.
+    if (this.#standing.operators.has(key)) return false;
     const grants = this.#book.ofSubject(key);
     return grants.length > 0 && grants.every((grant) => this.#standing.isCutBelow(grant));
   }
@@ -191,11 +193,16 @@ export class Authority {
   }
 
   /**
-   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right.
+   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right, and what
+   * ended the office of those whose revocations are void.
    * Revocations that change nothing are left out: anybody who ever was an admitter can write any number of them.
    */
   about(key: KeyId): LedgerRecord[] {
-    return this.#book.about(key, (revocation) => this.#standing.isEffective(revocation));
+    return this.#book.about(
+      key,
+      (revocation) => this.#standing.isEffective(revocation),
+      (author) => this.#standing.operators.has(author),
+    );
   }
 
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */

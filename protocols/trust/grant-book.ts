@@ -129,10 +129,16 @@ export class GrantBook {
 
   /**
    * Grants and revocations of a key, of those who wrote them, and so on up to genesis; and of a token the grants that
-   * stay, for they are why others do not. @param isTold of a revocation.
+   * stay, for they are why others do not. A revocation that is not told of is void by what is about its author.
+   * @param isTold of a revocation. @param wasInOffice of a key: a few ever were.
    */
-  about(key: KeyId, isTold: (revocation: Revocation) => boolean): LedgerRecord[] {
+  about(
+    key: KeyId,
+    isTold: (revocation: Revocation) => boolean,
+    wasInOffice: (key: KeyId) => boolean,
+  ): LedgerRecord[] {
     const keys = new Set([key]);
+    const passed = new Set<KeyId>();
     const found = new Set<LedgerRecord>();
     // The set grows while it is walked.
     for (const each of keys) {
@@ -142,12 +148,36 @@ export class GrantBook {
         keys.add(grant.record.author);
       }
       for (const revocation of this.revocationsOf(each)) {
-        if (!isTold(revocation)) continue;
-        found.add(revocation.record);
-        keys.add(revocation.record.author);
+        const { author } = revocation.record;
+        if (isTold(revocation)) {
+          found.add(revocation.record);
+          keys.add(author);
+        } else {
+          for (const officer of this.#officersBehind(author, wasInOffice, passed)) keys.add(officer);
+        }
       }
     }
     return [...found];
+  }
+
+  /**
+   * By whose office an author spoke: its own, or, where the votes for it are void, that of who cast them, and so on.
+   * Nothing is told of the others: who stole the key of an operator can appoint any number.
+   * @param passed who was asked about before, and need not be again; added to.
+   */
+  *#officersBehind(
+    author: KeyId,
+    wasInOffice: (key: KeyId) => boolean,
+    passed: Set<KeyId>,
+  ): IterableIterator<KeyId> {
+    const authors = [author];
+    // The list grows while it is walked.
+    for (const each of authors) {
+      if (passed.has(each)) continue;
+      passed.add(each);
+      if (wasInOffice(each)) yield each;
+      else for (const { record } of this.#appointments.get(each) ?? []) authors.push(record.author);
+    }
   }
 
   #firstSiblings({ body }: Grant): readonly Grant[] {

@@ -42,7 +42,7 @@ export interface RevocationInfo {
   /** Votes against the subject that count, of how many that it takes. An admitter's own is 1 of 1. */
   readonly votes: number;
   readonly needed: number;
-  /** It changes what the subject may do. */
+  /** It changes what the subject may do, or, of one that was only voted for, may come to do. */
   readonly effective: boolean;
 }
 
@@ -81,11 +81,14 @@ export function* listRevocations(
   threshold: number,
 ): IterableIterator<RevocationInfo> {
   for (const [subject, cast] of book.revocations()) {
-    const isOperator = standing.operators.has(subject);
+    const isCandidate = standing.isCandidate(subject);
+    const isElected = isCandidate || standing.operators.has(subject);
+    const needed = isElected ? threshold : 1;
     for (const revocation of cast) {
       const { record, body } = revocation;
-      const effective = standing.isEffective(revocation);
-      const byVote = isOperator || standing.operators.has(record.author);
+      const changes = standing.isEffective(revocation);
+      const byVote = isElected || standing.operators.has(record.author);
+      const votes = byVote ? standing.votesAgainst(subject) : Number(changes);
       yield {
         digest: record.digest,
         subject,
@@ -96,9 +99,9 @@ export function* listRevocations(
         descendants: body.descendants ?? false,
         keeps: body.keeps ?? [],
         written_ms: record.hlc.ms,
-        votes: byVote ? standing.votesAgainst(subject) : Number(effective),
-        needed: isOperator ? threshold : 1,
-        effective,
+        votes,
+        needed,
+        effective: changes && (!isCandidate || votes >= needed),
       };
     }
   }

@@ -17,7 +17,9 @@
  * then one stolen key, even the most senior, decides nothing about operators, and any two others replace it. Two
  * camps of `threshold` keys each that revoke one another leave the camp with the most senior key.
  * A key that was dismissed and is senior to those who did it can come back by answering: destroy it, or have a
- * threshold. A revoked key is never appointed again: make a new one.
+ * threshold. A dismissed key is never appointed again: make a new one. A vote to appoint cannot be taken back, for
+ * nobody could tell whether that came before the appointment or is one vote to dismiss. So revocations of a key that is
+ * not in office wait: as many as it takes dismiss it in the moment of its appointment, fewer change nothing.
  */
 import type { KeyId } from '../base/ids.ts';
 import type { Grant, Revocation } from './acts.ts';
@@ -43,7 +45,7 @@ export interface OperatorVotes {
   readonly threshold: number;
   /** By subject: grants with the role `operator`. */
   readonly appointments: Iterable<readonly [KeyId, readonly Grant[]]>;
-  /** By subject; those of keys that never were operators do no harm. */
+  /** By subject; those of keys that are never appointed do no harm. */
   readonly revocations: Iterable<readonly [KeyId, readonly Revocation[]]>;
 }
 

@@ -192,26 +192,39 @@ export class Standing {
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
   }
 
-  /** Operators that have voted against a key and may, or may once others have too. */
+  /** Was it voted for as an operator, and is it nothing else? Those votes count until it takes office, whatever revokes it. */
+  isCandidate(key: KeyId): boolean {
+    const grants = this.#book.ofSubject(key);
+    return !this.operators.has(key) && grants.length > 0 && grants.every(({ body }) => isAppointment(body));
+  }
+
+  /** Operators that have voted against a key and may, or may once others have too: too few, unless it is revoked. */
   votesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
-    const votes =
-      judgement?.votes ??
-      this.#book.revocationsOf(subject).filter((vote) => {
-        const voter = this.operators.get(vote.record.author);
-        return this.#mayVote(vote) || (voter !== undefined && this.#mayAnswer(voter, subject));
-      });
-    return new Set(votes.map(({ record }) => record.author)).size;
+    if (judgement !== undefined)
+      return authorsOf(judgement.votes.filter(({ record }) => this.operators.has(record.author)));
+    const votes = this.#book.revocationsOf(subject).filter((vote) => {
+      const voter = this.operators.get(vote.record.author);
+      return this.#mayVote(vote) || (voter !== undefined && this.#mayAnswer(voter, subject));
+    });
+    // As many as it takes may each count, and not together.
+    return Math.min(authorsOf(votes), this.#init.threshold - 1);
   }
 
   state(grant: Grant, now: number): GrantState {
     const { body, record } = grant;
-    if (this.judgements.has(body.subject) || this.isCutBelow(grant)) return 'revoked';
+    if (this.#isRefused(grant) || this.isCutBelow(grant)) return 'revoked';
     const fault = this.issueFault(grant);
     if (fault !== undefined) return fault;
     if (body.notAfter_ms !== null && now > body.notAfter_ms) return 'expired';
     const used = this.#book.children(record.digest).length;
     return body.uses !== null && used >= body.uses ? 'used-up' : 'valid';
+  }
+
+  /** Can its subject never have by it what it gives? A vote counts until as many were cast against its subject. */
+  #isRefused({ body }: Grant): boolean {
+    if (!isAppointment(body) || this.operators.has(body.subject)) return this.judgements.has(body.subject);
+    return this.votesAgainst(body.subject) >= this.#init.threshold;
   }
 
   #settle(): Settlement {
@@ -323,6 +336,10 @@ function judgementOf(votes: readonly Revocation[], needed: number): Judgement {
   if (needed === 1) return { votes, needed, cuts: [new Cuts(votes)] };
   const byAuthor = Map.groupBy(votes, ({ record }) => record.author);
   return { votes, needed, cuts: Array.from(byAuthor.values(), (cast) => new Cuts(cast)) };
+}
+
+function authorsOf(votes: readonly Revocation[]): number {
+  return new Set(votes.map(({ record }) => record.author)).size;
 }
 
 /** Do as many authors as it takes say so? */

@@ -85,7 +85,7 @@ function addCommand(terminal: Terminal): Command {
       terminal,
       done.effective
         ? 'It is an operator now.'
-        : `This was vote ${votes} of ${needed}: other operators have to add it too. \`shoal operator revoke\` takes it back.`,
+        : `This was vote ${votes} of ${needed}: other operators have to add it too. Nobody can take a vote back: if it was a mistake, ${needed} of them have to \`shoal operator revoke\` this id.`,
     );
   });
 }

@@ -20,9 +20,10 @@ function asked(
   others: readonly MemberDoors[],
   isConnected: boolean,
   isRefused = false,
+  from_ms = 0,
 ): [number, string][] {
   const times: [number, string][] = [];
-  for (let now = 0; now <= until_ms; now += 5 * SECOND) {
+  for (let now = from_ms; now <= until_ms; now += 5 * SECOND) {
     const due = appeals.due({ now, isExpired: false, isRefused, isConnected, others, random: () => 0.5 });
     for (const { id } of due) times.push([now / SECOND, id]);
   }
@@ -46,6 +47,23 @@ t.test('who has company asks those that are gone, more and more seldom', async (
   t.ok(times.length < 12, `${times.length} questions in an hour`);
   const last = times.slice(-2).map(([at]) => at);
   t.equal(last[1]! - last[0]!, 600, 'and no more seldom than every ten minutes');
+});
+
+t.test('a clock that was a year ahead is not waited for', async (t) => {
+  const year_ms = 365 * 86_400 * SECOND;
+  const others = [door('gone', 'failed')];
+  for (const [what, isConnected, isRefused] of [
+    ['alone', false, false],
+    ['refused', false, true],
+    ['with company', true, false],
+  ] as const) {
+    const appeals = new Appeals(year_ms);
+    asked(appeals, year_ms + 300 * SECOND, others, isConnected, isRefused, year_ms);
+    const times = asked(appeals, 120 * SECOND, others, isConnected, isRefused).map(([at]) => at);
+    t.same(times.slice(0, 2), [20, 40], what);
+  }
+  const unasked = asked(new Appeals(year_ms), 60 * SECOND, others, false).map(([at]) => at);
+  t.same(unasked, [20, 40, 60], 'nor by one that had not asked yet');
 });
 
 t.test('one that was back and is gone again is asked at once', async (t) => {

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
 import { KEEPS_MAX } from '../../../protocols/base/records.ts';
 import { eventually } from '../node/eventually.ts';
 import { MemoryCluster } from '../node/memory-cluster.ts';
@@ -72,4 +73,45 @@ t.test('as many hosts as a revocation can name are kept, and one more is refused
     await eventually(`${node.name} knows it`, () => theirs.isRevoked(admitter.id));
     t.equal(ids.filter((id) => theirs.isMember(id)).length, KEEPS_MAX, `as ${node.name} sees it`);
   }
+});
+
+t.test('where the disk refuses to close a kept token, it says that the revocation stands', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const a = await cluster.start('a');
+  await a.backend.init({});
+  const { trust, ledger } = a.cluster!;
+  const { authority } = ledger.machine;
+  const admitter = signerOf(0);
+  const roles = ['member' as const, 'admitter' as const];
+  const admits = ['member' as const, 'admit' as const];
+  const life = { notAfter_ms: null, uses: null };
+  const body = { subject: admitter.id, roles, admits, parent: null, ...life };
+  const { digest: above } = await trust.grant(trust.operator!, body);
+  const until_ms = a.clock.now() + 600_000;
+  const token = { roles: ['admit' as const], admits: ['member' as const], notAfter_ms: until_ms, uses: 2 };
+  const made = await trust.grant(admitter, { ...token, subject: signerOf(1).id, parent: above });
+  await trust.grant(signerOf(1), {
+    ...{ subject: signerOf(2).id, roles: ['member'], admits: [], parent: made.digest },
+    ...life,
+  });
+
+  const introduce = ledger.introduce.bind(ledger);
+  let calls = 0;
+  ledger.introduce = async (envelopes) => {
+    calls += 1;
+    if (calls === 2) throw new ShoalError('E_DISK_FULL', 'no space left; nothing was changed');
+    return await introduce(envelopes);
+  };
+  const revoke = () =>
+    a.backend.revokeNode(admitter.id, { descendants: true, keep: [signerOf(2).id], reason: 'stolen' });
+  await t.rejects(revoke(), {
+    code: 'E_DISK_FULL',
+    message: /^the revocation of .* stands, .*: run it again, which does no harm \(no space left/,
+  });
+  t.ok(authority.isRevoked(admitter.id));
+  t.equal((await a.backend.tokens({})).length, 1, 'the token is open');
+  t.match(await revoke(), { effective: true });
+  t.equal(calls, 3, 'the revocation itself is not written again');
+  t.same(await a.backend.tokens({}), []);
+  t.ok(authority.isMember(signerOf(2).id));
 });

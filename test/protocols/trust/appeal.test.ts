@@ -28,7 +28,7 @@ function digests(records: readonly LedgerRecord[]): string[] {
 }
 
 function heeds(at: Authority, acts: readonly LedgerRecord[], asker = 'ben'): string[] {
-  return digests(heeded(at, key(asker), acts));
+  return digests(heeded(at, key(asker), acts, NOW));
 }
 
 t.test('the end of who had revoked a host is brought by it, and taken in', async (t) => {
@@ -59,13 +59,51 @@ t.test(
     const three = stage(1, ['sue', 'tom', 'op']);
     const chain = [revoke('eve', 'op', { seq: 1 }, cut(4)), eve, dan];
     const bySenior = revoke('tom', 'op', { seq: 9 }, cut(4));
-    const found = heeded(three.replica().authority, key('ben'), [...chain, bySenior]);
+    const found = heeded(three.replica().authority, key('ben'), [...chain, bySenior], NOW);
     t.ok(found.includes(bySenior));
     const place = (record: LedgerRecord) => found.indexOf(record);
     if (place(eve) >= 0) t.ok(place(dan) < place(eve), 'in an order in which they can be taken in');
     new Replica(three.replica().authority).offer([...found]);
   },
 );
+
+t.test('also where the stolen key is of an operator that the host does not hang on', async (t) => {
+  const ann = (by: string) => grant(by, 'ann', ADMITTER, { seq: 1 });
+  const gone = { descendants: true };
+  const pup = appoint('op', 'pup', { seq: 5 });
+  const pet = appoint('pup', 'pet', { seq: 1 });
+  for (const [what, above, thefts] of [
+    ['the host was revoked', ann('sue'), [revoke('op', 'ben', { seq: 5 })]],
+    ['who let it in', ann('sue'), [revoke('op', 'ann', { seq: 5 }, gone)]],
+    ['both', ann('sue'), [revoke('op', 'ben', { seq: 5 }), revoke('op', 'ann', { seq: 6 }, gone)]],
+    ['the operator that it hangs on', ann('tom'), [revoke('op', 'tom', { seq: 5 }, gone)]],
+    ['by one whom the thief appointed', ann('sue'), [pup, revoke('pup', 'ben', { seq: 1 })]],
+    ['by one whom that one appointed', ann('sue'), [pup, pet, revoke('pet', 'ben', { seq: 1 })]],
+  ] as const) {
+    const ben = grant('ann', 'ben', { parent: above.digest }, { seq: 1 });
+    const replica = () => new Replica(authority(['sue', 'op', 'tom'])).offer([above, ben, ...thefts]);
+    const answer = revoke('sue', 'op', { seq: 9 }, cut(4));
+    const door = replica();
+    t.notOk(door.authority.isMember(key('ben')), what);
+    t.same(heeds(door.authority, brought(replica(), answer)), [answer.digest], what);
+    const told = replica().offer(door.offer([answer]).authority.about(key('ben')));
+    t.ok(told.authority.isMember(key('ben')), 'and a door that knows of it tells the host');
+  }
+});
+
+t.test('of what a thief made up besides, nothing is brought or told', async (t) => {
+  const { known } = stage();
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  const crowd = Array.from({ length: 200 }, (_, at) => [
+    appoint('op', `pup${at}`, { seq: 10 + at }),
+    revoke(`pup${at}`, 'ben', { seq: 1 }),
+  ]);
+  const host = new Replica(authority(['sue', 'op'])).offer([...known, answer]);
+  const before = host.authority.about(key('ben'));
+  host.offer(crowd.flat());
+  t.equal(host.held.size, known.length + 1 + 2 * crowd.length);
+  t.same(digests(host.authority.about(key('ben'))), digests(before));
+});
 
 t.test('with a threshold it takes all the votes, and one of them is not taken for itself', async (t) => {
   const { replica } = stage(2, ['sue', 'tom', 'op']);
@@ -122,7 +160,7 @@ t.test('grants are no acts: a token that is known to its hosts would let them ba
     ),
   ).filter(({ digest }) => digest < hosts[0]!.digest);
   t.ok(better, 'a smaller digest was found');
-  t.same(heeded(door.authority, out, [better!]), []);
+  t.same(heeded(door.authority, out, [better!], NOW), []);
 });
 
 t.test('a key that was dismissed has numbers left, and is not listened to all the same', async (t) => {
@@ -135,6 +173,30 @@ t.test('a key that was dismissed has numbers left, and is not listened to all th
   t.same(heeds(door.authority, plot), []);
   door.offer(plot);
   t.ok(door.authority.isMember(key('ben')), 'by the set of records it would be a member');
+});
+
+t.test('nor one whose grant has ended: by an old stamp it could revoke still', async (t) => {
+  const day_ms = 86_400_000;
+  const at_ms = NOW - 100 * day_ms;
+  const ann = grant('op', 'ann', { ...ADMITTER, notAfter_ms: NOW - 30 * day_ms }, { seq: 1, at_ms });
+  const bob = grant('ann', 'bob', { ...ADMITTER, parent: ann.digest }, { seq: 1, at_ms });
+  const ben = grant('bob', 'ben', { parent: bob.digest }, { seq: 1, at_ms });
+  const sent = revoke('bob', 'ben', { seq: 2, at_ms: NOW - day_ms });
+  const door = (...more: LedgerRecord[]) =>
+    new Replica(authority(['op'])).offer([ann, bob, ben, sent, ...more]);
+  const dated = revoke('ann', 'bob', { seq: 2, at_ms: NOW - 31 * day_ms }, cut(1));
+  t.same(heeds(door().authority, [dated]), []);
+  const demoted = grant('op', 'ann', { notAfter_ms: null }, { seq: 2 });
+  const moved = grant('op', 'ann', ADMITTER, { seq: 3 });
+  t.same(heeds(door(demoted).authority, [dated]), [], 'nor one that is a member still');
+  t.same(heeds(door(moved).authority, [dated]), [], 'or an admitter of others');
+  const { notAfter_ms: end_ms } = ann.body as { notAfter_ms: number };
+  t.same(
+    digests(heeded(door().authority, key('ben'), [dated], end_ms)),
+    [dated.digest],
+    'in its time it could',
+  );
+  t.ok(door(dated).authority.isMember(key('ben')), 'by the set of records it would be a member');
 });
 
 t.test('what is brought has a limit: operators first, then what is small', async (t) => {

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { OPERATORS_EVER_MAX } from '../../../protocols/trust/operators.ts';
-import { appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
+import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
 /** Names of the operators in force, the most senior first; the same for the records in the reverse order. */
 function inForce(t: Test, operators: readonly string[], threshold: number, records: LedgerRecord[]): string {
@@ -237,6 +237,70 @@ t.test('who was dismissed has a vote where, with seniors, it comes before those 
   ]);
   t.notOk(juniors.mayRevoke(key('y'), key('b'), NOW), 'who was dismissed by seniors is heard no more');
   t.notOk(juniors.mayRevoke(key('x'), key('a'), NOW), 'nor with whom it votes against');
+});
+
+t.test('votes of which too few count together are told as too few, however many they are', async (t) => {
+  const { authority: of } = new Replica(authority(['a', 'b', 'c', 'd', 'e'], 2)).offer([
+    revoke('b', 'd', { seq: 1 }),
+    revoke('c', 'd', { seq: 1 }),
+    revoke('d', 'b', { seq: 1 }),
+    revoke('e', 'b', { seq: 1 }),
+  ]);
+  const against = (name: string) => [...of.revocations()].filter(({ subject }) => subject === key(name));
+  t.match(against('d'), [
+    { votes: 2, needed: 2, effective: true },
+    { votes: 2, needed: 2, effective: true },
+  ]);
+  t.match(against('b'), [
+    { votes: 1, needed: 2, effective: false },
+    { votes: 1, needed: 2, effective: false },
+  ]);
+});
+
+t.test('a vote for an operator is not taken back by fewer than it takes to dismiss one', async (t) => {
+  const replica = new Replica(authority(['a', 'b', 'c'], 2)).offer([
+    appoint('a', 'x', { seq: 1 }),
+    revoke('a', 'x', { seq: 2 }),
+  ]);
+  const { authority: of } = replica;
+  const states = () => [...of.grants(NOW)].map(({ state }) => state);
+  t.match([...of.revocations()], [{ votes: 1, needed: 2, effective: false }]);
+  t.same(states(), ['awaiting'], 'the vote counts');
+  const other = of.fork();
+  other.add(appoint('b', 'x', { seq: 1 }));
+  t.ok(other.roles(key('x')).has('operator'), 'and with another it is one');
+
+  replica.offer([revoke('b', 'x', { seq: 2 })]);
+  const final = { votes: 2, needed: 2, effective: true };
+  t.match([...of.revocations()], [final, final]);
+  t.same(states(), ['revoked']);
+  replica.offer([appoint('c', 'x', { seq: 1 })]);
+  t.match(of.operators()[3], { key: key('x'), inForce: false }, 'dismissed as soon as it is appointed');
+
+  const own = new Replica(authority(['a', 'b'], 2)).offer([
+    appoint('a', 'x', { seq: 1 }),
+    revoke('x', 'x', { seq: 1 }),
+  ]);
+  t.match([...own.authority.revocations()], [{ votes: 0, needed: 2, effective: false }], 'its own is none');
+  const host = [grant('a', 'x', {}, { seq: 3 }), revoke('b', 'x', { seq: 1 })];
+  t.match(
+    [...own.offer(host).authority.revocations()].filter(({ by }) => by === key('b')),
+    [{ votes: 1, needed: 1, effective: true }],
+    'of a host, one is enough to end what it may do',
+  );
+});
+
+t.test('an admitter that grants an operator something and takes it back makes it no less', async (t) => {
+  const x = grant('a', 'x', ADMITTER, { seq: 1 });
+  const snare = grant('x', 'b', { parent: x.digest }, { seq: 1 });
+  const { authority: of } = new Replica(authority(['a', 'b'])).offer([
+    x,
+    snare,
+    revoke('x', 'b', { seq: 2 }),
+  ]);
+  t.notOk(of.isMember(key('b')));
+  t.notOk(of.isRevoked(key('b')));
+  t.ok(of.roles(key('b')).has('operator'));
 });
 
 t.test('there is an end to how many operators there ever were', async (t) => {

@@ -1,0 +1,81 @@
+/** What a door says of the acts that a refused host brought, when its own ledger has no room for them. */
+import t from 'tap';
+import { found, sealAct } from '../../../daemon/admission.ts';
+import { systemClock } from '../../../daemon/clock.ts';
+import { ClusterTrust } from '../../../daemon/cluster-trust.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
+import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+
+const [operator, senior, self, host] = [1, 2, 3, 4].map(testSigner) as [
+  ReturnType<typeof testSigner>,
+  ReturnType<typeof testSigner>,
+  ReturnType<typeof testSigner>,
+  ReturnType<typeof testSigner>,
+];
+
+t.test('acts that the ledger refuses are not said to have made their host a member', async (t) => {
+  for (const reason of [undefined, 'over-quota']) {
+    const founding = {
+      name: 'shop',
+      operator,
+      seniors: [senior.id],
+      node: self.id,
+      crypto: nodeCrypto,
+      now: NOW,
+    };
+    const { genesis, grant } = found(founding);
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+    const take = (envelopes: readonly Uint8Array[]) =>
+      machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+    const act = { cluster: genesis.digest, known: [grant], crypto: nodeCrypto, now: NOW };
+    const member = sealAct({ ...act, signer: operator, kind: 'grant', body: memberGrant(host.id) });
+    const theft = sealAct({
+      ...act,
+      signer: operator,
+      kind: 'revoke',
+      body: revokeBody({ subject: host.id, reason: 'mine' }),
+      known: [member],
+    });
+    const answer = sealAct({
+      ...act,
+      signer: senior,
+      kind: 'revoke',
+      body: revokeBody({
+        subject: operator.id,
+        reason: 'stolen',
+        cut: { epoch: member.epoch, last: member.seq },
+      }),
+    });
+    take([grant, member, theft].map(({ bytes }) => bytes));
+    const said: [string, unknown][] = [];
+    const trust = new ClusterTrust({
+      self: self.id,
+      genesis,
+      ledger: {
+        machine,
+        introduce: async (envelopes: readonly Uint8Array[]) => {
+          if (reason === undefined) take(envelopes);
+          return reason;
+        },
+      } as unknown as LedgerDriver,
+      crypto: nodeCrypto,
+      clock: { ...systemClock, now: () => NOW },
+      log: (_level, message, detail) => said.push([message, detail?.['reason']]),
+      operator: undefined,
+      members: () => new Map(),
+      peers: () => [],
+      knock: async () => new Uint8Array(),
+    });
+    t.notOk(machine.authority.isMember(host.id));
+    await trust.answerAppeal(host.id, [answer.bytes]);
+    t.equal(machine.authority.isMember(host.id), reason === undefined);
+    t.same(said, [
+      reason === undefined
+        ? ['a host that was refused brought acts by which it is a member again', undefined]
+        : ['the ledger refused acts that a host brought', 'over-quota'],
+    ]);
+  }
+});
