@@ -39,7 +39,12 @@ interface Stage {
 
 async function stage(
   t: Test,
-  given: { host?: MemoryHost; ensure?: Images['ensure']; knownImage?: boolean } = {},
+  given: {
+    host?: MemoryHost;
+    ensure?: Images['ensure'];
+    knownImage?: boolean;
+    refusesNetwork?: (container: string) => boolean;
+  } = {},
 ): Promise<Stage> {
   const { host = new MemoryHost(), knownImage = true } = given;
   const runtime = Object.assign(createMemoryRuntime({ time: fastClock, host }), { isolatesNetwork: false });
@@ -58,9 +63,15 @@ async function stage(
     lowerDirs: [],
   };
   const images = { ensure: given.ensure ?? (async () => ready), has: async () => true } as unknown as Images;
+  const network = createHostNetwork({ host: '127.0.0.1' });
+  const attach = network.attach.bind(network);
+  network.attach = async (container) => {
+    if (given.refusesNetwork?.(container)) throw new Error('no network');
+    return attach(container);
+  };
   const manager = new InstanceManager({
     runtime,
-    network: createHostNetwork({ host: '127.0.0.1' }),
+    network,
     images,
     clock: fastClock,
     log: silentLog,
@@ -322,6 +333,19 @@ t.test('a claim takes up what runs in its slot already, if that is the same', as
   t.equal(now.length, 2);
   t.ok(now.includes(ids[0]!));
   t.notOk(now.includes(ids[1]!), 'it was another');
+});
+
+t.test('what runs in a slot and cannot be taken up makes way for what is started', async (t) => {
+  const { host, ids } = await leftBehind(t);
+  const refusesNetwork = (container: string) => ids.includes(container);
+  const { manager, runtime, told } = await stage(t, { host, refusesNetwork });
+  await manager.adopt([], () => undefined, true);
+  const body = bodyOf({ attempt: 3 });
+  manager.claim({ slot: 'default/web/0', spec: specOf(PORTS), body: { ...body, attempt: 1 } });
+  await eventually('it is tried', async () => !(await runningOn(runtime)).includes(ids[0]!));
+  manager.claim({ slot: 'default/web/0', spec: specOf(PORTS), body });
+  await eventually('another runs', () => told.at(-1)?.phase === 'running' && told.at(-1)?.attempt === 3);
+  t.equal((await runningOn(runtime)).length, 2);
 });
 
 t.test('a record that comes late and of which nothing is left is begun anew, or ended', async (t) => {
