@@ -138,7 +138,6 @@ export class InstanceManager implements AsyncDisposable {
     const { log } = this.#init;
     const isTaken = await attempt(log, 'taking up an instance again', () => instance.adopt(found));
     if (isTaken) log('info', 'found an instance again', { slot, container: found.id });
-    else await this.#discard(found);
     return isTaken;
   }
 
@@ -158,16 +157,13 @@ export class InstanceManager implements AsyncDisposable {
     const unclaimed = this.#unclaimed.filter((each) => each.slot === slot);
     this.#unclaimed = this.#unclaimed.filter((each) => each.slot !== slot);
     for (const { container } of unclaimed) {
-      if (container.id !== kept) await this.#discard(container);
+      if (container.id === kept) continue;
+      await this.#remove(container);
+      await this.#init.network.detach(container.id).catch(() => {});
     }
   }
 
-  async #discard(container: Pick<ContainerInfo, 'id'>): Promise<void> {
-    await this.#remove(container);
-    await this.#init.network.detach(container.id).catch(() => {});
-  }
-
-  async #remove({ id }: Pick<ContainerInfo, 'id'>): Promise<void> {
+  async #remove({ id }: ContainerInfo): Promise<void> {
     const { runtime, log } = this.#init;
     log('info', 'removing a container that nothing wants', { container: id });
     await runtime.stop(id, { grace_ms: 2_000 }).catch(() => {});
