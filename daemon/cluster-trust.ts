@@ -371,14 +371,20 @@ export class ClusterTrust {
 
   /** Of a node that has lost what makes it a member: the first of these that answers tells it, and may renew it. */
   async ask(members: Iterable<Pick<MemberDoors, 'id' | 'doors'>>): Promise<void> {
-    for (const { id, doors } of members) {
-      const answer = await this.#init.knock(doors, encodeAppeal([])).catch(() => undefined);
-      if (answer !== undefined && (await this.#hear(id, answer))) return;
-    }
+    for (const member of members) if (await this.#ask(member, [])) return;
+  }
+
+  /** @returns whether it told something. */
+  async #ask(
+    { id, doors }: Pick<MemberDoors, 'id' | 'doors'>,
+    acts: readonly LedgerRecord[],
+  ): Promise<boolean> {
+    const answer = await this.#init.knock(doors, encodeAppeal(acts)).catch(() => undefined);
+    return answer !== undefined && (await this.#hear(id, answer));
   }
 
   async #appeal(): Promise<void> {
-    const { clock, peers, members, self, knock } = this.#init;
+    const { clock, peers, members, self } = this.#init;
     const { state } = this.standing();
     const now = clock.now();
     const due = this.#appeals.due({
@@ -398,9 +404,8 @@ export class ClusterTrust {
     });
     if (due.length === 0) return;
     const acts = actsFor(this.#authority, self, ACTS_BYTES_MAX);
-    for (const { id, doors } of due) {
-      const answer = await knock(doors, encodeAppeal(acts)).catch(() => undefined);
-      if (answer === undefined || !(await this.#hear(id, answer))) continue;
+    for (const member of due) {
+      if (!(await this.#ask(member, acts))) continue;
       this.notice();
       const after = this.standing().state;
       // Who has something to bring goes on: the member that answered may be the one that it is against.

@@ -436,8 +436,8 @@ export class Cluster implements AsyncDisposable {
     const own = this.view.allocations.filter(
       ({ node, phase }) => node === this.self && !isTerminalPhase(phase),
     );
-    for (const { namespace, workload, index } of own) {
-      const record = this.#ownAllocation(slotName(namespace, workload, index));
+    for (const allocation of own) {
+      const record = this.#recordOf(allocation);
       if (record !== undefined) this.#recalled.add(record);
     }
     await this.instances.adopt(
@@ -562,12 +562,12 @@ export class Cluster implements AsyncDisposable {
     if (!view.members.has(this.self)) return;
     for (const allocation of view.allocations) {
       if (allocation.node !== this.self || isTerminalPhase(allocation.phase)) continue;
-      const { namespace, workload, index } = allocation;
-      const record = this.#ownAllocation(slotName(namespace, workload, index));
+      const record = this.#recordOf(allocation);
       // What this life has written it has an instance for, or had one whose end it could not write.
       if (record === undefined || this.ledger.isOwn(record) || this.#recalled.has(record)) continue;
       this.#recalled.add(record);
-      this.instances.recall(allocation, view.workloads.get(workloadName(namespace, workload))?.spec);
+      const name = workloadName(allocation.namespace, allocation.workload);
+      this.instances.recall(allocation, view.workloads.get(name)?.spec);
     }
   }
 
@@ -589,7 +589,9 @@ export class Cluster implements AsyncDisposable {
     return this.#contacts.isReseeding && this.#contacts.remembered > 0;
   }
 
-  #ownAllocation(slot: SlotName): LedgerRecord | undefined {
+  /** Of an allocation of this node. */
+  #recordOf({ namespace, workload, index }: AllocationBody): LedgerRecord | undefined {
+    const slot = slotName(namespace, workload, index);
     return this.ledger.machine.ledger.get('alloc', recordKey.alloc(this.self, slot));
   }
 
