@@ -91,6 +91,8 @@ export interface ClusterInit {
   /** An operator's key that is kept on this host; undefined: none. */
   readonly operator: Signer | undefined;
   readonly genesis: LedgerRecord;
+  /** The grant by which this node is a member; undefined: others let it in. */
+  readonly founding: LedgerRecord | undefined;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly host: HostAddress;
@@ -322,6 +324,7 @@ export class Cluster implements AsyncDisposable {
    */
   async start(): Promise<void> {
     await this.#open();
+    await this.#recallFounding();
     await this.#contacts.meet(this.#mesh!, this.#stopping.signal);
     if (isKnown(this.ledger.machine, this.self)) return await this.#rise();
     this.#components.log('warn', this.lack!, { code: 'E_DATA_CORRUPT' });
@@ -346,7 +349,7 @@ export class Cluster implements AsyncDisposable {
         : `${remembered} that are remembered are dialled, or `) +
       'run `shoal join` with a token of this cluster' +
       (remembered === 0 && this.#init.operator !== undefined
-        ? '; if this was its only member, stop the daemon, move state.db away, start it, and begin anew with `shoal init`: keys and images stay'
+        ? '; if this was its only member, stop the daemon, move state.db and state.db.spare away, start it, and begin anew with `shoal init`: keys and images stay'
         : '')
     );
   }
@@ -357,6 +360,16 @@ export class Cluster implements AsyncDisposable {
     const refused = await this.ledger.introduce(grants.map(({ bytes }) => bytes));
     if (isKnown(this.ledger.machine, this.self)) return;
     throw new ShoalError('E_TOKEN_REFUSED', `the answer of the member was not taken: ${refused}`);
+  }
+
+  /** Where nobody else is, nobody can bring again what the disk has lost. */
+  async #recallFounding(): Promise<void> {
+    const { founding } = this.#init;
+    if (founding === undefined || isKnown(this.ledger.machine, this.self) || this.#contacts.remembered > 0)
+      return;
+    await attempt(this.#components.log, 'taking up the grant of the first node', () =>
+      this.ledger.introduce([founding.bytes]),
+    );
   }
 
   async #riseLate(): Promise<void> {

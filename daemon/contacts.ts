@@ -164,7 +164,7 @@ export class Contacts {
    * and not that there are none.
    */
   keep(): void {
-    const { self, members, clock, log, store } = this.#init;
+    const { self, machine, members, clock, log, store } = this.#init;
     if (this.#isReseeding) return;
     const now = clock.now();
     const isGone = this.#kept.some((id) => id !== self && !members().has(id));
@@ -178,7 +178,10 @@ export class Contacts {
       .map(({ id, addresses, doors }): Contact => ({ id, addresses, doors }))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
     const text = JSON.stringify(contacts);
-    if (contacts.length === 0 || text === this.#keptText) return;
+    // Of a newcomer the others are members before their member records have come.
+    const isEarly =
+      contacts.length === 0 && this.#kept.some((id) => id !== self && machine.authority.isMember(id));
+    if (isEarly || text === this.#keptText) return;
     this.#kept = contacts.map(({ id }) => id);
     this.#kept_ms = now;
     void attempt(log, 'keeping where members are', async () => {

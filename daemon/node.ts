@@ -158,7 +158,13 @@ export class ShoalNode implements AsyncDisposable {
         crypto: nodeCrypto,
         now: this.clock.now(),
       });
-      this.#keep(founding.genesis, [founding.grant], [[streamId(operator.id, 0), 2]]);
+      this.#keep(
+        founding.genesis,
+        [founding.grant],
+        [[streamId(operator.id, 0), 2]],
+        [],
+        [['founding', toBase64(founding.grant.bytes)]],
+      );
       return { genesis: founding.genesis, grants: [founding.grant], members: [] };
     });
   }
@@ -242,6 +248,12 @@ export class ShoalNode implements AsyncDisposable {
     }
   }
 
+  /** The grant by which this node is a member, if it began the cluster: nobody else may be there to bring it again. */
+  #storedFounding(): LedgerRecord | undefined {
+    const text = this.#data.store.value('founding');
+    return text === undefined ? undefined : openRecord(fromBase64(text), nodeCrypto);
+  }
+
   /** What cluster this node is in. @throws E_DATA_CORRUPT */
   #storedGenesis(): LedgerRecord | undefined {
     const { store } = this.#data;
@@ -258,7 +270,7 @@ export class ShoalNode implements AsyncDisposable {
       return record;
     }
     try {
-      const record = openRecord(Uint8Array.from(Buffer.from(text, 'base64')), nodeCrypto);
+      const record = openRecord(fromBase64(text), nodeCrypto);
       if (verifyRecord(record, nodeCrypto)) return record;
     } catch (error) {
       if (!isShoalError(error)) throw error;
@@ -281,7 +293,7 @@ export class ShoalNode implements AsyncDisposable {
   #tellDamage(hasCluster: boolean): void {
     const { store, isEmptied } = this.#data;
     const { damage } = store;
-    if (damage === null && !(isEmptied && !hasCluster)) return;
+    if (damage === null && !isEmptied) return;
     const next = hasCluster
       ? 'what is missing comes from other members'
       : 'its cluster is not known here any more: join again with a token; the node keeps its id';
@@ -353,8 +365,9 @@ export class ShoalNode implements AsyncDisposable {
     grants: readonly LedgerRecord[],
     streams: [`${string}/${number}`, number][],
     contacts: readonly Contact[] = [],
+    more: readonly [name: string, value: string][] = [],
   ): void {
-    const values: [string, string][] = [genesisValue(genesis), ['contacts', JSON.stringify(contacts)]];
+    const values = [genesisValue(genesis), ['contacts', JSON.stringify(contacts)] as const, ...more];
     const put = [genesis, ...grants];
     // There is no ledger yet, and nothing that these could stand beside.
     const history = historyEntries(put, [], { siblings: () => [] }, this.clock.now());
@@ -382,6 +395,7 @@ export class ShoalNode implements AsyncDisposable {
         signer: this.#signer,
         operator: this.#operator(welcome.genesis),
         genesis: welcome.genesis,
+        founding: this.#storedFounding(),
         name: this.name,
         labels: options.labels,
         host: this.#host,
@@ -457,7 +471,15 @@ function isGenesis(record: LedgerRecord): boolean {
 
 /** The value by which a start knows its cluster. */
 function genesisValue(genesis: LedgerRecord): [name: string, value: string] {
-  return ['genesis', Buffer.from(genesis.bytes).toString('base64')];
+  return ['genesis', toBase64(genesis.bytes)];
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('base64');
+}
+
+function fromBase64(text: string): Uint8Array {
+  return Uint8Array.from(Buffer.from(text, 'base64'));
 }
 
 function serverAddress({ host, port }: Listen): { address: string; port: number } {

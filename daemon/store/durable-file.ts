@@ -1,5 +1,5 @@
 /** Files and names that are on the disk, and not only in its cache, when these return. Not here: the database. */
-import { closeSync, fsyncSync, linkSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, linkSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** Makes names durable that were given or taken in a directory. */
@@ -25,5 +25,24 @@ export function createDurably(file: string, text: string): void {
   } finally {
     rmSync(draft, { force: true });
   }
+  syncDirectory(path.dirname(file));
+}
+
+/** Makes a file anew, mode 0600: what it holds is all of the old text or all of the new. */
+export function replaceDurably(file: string, text: string): void {
+  const draft = `${file}.new`;
+  rmSync(draft, { force: true });
+  try {
+    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
+    renameSync(draft, file);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+  syncDirectory(path.dirname(file));
+}
+
+/** It is gone when this returns, if it was there. */
+export function removeDurably(file: string): void {
+  rmSync(file, { force: true });
   syncDirectory(path.dirname(file));
 }

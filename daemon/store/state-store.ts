@@ -2,7 +2,7 @@
  * The durable state of a node: the ledger's records, what it has seen change and a few values. Each row is checked
  * when it is read: what is not what was written is never returned. A damaged database is replaced at its opening by
  * one with all that is left (the history begins anew), and that is told (`damage`). How it is on disk is in
- * database.ts, rows.ts and salvage.ts.
+ * database.ts, rows.ts, salvage.ts and spare.ts.
  */
 import { existsSync } from 'node:fs';
 import type { Crypto } from '../../protocols/base/crypto.ts';
@@ -33,6 +33,7 @@ import {
   rewrite,
   salvage,
 } from './salvage.ts';
+import { isSpared, Spare, type Values } from './spare.ts';
 import { lostTransactions } from './write-ahead-log.ts';
 
 export interface StoreBatch {
@@ -74,6 +75,7 @@ export class StateStore {
   readonly #file: string;
   readonly #crypto: Crypto;
   readonly #lock: Database;
+  readonly #spare: Spare;
   #database: Database;
   /** Of the history as it is on the disk; undefined until a line is put, and after a write that failed. */
   #shares: HistoryShares | undefined;
@@ -96,6 +98,7 @@ export class StateStore {
   constructor(file: string, crypto: Crypto, isOurs = true) {
     this.#file = file;
     this.#crypto = crypto;
+    this.#spare = new Spare(`${file}.spare`, crypto);
     // Before anything is touched: what was left half done may be what another daemon is about to do.
     this.#lock = lock(`${file}.lock`);
     try {
@@ -113,6 +116,12 @@ export class StateStore {
       throw error;
     }
     if (this.damage !== null && this.damage.writes_lost > 0) this.#markIncomplete();
+    try {
+      this.#restore();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
@@ -185,6 +194,7 @@ export class StateStore {
     for (const [id, high] of streams) this.#streams.set(id, high);
     for (const [name, text] of values) this.#values.set(name, text);
     this.#settleMark();
+    if (values.some(([name]) => isSpared(name))) this.#spare.keep(this.#values);
   }
 
   /** Takes values away. */
@@ -224,8 +234,9 @@ export class StateStore {
     return (row?.['last'] as number | null) ?? 0;
   }
 
-  /** Forgets everything: for a change into a cluster that failed halfway. */
+  /** Forgets everything: for a change into a cluster that failed halfway. @throws as `write` */
   clear(): void {
+    this.#spare.clear();
     this.#contents = undefined;
     this.#shares = undefined;
     this.#change(() =>
@@ -279,15 +290,42 @@ export class StateStore {
   }
 
   #markIncomplete(): void {
-    const contents = this.#contents;
     this.#isMarkDue = true;
     try {
-      this.write({ put: [], remove: [], streams: [] });
+      this.#keepValues([]);
     } catch (error) {
       // A disk that refuses keeps no daemon from its start; the next write that it takes keeps the mark.
       if (!isShoalError(error)) throw error;
     }
-    this.#contents = contents;
+  }
+
+  /** What the opening read can still be asked for then. */
+  #keepValues(values: Values): void {
+    const contents = this.#contents;
+    try {
+      this.write({ put: [], remove: [], streams: [], values });
+    } finally {
+      this.#contents = contents;
+    }
+  }
+
+  /**
+   * Puts back what the file has lost of the values that are kept twice. @throws as `write`, where this node would come
+   * up in no cluster
+   */
+  #restore(): void {
+    const genesis = this.value('genesis');
+    if (genesis !== undefined && this.damage === null) return;
+    const spare = new Map(this.#spare.read());
+    const isOurs = spare.has('genesis') && (genesis ?? spare.get('genesis')) === spare.get('genesis');
+    const lost = [...spare].filter(([name]) => !this.#values.has(name));
+    if (!isOurs || lost.length === 0) return;
+    this.#isMarkDue ||= !this.isIncomplete;
+    try {
+      this.#keepValues(lost);
+    } catch (error) {
+      if (genesis === undefined || !isShoalError(error)) throw error;
+    }
   }
 
   /** The mark is kept, or needed no more: what SQLite cannot read of the log goes, or another start would find it again. */

@@ -1,5 +1,5 @@
 /** A node whose disk has lost what says of which cluster it is, or that it is a member: nothing ends for that. */
-import { rename } from 'node:fs/promises';
+import { rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -29,6 +29,7 @@ t.test('a node whose disk forgot its cluster finds it among the records, and kee
   await cluster.stop('b');
   const data = path.join(cluster.directory, 'b');
   damageValue(data, 'genesis');
+  await rm(path.join(data, 'state.db.spare'));
   const messages: string[] = [];
   const again = await cluster.start('b', {}, listening(messages));
   t.equal(again.cluster?.id, a!.cluster!.id);
@@ -43,6 +44,7 @@ t.test('a node whose disk forgot its cluster finds it among the records, and kee
 
   // As a version left it that found the record and did not keep the value.
   dropValue(data, 'genesis');
+  await rm(path.join(data, 'state.db.spare'));
   t.equal((await cluster.start('b')).cluster?.id, a!.cluster!.id);
 });
 
@@ -53,6 +55,7 @@ t.test('records of which nobody can say to what cluster they belong are told of'
   const data = path.join(cluster.directory, 'a');
   damageValue(data, 'genesis');
   damage(data, ({ kind }) => kind === 'genesis');
+  await rm(path.join(data, 'state.db.spare'));
   const isTold = (message: string) => message.includes('holds records of a cluster');
   for (const time of ['first', 'second']) {
     const messages: string[] = [];
@@ -135,6 +138,7 @@ t.test('a node that remembers nobody lets no stranger in, and is helped by a tok
   const data = path.join(cluster.directory, 'b');
   damage(data, allButGenesis);
   dropValue(data, 'contacts');
+  await rm(path.join(data, 'state.db.spare'));
   const again = await cluster.start('b');
   const [problem] = (await again.backend.status()).problems;
   t.match(problem, { kind: 'membership', message: /none is remembered here, so run `shoal join`/ });
@@ -148,32 +152,47 @@ t.test('a node that remembers nobody lets no stranger in, and is helped by a tok
   t.equal(again.id, b!.id);
 });
 
-t.test('the only member of a cluster is told how to begin anew, and can', async (t) => {
-  const cluster = await MemoryCluster.create(t);
-  const [a] = await cluster.grow('a');
-  const operator = a!.cluster!.trust.operator!.id;
-  await cluster.stop('a');
-  const data = path.join(cluster.directory, 'a');
-  damage(data, allButGenesis);
-  const again = await cluster.start('a');
-  t.match((await again.backend.status()).problems, [
-    { message: /if this was its only member, .* move state.db away, .* `shoal init`/ },
-  ]);
-  await cluster.stop('a');
-  await rename(path.join(data, 'state.db'), path.join(data, 'away'));
-  const anew = await cluster.start('a');
-  await anew.backend.init({});
-  t.equal(anew.id, a!.id);
-  t.equal(anew.cluster!.trust.operator!.id, operator);
-});
+t.test(
+  'the only member of a cluster comes up again; one that cannot is told how to begin anew',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a] = await cluster.grow('a');
+    const operator = a!.cluster!.trust.operator!.id;
+    const data = path.join(cluster.directory, 'a');
+    await cluster.stop('a');
+    damage(data, allButGenesis);
+    const up = await cluster.start('a');
+    t.equal(up.cluster?.id, a!.cluster!.id);
+    t.ok((await up.backend.createToken({})).token);
+    await cluster.stop('a');
+
+    damage(data, allButGenesis);
+    damageValue(data, 'founding');
+    await rm(path.join(data, 'state.db.spare'));
+    const again = await cluster.start('a');
+    t.match((await again.backend.status()).problems, [
+      { message: /if this was its only member, .* move state.db and state.db.spare away, .* `shoal init`/ },
+    ]);
+    await cluster.stop('a');
+    for (const name of ['state.db', 'state.db.spare'])
+      await rename(path.join(data, name), path.join(data, `${name}.away`));
+    const anew = await cluster.start('a');
+    await anew.backend.init({});
+    t.equal(anew.id, a!.id);
+    t.not(anew.cluster!.id, a!.cluster!.id);
+    t.equal(anew.cluster!.trust.operator!.id, operator);
+  },
+);
 
 t.test('a node that waits can be stopped', async (t) => {
   const cluster = await MemoryCluster.create(t);
-  await cluster.grow('a');
+  const [, b] = await cluster.grow('a', 'b');
   await cluster.stop('a');
-  damage(path.join(cluster.directory, 'a'), allButGenesis);
-  const again = await cluster.start('a');
-  await cluster.stop('a');
+  await cluster.stop('b');
+  damage(path.join(cluster.directory, 'b'), allButGenesis);
+  const again = await cluster.start('b');
+  t.not(again.waiting, undefined, b!.id);
+  await cluster.stop('b');
   await t.rejects(again.failed, { code: 'E_CANCELLED' });
 });
 
