@@ -37,6 +37,8 @@ const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
 
 /** What users wrote: told to them before a revocation voids it. */
 const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
+/** Why a node whose disk is damaged may be no member in its own eyes alone. */
+const MISSING = 'grants that make it a member are missing on its damaged disk';
 /** Of a draft that goes nowhere. */
 const NO_SIGNATURE = new Uint8Array(64);
 
@@ -44,7 +46,7 @@ const NO_SIGNATURE = new Uint8Array(64);
 export interface OwnStanding {
   /**
    * `expired`: it may be renewed. `revoked`: for good. `evicted`: its grant was never good, or is no more, by what
-   * became known of its token or of who made that.
+   * became known of its token or of who made that; or what it hangs on is missing here.
    */
   readonly state: 'member' | 'expired' | 'revoked' | 'evicted';
   /** When its grant ends or ended; null: never. */
@@ -77,6 +79,8 @@ export interface ClusterTrustInit {
   readonly log: Log;
   /** The operator's key that is kept on this host, if any. */
   readonly operator: Signer | undefined;
+  /** The disk has lost records, and members may bring them again. */
+  readonly isPartial: () => boolean;
   readonly members: () => ClusterView['members'];
   /** Members connected now. */
   readonly peers: () => readonly NodeId[];
@@ -116,6 +120,7 @@ export class ClusterTrust {
     }
     if (this.#authority.isMember(self, clock.now())) return { state: 'member', until_ms, reason: null };
     if (until_ms !== null) return { state: 'expired', until_ms, reason: null };
+    if (this.#init.isPartial()) return { state: 'evicted', until_ms, reason: MISSING };
     const own = [...this.#authority.grants(clock.now())].filter(({ subject }) => subject === self);
     const overUsed = own.length === 0 || own.some(({ state }) => state === 'over-used');
     const reason = overUsed ? 'its join token was used by too many hosts' : 'who let it in was revoked';
@@ -286,7 +291,11 @@ export class ClusterTrust {
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
     if (state !== this.#told) {
       this.#told = state;
-      if (state === 'revoked' || state === 'evicted') {
+      if (reason === MISSING) {
+        log('warn', 'this node places nothing until a member has brought what this disk has lost', {
+          reason,
+        });
+      } else if (state === 'revoked' || state === 'evicted') {
         log('warn', `this node was ${state}: it places nothing more, and members refuse it`, { reason });
       } else if (state === 'expired') {
         log(

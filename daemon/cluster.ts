@@ -16,7 +16,6 @@ import {
 import {
   type Resources,
   type SlotName,
-  slotName,
   type WorkloadName,
   workloadName,
 } from '../protocols/base/workload.ts';
@@ -25,7 +24,9 @@ import { MEMBERSHIP_DEFAULTS } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
-import { isTerminalPhase } from '../scheduler/slots.ts';
+import { workloadOf } from '../scheduler/load.ts';
+import type { Missing } from '../scheduler/machine.ts';
+import { isTerminalPhase, slotOf } from '../scheduler/slots.ts';
 import { admit, encodeWelcome, openKnock, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
@@ -66,6 +67,8 @@ export interface ClusterProblems {
   readonly disk: DiskTrouble | null;
   /** It was far ahead, and what was written by it was written anew; told for a day. */
   readonly clock: ClockTrouble | null;
+  /** Records may be missing on this disk: how many members may still bring them again; null when none is. */
+  readonly awaited: number | null;
   /** Records that are kept and shown nowhere: they make this version of shoal throw. */
   readonly quarantined: number;
   /** Another daemon that runs with this node's key, by the addresses that it tells. */
@@ -212,6 +215,7 @@ export class Cluster implements AsyncDisposable {
       clock,
       log,
       operator: init.operator,
+      isPartial: () => this.#isPartial,
       members,
       peers: () => this.peers,
       knock: (addresses, body) =>
@@ -289,6 +293,7 @@ export class Cluster implements AsyncDisposable {
     return {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
+      awaited: this.#isPartial ? this.#contacts.remembered : null,
       quarantined: this.#current.quarantine.size,
       copy: this.#member.copy,
     };
@@ -449,15 +454,17 @@ export class Cluster implements AsyncDisposable {
     const own = this.view.allocations.filter(
       ({ node, phase }) => node === this.self && !isTerminalPhase(phase),
     );
-    for (const allocation of own) {
-      const record = this.#recordOf(allocation);
-      if (record !== undefined) this.#recalled.add(record);
-    }
-    await this.instances.adopt(
+    const recorded = own.map((allocation) => ({
+      slot: slotOf(allocation),
+      record: this.#recordOf(allocation),
+    }));
+    const left = await this.instances.adopt(
       own,
-      ({ namespace, workload }) => this.view.workloads.get(workloadName(namespace, workload))?.spec,
+      (allocation) => this.view.workloads.get(workloadOf(allocation))?.spec,
       this.#contacts.isReseeding,
     );
+    for (const { slot, record } of recorded)
+      if (record !== undefined && !left.has(slot)) this.#recalled.add(record);
   }
 
   #memberFacts(): Omit<MemberBody, 'incarnation' | 'copy'> {
@@ -563,38 +570,52 @@ export class Cluster implements AsyncDisposable {
 
   #schedule(view: ClusterView): void {
     if (this.#scheduler === undefined) return;
-    this.#recall(view);
-    this.#scheduler.view(view, this.#lost(view));
+    const unsettled = this.#recall(view);
+    const allocations = view.allocations.filter(
+      (allocation) => allocation.node !== this.self || !unsettled.has(slotOf(allocation)),
+    );
+    const given = unsettled.size === 0 ? view : { ...view, allocations };
+    this.#scheduler.view(given, this.#isPartial ? this.#missing(given, unsettled) : undefined);
   }
 
   /**
    * Allocations of an earlier life that this disk had lost, or never had, and that others have brought: the scheduler goes
    * by them, so there must be what they tell of.
+   * @returns slots of those of which that is not so yet.
    */
-  #recall(view: ClusterView): void {
-    if (!view.members.has(this.self)) return;
+  #recall(view: ClusterView): ReadonlySet<SlotName> {
+    const unsettled = new Set<SlotName>();
+    if (!view.members.has(this.self)) return unsettled;
     for (const allocation of view.allocations) {
       if (allocation.node !== this.self || isTerminalPhase(allocation.phase)) continue;
       const record = this.#recordOf(allocation);
       // What this life has written it has an instance for, or had one whose end it could not write.
       if (record === undefined || this.ledger.isOwn(record) || this.#recalled.has(record)) continue;
-      this.#recalled.add(record);
-      const name = workloadName(allocation.namespace, allocation.workload);
-      this.instances.recall(allocation, view.workloads.get(name)?.spec);
+      const spec = view.workloads.get(workloadOf(allocation))?.spec;
+      if (this.instances.recall(allocation, spec, this.#isPartial)) this.#recalled.add(record);
+      else unsettled.add(slotOf(allocation));
     }
+    return unsettled;
   }
 
-  /** Workloads of which something is placed here and of which nobody has said anything, while that may still come. */
-  #lost(view: ClusterView): ReadonlySet<WorkloadName> {
-    const lost = new Set<WorkloadName>();
-    if (!this.#isPartial) return lost;
-    const { ledger } = this.ledger.machine;
-    for (const { node, namespace, workload } of view.allocations) {
-      const name = workloadName(namespace, workload);
-      // What was removed has left a tombstone.
-      if (node === this.self && ledger.siblings('workload', name).length === 0) lost.add(name);
-    }
-    return lost;
+  /** What may still come is in the view as little as what was removed: the scheduler must know one from the other. */
+  #missing(view: ClusterView, unsettled: ReadonlySet<SlotName>): Missing {
+    const own = view.allocations.filter(({ node }) => node === this.self);
+    const workloads = new Set(own.map(workloadOf).filter((name) => this.#isLost(name)));
+    const attempts = new Map(own.map((allocation) => [slotOf(allocation), allocation.attempt]));
+    const { slots, resources } = this.instances.unclaimed((slot) => {
+      const [namespace = '', workload = ''] = slot.split('/');
+      const spec = view.workloads.get(workloadName(namespace, workload))?.spec;
+      return spec && { spec, attempt: (attempts.get(slot) ?? 0) + 1 };
+    });
+    return { workloads, slots: new Set([...slots, ...unsettled]), resources };
+  }
+
+  /** Has nobody said anything of this workload, whose word counts by the grants that are here? */
+  #isLost(name: WorkloadName): boolean {
+    const { ledger, authority } = this.ledger.machine;
+    // What was removed has left a tombstone.
+    return !ledger.siblings('workload', name).some((record) => authority.counts(record));
   }
 
   /** Records that this disk has lost may still come from somebody. */
@@ -603,9 +624,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** Of an allocation of this node. */
-  #recordOf({ namespace, workload, index }: AllocationBody): LedgerRecord | undefined {
-    const slot = slotName(namespace, workload, index);
-    return this.ledger.machine.ledger.get('alloc', recordKey.alloc(this.self, slot));
+  #recordOf(allocation: AllocationBody): LedgerRecord | undefined {
+    return this.ledger.machine.ledger.get('alloc', recordKey.alloc(this.self, slotOf(allocation)));
   }
 
   /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */
@@ -628,10 +648,10 @@ export class Cluster implements AsyncDisposable {
         this.#current.touch('workload');
       }
       for (const allocation of this.view.allocations) {
-        const gone = !this.view.workloads.has(workloadName(allocation.namespace, allocation.workload));
+        const name = workloadOf(allocation);
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;
-        const over = isTerminalPhase(allocation.phase) && gone && old && !isPartial;
-        if (allocation.node !== this.self || !over) continue;
+        const over = isTerminalPhase(allocation.phase) && !this.view.workloads.has(name) && old;
+        if (allocation.node !== this.self || !over || (isPartial && this.#isLost(name))) continue;
         void attempt(log, 'forgetting an ended allocation', () => this.#forget(allocation));
       }
       this.#housekeep();
@@ -671,8 +691,8 @@ export class Cluster implements AsyncDisposable {
     }
   }
 
-  async #forget({ namespace, workload, index }: AllocationBody): Promise<void> {
-    const slot: SlotName = slotName(namespace, workload, index);
+  async #forget(allocation: AllocationBody): Promise<void> {
+    const slot = slotOf(allocation);
     await this.instances.forget(slot);
     // The workload may be back meanwhile, and the slot filled anew.
     if (this.instances.get(slot) !== undefined) return;

@@ -212,6 +212,9 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
+    const genesis = this.#storedGenesis();
+    // Before anything that may fail: no later start finds it again.
+    this.#tellDamage(genesis !== undefined);
     this.#runtime = this.#given.runtime ?? (await this.#createRuntime());
     this.#overlay = this.#runtime.isolatesNetwork
       ? await canVxlan()
@@ -221,7 +224,6 @@ export class ShoalNode implements AsyncDisposable {
       holders: (image) => (this.#cluster === undefined ? [] : imageHolders(this.#cluster.view, image)),
       log: this.log,
     });
-    const genesis = this.#storedGenesis();
     const noView = genesis === undefined ? emptyView(this.id) : null;
     this.#dns = createDnsServer({
       view: () => this.#cluster?.view ?? noView,
@@ -232,7 +234,6 @@ export class ShoalNode implements AsyncDisposable {
       onBroken: (read) => this.#cluster?.distrust('DNS', read),
     });
     for (const failure of await this.#dns.start()) throw failure;
-    this.#tellDamage(genesis !== undefined);
     if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: this.#storedContacts() });
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
   }
@@ -289,17 +290,21 @@ export class ShoalNode implements AsyncDisposable {
     }
   }
 
-  /** Says what this start found lost, and what to do about it. */
+  /** Says what this start found lost, or one before it that may not have come to say so, and what to do about it. */
   #tellDamage(hasCluster: boolean): void {
     const { store, isEmptied } = this.#data;
     const { damage } = store;
-    if (damage === null && !isEmptied) return;
+    if (damage === null && !isEmptied && !store.isIncomplete) return;
+    const what =
+      damage !== null
+        ? 'state.db was damaged'
+        : isEmptied
+          ? 'state.db was gone'
+          : 'state.db was found damaged before, and not all has come again';
     const next = hasCluster
       ? 'what is missing comes from other members'
       : 'its cluster is not known here any more: join again with a token; the node keeps its id';
-    this.log('warn', `${damage === null ? 'state.db was gone' : 'state.db was damaged'}; ${next}`, {
-      ...damage,
-    });
+    this.log('warn', `${what}; ${next}`, { ...damage });
   }
 
   async #createRuntime(): Promise<Runtime> {

@@ -73,10 +73,17 @@ function flagTexts(cluster: Cluster, now: number): Status['problems'] {
   });
 }
 
-function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['problems'] {
+function problemTexts({ disk, clock, awaited, quarantined }: ClusterProblems): Status['problems'] {
   const problems: Status['problems'] = [];
   if (disk !== null) {
     const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
+    problems.push({ kind: 'disk', message });
+  }
+  if (awaited !== null) {
+    const message =
+      'records that this disk has lost are missing until a member brings them again: ' +
+      `${awaited} that are remembered are dialled. What runs here of which nothing tells goes on until then; ` +
+      'if they are gone for good, `shoal node rm` them';
     problems.push({ kind: 'disk', message });
   }
   if (clock !== null) {

@@ -65,11 +65,12 @@ export function overlayJournal(view: ClusterView, journal: Journal): ClusterView
 }
 
 /** Whether this node can promise `asked` on top of everything it has not seen the end of. */
-export function admits(journal: Journal, self: MemberView, asked: Resources): boolean {
-  let { cpu_millis, memory_bytes } = asked;
-  for (const { allocation } of journal.values()) {
-    cpu_millis += allocation.resources.cpu_millis;
-    memory_bytes += allocation.resources.memory_bytes;
+export function admits(journal: Journal, self: MemberView, asked: readonly Resources[]): boolean {
+  const held = [...journal.values()].map(({ allocation }) => allocation.resources);
+  let [cpu_millis, memory_bytes] = [0, 0];
+  for (const resources of [...held, ...asked]) {
+    cpu_millis += resources.cpu_millis;
+    memory_bytes += resources.memory_bytes;
   }
   return cpu_millis <= self.capacity.cpu_millis && memory_bytes <= self.capacity.memory_bytes;
 }

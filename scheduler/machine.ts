@@ -9,7 +9,7 @@
 import type { Env } from '../protocols/base/clock.ts';
 import type { NodeId } from '../protocols/base/ids.ts';
 import type { AllocationBody } from '../protocols/base/records.ts';
-import type { SlotName, WorkloadName, WorkloadSpec } from '../protocols/base/workload.ts';
+import type { Resources, SlotName, WorkloadName, WorkloadSpec } from '../protocols/base/workload.ts';
 import type { ClusterView, WorkloadView } from '../protocols/view/view.ts';
 import type { Refusal } from './filter.ts';
 import {
@@ -45,13 +45,24 @@ export interface SchedulerConfig {
 
 export const SCHEDULER_DEFAULTS: SchedulerConfig = { turn_ms: 300 };
 
+/** What a disk that has lost records does not tell, while others may bring it again. */
+export interface Missing {
+  /** They are not in the view for that, and nobody may have removed them. */
+  readonly workloads: ReadonlySet<WorkloadName>;
+  /** In these something is left of which nothing tells: nothing is begun there. */
+  readonly slots: ReadonlySet<SlotName>;
+  /** What is left so takes this of the node. */
+  readonly resources: Resources;
+}
+
+const NOTHING_MISSING: Missing = {
+  workloads: new Set(),
+  slots: new Set(),
+  resources: { cpu_millis: 0, memory_bytes: 0 },
+};
+
 export type SchedulerEvent =
-  | {
-      readonly kind: 'view';
-      readonly view: ClusterView;
-      /** Not in the view, for their records are missing here: nobody may have removed them. */
-      readonly lost?: ReadonlySet<WorkloadName>;
-    }
+  | { readonly kind: 'view'; readonly view: ClusterView; readonly missing?: Missing }
   /** A token that is not the latest is stale and ignored. */
   | { readonly kind: 'timer'; readonly token: number };
 
@@ -101,7 +112,7 @@ export interface SchedulerState {
   readonly config: SchedulerConfig;
   readonly journal: Journal;
   readonly known: KnownSpecs;
-  lost: ReadonlySet<WorkloadName>;
+  missing: Missing;
   needs: ReadonlyMap<SlotName, Need>;
   view: ClusterView | null;
   token: number;
@@ -119,8 +130,18 @@ export function createScheduler(
 ): SchedulerState {
   if (!(config.turn_ms > 0)) throw new RangeError('turn_ms must be positive');
   const journal: Journal = new Map();
-  const [lost, needs] = [new Set<WorkloadName>(), new Map<SlotName, Need>()];
-  return { self, config, journal, known, lost, needs, view: null, token: 0, wake_ms: null };
+  const needs = new Map<SlotName, Need>();
+  return {
+    self,
+    config,
+    journal,
+    known,
+    missing: NOTHING_MISSING,
+    needs,
+    view: null,
+    token: 0,
+    wake_ms: null,
+  };
 }
 
 /** @param env `now` in milliseconds since the epoch; `random` is not used. */
@@ -131,7 +152,7 @@ export function handle(
 ): SchedulerEffect[] {
   if (event.kind === 'view') {
     state.view = event.view;
-    state.lost = event.lost ?? new Set();
+    state.missing = event.missing ?? NOTHING_MISSING;
   } else if (event.token === state.token) state.wake_ms = null;
   else return [];
   const { view } = state;
@@ -182,7 +203,7 @@ function releaseUnwanted(state: SchedulerState, view: ClusterView, effects: Sche
   const wanted = new Map<WorkloadName, ReadonlySet<SlotName>>();
   for (const holding of held(state)) {
     const name = workloadOf(holding.allocation);
-    if (state.lost.has(name)) continue;
+    if (state.missing.workloads.has(name)) continue;
     const workload = view.workloads.get(name);
     const slots = wanted.get(name) ?? ownSlots(view, workload);
     wanted.set(name, slots);
@@ -305,6 +326,8 @@ function act(
   effects: SchedulerEffect[],
 ): void {
   const { slot } = plan;
+  const { missing } = state;
+  if (missing.slots.has(slot.name)) return;
   const holding = state.journal.get(slot.name);
   if (holding) {
     // No other could take it over: a node has one record of a slot, so its old instance goes before the new comes.
@@ -312,7 +335,7 @@ function act(
     return;
   }
   const { spec, generation, revision } = workload;
-  if (!admits(state.journal, view.members.get(state.self)!, spec.resources)) return;
+  if (!admits(state.journal, view.members.get(state.self)!, [spec.resources, missing.resources])) return;
   const allocation: AllocationBody = {
     node: state.self,
     namespace: workload.namespace,

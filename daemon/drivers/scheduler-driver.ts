@@ -1,10 +1,11 @@
 /** Drives the scheduler's core: views and timers in; claims, releases and renewals go to the instances of this node. */
 import type { NodeId } from '../../protocols/base/ids.ts';
-import type { SlotName, WorkloadName } from '../../protocols/base/workload.ts';
+import type { SlotName } from '../../protocols/base/workload.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
 import {
   createScheduler,
   handle,
+  type Missing,
   RELEASES,
   SCHEDULER_DEFAULTS,
   type SchedulerEvent,
@@ -32,9 +33,9 @@ export class SchedulerDriver implements Disposable {
     this.#state = createScheduler(init.self, SCHEDULER_DEFAULTS, known);
   }
 
-  /** @param lost workloads that are not in the view and that nobody may have removed. */
-  view(view: ClusterView, lost: ReadonlySet<WorkloadName>): void {
-    this.#dispatch({ kind: 'view', view, lost });
+  /** @param missing undefined: nothing is. */
+  view(view: ClusterView, missing: Missing | undefined): void {
+    this.#dispatch({ kind: 'view', view, ...(missing && { missing }) });
   }
 
   [Symbol.dispose](): void {

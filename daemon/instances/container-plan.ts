@@ -42,17 +42,21 @@ export interface ContainerPlanInit {
   readonly mounts: readonly Mount[];
 }
 
-/** @throws SyntaxError when a label is damaged. */
-export function readFound({ id, state, labels }: ContainerInfo): FoundContainer {
+/** @returns undefined when a label is damaged. */
+export function readFound({ id, state, labels }: ContainerInfo): FoundContainer | undefined {
   const ports = labels[LABEL.ports];
-  return {
-    id,
-    isRunning: state === 'running',
-    attempt: Number(labels[LABEL.attempt]),
-    spec: JSON.parse(labels[LABEL.spec] ?? '') as WorkloadSpec,
-    address: labels[LABEL.address],
-    ports: ports === undefined ? undefined : (JSON.parse(ports) as Record<string, number>),
-  };
+  try {
+    return {
+      id,
+      isRunning: state === 'running',
+      attempt: Number(labels[LABEL.attempt]),
+      spec: JSON.parse(labels[LABEL.spec] ?? '') as WorkloadSpec,
+      address: labels[LABEL.address],
+      ports: ports === undefined ? undefined : (JSON.parse(ports) as Record<string, number>),
+    };
+  } catch {
+    return undefined;
+  }
 }
 
 /** Unique for each attempt, readable, at most 63 characters. */

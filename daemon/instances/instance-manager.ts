@@ -1,11 +1,15 @@
 /** All instances on this node: claims and releases of the scheduler, adoption after a restart, and who to ask for logs. */
 import type { AllocationBody } from '../../protocols/base/records.ts';
-import { type SlotName, slotName, type WorkloadSpec } from '../../protocols/base/workload.ts';
+import type { Resources, SlotName, WorkloadSpec } from '../../protocols/base/workload.ts';
 import { isSameInstance } from '../../scheduler/plan.ts';
+import { slotOf } from '../../scheduler/slots.ts';
 import { attempt } from '../attempt.ts';
 import type { ContainerInfo } from '../runtime/runtime.ts';
 import { type FoundContainer, LABEL, readFound } from './container-plan.ts';
 import { Instance, type InstanceComponents } from './instance.ts';
+
+/** Of a container of which nobody knows what it was. */
+const UNKNOWN_GRACE_MS = 2_000;
 
 export interface Claim {
   readonly slot: SlotName;
@@ -33,25 +37,27 @@ export class InstanceManager implements AsyncDisposable {
    * Finds the containers that outlived the last daemon. Those that the ledger still wants go on, the others are
    * stopped and removed, and what was claimed without a container is started.
    * @param recorded this node's allocations that are not ended.
-   * @param isPartial others may be missing among them: what none of them wants goes on until `removeUnclaimed`.
+   * @param isPartial others may be missing among them, and these may be old: what none of them tells of goes on until
+   * `removeUnclaimed`, and nothing is begun beside it.
+   * @returns slots that it left as they are for that: `recall` settles them.
    */
   async adopt(
     recorded: readonly AllocationBody[],
     specOf: (body: AllocationBody) => WorkloadSpec | undefined,
     isPartial = false,
-  ): Promise<void> {
+  ): Promise<ReadonlySet<SlotName>> {
     const { runtime, network, log } = this.#init;
-    const wanted = new Map(
-      recorded.map((body) => [slotName(body.namespace, body.workload, body.index), body]),
-    );
+    const wanted = new Map(recorded.map((body) => [slotOf(body), body]));
     const kept = new Set<string>();
     for (const container of await runtime.list()) {
       const slot = container.labels[LABEL.slot] as SlotName | undefined;
+      const found = readFound(container);
       const body = slot && wanted.get(slot);
-      if (slot && body && (await this.#readopt(slot, body, container))) {
+      const isWanted = found !== undefined && body !== undefined && isOf(found, body);
+      if (slot && isWanted && (await this.#readopt(slot, body, found))) {
         kept.add(container.id);
         wanted.delete(slot);
-      } else if (slot && isPartial) {
+      } else if (slot && isPartial && !isWanted) {
         log('info', 'leaving a container that nothing wants as it is, for records are missing', {
           container: container.id,
         });
@@ -62,9 +68,12 @@ export class InstanceManager implements AsyncDisposable {
       }
     }
     await network.sweep(kept);
+    const left = new Set<SlotName>();
     for (const [slot, body] of wanted) {
       const spec = specOf(body);
-      if (spec === undefined || body.phase === 'stopping') {
+      if (isPartial && this.#unclaimedIn(slot).length > 0) {
+        if (!this.#claimFound(slot, body, spec)) left.add(slot);
+      } else if (spec === undefined || body.phase === 'stopping') {
         await this.#init.record(slot, ended(body));
       } else {
         const anew = nextOf(body);
@@ -72,17 +81,21 @@ export class InstanceManager implements AsyncDisposable {
         this.claim({ slot, spec, body: anew });
       }
     }
+    return left;
   }
 
   /**
-   * An allocation of an earlier life that this daemon did not know when it started: what `adopt` would have done. There is
-   * an instance at once, if there is to be one.
+   * An allocation of an earlier life that this daemon did not know when it started, or that it left: what `adopt` would
+   * have done. There is an instance at once, if there is to be one.
+   * @returns whether that is settled; it is not while `isPartial` and other records may tell what is left in the slot.
    */
-  recall(body: AllocationBody, spec: WorkloadSpec | undefined): void {
-    const slot = slotName(body.namespace, body.workload, body.index);
-    if (this.#instances.has(slot)) return;
-    const found = this.#foundOf(slot).find((each) => isOf(each, body));
-    if (found !== undefined) this.claim({ slot, spec: found.spec, body });
+  recall(body: AllocationBody, spec: WorkloadSpec | undefined, isPartial: boolean): boolean {
+    const slot = slotOf(body);
+    const instance = this.#instances.get(slot);
+    // By its stamp it stands in the place of what this life has written.
+    if (instance !== undefined) void instance.renew(instance.body, instance.spec);
+    else if (this.#claimFound(slot, body, spec)) return true;
+    else if (isPartial && (spec === undefined || this.#unclaimedIn(slot).length > 0)) return false;
     else if (spec !== undefined && body.phase !== 'stopping') this.claim({ slot, spec, body: nextOf(body) });
     else {
       this.#after(slot, async () => {
@@ -90,6 +103,7 @@ export class InstanceManager implements AsyncDisposable {
         await this.#init.record(slot, ended(body));
       });
     }
+    return true;
   }
 
   /** No record is missing any more: takes away what still nothing wants. */
@@ -97,12 +111,35 @@ export class InstanceManager implements AsyncDisposable {
     for (const { slot } of this.#unclaimed) this.#after(slot, () => this.#clear(slot));
   }
 
-  /** @returns false when the container is of another attempt, or cannot be taken up: a new one will do. */
-  async #readopt(slot: SlotName, body: AllocationBody, container: ContainerInfo): Promise<boolean> {
+  /**
+   * What is left of which no record tells: what it takes of the host, and the slots in which nothing may be begun for it.
+   * @param wantedIn what would be begun in a slot, as which attempt.
+   */
+  unclaimed(
+    wantedIn: (slot: SlotName) => { readonly spec: WorkloadSpec; readonly attempt: number } | undefined,
+  ): { readonly slots: ReadonlySet<SlotName>; readonly resources: Resources } {
+    const slots = new Set<SlotName>();
+    let [cpu_millis, memory_bytes] = [0, 0];
+    for (const { slot } of this.#unclaimed) {
+      if (slots.has(slot)) continue;
+      const found = this.#foundIn(slot);
+      const wanted = wantedIn(slot);
+      // That one will be taken up.
+      if (wanted !== undefined && found.some((each) => serves(each, wanted.attempt, wanted.spec))) continue;
+      slots.add(slot);
+      for (const { isRunning, spec } of found) {
+        if (!isRunning) continue;
+        cpu_millis += spec.resources.cpu_millis;
+        memory_bytes += spec.resources.memory_bytes;
+      }
+    }
+    return { slots, resources: { cpu_millis, memory_bytes } };
+  }
+
+  /** @returns false when it cannot be taken up: a new one will do. */
+  async #readopt(slot: SlotName, body: AllocationBody, found: FoundContainer): Promise<boolean> {
     const { log } = this.#init;
     try {
-      const found = readFound(container);
-      if (!isOf(found, body)) return false;
       const instance = new Instance(this.#init, slot, found.spec, body);
       this.#instances.set(slot, instance);
       await instance.adopt(found);
@@ -111,7 +148,22 @@ export class InstanceManager implements AsyncDisposable {
       log('warn', 'an instance could not be taken up again', { slot, error: String(error) });
       return false;
     }
-    log('info', 'found an instance again', { slot, container: container.id, state: container.state });
+    log('info', 'found an instance again', { slot, container: found.id, isRunning: found.isRunning });
+    return true;
+  }
+
+  /** @returns whether there is a container in the slot of which the record tells, or that is as good. */
+  #claimFound(slot: SlotName, body: AllocationBody, spec: WorkloadSpec | undefined): boolean {
+    const all = this.#foundIn(slot);
+    const found = all.find((each) => isOf(each, body));
+    if (found !== undefined) this.claim({ slot, spec: found.spec, body });
+    else if (
+      spec !== undefined &&
+      body.phase !== 'stopping' &&
+      all.some((each) => serves(each, body.attempt, spec))
+    )
+      this.claim({ slot, spec, body: { ...body, phase: 'claimed' } });
+    else return false;
     return true;
   }
 
@@ -132,7 +184,7 @@ export class InstanceManager implements AsyncDisposable {
   /** The container of an earlier daemon in this slot, if it is what the instance would start; others go. */
   async #takeUp(instance: Instance): Promise<boolean> {
     const { slot, body, spec } = instance;
-    const found = this.#foundOf(slot).find((each) => isOf(each, body) || serves(each, body, spec));
+    const found = this.#foundIn(slot).find((each) => isOf(each, body) || serves(each, body.attempt, spec));
     await this.#clear(slot, found?.id);
     if (found === undefined) return false;
     const { log } = this.#init;
@@ -141,34 +193,35 @@ export class InstanceManager implements AsyncDisposable {
     return isTaken;
   }
 
-  #foundOf(slot: SlotName): FoundContainer[] {
-    return this.#unclaimed.flatMap((each) => {
-      if (each.slot !== slot) return [];
-      try {
-        return [readFound(each.container)];
-      } catch {
-        return [];
-      }
-    });
+  #unclaimedIn(slot: SlotName): ContainerInfo[] {
+    return this.#unclaimed.filter((each) => each.slot === slot).map(({ container }) => container);
   }
 
-  /** Takes the containers away that nothing has claimed in this slot, but this one. */
+  #foundIn(slot: SlotName): FoundContainer[] {
+    return this.#unclaimedIn(slot)
+      .map(readFound)
+      .filter((found) => found !== undefined);
+  }
+
+  /** Takes the containers away that nothing has claimed in this slot, but this one. What stays is tried again. */
   async #clear(slot: SlotName, kept?: string): Promise<void> {
-    const unclaimed = this.#unclaimed.filter((each) => each.slot === slot);
-    this.#unclaimed = this.#unclaimed.filter((each) => each.slot !== slot);
-    for (const { container } of unclaimed) {
-      if (container.id === kept) continue;
-      await this.#remove(container);
-      await this.#init.network.detach(container.id).catch(() => {});
+    for (const container of this.#unclaimedIn(slot)) {
+      if (container.id !== kept) {
+        if (!(await this.#remove(container))) continue;
+        await this.#init.network.detach(container.id).catch(() => {});
+      }
+      this.#unclaimed = this.#unclaimed.filter((each) => each.container !== container);
     }
   }
 
-  async #remove({ id }: ContainerInfo): Promise<void> {
+  async #remove(container: ContainerInfo): Promise<boolean> {
     const { runtime, log } = this.#init;
+    const { id } = container;
     log('info', 'removing a container that nothing wants', { container: id });
-    await runtime.stop(id, { grace_ms: 2_000 }).catch(() => {});
-    await runtime.remove(id).catch((error: unknown) => {
-      log('warn', 'a container could not be removed', { container: id, error: String(error) });
+    const grace_ms = readFound(container)?.spec.stop_grace_ms ?? UNKNOWN_GRACE_MS;
+    return await attempt(log, 'removing a container', async () => {
+      await runtime.stop(id, { grace_ms });
+      await runtime.remove(id);
     });
   }
 
@@ -229,11 +282,14 @@ function isOf(found: FoundContainer, { phase, attempt }: AllocationBody): boolea
   return phase === 'running' && found.attempt === attempt;
 }
 
-/** Is it as good as one that is started now? It says of itself where it is, and is no earlier attempt. */
-function serves(found: FoundContainer, body: AllocationBody, spec: WorkloadSpec): boolean {
-  const { isRunning, attempt, address, ports } = found;
-  const isReached = address !== undefined && ports !== undefined;
-  return isRunning && isReached && attempt >= body.attempt && isSameInstance(found.spec, spec);
+/**
+ * Is it as good as one that is started now, and no earlier attempt? It says of itself where it is. What ran to its end,
+ * and is not to run again for that, has done what a new one would do.
+ */
+function serves(found: FoundContainer, attempt: number, spec: WorkloadSpec): boolean {
+  const isReached = found.address !== undefined && found.ports !== undefined;
+  const isUp = found.isRunning ? isReached : spec.restart !== 'always';
+  return isUp && found.attempt >= attempt && isSameInstance(found.spec, spec);
 }
 
 function nextOf(body: AllocationBody): AllocationBody {

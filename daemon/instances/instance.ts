@@ -98,15 +98,16 @@ export class Instance {
    * one healthy that ended meanwhile: nobody may stop a replacement for it. @throws E_NETWORK_FAILED
    */
   async adopt(found: FoundContainer): Promise<void> {
-    const { id, attempt, address = null, ports = {} } = found;
+    const { id, attempt } = found;
     this.#container = id;
     this.#started_ms = this.#body.since_ms;
     const attachment = await this.#components.network.attach(id);
+    const { address = this.#body.address, ports = this.#body.ports } = found;
     if (!found.isRunning) {
-      await this.#tell({ health: 'unhealthy', reason: 'it ended while its daemon was away' });
+      await this.#tell({ attempt, health: 'unhealthy', reason: 'it ended while its daemon was away' });
+    } else if (attachment.address !== address) {
+      throw new ShoalError('E_NETWORK_FAILED', 'its container was started with another address');
     } else if (this.#body.phase !== 'running') {
-      if (attachment.address !== address)
-        throw new ShoalError('E_NETWORK_FAILED', 'its container was started with another address');
       await this.#tell({ attempt, address, ports, phase: 'running', reason: null, exitCode: null });
     }
     this.#run = this.#live(true);

@@ -24,6 +24,8 @@ export function runAttached(
     detached: boolean;
     abort: (pid: number) => void;
     started?: (pid: number) => void;
+    /** From here on its number may be another's, though its output is still passed on. */
+    ended?: (pid: number) => void;
   },
   io: ExecIo,
 ): Promise<number> {
@@ -84,6 +86,7 @@ export function runAttached(
     };
     const passing = Promise.allSettled([pass('stdout', child.stdout), pass('stderr', child.stderr)]);
     child.on('exit', () => {
+      if (child.pid !== undefined) options.ended?.(child.pid);
       drain = setTimeout(drained, DRAIN_MS);
     });
     child.on('close', () => void passing.then(finish));

@@ -237,24 +237,17 @@ class ProcessRuntime implements Runtime {
     const found = await this.#find(id, program, container.meta.env);
     const cwd = await this.#workingDirectory(container);
     this.#getRunning(id);
-    let pid = 0;
-    try {
-      const code = await runAttached(
-        [found, ...rest],
-        {
-          ...{ cwd, env: this.#env(container), detached: true },
-          abort: (group) => signalGroup(group, 9),
-          started: (group) => {
-            pid = group;
-            container.execs.add(group);
-          },
-        },
-        io,
-      );
-      return { code };
-    } finally {
-      container.execs.delete(pid);
-    }
+    const code = await runAttached(
+      [found, ...rest],
+      {
+        ...{ cwd, env: this.#env(container), detached: true },
+        abort: (group) => signalGroup(group, 9),
+        started: (group) => container.execs.add(group),
+        ended: (group) => container.execs.delete(group),
+      },
+      io,
+    );
+    return { code };
   }
 
   logs(

@@ -1,7 +1,13 @@
 import t from 'tap';
 import type { AllocationBody } from '../../protocols/base/records.ts';
 import { RETRY_MS_MIN } from '../../scheduler/filter.ts';
-import { createScheduler, handle, promised, SCHEDULER_DEFAULTS } from '../../scheduler/machine.ts';
+import {
+  createScheduler,
+  handle,
+  type Missing,
+  promised,
+  SCHEDULER_DEFAULTS,
+} from '../../scheduler/machine.ts';
 import { planCluster } from '../../scheduler/plan.ts';
 import {
   aMember,
@@ -39,6 +45,15 @@ function slotOfRank(rank: number): string {
   throw new Error('no such name');
 }
 
+function missing(changes: Partial<Missing>): Missing {
+  return {
+    workloads: new Set(),
+    slots: new Set(),
+    resources: { cpu_millis: 0, memory_bytes: 0 },
+    ...changes,
+  };
+}
+
 const kinds = (effects: ReturnType<typeof handle>) => effects.map(({ kind }) => kind);
 
 t.test(
@@ -46,13 +61,29 @@ t.test(
   async (t) => {
     const { state } = aMachine();
     const view = aView({ self: 'a', members: [aMember('a')], allocations: [anAllocation('a', 0)] });
-    const see = (lost?: ReadonlySet<'default/web'>) =>
-      handle(state, { kind: 'view', view, ...(lost && { lost }) }, { now: NOW });
-    t.same(see(new Set(['default/web'])), []);
+    const see = (missing?: Missing) =>
+      handle(state, { kind: 'view', view, ...(missing && { missing }) }, { now: NOW });
+    t.same(see(missing({ workloads: new Set(['default/web'] as const) })), []);
     t.equal(promised(state).length, 1, 'and it counts');
     t.match(see(), [{ kind: 'release', slot: 'default/web/0', reason: 'removed' }]);
   },
 );
+
+t.test('nothing is begun beside what is left in a slot, nor in the room that it takes', async (t) => {
+  const spec = aSpec({ name: slotOfRank(0) });
+  const view = aView({ self: 'a', members: [aMember('a')], workloads: [aWorkload(spec)] });
+  const see = (missing?: Missing) => {
+    const { state } = aMachine();
+    return kinds(handle(state, { kind: 'view', view, ...(missing && { missing }) }, { now: NOW }));
+  };
+  const { capacity } = aMember('a');
+  t.same(see(missing({ slots: new Set([`default/${spec.name}/0`] as const) })), []);
+  t.same(see(missing({ slots: new Set(['default/other/0'] as const) })), ['claim']);
+  t.same(see(missing({ resources: capacity })), []);
+  const memory_bytes = capacity.memory_bytes - spec.resources.memory_bytes;
+  t.same(see(missing({ resources: { cpu_millis: 0, memory_bytes } })), ['claim']);
+  t.same(see(), ['claim']);
+});
 
 t.test('the first in rank claims at once, with a whole record', async (t) => {
   const machine = aMachine();

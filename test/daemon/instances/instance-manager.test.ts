@@ -44,6 +44,8 @@ async function stage(
     ensure?: Images['ensure'];
     knownImage?: boolean;
     refusesNetwork?: (container: string) => boolean;
+    /** Of the host. */
+    address?: string;
   } = {},
 ): Promise<Stage> {
   const { host = new MemoryHost(), knownImage = true } = given;
@@ -63,7 +65,7 @@ async function stage(
     lowerDirs: [],
   };
   const images = { ensure: given.ensure ?? (async () => ready), has: async () => true } as unknown as Images;
-  const network = createHostNetwork({ host: '127.0.0.1' });
+  const network = createHostNetwork({ host: given.address ?? '127.0.0.1' });
   const attach = network.attach.bind(network);
   network.attach = async (container) => {
     if (given.refusesNetwork?.(container)) throw new Error('no network');
@@ -298,7 +300,7 @@ t.test('what no record tells of waits for its record while some are missing', as
   const { manager, runtime, told: later } = await stage(t, { host });
   await manager.adopt([], () => undefined, true);
   t.same(await runningOn(runtime), ids);
-  manager.recall(told[0]!, undefined);
+  t.ok(manager.recall(told[0]!, undefined, true));
   t.ok(manager.get('default/web/0'), 'there is an instance at once');
   await eventually('it is watched over', () => later.some(({ health }) => health === 'healthy'));
   t.notOk(later.some(({ attempt, phase }) => attempt !== 2 || phase !== 'running'));
@@ -351,14 +353,109 @@ t.test('what runs in a slot and cannot be taken up makes way for what is started
 t.test('a record that comes late and of which nothing is left is begun anew, or ended', async (t) => {
   const { manager, told, until } = await stage(t);
   await manager.adopt([], () => undefined);
-  manager.recall(bodyOf({ phase: 'running', attempt: 3 }), specOf());
+  manager.recall(bodyOf({ phase: 'running', attempt: 3 }), specOf(), false);
   t.match(await until('running'), { attempt: 4 });
-  manager.recall(bodyOf({ phase: 'running', attempt: 3 }), specOf());
-  manager.recall(bodyOf({ phase: 'stopping', index: 1 }), specOf());
-  manager.recall(bodyOf({ phase: 'running', index: 2 }), undefined);
+  manager.recall(bodyOf({ phase: 'stopping', index: 1 }), specOf(), false);
+  manager.recall(bodyOf({ phase: 'running', index: 2 }), undefined, false);
   for (const index of [1, 2])
     await eventually(`${index} has ended`, () =>
       told.some((body) => body.index === index && body.phase === 'stopped'),
     );
   t.notOk(told.some(({ index, attempt }) => index === 0 && attempt !== 4));
+});
+
+t.test('while records are missing nothing is begun beside what is left, nor in place of it', async (t) => {
+  const { host, told, ids } = await leftBehind(t);
+  const { manager, runtime, told: later } = await stage(t, { host });
+  // The disk knows of an attempt and a revision before those.
+  const old = bodyOf({ phase: 'running', attempt: 1 });
+  const oldSpec = specOf({ ...PORTS, env: { V: '1' } });
+  t.same([...(await manager.adopt([old], () => oldSpec, true))], ['default/web/0']);
+  t.notOk(manager.recall(old, oldSpec, true));
+  t.notOk(manager.recall(bodyOf({ phase: 'running', index: 2 }), undefined, true), 'what it is may come');
+  const would = (spec: WorkloadSpec, attempt: number) => manager.unclaimed(() => ({ spec, attempt }));
+  t.match(would(oldSpec, 2), {
+    slots: new Set(['default/web/0', 'default/web/1']),
+    resources: { memory_bytes: 2 * SPEC_DEFAULTS.resources.memory_bytes },
+  });
+  t.equal(would(specOf(PORTS), 2).slots.size, 0, 'these will be taken up');
+  t.equal(would(specOf(PORTS), 3).slots.size, 2, 'a later attempt is known to have been');
+  t.same(await runningOn(runtime), ids);
+  t.same(later, []);
+  t.ok(manager.recall(told[0]!, oldSpec, true));
+  await eventually('it is taken up', () => later.some(({ health }) => health === 'healthy'));
+  t.same(await runningOn(runtime), ids);
+  t.ok(manager.recall({ ...old, index: 1 }, oldSpec, false), 'all has come');
+  t.match(
+    await eventually('a new one runs', () =>
+      later.find(({ index, phase }) => index === 1 && phase === 'running'),
+    ),
+    { attempt: 2 },
+  );
+});
+
+t.test('what was about to run when its record was written last is taken up as it is', async (t) => {
+  const { host, ids } = await leftBehind(t);
+  const { manager, runtime, told } = await stage(t, { host });
+  const recorded = [0, 1].map((index) => bodyOf({ index, phase: 'starting', attempt: 2 }));
+  await manager.adopt(recorded, () => specOf(PORTS), true);
+  await eventually('both run', () => told.filter(({ health }) => health === 'healthy').length === 2);
+  t.same(await runningOn(runtime), ids);
+  t.notOk(told.some(({ attempt }) => attempt !== 2));
+});
+
+t.test('what ran to its end is not run again for want of its record', async (t) => {
+  const host = new MemoryHost();
+  const job = specOf({ command: ['script', 'exit:0'], restart: 'never' });
+  const first = await stage(t, { host });
+  first.manager.claim({ slot: SLOT, spec: job, body: bodyOf({ attempt: 2 }) });
+  await first.until('stopped');
+  await first.manager[Symbol.asyncDispose]();
+  const { manager, runtime, told, until } = await stage(t, { host });
+  await manager.adopt([], () => undefined, true);
+  t.equal(manager.unclaimed(() => ({ spec: specOf(), attempt: 1 })).resources.memory_bytes, 0);
+  manager.claim({ slot: SLOT, spec: job, body: bodyOf() });
+  t.match(await until('stopped'), { attempt: 2, exitCode: 0 });
+  t.notOk(told.some(({ phase }) => phase === 'starting'));
+  t.equal((await runtime.list()).length, 1);
+});
+
+t.test('a container that runs at an address that the host has no more is started anew', async (t) => {
+  const { host, told, ids } = await leftBehind(t);
+  const { manager, runtime, told: later } = await stage(t, { host, address: '127.0.0.2' });
+  await manager.adopt(told, () => specOf(PORTS));
+  await eventually('both run', () => later.filter(({ health }) => health === 'healthy').length === 2);
+  t.notOk(later.some(({ phase, address }) => phase === 'running' && address !== '127.0.0.2'));
+  t.notOk((await runningOn(runtime)).some((id) => ids.includes(id)));
+});
+
+t.test('a record of an earlier life does not stand for what runs in this one', async (t) => {
+  const { manager, told, until } = await stage(t);
+  manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf() });
+  await until('running');
+  await eventually('it is healthy', () => told.at(-1)?.health === 'healthy');
+  const before = told.length;
+  t.ok(manager.recall(bodyOf({ phase: 'running', attempt: 9, address: '10.9.9.9' }), specOf(), false));
+  await eventually('it is said again', () => told.length > before);
+  t.match(told.at(-1), { attempt: 1, address: '127.0.0.1', phase: 'running', health: 'healthy' });
+});
+
+t.test('a container that nothing wants and that does not go is tried again', async (t) => {
+  const { host, ids } = await leftBehind(t);
+  const { manager, runtime } = await stage(t, { host });
+  const remove = runtime.remove.bind(runtime);
+  let tries = 0;
+  runtime.remove = async (id) => {
+    tries += 1;
+    if (tries <= ids.length) throw new Error('busy');
+    await remove(id);
+  };
+  await manager.adopt([], () => undefined, true);
+  manager.removeUnclaimed();
+  await eventually('each is tried', () => tries === ids.length);
+  t.equal((await runtime.list()).length, 2);
+  await eventually('and again', async () => {
+    manager.removeUnclaimed();
+    return (await runtime.list()).length === 0;
+  });
 });

@@ -147,7 +147,7 @@ t.test('a container that cannot be taken up again is replaced, and the others ar
   await make(SLOT, '{"damaged');
   const whole = await make(slotName('default', 'web', 1), JSON.stringify(spec));
   const { manager, running } = setUp(t, { host });
-  const body: AllocationBody = { ...claimed(1), phase: 'running' };
+  const body: AllocationBody = { ...claimed(1), phase: 'running', address: '127.0.0.1' };
   await manager.adopt([body, { ...body, index: 1 }], () => spec);
   await eventually('the new one runs', async () => (await running()).includes(containerId(SLOT, 2)));
   t.same((await running()).sort(), [containerId(SLOT, 2), whole].sort());

@@ -2,6 +2,8 @@
  * A node's disk that is damaged, lost, old or copied: it comes up with what is true, gets the rest from others, gives no
  * number twice, and says what people must do.
  */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import { cp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,6 +39,9 @@ t.test('damaged records are told of, left out, and fetched again from a member',
   t.ok(messages.some((message) => message.includes('damaged')));
   await eventually('b has the workload again', async () => (await again.backend.workloads()).length === 1);
   await eventually('both have the same', () => hash(a!) === hash(again));
+  await eventually('it says when all has come', () =>
+    messages.some((message) => message.includes('has come from other members')),
+  );
   await cluster.stop('b');
   const later: string[] = [];
   await cluster.start('b', {}, listening(later));
@@ -44,6 +49,28 @@ t.test('damaged records are told of, left out, and fetched again from a member',
     later.some((message) => message.includes('damaged')),
     'once',
   );
+});
+
+t.test('what is lost is told though the start that found it fails, and until it has come', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  await a!.backend.run({ name: 'web', image: IMAGE });
+  await eventually('b has it all', () => hash(a!) === hash(b!));
+  for (const name of ['a', 'b']) await cluster.stop(name);
+  t.equal(
+    damage(path.join(cluster.directory, 'b'), ({ kind }) => kind === 'workload'),
+    1,
+  );
+  const taken = createSocket('udp4').bind(0, '127.0.0.1');
+  t.teardown(() => taken.close());
+  await once(taken, 'listening');
+  const { port } = taken.address();
+  const [first, second]: [string[], string[]] = [[], []];
+  const dns = [{ host: '127.0.0.1', port }];
+  await t.rejects(cluster.start('b', { dns }, listening(first)), { code: 'E_PORT_IN_USE' });
+  t.ok(first.some((message) => message.startsWith('state.db was damaged')));
+  await cluster.start('b', {}, listening(second));
+  t.ok(second.some((message) => message.startsWith('state.db was found damaged before')));
 });
 
 t.test(
@@ -178,7 +205,7 @@ t.test('a node that began its cluster and is alone comes up in it again without 
     await lose(path.join(cluster.directory, 'a'));
     const again = await cluster.start('a');
     t.equal(again.cluster?.id, a!.cluster!.id, loss);
-    await again.backend.run({ name: loss, image: IMAGE });
+    t.ok((await again.backend.createToken({})).token);
     await cluster.stop('a');
     await cluster.start('a');
   }

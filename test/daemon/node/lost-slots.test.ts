@@ -3,8 +3,11 @@ import { cp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { StateStore } from '../../../daemon/store/state-store.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { damage } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
@@ -92,6 +95,66 @@ t.test('what runs on a host goes on while its node is alone and has forgotten it
     'and what ran goes on',
   );
   for (const name of names) await remove(cluster, back, name);
+});
+
+t.test(
+  'a container of a newer revision than the disk tells of is neither ended nor begun beside',
+  async (t) => {
+    const { cluster, a } = await twoNodes(t, 'web');
+    await cluster.stop('b');
+    const data = path.join(cluster.directory, 'b');
+    await cp(data, `${data}-snapshot`, { recursive: true });
+    await cluster.start('b');
+    await a.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'b' }, env: { V: '2' } });
+    await eventually('the second revision is healthy', async () => {
+      const [one, ...others] = await running(a.backend, 'web');
+      return others.length === 0 && one?.attempt === 2 && one.health === 'healthy';
+    });
+    const containers = await containersOf(cluster, 'b');
+    await cluster.stop('a');
+    await cluster.stop('b');
+    // The end of its log is lost, and that is known.
+    await rm(data, { recursive: true });
+    await cp(`${data}-snapshot`, data, { recursive: true });
+    const store = new StateStore(path.join(data, 'state.db'), nodeCrypto);
+    store.write({ put: [], remove: [], streams: [], values: [['incomplete', 'since a damaged log']] });
+    store.close();
+    // Lives are told apart by the second in which they begin.
+    await sleep(1100);
+    const again = await cluster.start('b');
+    await sleep(6_000);
+    t.same(await containersOf(cluster, 'b'), containers);
+    t.match((await again.backend.status()).problems, [
+      { kind: 'disk', message: /1 that are remembered are dialled/ },
+    ]);
+    const back = await cluster.start('a');
+    await eventually('there is an instance of it', () => again.cluster!.instances.get('default/web/0'));
+    await eventually('it is healthy', () => isHealthy(back, 'web'));
+    await eventually('nothing is amiss', async () => (await again.backend.status()).problems.length === 0);
+    await sleep(6_000);
+    t.same(await containersOf(cluster, 'b'), containers);
+    t.match(await running(back.backend, 'web'), [{ attempt: 2 }]);
+  },
+);
+
+t.test('what a member runs here goes on while the disk has lost the grant of that member', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b, c] = (await cluster.grow('a', 'b', 'c')) as [ShoalNode, ShoalNode, ShoalNode];
+  await c.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'b' } });
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  await eventually('all have the same', () => hash(a) === hash(b) && hash(b) === hash(c));
+  const containers = await containersOf(cluster, 'b');
+  for (const name of ['b', 'a', 'c']) await cluster.stop(name);
+  const isGrant = ({ kind, key }: LedgerRecord) => kind === 'grant' && key.startsWith(c.id);
+  t.equal(damage(path.join(cluster.directory, 'b'), isGrant), 1);
+  const again = await cluster.start('b');
+  t.equal((await again.backend.workloads()).length, 0);
+  await sleep(6_000);
+  t.same(await containersOf(cluster, 'b'), containers);
+  const back = await cluster.start('a');
+  await eventually('both have the same', () => hash(back) === hash(again));
+  await eventually('it is healthy', () => isHealthy(back, 'web'));
+  t.same(await containersOf(cluster, 'b'), containers);
 });
 
 t.test('what was removed while a node had forgotten it ends once others have told', async (t) => {

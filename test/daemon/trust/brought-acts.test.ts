@@ -65,6 +65,7 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
       clock: { ...systemClock, now: () => NOW },
       log: (_level, message, detail) => said.push([message, detail?.['reason']]),
       operator: undefined,
+      isPartial: () => false,
       members: () => new Map(),
       peers: () => [],
       knock: async () => new Uint8Array(),
