@@ -14,7 +14,7 @@ import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
 import { actsFor, heeded, isAct } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
-import type { RevocationInfo } from '../protocols/trust/listing.ts';
+import type { GrantInfo, RevocationInfo } from '../protocols/trust/listing.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
@@ -90,7 +90,7 @@ export interface ClusterTrustInit {
 
 export class ClusterTrust {
   readonly #init: ClusterTrustInit;
-  #told: OwnStanding['state'] = 'member';
+  #told: OwnStanding['state'] | 'missing' = 'member';
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
   /** Of members of which two daemons run: when the log said so last. */
@@ -120,8 +120,9 @@ export class ClusterTrust {
     }
     if (this.#authority.isMember(self, clock.now())) return { state: 'member', until_ms, reason: null };
     if (until_ms !== null) return { state: 'expired', until_ms, reason: null };
-    if (this.#init.isPartial()) return { state: 'evicted', until_ms, reason: MISSING };
     const own = [...this.#authority.grants(clock.now())].filter(({ subject }) => subject === self);
+    if (this.#init.isPartial() && !this.#isJudged(own))
+      return { state: 'evicted', until_ms, reason: MISSING };
     const overUsed = own.length === 0 || own.some(({ state }) => state === 'over-used');
     const reason = overUsed ? 'its join token was used by too many hosts' : 'who let it in was revoked';
     return { state: 'evicted', until_ms, reason };
@@ -282,6 +283,15 @@ export class ClusterTrust {
     });
   }
 
+  /** Is it known here why none of these grants stands? */
+  #isJudged(own: readonly GrantInfo[]): boolean {
+    if (own.some(({ state }) => state === 'over-used')) return true;
+    const issuers = new Set(own.map(({ issuer }) => issuer));
+    return [...this.#authority.revocations()].some(
+      ({ subject, effective }) => effective && issuers.has(subject),
+    );
+  }
+
   /** Grants or revocations changed, or time went by: says once how this node stands when that is new. */
   notice(): void {
     this.#noticeFlags();
@@ -289,8 +299,9 @@ export class ClusterTrust {
     const { log, clock, self } = this.#init;
     const { state, until_ms, reason } = this.standing();
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
-    if (state !== this.#told) {
-      this.#told = state;
+    const told = reason === MISSING ? 'missing' : state;
+    if (told !== this.#told) {
+      this.#told = told;
       if (reason === MISSING) {
         log('warn', 'this node places nothing until a member has brought what this disk has lost', {
           reason,

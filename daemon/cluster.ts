@@ -13,19 +13,13 @@ import {
   recordKey,
   type VerdictBody,
 } from '../protocols/base/records.ts';
-import {
-  type Resources,
-  type SlotName,
-  type WorkloadName,
-  workloadName,
-} from '../protocols/base/workload.ts';
+import type { Resources } from '../protocols/base/workload.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { MEMBERSHIP_DEFAULTS } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { workloadOf } from '../scheduler/load.ts';
-import type { Missing } from '../scheduler/machine.ts';
 import { isTerminalPhase, slotOf } from '../scheduler/slots.ts';
 import { admit, encodeWelcome, openKnock, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
@@ -46,6 +40,7 @@ import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import { OwnSubnet } from './network/own-subnet.ts';
 import { announcedAddresses, OwnMember } from './own-member.ts';
+import { OwnSlots } from './own-slots.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
 import { isKnown, openStoredLedger } from './stored-ledger.ts';
@@ -62,13 +57,20 @@ const ENDED_KEPT_MS = 30_000;
 /** Verdicts that wait until this node is a member again; the oldest goes first. */
 const UNHEARD_MAX = 1_024;
 
+export interface MissingRecords {
+  /** Members that are remembered, and may bring them again. */
+  readonly remembered: number;
+  /** Containers that run on here, and of which nothing tells. */
+  readonly unclaimed: number;
+}
+
 /** What is not as it should be with this node, for its status. */
 export interface ClusterProblems {
   readonly disk: DiskTrouble | null;
   /** It was far ahead, and what was written by it was written anew; told for a day. */
   readonly clock: ClockTrouble | null;
-  /** Records may be missing on this disk: how many members may still bring them again; null when none is. */
-  readonly awaited: number | null;
+  /** This disk has lost records; null: it has not, or all has come that others had. */
+  readonly missing: MissingRecords | null;
   /** Records that are kept and shown nowhere: they make this version of shoal throw. */
   readonly quarantined: number;
   /** Another daemon that runs with this node's key, by the addresses that it tells. */
@@ -134,8 +136,7 @@ export class Cluster implements AsyncDisposable {
   readonly #feed: MembershipFeed;
   /** The last verdict on each subject of which nobody would have heard. */
   readonly #unheard = new Map<NodeId, VerdictBody>();
-  /** Own allocations of earlier lives that were taken up, or were ended for want of what they tell of. */
-  readonly #recalled = new WeakSet<LedgerRecord>();
+  readonly #slots: OwnSlots;
   /** The address of this host that the container network uses. */
   #followed: string;
   /** What makes this node a member is not in its ledger: it writes nothing, and is not up. */
@@ -252,6 +253,14 @@ export class Cluster implements AsyncDisposable {
         await this.ledger.write(self, 'alloc', recordKey.alloc(self, slot), body);
       },
     });
+    this.#slots = new OwnSlots({
+      self,
+      clock,
+      ledger: this.ledger,
+      instances: this.instances,
+      isReseeding: () => this.#contacts.isReseeding,
+      isPartial: () => this.#isPartial,
+    });
     this.remote = new RemoteInstances({
       self,
       instances: this.instances,
@@ -293,7 +302,9 @@ export class Cluster implements AsyncDisposable {
     return {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
-      awaited: this.#isPartial ? this.#contacts.remembered : null,
+      missing: this.#contacts.isReseeding
+        ? { remembered: this.#contacts.remembered, unclaimed: this.instances.unclaimedCount }
+        : null,
       quarantined: this.#current.quarantine.size,
       copy: this.#member.copy,
     };
@@ -367,11 +378,10 @@ export class Cluster implements AsyncDisposable {
     throw new ShoalError('E_TOKEN_REFUSED', `the answer of the member was not taken: ${refused}`);
   }
 
-  /** Where nobody else is, nobody can bring again what the disk has lost. */
+  /** The first node waits for nobody to bring that again: there may be nobody else. */
   async #recallFounding(): Promise<void> {
     const { founding } = this.#init;
-    if (founding === undefined || isKnown(this.ledger.machine, this.self) || this.#contacts.remembered > 0)
-      return;
+    if (founding === undefined || isKnown(this.ledger.machine, this.self)) return;
     await attempt(this.#components.log, 'taking up the grant of the first node', () =>
       this.ledger.introduce([founding.bytes]),
     );
@@ -393,7 +403,7 @@ export class Cluster implements AsyncDisposable {
     this.#member.rise(before?.incarnation ?? 0);
     await this.#subnet.start(before?.subnet ?? null);
     // Before others take this node for alive again, its allocations must say what is left of them.
-    await this.#adopt();
+    await this.#slots.adopt(this.view);
     this.trust.notice();
     // A node that was sent away comes up all the same, so that its users are told why it does nothing.
     await this.#member.announce(['member', 'expired'].includes(this.trust.standing().state));
@@ -448,23 +458,6 @@ export class Cluster implements AsyncDisposable {
     this.ledger.start(mesh);
     this.#feed.start(this.view.members.values());
     this.membership.start(mesh);
-  }
-
-  async #adopt(): Promise<void> {
-    const own = this.view.allocations.filter(
-      ({ node, phase }) => node === this.self && !isTerminalPhase(phase),
-    );
-    const recorded = own.map((allocation) => ({
-      slot: slotOf(allocation),
-      record: this.#recordOf(allocation),
-    }));
-    const left = await this.instances.adopt(
-      own,
-      (allocation) => this.view.workloads.get(workloadOf(allocation))?.spec,
-      this.#contacts.isReseeding,
-    );
-    for (const { slot, record } of recorded)
-      if (record !== undefined && !left.has(slot)) this.#recalled.add(record);
   }
 
   #memberFacts(): Omit<MemberBody, 'incarnation' | 'copy'> {
@@ -568,64 +561,15 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
-  #schedule(view: ClusterView): void {
+  #schedule(all: ClusterView): void {
     if (this.#scheduler === undefined) return;
-    const unsettled = this.#recall(view);
-    const allocations = view.allocations.filter(
-      (allocation) => allocation.node !== this.self || !unsettled.has(slotOf(allocation)),
-    );
-    const given = unsettled.size === 0 ? view : { ...view, allocations };
-    this.#scheduler.view(given, this.#isPartial ? this.#missing(given, unsettled) : undefined);
-  }
-
-  /**
-   * Allocations of an earlier life that this disk had lost, or never had, and that others have brought: the scheduler goes
-   * by them, so there must be what they tell of.
-   * @returns slots of those of which that is not so yet.
-   */
-  #recall(view: ClusterView): ReadonlySet<SlotName> {
-    const unsettled = new Set<SlotName>();
-    if (!view.members.has(this.self)) return unsettled;
-    for (const allocation of view.allocations) {
-      if (allocation.node !== this.self || isTerminalPhase(allocation.phase)) continue;
-      const record = this.#recordOf(allocation);
-      // What this life has written it has an instance for, or had one whose end it could not write.
-      if (record === undefined || this.ledger.isOwn(record) || this.#recalled.has(record)) continue;
-      const spec = view.workloads.get(workloadOf(allocation))?.spec;
-      if (this.instances.recall(allocation, spec, this.#isPartial)) this.#recalled.add(record);
-      else unsettled.add(slotOf(allocation));
-    }
-    return unsettled;
-  }
-
-  /** What may still come is in the view as little as what was removed: the scheduler must know one from the other. */
-  #missing(view: ClusterView, unsettled: ReadonlySet<SlotName>): Missing {
-    const own = view.allocations.filter(({ node }) => node === this.self);
-    const workloads = new Set(own.map(workloadOf).filter((name) => this.#isLost(name)));
-    const attempts = new Map(own.map((allocation) => [slotOf(allocation), allocation.attempt]));
-    const { slots, resources } = this.instances.unclaimed((slot) => {
-      const [namespace = '', workload = ''] = slot.split('/');
-      const spec = view.workloads.get(workloadName(namespace, workload))?.spec;
-      return spec && { spec, attempt: (attempts.get(slot) ?? 0) + 1 };
-    });
-    return { workloads, slots: new Set([...slots, ...unsettled]), resources };
-  }
-
-  /** Has nobody said anything of this workload, whose word counts by the grants that are here? */
-  #isLost(name: WorkloadName): boolean {
-    const { ledger, authority } = this.ledger.machine;
-    // What was removed has left a tombstone.
-    return !ledger.siblings('workload', name).some((record) => authority.counts(record));
+    const { view, missing } = this.#slots.settle(all);
+    this.#scheduler.view(view, missing);
   }
 
   /** Records that this disk has lost may still come from somebody. */
   get #isPartial(): boolean {
     return this.#contacts.isReseeding && this.#contacts.remembered > 0;
-  }
-
-  /** Of an allocation of this node. */
-  #recordOf(allocation: AllocationBody): LedgerRecord | undefined {
-    return this.ledger.machine.ledger.get('alloc', recordKey.alloc(this.self, slotOf(allocation)));
   }
 
   /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */
@@ -640,9 +584,8 @@ export class Cluster implements AsyncDisposable {
       this.#member.tick();
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
-      const isPartial = this.#isPartial;
-      if (!isPartial) this.instances.removeUnclaimed();
-      if (this.#contacts.endReseeding()) {
+      if (!this.#contacts.isReseeding) this.instances.removeUnclaimed();
+      if (this.#contacts.endReseeding(this.instances.unclaimedCount > 0)) {
         this.#disconnectStrangers();
         // Workloads that are still missing are gone.
         this.#current.touch('workload');
@@ -651,7 +594,7 @@ export class Cluster implements AsyncDisposable {
         const name = workloadOf(allocation);
         const old = clock.now() - allocation.since_ms > ENDED_KEPT_MS;
         const over = isTerminalPhase(allocation.phase) && !this.view.workloads.has(name) && old;
-        if (allocation.node !== this.self || !over || (isPartial && this.#isLost(name))) continue;
+        if (allocation.node !== this.self || !over || this.#slots.mayCome(name)) continue;
         void attempt(log, 'forgetting an ended allocation', () => this.#forget(allocation));
       }
       this.#housekeep();

@@ -235,14 +235,21 @@ export class Contacts {
   /**
    * To be called again and again: once what this disk had lost has come, the members are those that have grants, and
    * no others. Before that, whoever brings them may be one whose own is missing here.
+   * @param hasLeft something runs here of which nothing tells, and nobody may be left who could.
    * @returns whether that is so from now on.
    */
-  endReseeding(): boolean {
+  endReseeding(hasLeft: boolean): boolean {
     const { log, store } = this.#init;
-    if (!this.#isReseeding || !this.#isWhole) return false;
+    const isAlone = this.remembered === 0 && !hasLeft;
+    if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
     void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());
-    log('info', 'what this disk had lost has come from other members');
+    log(
+      'info',
+      this.#isWhole
+        ? 'what this disk had lost has come from other members'
+        : 'this node knows nobody who could bring again what its disk has lost, and goes on without it',
+    );
     return true;
   }
 

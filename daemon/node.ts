@@ -302,7 +302,7 @@ export class ShoalNode implements AsyncDisposable {
           ? 'state.db was gone'
           : 'state.db was found damaged before, and not all has come again';
     const next = hasCluster
-      ? 'what is missing comes from other members'
+      ? 'what is missing comes from other members, as far as they have it'
       : 'its cluster is not known here any more: join again with a token; the node keeps its id';
     this.log('warn', `${what}; ${next}`, { ...damage });
   }

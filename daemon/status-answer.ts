@@ -42,7 +42,12 @@ export function nodeStatus(node: BackendNode): Status {
     problems:
       cluster === undefined
         ? waitingTexts(waiting)
-        : [...problemTexts(cluster.problems), ...copyTexts(cluster), ...flagTexts(cluster, node.clock.now())],
+        : [
+            ...problemTexts(cluster.problems),
+            ...missingTexts(cluster.problems),
+            ...copyTexts(cluster),
+            ...flagTexts(cluster, node.clock.now()),
+          ],
     traffic: { received: transfers(received), sent: transfers(sent) },
   };
 }
@@ -73,17 +78,10 @@ function flagTexts(cluster: Cluster, now: number): Status['problems'] {
   });
 }
 
-function problemTexts({ disk, clock, awaited, quarantined }: ClusterProblems): Status['problems'] {
+function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['problems'] {
   const problems: Status['problems'] = [];
   if (disk !== null) {
     const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
-    problems.push({ kind: 'disk', message });
-  }
-  if (awaited !== null) {
-    const message =
-      'records that this disk has lost are missing until a member brings them again: ' +
-      `${awaited} that are remembered are dialled. What runs here of which nothing tells goes on until then; ` +
-      'if they are gone for good, `shoal node rm` them';
     problems.push({ kind: 'disk', message });
   }
   if (clock !== null) {
@@ -99,6 +97,24 @@ function problemTexts({ disk, clock, awaited, quarantined }: ClusterProblems): S
     problems.push({ kind: 'quarantine', message });
   }
   return problems;
+}
+
+/** Of a node that is up. */
+function missingTexts({ missing }: ClusterProblems): Status['problems'] {
+  if (missing === null) return [];
+  const { remembered, unclaimed } = missing;
+  const left = `containers of which nothing tells run on (${unclaimed})`;
+  if (remembered > 0) {
+    const message =
+      `records that this disk has lost are missing until a member brings them again (${remembered} remembered); ` +
+      `${left}. Members that are gone for good are taken off with \`shoal node rm\``;
+    return [{ kind: 'disk', message }];
+  }
+  if (unclaimed === 0) return [];
+  const message =
+    `this disk has lost records, and this node knows nobody who could bring them again; ${left}: ` +
+    'run their workloads again with `shoal run`, which takes them up, and `shoal rm` what is not wanted';
+  return [{ kind: 'disk', message }];
 }
 
 /** This node first; what it knows of itself may be in no record yet. */

@@ -22,6 +22,8 @@ export const LABEL = {
 export interface FoundContainer {
   readonly id: string;
   readonly isRunning: boolean;
+  /** It ran, and does no more. One that was never started is neither. */
+  readonly hasEnded: boolean;
   readonly attempt: number;
   readonly spec: WorkloadSpec;
   /** Where it is reached; undefined: a version started it that kept this in records alone. */
@@ -49,6 +51,7 @@ export function readFound({ id, state, labels }: ContainerInfo): FoundContainer 
     return {
       id,
       isRunning: state === 'running',
+      hasEnded: state === 'stopped',
       attempt: Number(labels[LABEL.attempt]),
       spec: JSON.parse(labels[LABEL.spec] ?? '') as WorkloadSpec,
       address: labels[LABEL.address],

@@ -54,27 +54,31 @@ export class InstanceManager implements AsyncDisposable {
       const found = readFound(container);
       const body = slot && wanted.get(slot);
       const isWanted = found !== undefined && body !== undefined && isOf(found, body);
-      if (slot && isWanted && (await this.#readopt(slot, body, found))) {
-        kept.add(container.id);
+      if (slot === undefined) {
+        await this.#remove(container);
+        continue;
+      }
+      kept.add(container.id);
+      if (isWanted && (await this.#readopt(slot, body, found))) {
         wanted.delete(slot);
-      } else if (slot && isPartial && !isWanted) {
+        continue;
+      }
+      this.#unclaimed.push({ slot, container });
+      if (isPartial && !isWanted)
         log('info', 'leaving a container that nothing wants as it is, for records are missing', {
           container: container.id,
         });
-        kept.add(container.id);
-        this.#unclaimed.push({ slot, container });
-      } else {
-        await this.#remove(container);
-      }
+      // Not waited for: a container may take an hour to stop, and this node is not there before this is done.
+      else void this.#after(slot, () => this.#clear(slot));
     }
     await network.sweep(kept);
     const left = new Set<SlotName>();
     for (const [slot, body] of wanted) {
       const spec = specOf(body);
-      if (isPartial && this.#unclaimedIn(slot).length > 0) {
+      if (isPartial && this.#isLeft(slot)) {
         if (!this.#claimFound(slot, body, spec)) left.add(slot);
       } else if (spec === undefined || body.phase === 'stopping') {
-        await this.#init.record(slot, ended(body));
+        await this.#endLeft(slot, body);
       } else {
         const anew = nextOf(body);
         await this.#init.record(slot, anew);
@@ -91,24 +95,38 @@ export class InstanceManager implements AsyncDisposable {
    */
   recall(body: AllocationBody, spec: WorkloadSpec | undefined, isPartial: boolean): boolean {
     const slot = slotOf(body);
-    const instance = this.#instances.get(slot);
-    // By its stamp it stands in the place of what this life has written.
-    if (instance !== undefined) void instance.renew(instance.body, instance.spec);
-    else if (this.#claimFound(slot, body, spec)) return true;
-    else if (isPartial && (spec === undefined || this.#unclaimedIn(slot).length > 0)) return false;
-    else if (spec !== undefined && body.phase !== 'stopping') this.claim({ slot, spec, body: nextOf(body) });
-    else {
-      this.#after(slot, async () => {
-        await this.#clear(slot);
-        await this.#init.record(slot, ended(body));
-      });
-    }
+    if (this.#instances.has(slot) || this.#claimFound(slot, body, spec)) return true;
+    if (isPartial && (spec === undefined || this.#isLeft(slot))) return false;
+    if (spec !== undefined && body.phase !== 'stopping') this.claim({ slot, spec, body: nextOf(body) });
+    else void this.#endLeft(slot, body);
     return true;
   }
 
-  /** No record is missing any more: takes away what still nothing wants. */
+  /** Writes again what is so in a slot. */
+  retell(slot: SlotName): void {
+    const instance = this.#instances.get(slot);
+    if (instance !== undefined) void instance.renew(instance.body, instance.spec);
+  }
+
+  /** Once what is left in the slot is gone. Resolves at once when something is. */
+  async #endLeft(slot: SlotName, body: AllocationBody): Promise<void> {
+    const isLeft = this.#isLeft(slot);
+    const done = this.#after(slot, async () => {
+      await this.#clear(slot);
+      await this.#init.record(slot, ended(body));
+    });
+    if (!isLeft) await done;
+  }
+
+  /** No record is missing any more: takes away what still nothing wants. To be called again and again. */
   removeUnclaimed(): void {
-    for (const { slot } of this.#unclaimed) this.#after(slot, () => this.#clear(slot));
+    for (const { slot } of this.#unclaimed)
+      if (!this.#tails.has(slot)) void this.#after(slot, () => this.#clear(slot));
+  }
+
+  /** Containers that nothing wants. */
+  get unclaimedCount(): number {
+    return this.#unclaimed.length;
   }
 
   /**
@@ -152,6 +170,10 @@ export class InstanceManager implements AsyncDisposable {
     return true;
   }
 
+  #isLeft(slot: SlotName): boolean {
+    return this.#unclaimedIn(slot).length > 0;
+  }
+
   /** @returns whether there is a container in the slot of which the record tells, or that is as good. */
   #claimFound(slot: SlotName, body: AllocationBody, spec: WorkloadSpec | undefined): boolean {
     const all = this.#foundIn(slot);
@@ -174,7 +196,7 @@ export class InstanceManager implements AsyncDisposable {
     const instance = new Instance(this.#init, slot, spec, body);
     this.#instances.set(slot, instance);
     before?.release('replaced');
-    this.#after(slot, async () => {
+    void this.#after(slot, async () => {
       await before?.gone();
       await before?.forget();
       if (!(await this.#takeUp(instance))) instance.start();
@@ -184,7 +206,8 @@ export class InstanceManager implements AsyncDisposable {
   /** The container of an earlier daemon in this slot, if it is what the instance would start; others go. */
   async #takeUp(instance: Instance): Promise<boolean> {
     const { slot, body, spec } = instance;
-    const found = this.#foundIn(slot).find((each) => isOf(each, body) || serves(each, body.attempt, spec));
+    const all = this.#foundIn(slot);
+    const found = all.find((each) => isOf(each, body)) ?? best(all, body.attempt, spec);
     await this.#clear(slot, found?.id);
     if (found === undefined) return false;
     const { log } = this.#init;
@@ -235,7 +258,7 @@ export class InstanceManager implements AsyncDisposable {
     const instance = this.#instances.get(slot);
     if (instance === undefined || instance.released) return;
     instance.release(reason);
-    this.#after(slot, async () => {
+    void this.#after(slot, async () => {
       await instance.gone();
       if (this.#instances.get(slot) === instance) this.#instances.delete(slot);
       await instance.forget();
@@ -266,7 +289,8 @@ export class InstanceManager implements AsyncDisposable {
     this.#instances.clear();
   }
 
-  #after(slot: SlotName, work: () => Promise<void>): void {
+  /** Resolves when it is done, or has failed. */
+  #after(slot: SlotName, work: () => Promise<void>): Promise<void> {
     const tail = (this.#tails.get(slot) ?? Promise.resolve()).then(work).catch((error: unknown) => {
       this.#init.log('warn', 'a slot could not be changed', { slot, error: String(error) });
     });
@@ -274,12 +298,22 @@ export class InstanceManager implements AsyncDisposable {
     void tail.then(() => {
       if (this.#tails.get(slot) === tail) this.#tails.delete(slot);
     });
+    return tail;
   }
 }
 
 /** Is it that which the record tells of? */
 function isOf(found: FoundContainer, { phase, attempt }: AllocationBody): boolean {
-  return phase === 'running' && found.attempt === attempt;
+  return phase === 'running' && found.attempt === attempt && (found.isRunning || found.hasEnded);
+}
+
+function best(
+  all: readonly FoundContainer[],
+  attempt: number,
+  spec: WorkloadSpec,
+): FoundContainer | undefined {
+  const good = all.filter((each) => serves(each, attempt, spec));
+  return good.find(({ isRunning }) => isRunning) ?? good[0];
 }
 
 /**
@@ -288,8 +322,8 @@ function isOf(found: FoundContainer, { phase, attempt }: AllocationBody): boolea
  */
 function serves(found: FoundContainer, attempt: number, spec: WorkloadSpec): boolean {
   const isReached = found.address !== undefined && found.ports !== undefined;
-  const isUp = found.isRunning ? isReached : spec.restart !== 'always';
-  return isUp && found.attempt >= attempt && isSameInstance(found.spec, spec);
+  const isGood = found.isRunning ? isReached : found.hasEnded && spec.restart !== 'always';
+  return isGood && found.attempt >= attempt && isSameInstance(found.spec, spec);
 }
 
 function nextOf(body: AllocationBody): AllocationBody {

@@ -84,6 +84,8 @@ export class StateStore {
   readonly #streams: Map<StreamId, number>;
   /** Records are missing, and the disk refused to keep that. */
   #isMarkDue = false;
+  /** Values that the disk has lost and did not take again yet. */
+  #due: Values = [];
   /** A replacement of the file has begun and was broken off. */
   #isReplacing = false;
   /** The greatest number that a line of the history had since the opening: those of a new file go on from it. */
@@ -137,6 +139,8 @@ export class StateStore {
 
   /** @throws E_DATA_CORRUPT; so does `load`. */
   value(name: string): string | undefined {
+    const due = this.#due.find(([each]) => each === name);
+    if (due !== undefined) return due[1];
     try {
       const row = this.#database.prepare('SELECT value, sum FROM meta WHERE name = ?').get(name);
       if (row === undefined) return undefined;
@@ -172,7 +176,7 @@ export class StateStore {
     this.#contents = undefined;
     const shares = this.#shares;
     const streams = [...batch.streams];
-    const values = [...(batch.values ?? []), ...this.#dueMark()];
+    const values = [...this.#due, ...(batch.values ?? []), ...this.#dueMark()];
     // What a write that fails did to them is not on the disk.
     this.#shares = undefined;
     this.#change(() => {
@@ -193,6 +197,7 @@ export class StateStore {
     });
     for (const [id, high] of streams) this.#streams.set(id, high);
     for (const [name, text] of values) this.#values.set(name, text);
+    this.#due = [];
     this.#settleMark();
     if (values.some(([name]) => isSpared(name))) this.#spare.keep(this.#values);
   }
@@ -243,6 +248,7 @@ export class StateStore {
       this.#database.exec('DELETE FROM meta; DELETE FROM records; DELETE FROM streams; DELETE FROM history'),
     );
     this.#values.clear();
+    this.#due = [];
     this.#streams.clear();
     this.#settleMark();
   }
@@ -260,7 +266,7 @@ export class StateStore {
     const contents = {
       records: [...records],
       streams: [...this.#streams],
-      values: [...this.#values, ...this.#dueMark()],
+      values: [...new Map([...this.#values, ...this.#due, ...this.#dueMark()])],
       lastLine: this.#lastLine,
       bad: 0,
       unread: 0,
@@ -275,7 +281,8 @@ export class StateStore {
     this.#closeFile();
     this.#database = openWhole(this.#file, this.#crypto).database;
     this.#isReplacing = false;
-    for (const [name, text] of this.#dueMark()) this.#values.set(name, text);
+    for (const [name, text] of [...this.#due, ...this.#dueMark()]) this.#values.set(name, text);
+    this.#due = [];
     this.#settleMark();
     return aside;
   }
@@ -310,20 +317,26 @@ export class StateStore {
   }
 
   /**
-   * Puts back what the file has lost of the values that are kept twice. @throws as `write`, where this node would come
-   * up in no cluster
+   * Puts back what the file has lost of the values that are kept twice, or has of an earlier time: an epoch that was given
+   * is not given again. @throws as `write`, where this node would come up in no cluster
    */
   #restore(): void {
     const genesis = this.value('genesis');
-    if (genesis !== undefined && this.damage === null) return;
     const spare = new Map(this.#spare.read());
     const isOurs = spare.has('genesis') && (genesis ?? spare.get('genesis')) === spare.get('genesis');
-    const lost = [...spare].filter(([name]) => !this.#values.has(name));
-    if (!isOurs || lost.length === 0) return;
-    this.#isMarkDue ||= !this.isIncomplete;
+    if (!isOurs) return;
+    const hasLost = genesis === undefined || this.damage !== null;
+    this.#due = [...spare].filter(([name, value]) => {
+      const have = this.#values.get(name);
+      if (name.startsWith('epoch/')) return Number(value) > Number(have ?? -1);
+      return hasLost && (have === undefined || (name === 'contacts' && have === '[]' && value !== '[]'));
+    });
+    if (this.#due.length === 0) return;
+    if (hasLost) this.#isMarkDue ||= !this.isIncomplete;
     try {
-      this.#keepValues(lost);
+      this.#keepValues([]);
     } catch (error) {
+      // Until the disk takes them they are known here.
       if (genesis === undefined || !isShoalError(error)) throw error;
     }
   }

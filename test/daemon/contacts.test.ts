@@ -186,17 +186,17 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
   await contacts.meet(mesh, AbortSignal.timeout(10_000));
   t.same(dialled.sort(), [other.signer.id, third.signer.id].sort(), 'where that disk says that they were');
   t.same(contacts.addressesOf(other.signer.id), ['/kept']);
-  t.notOk(contacts.endReseeding(), 'nobody has brought anything yet');
+  t.notOk(contacts.endReseeding(true), 'nobody has brought anything yet');
   contacts.compared(other.signer.id);
-  t.notOk(contacts.endReseeding(), 'who holds as little is no help');
+  t.notOk(contacts.endReseeding(true), 'who holds as little is no help');
   t.ok(contacts.isAdmitted(third.signer.id));
   introduce(lossy.machine, [...own.machine.ledger.recordsOf(operator.id)]);
   t.ok(contacts.isAdmitted(third.signer.id), 'and a third may hold more');
   contacts.compared(other.signer.id);
   await Promise.resolve();
   t.same(stored, []);
-  t.ok(contacts.endReseeding());
-  t.notOk(contacts.endReseeding(), 'once');
+  t.ok(contacts.endReseeding(true));
+  t.notOk(contacts.endReseeding(true), 'once');
   await Promise.resolve();
   t.same(stored, ['complete']);
   t.ok(contacts.isAdmitted(other.signer.id), 'for its grant');
@@ -220,7 +220,7 @@ t.test('a disk that lost records waits for all that a member holds, and not for 
     t.equal(clock.now() < NOW + 15_000, isHelped);
     t.ok(clock.now() < NOW + 16_000);
     t.ok(contacts.isReseeding);
-    t.equal(contacts.endReseeding(), isHelped);
+    t.equal(contacts.endReseeding(true), isHelped);
     t.equal(contacts.isReseeding, !isHelped);
   }
 });

@@ -262,8 +262,10 @@ t.test('a new daemon keeps what is wanted, takes away what is not, and starts wh
     second.told.some(({ index, phase, attempt }) => index === 2 && phase === 'running' && attempt === 2),
   );
   t.ok(second.told.some(({ index, phase }) => index === 3 && phase === 'stopped'));
-  const slots = (await second.runtime.list()).map(({ labels }) => labels['shoal.slot']).sort();
-  t.same(slots, ['default/web/0', 'default/web/2'], 'slot 1 was wanted by nobody');
+  await eventually('slot 1, which nobody wants, is empty', async () => {
+    const slots = (await second.runtime.list()).map(({ labels }) => labels['shoal.slot']).sort();
+    return slots.join() === 'default/web/0,default/web/2';
+  });
   t.notOk(
     second.told.some(({ index, phase, attempt }) => index === 0 && (phase !== 'running' || attempt !== 1)),
     'what was found again was not started anew',
@@ -429,15 +431,68 @@ t.test('a container that runs at an address that the host has no more is started
   t.notOk((await runningOn(runtime)).some((id) => ids.includes(id)));
 });
 
-t.test('a record of an earlier life does not stand for what runs in this one', async (t) => {
+t.test('what is so in a slot is written again when that is asked for', async (t) => {
   const { manager, told, until } = await stage(t);
+  manager.retell(SLOT);
   manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf() });
   await until('running');
   await eventually('it is healthy', () => told.at(-1)?.health === 'healthy');
   const before = told.length;
   t.ok(manager.recall(bodyOf({ phase: 'running', attempt: 9, address: '10.9.9.9' }), specOf(), false));
+  t.equal(told.length, before);
+  manager.retell(SLOT);
   await eventually('it is said again', () => told.length > before);
   t.match(told.at(-1), { attempt: 1, address: '127.0.0.1', phase: 'running', health: 'healthy' });
+});
+
+t.test('what was never started is not taken for what has ended', async (t) => {
+  const { host, ids } = await leftBehind(t);
+  const job = specOf({ ...PORTS, restart: 'never' });
+  const { manager, runtime, until } = await stage(t, { host });
+  const list = runtime.list.bind(runtime);
+  const labels = { 'shoal.spec': JSON.stringify(job) };
+  runtime.list = async () =>
+    (await list()).map((each) => ({
+      ...each,
+      state: 'created' as const,
+      labels: { ...each.labels, ...labels },
+    }));
+  await manager.adopt([], () => undefined, true);
+  runtime.list = list;
+  manager.claim({ slot: SLOT, spec: job, body: bodyOf({ attempt: 2 }) });
+  await until('running');
+  t.equal(manager.unclaimedCount, 1);
+  t.equal((await runtime.list()).length, ids.length);
+});
+
+t.test('a start waits for no container to stop, and what takes its place does', async (t) => {
+  const { host, told } = await leftBehind(t);
+  const { manager, runtime, told: later } = await stage(t, { host });
+  const stop = runtime.stop.bind(runtime);
+  const gate = Promise.withResolvers<void>();
+  const graces: number[] = [];
+  runtime.stop = async (id, options) => {
+    graces.push(options.grace_ms);
+    await gate.promise;
+    return await stop(id, options);
+  };
+  const recorded = told.map((body, at) => ({
+    ...body,
+    ...(at === 0 ? { attempt: 1 } : { phase: 'stopping' as const }),
+  }));
+  await manager.adopt(recorded, () => specOf(PORTS));
+  for (let at = 0; at < 20; at += 1) manager.removeUnclaimed();
+  await eventually('both are being stopped', () => graces.length === 2);
+  t.same(graces, [100, 100], 'as their specs say');
+  t.notOk(later.some(({ index, phase }) => phase === 'starting' || (index === 1 && phase === 'stopped')));
+  gate.resolve();
+  await eventually('another runs', () =>
+    later.some(({ index, phase }) => index === 0 && phase === 'running'),
+  );
+  await eventually('and the end of one is told', () =>
+    later.some(({ index, phase }) => index === 1 && phase === 'stopped'),
+  );
+  t.equal(graces.length, 2);
 });
 
 t.test('a container that nothing wants and that does not go is tried again', async (t) => {

@@ -2,63 +2,18 @@
 import { cp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { Log } from '../../../daemon/log.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { damage } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
+import { containersOf, forget, hash, isHealthy, listening, remove, twoNodes } from './host-slots.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
 t.setTimeout(180_000);
-
-const hash = (node: ShoalNode) => node.cluster!.ledger.machine.ledger.hash;
-
-function listening(messages: string[]): Log {
-  return (_level, message) => void messages.push(message);
-}
-
-/** Containers of a host that run. */
-async function containersOf(cluster: MemoryCluster, host: string): Promise<string[]> {
-  const all = await cluster.runtimeOf(host).list();
-  return all.filter(({ state }) => state === 'running').map(({ id }) => id);
-}
-
-async function isHealthy(node: ShoalNode, workload: string): Promise<boolean> {
-  return (await running(node.backend, workload)).some(({ health }) => health === 'healthy');
-}
-
-/** Two nodes, of which b alone may run these, and does. @returns a container for each. */
-async function twoNodes(t: Test, ...workloads: string[]) {
-  const cluster = await MemoryCluster.create(t);
-  const [a, b] = (await cluster.grow('a', 'b')) as [ShoalNode, ShoalNode];
-  for (const name of workloads) await a.backend.run({ name, image: IMAGE, constraints: { name: 'b' } });
-  for (const name of workloads) await eventually(`${name} is healthy`, () => isHealthy(a, name));
-  await eventually('both have the same', () => hash(a) === hash(b));
-  return { cluster, a, b, containers: (await containersOf(cluster, 'b')).sort() };
-}
-
-/** Ends like any other: it has an instance, and its end is told. */
-async function remove(cluster: MemoryCluster, node: ShoalNode, name: string): Promise<void> {
-  await node.backend.remove({ namespace: 'default', name });
-  await eventually(`${name} has ended`, async () => {
-    const containers = await containersOf(cluster, 'b');
-    return !containers.some((id) => id.startsWith(`${name}-`));
-  });
-  await eventually(`nothing holds the slot of ${name}`, async () => {
-    const left = await node.backend.allocations({ namespace: 'default', workload: name });
-    return left.every(({ phase }) => phase === 'stopped');
-  });
-}
-
-/** Damages what tells of these on b. */
-function forget(cluster: MemoryCluster, kind: string, ...workloads: string[]): number {
-  const isOf = (key: string) => workloads.some((name) => `${key}/`.includes(`default/${name}/`));
-  return damage(path.join(cluster.directory, 'b'), (record) => record.kind === kind && isOf(record.key));
-}
 
 t.test('what runs on a host goes on while its node is alone and has forgotten it', async (t) => {
   const names = ['both', 'slot', 'spec'];
@@ -125,7 +80,7 @@ t.test(
     await sleep(6_000);
     t.same(await containersOf(cluster, 'b'), containers);
     t.match((await again.backend.status()).problems, [
-      { kind: 'disk', message: /1 that are remembered are dialled/ },
+      { kind: 'disk', message: /until a member brings them again \(1 remembered\)/ },
     ]);
     const back = await cluster.start('a');
     await eventually('there is an instance of it', () => again.cluster!.instances.get('default/web/0'));
@@ -171,50 +126,4 @@ t.test('what was removed while a node had forgotten it ends once others have tol
     const left = await containersOf(cluster, 'b');
     return left.length === 1 && left[0]!.startsWith('other-');
   });
-});
-
-t.test(
-  'a node that is alone in its cluster takes up what it can justify, and removes the rest',
-  async (t) => {
-    const cluster = await MemoryCluster.create(t);
-    const [b] = (await cluster.grow('b')) as [ShoalNode];
-    for (const name of ['one', 'two']) await b.backend.run({ name, image: IMAGE });
-    for (const name of ['one', 'two']) await eventually(`${name} is healthy`, () => isHealthy(b, name));
-    const containers = await containersOf(cluster, 'b');
-    await cluster.stop('b');
-    t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two'), 3);
-    await cluster.start('b');
-    await eventually(
-      'what nothing tells of is removed',
-      async () => (await containersOf(cluster, 'b')).length === 1,
-    );
-    t.same(
-      await containersOf(cluster, 'b'),
-      containers.filter((id) => id.startsWith('one-')),
-    );
-  },
-);
-
-t.test('a node with an older disk begins again what others know to be on it', async (t) => {
-  const { cluster, a } = await twoNodes(t);
-  await cluster.stop('b');
-  const data = path.join(cluster.directory, 'b');
-  await cp(data, `${data}-snapshot`, { recursive: true });
-  const future = await cluster.start('b');
-  await a.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'b' } });
-  await eventually('it is healthy', () => isHealthy(a, 'web'));
-  await eventually('both have the same', () => hash(a) === hash(future));
-  await cluster.stop('a');
-  await cluster.stop('b');
-  await rm(data, { recursive: true });
-  await cp(`${data}-snapshot`, data, { recursive: true });
-  // Lives are told apart by the second in which they begin.
-  await sleep(1100);
-  const restored = await cluster.start('b');
-  t.same(await containersOf(cluster, 'b'), [], 'nothing there tells of it');
-  const back = await cluster.start('a');
-  await eventually('both have the same', () => hash(back) === hash(restored));
-  await eventually('it runs again', async () => (await containersOf(cluster, 'b')).length === 1);
-  await eventually('and is healthy', () => isHealthy(back, 'web'));
-  await remove(cluster, back, 'web');
 });

@@ -55,6 +55,32 @@ t.test('what the database tells itself is what counts', async (t) => {
   t.same(look(t, file), { values: ['one', '[]', '7', 'x'], isIncomplete: true }, 'a row was');
 });
 
+t.test('an epoch that was given is not given again, and where others are is not forgotten', async (t) => {
+  const values = (store: StateStore) => ['epoch/me', 'contacts'].map((name) => store.value(name));
+  const file = await stopped(t);
+  const older = await readFile(file);
+  const store = new StateStore(file, nodeCrypto);
+  store.write({
+    ...nothing,
+    values: [
+      ['epoch/me', '8'],
+      ['contacts', '["b"]'],
+    ],
+  });
+  store.close();
+  await writeFile(file, older);
+  const restored = new StateStore(file, nodeCrypto);
+  t.same(values(restored), ['8', '[]'], 'an older copy of a database that is whole');
+  t.notOk(restored.isIncomplete);
+  restored.write({ ...nothing, values: [['contacts', '["b"]']] });
+  restored.close();
+  await writeFile(file, older);
+  change(file, "UPDATE meta SET value = 'y' WHERE name = 'other'");
+  const damaged = new StateStore(file, nodeCrypto);
+  t.teardown(() => damaged.close());
+  t.same(values(damaged), ['8', '["b"]'], 'one that has lost something');
+});
+
 t.test('a copy that is of another cluster, damaged or too large is as good as none', async (t) => {
   const none = { values: [undefined, undefined, undefined, undefined], isIncomplete: false };
   for (const text of ['', 'x', `${'0'.repeat(16)}\n[["genesis","one"]]\n`, 'x'.repeat(2 << 20)]) {

@@ -1,0 +1,99 @@
+/** What is left on a host of which nobody else can tell, or of which another daemon tells otherwise. */
+import { cp, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import t from 'tap';
+import type { ShoalNode } from '../../../daemon/node.ts';
+import { eventually } from './eventually.ts';
+import { containersOf, forget, hash, isHealthy, remove, twoNodes } from './host-slots.ts';
+import { IMAGE, MemoryCluster } from './memory-cluster.ts';
+
+// Members find each other and notice losses in seconds; a loaded machine needs more.
+t.setTimeout(180_000);
+
+t.test('a node that is alone takes up what it can justify, and leaves the rest to people', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [b] = (await cluster.grow('b')) as [ShoalNode];
+  const names = ['one', 'two', 'three'];
+  for (const name of names) await b.backend.run({ name, image: IMAGE });
+  for (const name of names) await eventually(`${name} is healthy`, () => isHealthy(b, name));
+  const containers = await containersOf(cluster, 'b');
+  await cluster.stop('b');
+  t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two'), 3);
+  const again = await cluster.start('b');
+  await eventually('one is healthy again', () => isHealthy(again, 'one'));
+  await sleep(11_000);
+  t.same(await containersOf(cluster, 'b'), containers);
+  t.match((await again.backend.status()).problems, [
+    { kind: 'disk', message: /nobody who could bring them.*nothing tells run on \(1\)/ },
+  ]);
+  await again.backend.run({ name: 'two', image: IMAGE });
+  await eventually('two is healthy again', () => isHealthy(again, 'two'));
+  t.same(await containersOf(cluster, 'b'), containers, 'it was taken up');
+  t.same((await again.backend.status()).problems, []);
+  for (const name of names) await remove(cluster, again, name);
+  await eventually('nothing is missing any more', () => again.cluster!.problems.missing === null);
+});
+
+t.test('a node that is alone and has lost its state keeps what runs on it', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = (await cluster.grow('b')) as [ShoalNode];
+  await a.backend.run({ name: 'web', image: IMAGE });
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  const containers = await containersOf(cluster, 'b');
+  await cluster.stop('b');
+  await rm(path.join(cluster.directory, 'b', 'state.db'));
+  for (const life of [1, 2]) {
+    const again = await cluster.start('b');
+    await sleep(11_000);
+    t.same(await containersOf(cluster, 'b'), containers, `life ${life}`);
+    t.equal((await again.backend.status()).problems.length, 1);
+    await cluster.stop('b');
+  }
+});
+
+t.test('two daemons with one key do not answer one another for ever', async (t) => {
+  const { cluster, b } = await twoNodes(t, 'web');
+  await cluster.stop('b');
+  const data = path.join(cluster.directory, 'b');
+  await cp(data, path.join(cluster.directory, 'clone'), { recursive: true });
+  const one = await cluster.start('b');
+  await eventually('it is healthy', () => isHealthy(one, 'web'));
+  const clone = await cluster.start('clone', { name: 'b' });
+  t.equal(clone.id, b.id);
+  await sleep(15_000);
+  const number = () => {
+    const [record] = [...one.cluster!.ledger.machine.ledger.siblings('alloc', `${b.id}/default/web/0`)];
+    return `${record?.epoch}/${record?.seq}`;
+  };
+  const seen = new Set<string>();
+  for (let at = 0; at < 100; at += 1) {
+    seen.add(number());
+    await sleep(50);
+  }
+  t.ok(seen.size < 5, `${seen.size} records in five seconds`);
+});
+
+t.test('a node with an older disk begins again what others know to be on it', async (t) => {
+  const { cluster, a } = await twoNodes(t);
+  await cluster.stop('b');
+  const data = path.join(cluster.directory, 'b');
+  await cp(data, `${data}-snapshot`, { recursive: true });
+  const future = await cluster.start('b');
+  await a.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'b' } });
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  await eventually('both have the same', () => hash(a) === hash(future));
+  await cluster.stop('a');
+  await cluster.stop('b');
+  await rm(data, { recursive: true });
+  await cp(`${data}-snapshot`, data, { recursive: true });
+  // Lives are told apart by the second in which they begin.
+  await sleep(1100);
+  const restored = await cluster.start('b');
+  t.same(await containersOf(cluster, 'b'), [], 'nothing there tells of it');
+  const back = await cluster.start('a');
+  await eventually('both have the same', () => hash(back) === hash(restored));
+  await eventually('it runs again', async () => (await containersOf(cluster, 'b')).length === 1);
+  await eventually('and is healthy', () => isHealthy(back, 'web'));
+  await remove(cluster, back, 'web');
+});
