@@ -32,8 +32,11 @@ import { Hearings } from './trust/hearings.ts';
 const WORRY_MS = 3_600_000;
 /** Between two lines of the log about one key that two daemons run with. */
 const COPIED_SAID_MS = 3_600_000;
-/** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
-const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
+/**
+ * All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with, and no more
+ * than this either. With genesis and where members are it is an answer that a door may give.
+ */
+const TOLD_BYTES_MAX = 512 << 10;
 
 /** What users wrote: told to them before a revocation voids it. */
 const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
@@ -220,8 +223,8 @@ export class ClusterTrust {
       [...ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
     const bytes = all.reduce((sum, record) => sum + record.bytes.byteLength, 0);
-    if (bytes <= WELCOME_RECORDS_BYTES_MAX) return all;
-    return [...new Set([newcomer, ...others].flatMap((key) => this.#authority.about(key)))];
+    if (bytes <= TOLD_BYTES_MAX) return all;
+    return this.#authority.about([newcomer, ...others], TOLD_BYTES_MAX);
   }
 
   /**
@@ -239,7 +242,7 @@ export class ClusterTrust {
       await this.#write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
-    return encodeWelcome({ genesis, grants: this.#authority.about(from), members: [] });
+    return encodeWelcome({ genesis, grants: this.#authority.about(from, TOLD_BYTES_MAX), members: [] });
   }
 
   /**

@@ -42,6 +42,7 @@ import {
 } from './listing.ts';
 import { OPERATOR_BITS, OPERATOR_ROLES, roleBits, roleBitsFor } from './rules.ts';
 import { type GrantState, Standing } from './standing.ts';
+import { Telling } from './telling.ts';
 
 /** A grant that can be prolonged. */
 export interface Renewable {
@@ -193,16 +194,13 @@ export class Authority {
   }
 
   /**
-   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right, and what
-   * ended the office of those whose revocations are void.
-   * Revocations that change nothing are left out: anybody who ever was an admitter can write any number of them.
+   * What says how keys stand, those first that are named first: telling.ts.
+   * @param bytes_max of all envelopes together.
    */
-  about(key: KeyId): LedgerRecord[] {
-    return this.#book.about(
-      key,
-      (revocation) => this.#standing.isEffective(revocation),
-      (author) => this.#standing.operators.has(author),
-    );
+  about(keys: KeyId | Iterable<KeyId>, bytes_max = Number.POSITIVE_INFINITY): LedgerRecord[] {
+    const telling = new Telling(this.#book, this.#standing, bytes_max);
+    for (const key of typeof keys === 'string' ? [keys] : keys) telling.tell(key);
+    return telling.records;
   }
 
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */

@@ -170,6 +170,11 @@ export class Standing {
     return this.#below(grant).votes.length > 0;
   }
 
+  /** The revocations by which it was. */
+  cutsBelow(grant: Grant): readonly Revocation[] {
+    return this.#below(grant).votes;
+  }
+
   /** Was something written by its subject after the cut of such an admitter? */
   isAfterCutBelow(grant: Grant, written: Written): boolean {
     return this.#below(grant).cuts.leaveOut(written);

@@ -210,9 +210,8 @@ t.test('what is brought has a limit: operators first, then what is small', async
   const host = (own: number, more: number) =>
     replica().offer([...sized([answer], own), ...sized(others, more)]).authority;
   const all = actsFor(host(500, 100), key('ben'), 1 << 20);
-  t.equal(all.length, ACTS_MAX);
+  t.equal(all.length, 2, 'of those that say the same one is enough');
   t.equal(all[0]!.digest, answer.digest);
-  t.equal(actsFor(host(500, 100), key('ben'), 1000).length, 6);
   t.notOk(
     actsFor(host(1001, 100), key('ben'), 1000).some(({ digest }) => digest === answer.digest),
     'what has no room is left out',
