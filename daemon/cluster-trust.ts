@@ -38,6 +38,9 @@ const COPIED_SAID_MS = 3_600_000;
  */
 const TOLD_BYTES_MAX = 512 << 10;
 
+/** An appeal that no door answered is followed by one that brings less than this part of it. */
+const SHRINKING = 4;
+
 /** What users wrote: told to them before a revocation voids it. */
 const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
 /** Of a draft that goes nowhere. */
@@ -98,6 +101,8 @@ export class ClusterTrust {
   readonly #appeals: Appeals;
   readonly #hearings = new Hearings();
   #busy = false;
+  /** Of what the next appeal brings. */
+  #acts_bytes_max = ACTS_BYTES_MAX;
 
   constructor(init: ClusterTrustInit) {
     this.#init = init;
@@ -406,14 +411,23 @@ export class ClusterTrust {
       random: () => clock.random(),
     });
     if (due.length === 0) return;
-    const acts = actsFor(this.#authority, self, ACTS_BYTES_MAX);
+    const acts = this.#acts();
+    this.#acts_bytes_max = acts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) / SHRINKING;
     for (const member of due) {
       if (!(await this.#ask(member, acts))) continue;
+      this.#acts_bytes_max = ACTS_BYTES_MAX;
       this.notice();
       const after = this.standing().state;
       // Who has something to bring goes on: the member that answered may be the one that it is against.
       if (after !== state || (state === 'member' && acts.length === 0)) return;
     }
+  }
+
+  /** What no door has answered may be too much for the link: less of it each time, and then all of it again. */
+  #acts(): LedgerRecord[] {
+    const { self } = this.#init;
+    const acts = actsFor(this.#authority, self, this.#acts_bytes_max);
+    return acts.length > 0 ? acts : actsFor(this.#authority, self, ACTS_BYTES_MAX);
   }
 
   /** @returns whether it was an answer. */
