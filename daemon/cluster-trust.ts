@@ -84,6 +84,8 @@ export interface ClusterTrustInit {
   /** The operator's key that is kept on this host, if any. */
   readonly operator: Signer | undefined;
   readonly members: () => ClusterView['members'];
+  /** Doors of those that are in no list of members, and may be members all the same. */
+  readonly unlisted: () => readonly Pick<MemberDoors, 'id' | 'doors'>[];
   /** Members connected now. */
   readonly peers: () => readonly NodeId[];
   /** One knock at the doors of one member. */
@@ -377,9 +379,16 @@ export class ClusterTrust {
     }
   }
 
-  /** Of a node that has lost what makes it a member: the first of these that answers tells it, and may renew it. */
+  /**
+   * Of a node that has lost what makes it a member: these tell it, until it is one. Where its grant has ended only some of
+   * them may renew it.
+   */
   async ask(members: Iterable<Pick<MemberDoors, 'id' | 'doors'>>): Promise<void> {
-    for (const member of members) if (await this.#ask(member, [])) return;
+    const { self, clock } = this.#init;
+    for (const member of members) {
+      await this.#ask(member, []);
+      if (this.#authority.isMember(self, clock.now())) return;
+    }
   }
 
   /** @returns whether it told something. */
@@ -392,7 +401,7 @@ export class ClusterTrust {
   }
 
   async #appeal(): Promise<void> {
-    const { clock, peers, members, self } = this.#init;
+    const { clock, peers } = this.#init;
     const { state } = this.standing();
     const now = clock.now();
     const due = this.#appeals.due({
@@ -400,14 +409,7 @@ export class ClusterTrust {
       isExpired: state === 'expired',
       isRefused: state === 'revoked' || state === 'evicted',
       isConnected: peers().length > 0,
-      others: [...members().values()]
-        .filter(({ id }) => id !== self)
-        .map(({ id, status, doors }) => ({
-          id,
-          status,
-          doors,
-          isAdmitter: this.#authority.roles(id, now).has('admitter'),
-        })),
+      others: this.#doors(peers().length === 0 || state !== 'member'),
       random: () => clock.random(),
     });
     if (due.length === 0) return;
@@ -421,6 +423,24 @@ export class ClusterTrust {
       // Who has something to bring goes on: the member that answered may be the one that it is against.
       if (after !== state || (state === 'member' && acts.length === 0)) return;
     }
+  }
+
+  /** @param all also of those that are no members by what this node knows: it may know less than they do. */
+  #doors(all: boolean): MemberDoors[] {
+    const { self, clock, members, unlisted } = this.#init;
+    const now = clock.now();
+    const listed = [...members().values()]
+      .filter(({ id }) => id !== self)
+      .map(({ id, status, doors }) => {
+        return { id, status, doors, isAdmitter: this.#authority.roles(id, now).has('admitter') };
+      });
+    const more = all ? unlisted() : [];
+    return [
+      ...listed,
+      ...more.map(({ id, doors }): MemberDoors => {
+        return { id, status: 'alive', doors, isAdmitter: this.#authority.roles(id).has('admitter') };
+      }),
+    ];
   }
 
   /** What no door has answered may be too much for the link: less of it each time, and then all of it again. */

@@ -213,6 +213,7 @@ export class Cluster implements AsyncDisposable {
       log,
       operator: init.operator,
       members,
+      unlisted: () => this.#contacts.unlisted(),
       peers: () => this.peers,
       knock: (addresses, body) =>
         components.knock({ seed: init.seed, addresses, signal: this.#stopping.signal }, body),

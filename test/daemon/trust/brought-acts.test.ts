@@ -67,6 +67,7 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
       log: (_level, message, detail) => said.push([message, detail?.['reason']]),
       operator: undefined,
       members: () => new Map(),
+      unlisted: () => [],
       peers: () => [],
       knock: async () => new Uint8Array(),
     });
@@ -117,6 +118,7 @@ t.test('what no door answers is brought in smaller parts, and then all of it aga
     log: () => {},
     operator: undefined,
     members: () => new Map([[self.id, { id: self.id, status: 'failed', doors: ['/door'] } as MemberView]]),
+    unlisted: () => [],
     peers: () => [],
     knock: async (_doors, body) => {
       const knock = openKnock(body, nodeCrypto);

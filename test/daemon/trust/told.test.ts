@@ -34,12 +34,16 @@ function stage() {
   };
   const { genesis, grant } = found(founding);
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
-  const seal = (signer: Signer, kind: 'grant' | 'revoke', body: Parameters<typeof sealAct>[0]['body']) =>
-    sealAct({ cluster: genesis.digest, known: [], crypto: nodeCrypto, now: NOW, signer, kind, body });
-  const take = (records: readonly { readonly bytes: Uint8Array }[]) => {
+  const seal = (
+    signer: Signer,
+    kind: 'grant' | 'revoke',
+    body: Parameters<typeof sealAct>[0]['body'],
+    now = NOW,
+  ) => sealAct({ cluster: genesis.digest, known: [], crypto: nodeCrypto, now, signer, kind, body });
+  const take = (records: readonly { readonly bytes: Uint8Array }[], now = NOW) => {
     for (let at = 0; at < records.length; at += 500) {
       const envelopes = records.slice(at, at + 500).map(({ bytes }) => bytes);
-      machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+      machine.handle({ kind: 'introduce', envelopes }, { now, random: () => 0.5 });
     }
   };
   const member = seal(self, 'grant', memberGrant(host.id, { parent: grant.digest }));
@@ -58,6 +62,7 @@ function stage() {
     log: () => {},
     operator: undefined,
     members: () => new Map(),
+    unlisted: () => [],
     peers: () => [],
     knock: async () => new Uint8Array(),
   });
@@ -102,3 +107,49 @@ t.test('and where revocations that count are as large as can be', async (t) => {
   );
   t.doesNotThrow(() => openWelcome(answer, { cluster: genesis.digest }, host.id, nodeCrypto));
 });
+
+t.test(
+  'a node that lost what makes it a member asks on until it is one: not everybody may renew it',
+  async (t) => {
+    const { genesis, machine, take, seal, trust: door } = stage();
+    const own = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [host] });
+    const grant = [...machine.ledger.recordsOf(operator.id)].find(({ key }) => key.startsWith(self.id))!;
+    const [notAfter_ms, back_ms] = [NOW + 600_000, NOW + 1_000_000];
+    const late = testSigner(6);
+    const ended = seal(self, 'grant', memberGrant(late.id, { parent: grant.digest, notAfter_ms }));
+    const again = {
+      ...memberGrant(late.id, { parent: grant.digest }),
+      notAfter_ms: back_ms + 600_000,
+      renews: ended.digest,
+    };
+    const renewed = seal(self, 'grant', again, back_ms);
+    take([ended]);
+    const asked: string[] = [];
+    const trust = new ClusterTrust({
+      self: late.id,
+      genesis,
+      ledger: {
+        machine: own,
+        introduce: async (envelopes: readonly Uint8Array[]) => {
+          own.handle({ kind: 'introduce', envelopes }, { now: back_ms, random: () => 0.5 });
+        },
+      } as unknown as LedgerDriver,
+      crypto: nodeCrypto,
+      clock: { ...systemClock, now: () => back_ms },
+      log: () => {},
+      operator: undefined,
+      members: () => new Map(),
+      unlisted: () => [],
+      peers: () => [],
+      knock: async ([at]) => {
+        asked.push(at!);
+        if (at === 'dead') throw new Error('nobody is there');
+        if (at === 'admitter') take([renewed], back_ms);
+        return await door.answerAppeal(late.id);
+      },
+    });
+    await trust.ask(['dead', 'worker', 'admitter', 'another'].map((at) => ({ id: at, doors: [at] })));
+    t.same(asked, ['dead', 'worker', 'admitter']);
+    t.ok(own.authority.isMember(late.id, back_ms));
+  },
+);
