@@ -220,12 +220,17 @@ export class Contacts {
   }
 
   /**
-   * Whom the view does not list, and who may be a member all the same: its member record is lost here.
+   * Whom the view does not list, and who may be a member all the same: its grant has ended, and may have been renewed
+   * since, or its member record is lost here.
    */
   unlisted(): Required<Contact>[] {
     const { self, machine, members } = this.#init;
-    const { authority } = machine;
+    const { ledger, authority } = machine;
     const found = new Map(this.#doors);
+    for (const [id, [record]] of ledger.ofKind('member')) {
+      const doors = (record?.author === id && bodyOf('member', record)?.doors) || [];
+      if (doors.length > 0) found.set(id, doors);
+    }
     return [...found]
       .filter(([id, doors]) => id !== self && doors.length > 0 && !members().has(id))
       .filter(([id]) => authority.isMember(id) || this.#isRemembered(id))
