@@ -313,7 +313,7 @@ export class ClusterTrust {
     const worry_ms = worriesAt(this.#authority, self);
     const now = clock.now();
     if (state !== 'member' || worry_ms === undefined || now < worry_ms) return;
-    if (now - this.#worried_ms < WORRY_MS) return;
+    if (Math.abs(now - this.#worried_ms) < WORRY_MS) return;
     this.#worried_ms = now;
     log('warn', 'the grant of this node ends soon, and no admitter has renewed it', { end });
   }
