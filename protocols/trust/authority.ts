@@ -96,8 +96,10 @@ export class Authority {
     if (record.kind === 'grant') {
       const grant = readGrant(record);
       if (grant === undefined || !this.#book.addGrant(grant)) return;
-      if (isAppointment(grant.body)) this.#reappoint();
-      else this.#standing.forget();
+      if (isAppointment(grant.body)) {
+        this.#gate.appointed(grant.body.subject);
+        this.#standing.unsettle();
+      } else this.#standing.forget();
     } else if (record.kind === 'revoke') {
       const revocation = readRevocation(record);
       if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
@@ -126,8 +128,10 @@ export class Authority {
     const grant = this.#book.grant(record.digest);
     if (grant === undefined) return;
     this.#book.removeGrant(grant);
-    if (isAppointment(grant.body)) this.#reappoint();
-    else this.#standing.forget();
+    if (isAppointment(grant.body)) {
+      this.#gate.reappoint();
+      this.#standing.unsettle();
+    } else this.#standing.forget();
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
@@ -272,11 +276,6 @@ export class Authority {
   /** All that ever were in office, the most senior first. */
   operators(): readonly OperatorInfo[] {
     return listOperators(this.#standing);
-  }
-
-  #reappoint(): void {
-    this.#gate.reappoint();
-    this.#standing.unsettle();
   }
 
   #memberships(key: KeyId): readonly Grant[] {

@@ -18,6 +18,9 @@ export class GrantBook {
   /** By digest of the grant that they prolong. */
   readonly #renewalsOf: LayeredMap<string, readonly Grant[]>;
   readonly #appointments: LayeredMap<KeyId, readonly Grant[]>;
+  /** Who has voted for a key, and for whom a key has voted: each once, however often it did. */
+  readonly #voters: LayeredMap<KeyId, readonly KeyId[]>;
+  readonly #votedFor: LayeredMap<KeyId, readonly KeyId[]>;
   readonly #revocations: LayeredMap<KeyId, readonly Revocation[]>;
 
   /** @param from what to begin with, shared with it. */
@@ -29,6 +32,8 @@ export class GrantBook {
     this.#renewalsUnder = from === undefined ? new LayeredMap() : from.#renewalsUnder.fork();
     this.#renewalsOf = from === undefined ? new LayeredMap() : from.#renewalsOf.fork();
     this.#appointments = from === undefined ? new LayeredMap() : from.#appointments.fork();
+    this.#voters = from === undefined ? new LayeredMap() : from.#voters.fork();
+    this.#votedFor = from === undefined ? new LayeredMap() : from.#votedFor.fork();
     this.#revocations = from === undefined ? new LayeredMap() : from.#revocations.fork();
   }
 
@@ -42,7 +47,10 @@ export class GrantBook {
     if (body.parent !== null)
       insert(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
     if (body.renews !== undefined) insert(this.#renewalsOf, body.renews, grant);
-    if (isAppointment(body)) insert(this.#appointments, body.subject, grant);
+    if (isAppointment(body)) {
+      insert(this.#appointments, body.subject, grant);
+      this.#vote(record.author, body.subject);
+    }
     return true;
   }
 
@@ -55,7 +63,10 @@ export class GrantBook {
     if (body.parent !== null)
       takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
     if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
-    if (isAppointment(body)) takeOut(this.#appointments, body.subject, record.digest);
+    if (isAppointment(body)) {
+      takeOut(this.#appointments, body.subject, record.digest);
+      this.#unvote(record.author, body.subject);
+    }
   }
 
   /** @returns false when it was there. */
@@ -108,6 +119,34 @@ export class GrantBook {
     if (body.notAfter_ms === null) return null;
     const ends = this.renewalsOf(record.digest).map((renewal) => renewal.body.notAfter_ms ?? 0);
     return Math.max(body.notAfter_ms, ...ends);
+  }
+
+  /** Who has voted for a key. */
+  votersFor(subject: KeyId): readonly KeyId[] {
+    return this.#voters.get(subject) ?? [];
+  }
+
+  /** For whom a key has voted. */
+  votedForBy(voter: KeyId): readonly KeyId[] {
+    return this.#votedFor.get(voter) ?? [];
+  }
+
+  #vote(voter: KeyId, subject: KeyId): void {
+    if (this.votersFor(subject).includes(voter)) return;
+    this.#voters.set(subject, [...this.votersFor(subject), voter]);
+    this.#votedFor.set(voter, [...this.votedForBy(voter), subject]);
+  }
+
+  #unvote(voter: KeyId, subject: KeyId): void {
+    if (this.appointmentsOf(subject).some(({ record }) => record.author === voter)) return;
+    this.#voters.set(
+      subject,
+      this.votersFor(subject).filter((each) => each !== voter),
+    );
+    this.#votedFor.set(
+      voter,
+      this.votedForBy(voter).filter((each) => each !== subject),
+    );
   }
 
   appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
