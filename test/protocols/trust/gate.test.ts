@@ -182,11 +182,7 @@ t.test(
     of.add(last);
     t.ok(['ann', 'eve', 'fay'].every(mayAppoint));
     t.notOk(mayAppoint('x1'));
-    t.equal(
-      fork.admission(appoint('ann', 'gil', { seq: 9 })),
-      'refused',
-      'a fork hears nothing of it',
-    );
+    t.equal(fork.admission(appoint('ann', 'gil', { seq: 9 })), 'refused', 'a fork hears nothing of it');
     of.remove(last);
     t.notOk(['ann', 'eve', 'fay'].some(mayAppoint));
   },
