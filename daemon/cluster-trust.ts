@@ -32,8 +32,14 @@ import { Hearings } from './trust/hearings.ts';
 const WORRY_MS = 3_600_000;
 /** Between two lines of the log about one key that two daemons run with. */
 const COPIED_SAID_MS = 3_600_000;
-/** All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with. */
-const WELCOME_RECORDS_BYTES_MAX = 512 << 10;
+/**
+ * All grants and revocations are told to a newcomer up to this size; beyond it, what it needs to begin with, and no more
+ * than this either. With genesis and where members are it is an answer that a door may give.
+ */
+const TOLD_BYTES_MAX = 512 << 10;
+
+/** An appeal that no door answered is followed by one that brings less than this part of it. */
+const SHRINKING = 4;
 
 /** What users wrote: told to them before a revocation voids it. */
 const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
@@ -82,6 +88,8 @@ export interface ClusterTrustInit {
   /** The disk has lost records, and members may bring them again. */
   readonly isPartial: () => boolean;
   readonly members: () => ClusterView['members'];
+  /** Doors of those that are in no list of members, and may be members all the same. */
+  readonly unlisted: () => readonly Pick<MemberDoors, 'id' | 'doors'>[];
   /** Members connected now. */
   readonly peers: () => readonly NodeId[];
   /** One knock at the doors of one member. */
@@ -99,6 +107,8 @@ export class ClusterTrust {
   readonly #appeals: Appeals;
   readonly #hearings = new Hearings();
   #busy = false;
+  /** Of what the next appeal brings. */
+  #acts_bytes_max = ACTS_BYTES_MAX;
 
   constructor(init: ClusterTrustInit) {
     this.#init = init;
@@ -226,8 +236,8 @@ export class ClusterTrust {
       [...ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
     const bytes = all.reduce((sum, record) => sum + record.bytes.byteLength, 0);
-    if (bytes <= WELCOME_RECORDS_BYTES_MAX) return all;
-    return [...new Set([newcomer, ...others].flatMap((key) => this.#authority.about(key)))];
+    if (bytes <= TOLD_BYTES_MAX) return all;
+    return this.#authority.about([newcomer, ...others], TOLD_BYTES_MAX);
   }
 
   /**
@@ -245,7 +255,7 @@ export class ClusterTrust {
       await this.#write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
-    return encodeWelcome({ genesis, grants: this.#authority.about(from), members: [] });
+    return encodeWelcome({ genesis, grants: this.#authority.about(from, TOLD_BYTES_MAX), members: [] });
   }
 
   /**
@@ -323,7 +333,7 @@ export class ClusterTrust {
     const worry_ms = worriesAt(this.#authority, self);
     const now = clock.now();
     if (state !== 'member' || worry_ms === undefined || now < worry_ms) return;
-    if (now - this.#worried_ms < WORRY_MS) return;
+    if (Math.abs(now - this.#worried_ms) < WORRY_MS) return;
     this.#worried_ms = now;
     log('warn', 'the grant of this node ends soon, and no admitter has renewed it', { end });
   }
@@ -389,9 +399,16 @@ export class ClusterTrust {
     }
   }
 
-  /** Of a node that has lost what makes it a member: the first of these that answers tells it, and may renew it. */
+  /**
+   * Of a node that has lost what makes it a member: these tell it, until it is one. Where its grant has ended only some of
+   * them may renew it.
+   */
   async ask(members: Iterable<Pick<MemberDoors, 'id' | 'doors'>>): Promise<void> {
-    for (const member of members) if (await this.#ask(member, [])) return;
+    const { self, clock } = this.#init;
+    for (const member of members) {
+      await this.#ask(member, []);
+      if (this.#authority.isMember(self, clock.now())) return;
+    }
   }
 
   /** @returns whether it told something. */
@@ -404,7 +421,7 @@ export class ClusterTrust {
   }
 
   async #appeal(): Promise<void> {
-    const { clock, peers, members, self } = this.#init;
+    const { clock, peers } = this.#init;
     const { state } = this.standing();
     const now = clock.now();
     const due = this.#appeals.due({
@@ -412,25 +429,45 @@ export class ClusterTrust {
       isExpired: state === 'expired',
       isRefused: state === 'revoked' || state === 'evicted',
       isConnected: peers().length > 0,
-      others: [...members().values()]
-        .filter(({ id }) => id !== self)
-        .map(({ id, status, doors }) => ({
-          id,
-          status,
-          doors,
-          isAdmitter: this.#authority.roles(id, now).has('admitter'),
-        })),
+      others: this.#doors(peers().length === 0 || state !== 'member'),
       random: () => clock.random(),
     });
     if (due.length === 0) return;
-    const acts = actsFor(this.#authority, self, ACTS_BYTES_MAX);
+    const acts = this.#acts();
+    this.#acts_bytes_max = acts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) / SHRINKING;
     for (const member of due) {
       if (!(await this.#ask(member, acts))) continue;
+      this.#acts_bytes_max = ACTS_BYTES_MAX;
       this.notice();
       const after = this.standing().state;
       // Who has something to bring goes on: the member that answered may be the one that it is against.
       if (after !== state || (state === 'member' && acts.length === 0)) return;
     }
+  }
+
+  /** @param all also of those that are no members by what this node knows: it may know less than they do. */
+  #doors(all: boolean): MemberDoors[] {
+    const { self, clock, members, unlisted } = this.#init;
+    const now = clock.now();
+    const listed = [...members().values()]
+      .filter(({ id }) => id !== self)
+      .map(({ id, status, doors }) => {
+        return { id, status, doors, isAdmitter: this.#authority.roles(id, now).has('admitter') };
+      });
+    const more = all ? unlisted() : [];
+    return [
+      ...listed,
+      ...more.map(({ id, doors }): MemberDoors => {
+        return { id, status: 'alive', doors, isAdmitter: this.#authority.roles(id).has('admitter') };
+      }),
+    ];
+  }
+
+  /** What no door has answered may be too much for the link: less of it each time, and then all of it again. */
+  #acts(): LedgerRecord[] {
+    const { self } = this.#init;
+    const acts = actsFor(this.#authority, self, this.#acts_bytes_max);
+    return acts.length > 0 ? acts : actsFor(this.#authority, self, ACTS_BYTES_MAX);
   }
 
   /** @returns whether it was an answer. */

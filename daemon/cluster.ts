@@ -218,6 +218,7 @@ export class Cluster implements AsyncDisposable {
       operator: init.operator,
       isPartial: () => this.#isPartial,
       members,
+      unlisted: () => this.#contacts.unlisted(),
       peers: () => this.peers,
       knock: (addresses, body) =>
         components.knock({ seed: init.seed, addresses, signal: this.#stopping.signal }, body),

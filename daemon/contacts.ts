@@ -138,8 +138,11 @@ export class Contacts {
       let waited_ms = 0;
       !this.#isWhole && waited_ms < RESEED_MS_MAX && !signal.aborted;
       waited_ms += LOOK_MS
-    )
+    ) {
+      // What makes it a member may have come from a door, and nobody is there yet.
+      if (waited_ms % REDIAL_MS === 0) this.seek(mesh);
       await pause(clock, LOOK_MS, signal);
+    }
   }
 
   /** This disk has lost records, and not all that a member holds has come since. */
@@ -214,6 +217,24 @@ export class Contacts {
       .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }))
       .filter(({ id, doors }) => id !== self && doors.length > 0 && this.isAdmitted(id));
     return sample(known, ASKED_MAX, () => clock.random());
+  }
+
+  /**
+   * Whom the view does not list, and who may be a member all the same: its grant has ended, and may have been renewed
+   * since, or its member record is lost here.
+   */
+  unlisted(): Required<Contact>[] {
+    const { self, machine, members } = this.#init;
+    const { ledger, authority } = machine;
+    const found = new Map(this.#doors);
+    for (const [id, [record]] of ledger.ofKind('member')) {
+      const doors = (record?.author === id && bodyOf('member', record)?.doors) || [];
+      if (doors.length > 0) found.set(id, doors);
+    }
+    return [...found]
+      .filter(([id, doors]) => id !== self && doors.length > 0 && !members().has(id))
+      .filter(([id]) => authority.isMember(id) || this.#isRemembered(id))
+      .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }));
   }
 
   /** Somebody was seen on the network. Of two that see one another the lesser id dials; membership would later. */

@@ -10,6 +10,7 @@ import { KEEPS_MAX } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
+import type { GrantState } from '../../protocols/trust/standing.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -53,6 +54,9 @@ import { closedByKeeping, revocationPlan } from './revocation-plan.ts';
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
+
+/** Of grants that give, or gave, what they say. */
+const STANDING_STATES: ReadonlySet<GrantState> = new Set(['valid', 'used-up', 'expired']);
 
 interface Named {
   readonly id: NodeId;
@@ -196,15 +200,26 @@ export class TrustDesk {
     return this.#revocation(subject, { reason: 'operator revoked', ...request });
   }
 
-  /** The key of a host is on that host, and so is a token wherever it was sent: neither may rule. @throws E_BAD_INPUT */
+  /**
+   * The key of a host is on that host, and so is a token wherever it was sent: neither may rule. A grant alone says that of
+   * a key only while it stands: any admitter can write one of any key, and would keep it from office for good.
+   * @throws E_BAD_INPUT
+   */
   #assertOffline(key: KeyId): void {
-    const isGranted = [...this.#cluster.ledger.machine.authority.grants(this.#now)].some(
+    const { authority, ledger } = this.#cluster.ledger.machine;
+    const grants = [...authority.grants(this.#now)].filter(
       ({ subject, roles }) => subject === key && !roles.includes('operator'),
     );
-    if (!isGranted) return;
+    const isOperator = authority.operators().some((operator) => operator.key === key);
+    const hasSigned = !isOperator && !ledger.recordsOf(key)[Symbol.iterator]().next().done;
+    const grant = grants.find(({ state }) => hasSigned || STANDING_STATES.has(state));
+    if (grant === undefined) return;
+    const why = hasSigned
+      ? ''
+      : `. If the grant by ${this.names(grant.issuer)} that says so is a lie, revoke that key with --descendants first`;
     throw new ShoalError(
       'E_BAD_INPUT',
-      `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed`,
+      `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed${why}`,
       { detail: { field: 'key' } },
     );
   }

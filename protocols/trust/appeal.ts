@@ -23,17 +23,24 @@ export function isAct(record: LedgerRecord): boolean {
 
 /**
  * What a host brings that may be refused, though not by what it knows itself: all by which it is a member. What is about
- * operators comes first, for all else hangs on it, then what is small.
+ * operators comes first, for all else hangs on it; then what the most senior of them say, for whoever has a stolen key
+ * can say much, and prevails against none of those; then what is small.
  * @param bytes_max of all envelopes together: what has no room is left out.
  */
 export function actsFor(authority: Authority, self: KeyId, bytes_max: number): LedgerRecord[] {
   if (!authority.isMember(self)) return [];
-  const operators = new Set(authority.operators().map(({ key }) => key));
-  const rank = (act: LedgerRecord) => Number(!operators.has(subjectOf(act)!));
+  const ranks = new Map(authority.operators().map(({ key, rank }) => [key, rank]));
+  const weights = (act: LedgerRecord) => [
+    Number(!ranks.has(subjectOf(act)!)),
+    ranks.get(act.author) ?? ranks.size,
+    act.bytes.byteLength,
+  ];
   const acts = authority
     .about(self)
     .filter(isAct)
-    .sort((a, b) => rank(a) - rank(b) || a.bytes.byteLength - b.bytes.byteLength);
+    .map((act) => ({ act, by: weights(act) }))
+    .sort((a, b) => a.by[0]! - b.by[0]! || a.by[1]! - b.by[1]! || a.by[2]! - b.by[2]!)
+    .map(({ act }) => act);
   const brought: LedgerRecord[] = [];
   let left_bytes = bytes_max;
   for (const act of acts) {

@@ -42,6 +42,7 @@ import {
 } from './listing.ts';
 import { OPERATOR_BITS, OPERATOR_ROLES, roleBits, roleBitsFor } from './rules.ts';
 import { type GrantState, Standing } from './standing.ts';
+import { Telling } from './telling.ts';
 
 /** A grant that can be prolonged. */
 export interface Renewable {
@@ -95,8 +96,10 @@ export class Authority {
     if (record.kind === 'grant') {
       const grant = readGrant(record);
       if (grant === undefined || !this.#book.addGrant(grant)) return;
-      if (isAppointment(grant.body)) this.#reappoint();
-      else this.#standing.forget();
+      if (isAppointment(grant.body)) {
+        this.#gate.appointed(grant.body.subject);
+        this.#standing.unsettle();
+      } else this.#standing.forget();
     } else if (record.kind === 'revoke') {
       const revocation = readRevocation(record);
       if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
@@ -125,8 +128,10 @@ export class Authority {
     const grant = this.#book.grant(record.digest);
     if (grant === undefined) return;
     this.#book.removeGrant(grant);
-    if (isAppointment(grant.body)) this.#reappoint();
-    else this.#standing.forget();
+    if (isAppointment(grant.body)) {
+      this.#gate.reappoint();
+      this.#standing.unsettle();
+    } else this.#standing.forget();
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
@@ -193,16 +198,13 @@ export class Authority {
   }
 
   /**
-   * All that says how a key stands: its grants, those above them, who revoked any of them and by what right, and what
-   * ended the office of those whose revocations are void.
-   * Revocations that change nothing are left out: anybody who ever was an admitter can write any number of them.
+   * What says how keys stand, those first that are named first: telling.ts.
+   * @param bytes_max of all envelopes together.
    */
-  about(key: KeyId): LedgerRecord[] {
-    return this.#book.about(
-      key,
-      (revocation) => this.#standing.isEffective(revocation),
-      (author) => this.#standing.operators.has(author),
-    );
+  about(keys: KeyId | Iterable<KeyId>, bytes_max = Number.POSITIVE_INFINITY): LedgerRecord[] {
+    const telling = new Telling(this.#book, this.#standing, bytes_max);
+    for (const key of typeof keys === 'string' ? [keys] : keys) telling.tell(key);
+    return telling.records;
   }
 
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
@@ -274,11 +276,6 @@ export class Authority {
   /** All that ever were in office, the most senior first. */
   operators(): readonly OperatorInfo[] {
     return listOperators(this.#standing);
-  }
-
-  #reappoint(): void {
-    this.#gate.reappoint();
-    this.#standing.unsettle();
   }
 
   #memberships(key: KeyId): readonly Grant[] {

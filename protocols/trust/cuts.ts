@@ -72,6 +72,11 @@ function keepsAny({ keeps }: Body): boolean {
   return keeps !== undefined && keeps.length > 0;
 }
 
+/** Does this one alone void a grant that its subject issued? */
+export function voids(body: Body, grant: Pick<LedgerRecord, 'digest' | 'epoch' | 'seq'>): boolean {
+  return isAfter(grant, voiding(body)) && body.keeps?.includes(grant.digest) !== true;
+}
+
 /** Whatever grant comes after it is void. */
 function voiding(body: Body): Cut {
   return body.descendants === true ? NOTHING : body;

@@ -41,8 +41,10 @@ export interface GateInit {
 
 export class Gate {
   readonly #init: GateInit;
-  /** Replaced, never changed: forks share it. */
+  /** Replaced, and not changed, once somebody else has it: forks share it. */
   #operatorsEver: ReadonlySet<KeyId>;
+  /** The same, where nobody else has it. */
+  #own: Set<KeyId> | undefined;
 
   constructor(init: GateInit) {
     this.#init = init;
@@ -50,6 +52,7 @@ export class Gate {
   }
 
   get operatorsEver(): ReadonlySet<KeyId> {
+    this.#own = undefined;
     return this.#operatorsEver;
   }
 
@@ -69,17 +72,34 @@ export class Gate {
     return this.#losers(grant).flatMap((loser) => book.subtree(loser));
   }
 
-  /** Votes for operators came or went: the least set in which each has votes of `threshold` others. */
+  /** A vote for a key came: what follows for it, and for those for whom it has voted itself. */
+  appointed(subject: KeyId): void {
+    const { threshold, book } = this.#init;
+    const subjects = [subject];
+    // The list grows while it is walked.
+    for (const each of subjects) {
+      if (this.#operatorsEver.has(each)) continue;
+      const voters = book.votersFor(each).filter((voter) => this.#operatorsEver.has(voter));
+      if (voters.length < threshold) continue;
+      this.#own ??= new Set(this.#operatorsEver);
+      this.#own.add(each);
+      this.#operatorsEver = this.#own;
+      for (const next of book.votedForBy(each)) subjects.push(next);
+    }
+  }
+
+  /** A vote for an operator went: the least set in which each has votes of `threshold` others. */
   reappoint(): void {
     const { founders, threshold, book } = this.#init;
     const ever = new Set(founders);
     for (let before = -1; before !== ever.size; ) {
       before = ever.size;
-      for (const [subject, grants] of book.appointments()) {
-        const voters = new Set(grants.map(({ record }) => record.author).filter((voter) => ever.has(voter)));
-        if (voters.size >= threshold) ever.add(subject);
+      for (const [subject] of book.appointments()) {
+        const voters = book.votersFor(subject).filter((voter) => ever.has(voter));
+        if (voters.length >= threshold) ever.add(subject);
       }
     }
+    this.#own = undefined;
     this.#operatorsEver = ever;
   }
 

@@ -3,13 +3,9 @@
  * enter and what is in force is for authority.ts. Lists are replaced, never changed, so that forks share them.
  */
 import type { KeyId } from '../base/ids.ts';
-import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { LayeredMap } from './layered-map.ts';
 import { type RoleBits, roleBits } from './rules.ts';
-
-/** Of a token with more uses nobody is told who used it. */
-const SIBLINGS_TOLD_MAX = 64;
 
 export class GrantBook {
   readonly #grants: LayeredMap<string, Grant>;
@@ -22,6 +18,9 @@ export class GrantBook {
   /** By digest of the grant that they prolong. */
   readonly #renewalsOf: LayeredMap<string, readonly Grant[]>;
   readonly #appointments: LayeredMap<KeyId, readonly Grant[]>;
+  /** Who has voted for a key, and for whom a key has voted: each once, however often it did. */
+  readonly #voters: LayeredMap<KeyId, readonly KeyId[]>;
+  readonly #votedFor: LayeredMap<KeyId, readonly KeyId[]>;
   readonly #revocations: LayeredMap<KeyId, readonly Revocation[]>;
 
   /** @param from what to begin with, shared with it. */
@@ -33,6 +32,8 @@ export class GrantBook {
     this.#renewalsUnder = from === undefined ? new LayeredMap() : from.#renewalsUnder.fork();
     this.#renewalsOf = from === undefined ? new LayeredMap() : from.#renewalsOf.fork();
     this.#appointments = from === undefined ? new LayeredMap() : from.#appointments.fork();
+    this.#voters = from === undefined ? new LayeredMap() : from.#voters.fork();
+    this.#votedFor = from === undefined ? new LayeredMap() : from.#votedFor.fork();
     this.#revocations = from === undefined ? new LayeredMap() : from.#revocations.fork();
   }
 
@@ -42,11 +43,14 @@ export class GrantBook {
     if (this.#grants.get(record.digest) !== undefined) return false;
     this.#grants.set(record.digest, grant);
     insert(this.#bySubject, body.subject, grant);
-    this.#sumUp(body.subject);
+    this.#give(body.subject, bitsGiven(body));
     if (body.parent !== null)
       insert(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
     if (body.renews !== undefined) insert(this.#renewalsOf, body.renews, grant);
-    if (isAppointment(body)) insert(this.#appointments, body.subject, grant);
+    if (isAppointment(body)) {
+      insert(this.#appointments, body.subject, grant);
+      this.#vote(record.author, body.subject);
+    }
     return true;
   }
 
@@ -54,11 +58,15 @@ export class GrantBook {
     const { record, body } = grant;
     this.#grants.delete(record.digest);
     takeOut(this.#bySubject, body.subject, record.digest);
-    this.#sumUp(body.subject);
+    this.#given.delete(body.subject);
+    for (const left of this.ofSubject(body.subject)) this.#give(body.subject, bitsGiven(left.body));
     if (body.parent !== null)
       takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
     if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
-    if (isAppointment(body)) takeOut(this.#appointments, body.subject, record.digest);
+    if (isAppointment(body)) {
+      takeOut(this.#appointments, body.subject, record.digest);
+      this.#unvote(record.author, body.subject);
+    }
   }
 
   /** @returns false when it was there. */
@@ -92,11 +100,9 @@ export class GrantBook {
     return this.#given.get(key)?.bits ?? 0;
   }
 
-  #sumUp(subject: KeyId): void {
-    let bits = 0;
-    for (const { body } of this.ofSubject(subject)) if (!isAppointment(body)) bits |= roleBits(body.roles);
-    if (bits === 0) this.#given.delete(subject);
-    else this.#given.set(subject, { bits });
+  #give(subject: KeyId, bits: RoleBits): void {
+    const before = this.rolesGiven(subject);
+    if ((before | bits) !== before) this.#given.set(subject, { bits: before | bits });
   }
 
   /** Issued by authority of the grant with this digest, renewals aside. */
@@ -115,8 +121,40 @@ export class GrantBook {
     return Math.max(body.notAfter_ms, ...ends);
   }
 
+  /** Who has voted for a key. */
+  votersFor(subject: KeyId): readonly KeyId[] {
+    return this.#voters.get(subject) ?? [];
+  }
+
+  /** For whom a key has voted. */
+  votedForBy(voter: KeyId): readonly KeyId[] {
+    return this.#votedFor.get(voter) ?? [];
+  }
+
+  #vote(voter: KeyId, subject: KeyId): void {
+    if (this.votersFor(subject).includes(voter)) return;
+    this.#voters.set(subject, [...this.votersFor(subject), voter]);
+    this.#votedFor.set(voter, [...this.votedForBy(voter), subject]);
+  }
+
+  #unvote(voter: KeyId, subject: KeyId): void {
+    if (this.appointmentsOf(subject).some(({ record }) => record.author === voter)) return;
+    this.#voters.set(
+      subject,
+      this.votersFor(subject).filter((each) => each !== voter),
+    );
+    this.#votedFor.set(
+      voter,
+      this.votedForBy(voter).filter((each) => each !== subject),
+    );
+  }
+
   appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
     return this.#appointments.entries();
+  }
+
+  appointmentsOf(subject: KeyId): readonly Grant[] {
+    return this.#appointments.get(subject) ?? [];
   }
 
   revocationsOf(subject: KeyId): readonly Revocation[] {
@@ -125,64 +163,6 @@ export class GrantBook {
 
   revocations(): Iterable<readonly [KeyId, readonly Revocation[]]> {
     return this.#revocations.entries();
-  }
-
-  /**
-   * Grants and revocations of a key, of those who wrote them, and so on up to genesis; and of a token the grants that
-   * stay, for they are why others do not. A revocation that is not told of is void by what is about its author.
-   * @param isTold of a revocation. @param wasInOffice of a key: a few ever were.
-   */
-  about(
-    key: KeyId,
-    isTold: (revocation: Revocation) => boolean,
-    wasInOffice: (key: KeyId) => boolean,
-  ): LedgerRecord[] {
-    const keys = new Set([key]);
-    const passed = new Set<KeyId>();
-    const found = new Set<LedgerRecord>();
-    // The set grows while it is walked.
-    for (const each of keys) {
-      for (const grant of this.ofSubject(each)) {
-        for (const sibling of this.#firstSiblings(grant)) found.add(sibling.record);
-        found.add(grant.record);
-        keys.add(grant.record.author);
-      }
-      for (const revocation of this.revocationsOf(each)) {
-        const { author } = revocation.record;
-        if (isTold(revocation)) {
-          found.add(revocation.record);
-          keys.add(author);
-        } else {
-          for (const officer of this.#officersBehind(author, wasInOffice, passed)) keys.add(officer);
-        }
-      }
-    }
-    return [...found];
-  }
-
-  /**
-   * By whose office an author spoke: its own, or, where the votes for it are void, that of who cast them, and so on.
-   * Nothing is told of the others: who stole the key of an operator can appoint any number.
-   * @param passed who was asked about before, and need not be again; added to.
-   */
-  *#officersBehind(
-    author: KeyId,
-    wasInOffice: (key: KeyId) => boolean,
-    passed: Set<KeyId>,
-  ): IterableIterator<KeyId> {
-    const authors = [author];
-    // The list grows while it is walked.
-    for (const each of authors) {
-      if (passed.has(each)) continue;
-      passed.add(each);
-      if (wasInOffice(each)) yield each;
-      else for (const { record } of this.#appointments.get(each) ?? []) authors.push(record.author);
-    }
-  }
-
-  #firstSiblings({ body }: Grant): readonly Grant[] {
-    const uses = body.parent === null ? null : (this.grant(body.parent)?.body.uses ?? null);
-    return uses === null || uses > SIBLINGS_TOLD_MAX ? [] : this.children(body.parent!).slice(0, uses);
   }
 
   /** A grant with all that hangs on it: grants issued by its authority, renewals of it, and so on. */
@@ -195,6 +175,10 @@ export class GrantBook {
     }
     return [...found];
   }
+}
+
+function bitsGiven(body: Grant['body']): RoleBits {
+  return isAppointment(body) ? 0 : roleBits(body.roles);
 }
 
 /** Where a digest is, or would be, in a list in order of digests. */

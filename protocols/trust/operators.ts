@@ -19,7 +19,8 @@
  * A key that was dismissed and is senior to those who did it can come back by answering: destroy it, or have a
  * threshold. A dismissed key is never appointed again: make a new one. A vote to appoint cannot be taken back, for
  * nobody could tell whether that came before the appointment or is one vote to dismiss. So revocations of a key that is
- * not in office wait: as many as it takes dismiss it in the moment of its appointment, fewer change nothing.
+ * not in office wait: as many as it takes dismiss it in the moment of its appointment, fewer change nothing. Nor do
+ * as many where those who appointed it, with itself, are senior to them and dismiss one of them first.
  */
 import type { KeyId } from '../base/ids.ts';
 import type { Grant, Revocation } from './acts.ts';

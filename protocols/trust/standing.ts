@@ -170,6 +170,11 @@ export class Standing {
     return this.#below(grant).votes.length > 0;
   }
 
+  /** The revocations by which it was. */
+  cutsBelow(grant: Grant): readonly Revocation[] {
+    return this.#below(grant).votes;
+  }
+
   /** Was something written by its subject after the cut of such an admitter? */
   isAfterCutBelow(grant: Grant, written: Written): boolean {
     return this.#below(grant).cuts.leaveOut(written);
@@ -221,7 +226,10 @@ export class Standing {
     return body.uses !== null && used >= body.uses ? 'used-up' : 'valid';
   }
 
-  /** Can its subject never have by it what it gives? A vote counts until as many were cast against its subject. */
+  /**
+   * Has its subject nothing by it, whatever others who are no more senior vote? A vote counts until as many were cast
+   * against its subject.
+   */
   #isRefused({ body }: Grant): boolean {
     if (!isAppointment(body) || this.operators.has(body.subject)) return this.judgements.has(body.subject);
     return this.votesAgainst(body.subject) >= this.#init.threshold;

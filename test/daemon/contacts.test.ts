@@ -354,3 +354,14 @@ t.test('whom a disk remembers may bring what it lost, and nobody else may', asyn
   await ended;
   t.ok(isOver, 'it ends once what makes it a member is there');
 });
+
+t.test(
+  'a door may tell how a node stands before anybody is there: the others are dialled until one is',
+  async (t) => {
+    const [own, other] = acquainted();
+    const welcomed = [{ id: other.signer.id, addresses: ['/a'], doors: ['/door'] }];
+    const { contacts, mesh, dialled } = contactsOf(own, { welcomed, store: keepingStore(true).store });
+    await contacts.outwait(mesh, new AbortController().signal, async () => {});
+    t.same(dialled, Array(3).fill(other.signer.id));
+  },
+);

@@ -103,3 +103,24 @@ t.test(
     t.equal(await ends({ since_ms: 0 }), '', 'one that comes back no more is no loss');
   },
 );
+
+t.test('a host that was away asks also those whose grants have ended by what it knows', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+  const [b, c] = [await cluster.start('b'), await cluster.start('c')];
+  const nodeTtl_ms = 10 * DAY_MS;
+  await c.backend.join({ token: (await a!.backend.createToken({ roles: [...roles], nodeTtl_ms })).token });
+  await b.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms })).token });
+  await eventually('b sees all', async () => (await names(b)) === 'a,b,c');
+  await cluster.stop('b');
+  const { authority } = c.cluster!.ledger.machine;
+  const until_ms = authority.memberUntil(c.id)!;
+  cluster.ahead_ms += 7 * DAY_MS;
+  await eventually('c was renewed', () => authority.memberUntil(c.id)! > until_ms, 60_000);
+  await cluster.stop('a');
+  cluster.ahead_ms += 5 * DAY_MS;
+  const again = await cluster.start('b');
+  await eventually('b is a member', async () => (await names(c)).includes('b'), 90_000);
+  t.match(await again.backend.status(), { standing: { state: 'member' } });
+});

@@ -117,6 +117,28 @@ t.test('a node that lost its own grant, which has ended since, asks at doors and
   t.equal((await a!.backend.nodes()).length, 2);
 });
 
+t.test('so it is where somebody tells it first that cannot renew it', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const [b, c] = [await cluster.start('b'), await cluster.start('c')];
+  await b.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+  await c.backend.join({ token: (await a!.backend.createToken({})).token });
+  await eventually('b sees all', async () => (await b.backend.nodes()).length === 3);
+  // Longer than from one look of the housekeeping to the next.
+  await sleep(6_000);
+  await cluster.stop('b');
+  cluster.ahead_ms += 15 * DAY_MS;
+  await eventually('it is a member no more', async () => (await c.backend.nodes()).length === 2);
+  await cluster.stop('a');
+  t.ok(damage(path.join(cluster.directory, 'b'), allButGenesis) > 4);
+  const again = await cluster.start('b');
+  await eventually('it is up', () => again.cluster !== undefined, 60_000);
+  t.match(await again.backend.status(), { standing: { state: 'expired' } });
+  await cluster.start('a');
+  await eventually('it is a member', async () => (await c.backend.nodes()).length === 3, 90_000);
+  t.match(await again.backend.status(), { standing: { state: 'member' } });
+});
+
 t.test('the first node remembers where the others are, though it was welcomed by nobody', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [, b] = await cluster.grow('a', 'b');

@@ -2,6 +2,7 @@
  * Whole nodes in this process: real composition, store, images, ledger, membership and scheduler; mesh, door and
  * runtime in memory, so that pairs can be cut and nodes killed. Everything is taken away after the test.
  */
+
 import path from 'node:path';
 import type { Test } from 'tap';
 import type { Backend } from '../../../daemon/api/backend.ts';
@@ -14,6 +15,7 @@ import { ShoalNode } from '../../../daemon/node.ts';
 import { createMemoryRuntime, MemoryHost } from '../../../daemon/runtime/memory-runtime.ts';
 import type { Runtime } from '../../../daemon/runtime/runtime.ts';
 import { ShoalError } from '../../../protocols/base/errors.ts';
+import type { NodeId } from '../../../protocols/base/ids.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { Door, DoorInit, Knock } from '../../../protocols/mesh/mesh.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
@@ -31,7 +33,7 @@ export class MemoryCluster {
   readonly #doors = new Map<string, DoorInit>();
   readonly #hosts = new Map<string, MemoryHost>();
   readonly #running = new Map<string, ShoalNode>();
-  #lastDoor = 0;
+  readonly #doorPorts = new Map<NodeId, number>();
 
   private constructor(directory: string) {
     this.directory = directory;
@@ -134,7 +136,11 @@ export class MemoryCluster {
   }
 
   async #createDoor(init: DoorInit): Promise<Door> {
-    const address = `/ip4/127.0.0.1/tcp/${++this.#lastDoor}/p2p/${signerFromSeed(init.seed).id}`;
+    const { id } = signerFromSeed(init.seed);
+    // The same port after every start, as real hosts have.
+    const port = this.#doorPorts.get(id) ?? this.#doorPorts.size + 1;
+    this.#doorPorts.set(id, port);
+    const address = `/ip4/127.0.0.1/tcp/${port}/p2p/${id}`;
     this.#doors.set(address, init);
     return {
       addresses: () => [address],

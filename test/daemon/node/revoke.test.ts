@@ -463,3 +463,24 @@ t.test('what a thief signed is void from --since on, also behind a record that i
   await a.backend.revokeOperator(thief.id, since);
   await eventually('b is back', async () => (await names(a)).includes('b'));
 });
+
+t.test('a stolen key of an admitter keeps no key from office that was voted for', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [first, second] = ['ab'.repeat(32), 'cd'.repeat(32)] as const;
+  const [one, two, next, thief] = [first, second, 'ef'.repeat(32), '12'.repeat(32)].map((seed) =>
+    signerFromSeed(Buffer.from(seed, 'hex')),
+  );
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: [one!.id, two!.id], threshold: 2 });
+  const { trust } = a.cluster!;
+  const body = { admits: [], notAfter_ms: null, uses: null };
+  const roles = ['member' as const, 'admitter' as const];
+  const above = { ...body, subject: thief!.id, roles, admits: roles, parent: null };
+  const { digest: parent } = await trust.grant(trust.operator!, above);
+  await a.backend.appoint({ key: next!.id, operatorKey: first });
+  await trust.grant(thief!, { ...body, subject: next!.id, roles: ['member'], parent });
+  const vote = async () => await a.backend.appoint({ key: next!.id, operatorKey: second });
+  await t.rejects(vote(), { code: 'E_BAD_INPUT', message: new RegExp(`grant by .*${thief!.id.slice(-8)}`) });
+  await trust.revoke({ subject: thief!.id, reason: 'stolen', descendants: true });
+  t.match(await vote(), { votes: 2, needed: 2, effective: true });
+});

@@ -1,12 +1,13 @@
 /** What a door says of the acts that a refused host brought, when its own ledger has no room for them. */
 import t from 'tap';
-import { found, sealAct } from '../../../daemon/admission.ts';
+import { encodeWelcome, found, openKnock, sealAct } from '../../../daemon/admission.ts';
 import { systemClock } from '../../../daemon/clock.ts';
 import { ClusterTrust } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
+import type { MemberView } from '../../../protocols/view/view.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 
 const [operator, senior, self, host] = [1, 2, 3, 4].map(testSigner) as [
@@ -67,6 +68,7 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
       operator: undefined,
       isPartial: () => false,
       members: () => new Map(),
+      unlisted: () => [],
       peers: () => [],
       knock: async () => new Uint8Array(),
     });
@@ -79,4 +81,61 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
         : ['the ledger refused acts that a host brought', 'over-quota'],
     ]);
   }
+});
+
+t.test('what no door answers is brought in smaller parts, and then all of it again', async (t) => {
+  const { genesis, grant } = found({
+    name: 'shop',
+    operator,
+    seniors: [senior.id, self.id],
+    threshold: 2,
+    node: host.id,
+    crypto: nodeCrypto,
+    now: NOW,
+  });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [host] });
+  const against = (signer: typeof self, subject: string, more: object) =>
+    sealAct({
+      cluster: genesis.digest,
+      known: [grant],
+      crypto: nodeCrypto,
+      now: NOW,
+      signer,
+      kind: 'revoke',
+      body: { ...revokeBody({ subject, reason: 'stolen', cut: { epoch: 0, last: 2 } }), ...more },
+    });
+  const votes = [against(senior, operator.id, { more: 'x'.repeat(50_000) }), against(self, operator.id, {})];
+  const envelopes = [grant, ...votes, against(operator, host.id, {})].map(({ bytes }) => bytes);
+  machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+  t.ok(machine.authority.isMember(host.id));
+  let [now, isHeard] = [NOW, false];
+  const brought: number[] = [];
+  const trust = new ClusterTrust({
+    self: host.id,
+    genesis,
+    ledger: { machine, introduce: async () => undefined } as unknown as LedgerDriver,
+    crypto: nodeCrypto,
+    clock: { ...systemClock, now: () => now },
+    log: () => {},
+    operator: undefined,
+    members: () => new Map([[self.id, { id: self.id, status: 'failed', doors: ['/door'] } as MemberView]]),
+    unlisted: () => [],
+    peers: () => [],
+    knock: async (_doors, body) => {
+      const knock = openKnock(body, nodeCrypto);
+      if (knock.kind === 'appeal') brought.push(knock.acts.length);
+      if (!isHeard) throw new Error('the link is slow');
+      return encodeWelcome({ genesis, grants: [], members: [] });
+    },
+  });
+  const ask = async (count: number) => {
+    for (let round = 0; round < count; round += 1) {
+      now += 30_000;
+      await trust.tick();
+    }
+    return brought.splice(0);
+  };
+  t.same(await ask(5), [2, 1, 2, 1, 2]);
+  isHeard = true;
+  t.same(await ask(3), [1, 2, 2], 'and all of it where it is answered');
 });

@@ -105,6 +105,28 @@ t.test('of what a thief made up besides, nothing is brought or told', async (t) 
   t.same(digests(host.authority.about(key('ben'))), digests(before));
 });
 
+t.test('nor is what a thief made up about operators, by numbers below the cut or behind it', async (t) => {
+  const { replica } = stage();
+  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+  for (const [what, epoch] of [
+    ['behind it', 1],
+    ['below it', 0],
+  ] as const)
+    for (const [act, subjects] of [
+      [appoint, ['op', 'sue']],
+      [revoke, ['sue', 'eve']],
+    ] as const) {
+      const junk = subjects.flatMap((to) =>
+        Array.from({ length: 80 }, (_, at) => act('op', to, { epoch, seq: 2, at_ms: 1 + at })),
+      );
+      const host = replica().offer(junk);
+      const acts = brought(host, answer);
+      t.same(heeds(replica().authority, acts), [answer.digest], what);
+      t.same(heeds(replica().offer(junk).authority, acts), [answer.digest], `${what}, and known at the door`);
+      t.same(digests(acts), [answer.digest], `${what}, and not brought`);
+    }
+});
+
 t.test('with a threshold it takes all the votes, and one of them is not taken for itself', async (t) => {
   const { replica } = stage(2, ['sue', 'tom', 'op']);
   const votes = [revoke('sue', 'op', { seq: 1 }, cut(4)), revoke('tom', 'op', { seq: 1 }, cut(4))];
@@ -199,22 +221,42 @@ t.test('nor one whose grant has ended: by an old stamp it could revoke still', a
   t.ok(door(dated).authority.isMember(key('ben')), 'by the set of records it would be a member');
 });
 
-t.test('what is brought has a limit: operators first, then what is small', async (t) => {
-  const { replica } = stage();
-  const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
-  const others = Array.from({ length: 2 * ACTS_MAX }, (_, at) =>
-    revoke('op', 'ann', { seq: 3 }, { ...cut(9), reason: `number ${at}` }),
-  );
-  const sized = (records: readonly LedgerRecord[], bytes: number) =>
-    records.map((record) => ({ ...record, bytes: new Uint8Array(bytes) }));
-  const host = (own: number, more: number) =>
-    replica().offer([...sized([answer], own), ...sized(others, more)]).authority;
-  const all = actsFor(host(500, 100), key('ben'), 1 << 20);
-  t.equal(all.length, ACTS_MAX);
-  t.equal(all[0]!.digest, answer.digest);
-  t.equal(actsFor(host(500, 100), key('ben'), 1000).length, 6);
-  t.notOk(
-    actsFor(host(1001, 100), key('ben'), 1000).some(({ digest }) => digest === answer.digest),
-    'what has no room is left out',
-  );
-});
+t.test(
+  'what is brought has a limit: operators first, of them the most senior, then what is small',
+  async (t) => {
+    const { known, replica } = stage();
+    const answer = revoke('sue', 'op', { seq: 1 }, cut(4));
+    const others = Array.from({ length: 2 * ACTS_MAX }, (_, at) =>
+      revoke('op', 'ann', { seq: 3 }, { ...cut(9), reason: `number ${at}` }),
+    );
+    const sized = (records: readonly LedgerRecord[], bytes: number) =>
+      records.map((record) => ({ ...record, bytes: new Uint8Array(bytes) }));
+    const host = (own: number, more: number) =>
+      replica().offer([...sized([answer], own), ...sized(others, more)]).authority;
+    const all = actsFor(host(500, 100), key('ben'), 1 << 20);
+    t.equal(all.length, 2, 'of those that say the same one is enough');
+    t.equal(all[0]!.digest, answer.digest);
+    t.notOk(
+      actsFor(host(1001, 100), key('ben'), 1000).some(({ digest }) => digest === answer.digest),
+      'what has no room is left out',
+    );
+    const officers = Array.from({ length: 60 }, (_, at) => {
+      const appointed = ['sue', 'tom'].map((by) => appoint(by, `p${at}`, { seq: 1 }));
+      const dismissed = ['sue', 'tom'].map((by) => revoke(by, `p${at}`, { seq: 2 }, cut(1)));
+      return { acts: [...appointed, revoke(`p${at}`, 'ben', { seq: 2 })], dismissed };
+    });
+    const dismissals = officers.flatMap(({ dismissed }, at) => sized(dismissed, at < 30 ? 200 : 100));
+    const many = new Replica(authority(['sue', 'tom', 'op'], 2)).offer([
+      ...known.filter(({ kind }) => kind === 'grant'),
+      ...officers.flatMap(({ acts }) => acts),
+      ...dismissals,
+    ]).authority;
+    const most = actsFor(many, key('ben'), 1 << 20);
+    t.equal(most.length, ACTS_MAX);
+    const by = (acts: readonly LedgerRecord[], author: string) =>
+      acts.filter((act) => act.author === key(author)).map(({ bytes }) => bytes.byteLength);
+    t.same(by(most, 'sue'), [...Array(30).fill(100), ...Array(30).fill(200)]);
+    t.same(by(most, 'tom'), Array(4).fill(100));
+    t.same(by(actsFor(many, key('ben'), 3250), 'sue'), [...Array(30).fill(100), 200]);
+  },
+);

@@ -1,6 +1,7 @@
 /** What may enter the ledger, by kind and by role; what a grant may give; and what must leave again. */
 import t from 'tap';
 import type { GrantBody, Role } from '../../../protocols/base/records.ts';
+import { GrantBook } from '../../../protocols/trust/grant-book.ts';
 import { ADMITTER, appoint, authority, fact, grant, key, NOW, own, Replica } from './facts.ts';
 
 const NODE: Role[] = ['member', 'worker', 'deployer'];
@@ -156,3 +157,33 @@ t.test('a token that limits the life of members limits it all the way down', asy
   t.equal(asked({ ...admitter, life_ms: 1001 }), 'refused', 'or for longer');
   t.equal(asked({ ...admitter, life_ms: 1000 }), 'yes');
 });
+
+t.test(
+  'a vote for an operator costs no look at all votes, and the last to come admits whom it carries',
+  async (t) => {
+    const appointments = t.capture(GrantBook.prototype, 'appointments', GrantBook.prototype.appointments);
+    const of = authority(['op', 'sue'], 2);
+    for (let at = 0; at < 50; at += 1)
+      for (let again = 0; again < 3; again += 1) of.add(appoint('op', `x${at}`, { seq: 1 + 3 * at + again }));
+    t.same(appointments(), []);
+    // As from a disk, in no order: ann -> eve, who needs ann and op; ann needs sue.
+    for (const record of [
+      appoint('eve', 'fay', { seq: 1 }),
+      appoint('ann', 'fay', { seq: 1 }),
+      appoint('ann', 'eve', { seq: 2 }),
+      appoint('op', 'eve', { seq: 1000 }),
+      appoint('op', 'ann', { seq: 1001 }),
+    ])
+      of.add(record);
+    const mayAppoint = (name: string) => of.admission(appoint(name, 'gil', { seq: 9 })) === 'yes';
+    t.notOk(['ann', 'eve', 'fay', 'x1'].some(mayAppoint));
+    const last = appoint('sue', 'ann', { seq: 1 });
+    const fork = of.fork();
+    of.add(last);
+    t.ok(['ann', 'eve', 'fay'].every(mayAppoint));
+    t.notOk(mayAppoint('x1'));
+    t.equal(fork.admission(appoint('ann', 'gil', { seq: 9 })), 'refused', 'a fork hears nothing of it');
+    of.remove(last);
+    t.notOk(['ann', 'eve', 'fay'].some(mayAppoint));
+  },
+);

@@ -272,3 +272,34 @@ function shuffle<T>(list: readonly T[], seed: number): T[] {
   }
   return shuffled;
 }
+
+t.test(
+  'what is told of a key says how it stands, to who knows nothing else and to who knows a part',
+  async (t) => {
+    let [members, gone] = [0, 0];
+    fc.assert(
+      fc.property(scenario, fc.integer(), ({ records, threshold }, seed) => {
+        const { held, authority: door } = new Replica(authority(OPERATORS, threshold)).offer(records);
+        const part = shuffle([...held.values()], seed).slice(seed & 15);
+        for (const each of NAMES.map(key)) {
+          const told = door.about(each);
+          const isVotedFor = [...door.grants(NOW)].some(
+            ({ subject, roles }) => subject === each && roles.includes('operator'),
+          );
+          for (const known of [[], part]) {
+            const asker = new Replica(authority(OPERATORS, threshold)).offer(known).offer(told).authority;
+            if (asker.memberUntil(each) !== door.memberUntil(each)) return false;
+            // Votes that count for nothing are not told, and have this key pass for one that was evicted.
+            if (!isVotedFor && asker.isRevoked(each) !== door.isRevoked(each)) return false;
+          }
+          members += Number(door.isMember(each));
+          gone += Number(door.isRevoked(each));
+        }
+        return true;
+      }),
+      { numRuns: 600 },
+    );
+    t.ok(members > 300, `members were asked about: ${members}`);
+    t.ok(gone > 100, `and others: ${gone}`);
+  },
+);

@@ -37,6 +37,17 @@ const CASES: readonly [
     [revoke('a', 'b', { seq: 1 }), revoke('a', 'b', { seq: 2 })],
     'a,b,c',
   ],
+  [
+    'as many votes against a key as it takes are not final where those who appoint it, with it, are senior',
+    ['a', 'b', 'c', 'd'],
+    2,
+    [
+      ...['a', 'b'].map((by) => appoint(by, 'x', { seq: 1 })),
+      ...['c', 'd'].map((by) => revoke(by, 'x', { seq: 1 })),
+      ...['a', 'x'].map((by) => revoke(by, 'c', { seq: 2 })),
+    ],
+    'a,b,d,x',
+  ],
   ['two of two are', ['a', 'b', 'c'], 2, [revoke('a', 'c', { seq: 1 }), revoke('b', 'c', { seq: 1 })], 'a,b'],
   [
     'mutual: the senior stays',

@@ -1,0 +1,272 @@
+/**
+ * What is told of a key: by a door to a host that appeals, to a newcomer, and by a host that is refused elsewhere. The
+ * records by which the key stands as it does: its chain of grants up to genesis, what revoked any of it and by what
+ * right, and what ended the office of those whose revocations are void.
+ *
+ * Grants and revocations are for ever, and whoever has one key of an admitter or an operator writes as many as it likes
+ * of any other key, which stay when that key has long been revoked. So nothing is told for being there: of each link and
+ * each reason one record is, what the key hangs on first, and the rest as far as there is room.
+ * Pure. Not here: who is told, and whether it believes it.
+ */
+import type { Hlc } from '../base/clock.ts';
+import type { KeyId } from '../base/ids.ts';
+import type { LedgerRecord } from '../ledger/record.ts';
+import { type Grant, isAppointment, type Revocation } from './acts.ts';
+import { compareCuts } from './cut.ts';
+import { voids } from './cuts.ts';
+import { isPast } from './gate.ts';
+import { type GrantBook, placeOf } from './grant-book.ts';
+import type { Standing } from './standing.ts';
+
+/** Of one key: one that stands is enough to be a member. */
+export const GRANTS_TOLD_MAX = 8;
+/** Of a token with more uses nobody is told who used it. */
+const SIBLINGS_TOLD_MAX = 64;
+/** Of all keys that are asked about together, whatever room there is. */
+const RECORDS_TOLD_MAX = 4096;
+/** Of a chain of grants that nobody has made large: eight links with room to spare. Others come later. */
+const CHAIN_BYTES_PLAIN = 32 << 10;
+
+export class Telling {
+  readonly #book: GrantBook;
+  readonly #standing: Standing;
+  readonly #told = new Set<LedgerRecord>();
+  #left_bytes: number;
+  /** Whose office was told, whose dismissal, and of whom it was asked by whose office they spoke. */
+  readonly #backed = new Set<KeyId>();
+  readonly #dismissed = new Set<KeyId>();
+  readonly #passed = new Set<KeyId>();
+  readonly #judged = new Set<Grant>();
+
+  /** @param bytes_max of all envelopes together: what has no room is left out. */
+  constructor(book: GrantBook, standing: Standing, bytes_max: number) {
+    this.#book = book;
+    this.#standing = standing;
+    this.#left_bytes = bytes_max;
+  }
+
+  /** In the order of their weight. */
+  get records(): LedgerRecord[] {
+    return [...this.#told];
+  }
+
+  tell(key: KeyId): void {
+    const grants = this.#foremost(key);
+    const displaced: Grant[] = [];
+    this.#against(key, undefined, []);
+    for (const grant of grants) {
+      const links = this.#chain([grant]);
+      for (const link of links) this.#judge(link);
+      displaced.push(...links);
+    }
+    for (const link of displaced)
+      for (const sibling of this.#smaller(link).standing) this.#add(sibling.record);
+  }
+
+  #add(record: LedgerRecord): void {
+    const bytes = record.bytes.byteLength;
+    if (this.#told.has(record) || bytes > this.#left_bytes || this.#told.size >= RECORDS_TOLD_MAX) return;
+    this.#told.add(record);
+    this.#left_bytes -= bytes;
+  }
+
+  /** Of the grants of a key those that say the most: what makes it a member, and for the longest; then why others do not. */
+  #foremost(key: KeyId): Grant[] {
+    const grants = this.#book.ofSubject(key).filter(({ body }) => !isAppointment(body));
+    const weighed = grants.map((grant) => {
+      const { count, bytes } = this.#extent(grant);
+      const isMembership = grant.body.roles.includes('member');
+      const rank = [this.#state(grant), Number(!isMembership), Number(bytes > CHAIN_BYTES_PLAIN)];
+      return { grant, rank, end_ms: grant.body.notAfter_ms ?? Number.MAX_SAFE_INTEGER, count };
+    });
+    weighed.sort((a, b) => {
+      const at = a.rank.findIndex((each, index) => each !== b.rank[index]);
+      if (at >= 0) return a.rank[at]! - b.rank[at]!;
+      return b.end_ms - a.end_ms || a.count - b.count;
+    });
+    return weighed.slice(0, GRANTS_TOLD_MAX).map(({ grant }) => grant);
+  }
+
+  /** 0 for what stands; what is void can be made by the thousand. */
+  #state(grant: Grant): number {
+    if (this.#standing.stands(grant, undefined)) return 0;
+    return this.#standing.issueFault(grant) === 'over-used' ? 1 : 2;
+  }
+
+  /** All that some grants need to be let into a ledger: what they prolong, and those above them, up to genesis. */
+  #chain(grants: readonly Grant[]): Set<Grant> {
+    const links = new Set(grants);
+    // The set grows while it is walked.
+    for (const link of links) {
+      const { record, body } = link;
+      if (links.size > RECORDS_TOLD_MAX) break;
+      this.#add(record);
+      if (body.parent === null) this.#office(record.author);
+      for (const above of this.#directlyAbove(link)) {
+        links.add(above);
+        const lasting = above.record.digest === body.parent ? this.#lasting(above, record.hlc) : undefined;
+        if (lasting !== undefined) links.add(lasting);
+      }
+    }
+    return links;
+  }
+
+  #directlyAbove({ body }: Grant): Grant[] {
+    const digests = [body.renews, body.parent ?? undefined];
+    return digests.flatMap((digest) => (digest && this.#book.grant(digest)) || []);
+  }
+
+  /** Where a grant had ended by then: a renewal that had not. One that is good, and hangs on little. */
+  #lasting(grant: Grant, stamp: Hlc): Grant | undefined {
+    if (!isPast(grant.body.notAfter_ms, stamp)) return undefined;
+    let best: { renewal: Grant; rank: number } | undefined;
+    for (const renewal of this.#book.renewalsOf(grant.record.digest)) {
+      if (isPast(renewal.body.notAfter_ms, stamp)) continue;
+      const isGood = this.#standing.issueFault(renewal) === undefined;
+      const rank = this.#extent(renewal).bytes + (isGood ? 0 : Number.MAX_SAFE_INTEGER / 2);
+      if (best === undefined || rank < best.rank) best = { renewal, rank };
+    }
+    return best?.renewal;
+  }
+
+  /** Of a grant with all above it. */
+  #extent(grant: Grant): { readonly count: number; readonly bytes: number } {
+    const links = new Set([grant]);
+    let bytes = 0;
+    // The set grows while it is walked.
+    for (const link of links) {
+      bytes += link.record.bytes.byteLength;
+      for (const above of this.#directlyAbove(link)) links.add(above);
+    }
+    return { count: links.size, bytes };
+  }
+
+  /** What was said against who has a grant, and who issued it. */
+  #judge(link: Grant): void {
+    if (this.#judged.has(link)) return;
+    this.#judged.add(link);
+    const { record, body } = link;
+    const above = body.parent === null ? undefined : this.#book.grant(body.parent);
+    const written = [link, ...this.#smaller(link).void].map((grant) => grant.record);
+    this.#against(body.subject, link, []);
+    this.#against(record.author, above, written);
+  }
+
+  /**
+   * What revoked a key, and what made void what else was said against it.
+   * @param held a grant of the key, that an admitter above it may have revoked. @param written by the key.
+   */
+  #against(key: KeyId, held: Grant | undefined, written: readonly LedgerRecord[]): void {
+    const { judgements, operators } = this.#standing;
+    this.#office(key);
+    const { votes = [] } = judgements.get(key) ?? {};
+    for (const cast of operators.has(key) ? this.#bySeniority(votes) : [votes])
+      for (const { record } of decisive(cast, written)) {
+        this.#add(record);
+        this.#office(record.author);
+      }
+    for (const { record } of held === undefined ? [] : decisive(this.#standing.cutsBelow(held), written)) {
+      this.#add(record);
+      this.#chain(this.#lastingOf(held!, record));
+    }
+    this.#defend(key);
+  }
+
+  /** What ended the office of those whose word against a key is void. */
+  #defend(key: KeyId): void {
+    for (const author of new Set(this.#book.revocationsOf(key).map(({ record }) => record.author)))
+      for (const officer of this.#officersBehind(author)) this.#dismissal(officer);
+  }
+
+  /** What prolonged the grants above one by which the author of a revocation was an admitter. */
+  #lastingOf(held: Grant, { author, hlc }: LedgerRecord): Grant[] {
+    const links = new Set([held]);
+    // The set grows while it is walked.
+    for (const link of links) for (const above of this.#directlyAbove(link)) links.add(above);
+    return [...links].flatMap((link) => (link.body.subject === author && this.#lasting(link, hlc)) || []);
+  }
+
+  /** By which votes an operator came to office, of each voter one, and what ended it. */
+  #office(key: KeyId): void {
+    const operator = this.#standing.operators.get(key);
+    if (operator === undefined || this.#backed.has(key)) return;
+    this.#backed.add(key);
+    // The smallest digest of all decides which of two appointments came first.
+    for (const [author, [vote]] of Map.groupBy(operator.appointedBy, ({ record }) => record.author)) {
+      this.#add(vote!.record);
+      this.#office(author);
+    }
+    this.#dismissal(key);
+    this.#defend(key);
+  }
+
+  #dismissal(key: KeyId): void {
+    if (this.#dismissed.has(key)) return;
+    this.#dismissed.add(key);
+    for (const cast of this.#bySeniority(this.#standing.operators.get(key)?.revokedBy ?? [])) {
+      const { record } = least(cast, strictness);
+      this.#add(record);
+      this.#office(record.author);
+    }
+  }
+
+  /** Of each voter. */
+  #bySeniority(votes: readonly Revocation[]): (readonly Revocation[])[] {
+    const rank = (author: KeyId) => this.#standing.operators.get(author)?.rank ?? Number.POSITIVE_INFINITY;
+    const cast = [...Map.groupBy(votes, ({ record }) => record.author)];
+    return cast.sort(([a], [b]) => rank(a) - rank(b)).map(([, own]) => own);
+  }
+
+  /**
+   * By whose office an author spoke: its own, or, where the votes for it are void, that of who cast them, and so on.
+   * Nothing is told of the others: who stole the key of an operator can appoint any number.
+   */
+  *#officersBehind(author: KeyId): IterableIterator<KeyId> {
+    const authors = [author];
+    // The list grows while it is walked.
+    for (const each of authors) {
+      if (this.#passed.has(each)) continue;
+      this.#passed.add(each);
+      if (this.#standing.operators.has(each)) yield each;
+      else for (const { record } of this.#book.appointmentsOf(each)) authors.push(record.author);
+    }
+  }
+
+  /** Of a token of few uses, the grants with smaller digests: those that stand in its place, and those that are void. */
+  #smaller({ record, body }: Grant): {
+    readonly standing: readonly Grant[];
+    readonly void: readonly Grant[];
+  } {
+    const uses = body.parent === null ? null : (this.#book.grant(body.parent)?.body.uses ?? null);
+    if (uses === null || uses > SIBLINGS_TOLD_MAX || body.renews !== undefined)
+      return { standing: [], void: [] };
+    const siblings = this.#book.children(body.parent!);
+    const smaller = siblings.slice(0, placeOf(siblings, record.digest));
+    const isVoid = (grant: Grant) => this.#standing.issueFault(grant) === 'void';
+    const standing = smaller.filter((grant) => !isVoid(grant)).slice(0, uses);
+    return { standing: standing.length < uses ? [] : standing, void: smaller.filter(isVoid) };
+  }
+}
+
+/** Of revocations any of which is enough: the strictest, the first, and of each grant of the key one that voids it. */
+function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]): Revocation[] {
+  if (votes.length === 0) return [];
+  const voiding = written.map((record) => votes.filter(({ body }) => voids(body, record)));
+  return [
+    least(votes, strictness),
+    least(votes, (a, b) => a.record.hlc.ms - b.record.hlc.ms),
+    ...voiding.flatMap((found) => (found.length === 0 ? [] : [least(found, strictness)])),
+  ];
+}
+
+function strictness(a: Revocation, b: Revocation): number {
+  return compareCuts(a.body, b.body);
+}
+
+/** Among equals the smallest. */
+function least(votes: readonly Revocation[], compare: (a: Revocation, b: Revocation) => number): Revocation {
+  return votes.reduce((best, vote) => {
+    const order = compare(vote, best) || vote.record.bytes.byteLength - best.record.bytes.byteLength;
+    return order < 0 ? vote : best;
+  });
+}

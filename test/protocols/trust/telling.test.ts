@@ -1,0 +1,129 @@
+/** What is told of keys, however much somebody with one stolen key has written about them. */
+import t from 'tap';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { GRANTS_TOLD_MAX } from '../../../protocols/trust/telling.ts';
+import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
+
+const cut = (last: number) => ({ cut: { epoch: 0, last } });
+const MANY = 1_000;
+const DAY_MS = 86_400_000;
+
+/** Operators sue, op and tom; op -> ann, an admitter -> ben, for ten days; op -> eve, an admitter whose key is stolen. */
+function stage(threshold = 1) {
+  const ann = grant('op', 'ann', { ...ADMITTER, notAfter_ms: NOW + 10 * DAY_MS }, { seq: 1 });
+  const ben = grant('ann', 'ben', { parent: ann.digest, notAfter_ms: NOW + 10 * DAY_MS }, { seq: 1 });
+  const eve = grant('op', 'eve', ADMITTER, { seq: 2 });
+  const replica = new Replica(authority(['sue', 'op', 'tom'], threshold)).offer([ann, ben, eve]);
+  return { replica, of: replica.authority, ann, ben, eve };
+}
+
+function digests(records: readonly LedgerRecord[]): string[] {
+  return records.map(({ digest }) => digest).sort();
+}
+
+/** Taken in without asking what each of them drops: none does. */
+function flood({ authority: of, held }: Replica, records: readonly LedgerRecord[]): void {
+  for (const record of records) {
+    if (of.admission(record) !== 'yes') throw new Error('a ledger would refuse it');
+    of.add(record);
+    held.set(record.digest, record);
+  }
+}
+
+t.test(
+  'what a stolen key of an admitter has written is told to nobody once the key is revoked',
+  async (t) => {
+    const { replica, of, ann, ben, eve } = stage();
+    const revoked = revoke('op', 'eve', { seq: 9 }, { ...cut(9), descendants: true });
+    const before = digests(of.about(key('ben')));
+    const parent = eve.digest;
+    flood(replica, [revoked]);
+    for (const name of ['op', 'sue', 'ann', 'tom'])
+      flood(
+        replica,
+        Array.from({ length: MANY }, (_, at) =>
+          grant('eve', name, { ...ADMITTER, parent }, { seq: 10 + at }),
+        ),
+      );
+    const puppets = Array.from({ length: 300 }, (_, at) =>
+      grant('eve', `p${at}`, { ...ADMITTER, parent }, { seq: 1 }),
+    );
+    flood(replica, puppets);
+    flood(
+      replica,
+      puppets.flatMap(({ digest }, at) => [
+        ...[ann, ben].map(({ body, digest: renews }) =>
+          grant(
+            `p${at}`,
+            renews === ann.digest ? 'ann' : 'ben',
+            { ...(body as object), parent: digest, renews },
+            { seq: 2 },
+          ),
+        ),
+        revoke(`p${at}`, 'ben', { seq: 3 }),
+        revoke(`p${at}`, 'ann', { seq: 3 }),
+        revoke(`p${at}`, 'op', { seq: 3 }),
+      ]),
+    );
+    const told = of.about(key('ben'));
+    const own = told.filter(({ author }) => author !== key('eve') && !author.startsWith('p'));
+    t.same(digests(own), [...before, eve.digest, revoked.digest].sort(), 'but why what it wrote is void');
+    t.ok(told.length < 40, `${told.length} are told`);
+    const alone = new Replica(authority(['sue', 'op', 'tom'])).offer(told).authority;
+    t.equal(alone.memberUntil(key('ben')), NOW + 10 * DAY_MS);
+  },
+);
+
+t.test('while the key is good a few of its grants are told, and what was there before', async (t) => {
+  const { replica, of, ben, eve } = stage();
+  const parent = eve.digest;
+  flood(
+    replica,
+    Array.from({ length: MANY }, (_, at) => grant('eve', 'ben', { parent }, { seq: 10 + at })),
+  );
+  flood(
+    replica,
+    Array.from({ length: MANY }, (_, at) => revoke('eve', 'ben', { seq: 5000 + at }, { reason: `${at}` })),
+  );
+  const told = of.about(key('ben'));
+  t.ok(told.length <= 2 * GRANTS_TOLD_MAX + 2, `${told.length} are told`);
+  const alone = new Replica(authority(['sue', 'op', 'tom'])).offer(told).authority;
+  t.equal(alone.memberUntil(key('ben')), of.memberUntil(key('ben')));
+  t.ok(told.includes(ben), 'what stands comes first');
+});
+
+t.test('of votes for operators only those are told by which one came to office', async (t) => {
+  for (const threshold of [1, 2]) {
+    const { replica, of } = stage(threshold);
+    const dan = ['sue', 'op'].map((by) => appoint(by, 'dan', { seq: 1 }));
+    const hal = grant('dan', 'hal', {}, { seq: 1 });
+    replica.offer([...dan, hal]);
+    const before = digests(of.about(key('hal')));
+    t.equal(before.length, 1 + threshold);
+    for (const name of ['sue', 'tom', 'op', 'dan', ...(threshold > 1 ? ['hal'] : [])])
+      flood(
+        replica,
+        Array.from({ length: 100 }, (_, at) => appoint('tom', name, { seq: 10 + at })),
+      );
+    t.same(digests(of.about(key('hal'))), before, `threshold ${threshold}`);
+  }
+});
+
+t.test('what is told has the room that is given, the chain of the first key first', async (t) => {
+  const { replica, of, ann, ben, eve } = stage();
+  const parent = eve.digest;
+  const large = (record: LedgerRecord, bytes: number) => ({ ...record, bytes: new Uint8Array(bytes) });
+  const small = [ann, ben, eve].map((record) => large(record, 400));
+  const sized = new Replica(authority(['sue', 'op', 'tom'])).offer([
+    ...small,
+    large(grant('eve', 'ben', { parent }, { seq: 3 }), 120 << 10),
+    ...Array.from({ length: 9 }, (_, at) => large(revoke('op', `x${at}`, { seq: 3 }), 120 << 10)),
+    large(revoke('op', 'eve', { seq: 4 }, cut(9)), 120 << 10),
+  ]).authority;
+  const told = sized.about(['ben', 'eve'].map(key), 1200);
+  t.same(digests(told), digests([ann, ben, eve]));
+  t.same(digests(sized.about(key('ben'), 800)), digests([ann, ben]), 'what nobody has made large is first');
+  t.same(sized.about(key('ben'), 399), []);
+  t.equal(replica.held.size, 3);
+  t.ok(of.isMember(key('ben')));
+});
