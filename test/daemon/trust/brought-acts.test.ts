@@ -118,6 +118,7 @@ t.test('what no door answers is brought in smaller parts, and then all of it aga
     clock: { ...systemClock, now: () => now },
     log: () => {},
     operator: undefined,
+    isPartial: () => false,
     members: () => new Map([[self.id, { id: self.id, status: 'failed', doors: ['/door'] } as MemberView]]),
     unlisted: () => [],
     peers: () => [],

@@ -30,6 +30,7 @@ t.test('it is said once an hour, and at once by a clock that was set back', asyn
       if (message.includes('ends soon')) said.push((now - NOW) / HOUR_MS);
     },
     operator: undefined,
+    isPartial: () => false,
     members: () => new Map(),
     unlisted: () => [],
     peers: () => [],
