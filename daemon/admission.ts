@@ -31,7 +31,7 @@ const KNOCK_BYTES_MAX = DOOR_LIMITS.knock_bytes_max;
 /** Of the acts in an appeal; the rest is what they are wrapped in. */
 export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - 1024;
 const WELCOME_BYTES_MAX = 4 << 20;
-const WELCOME_MEMBERS_MAX = 16;
+export const WELCOME_MEMBERS_MAX = 16;
 
 export interface Founding {
   readonly genesis: LedgerRecord;

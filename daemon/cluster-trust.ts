@@ -23,6 +23,7 @@ import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
+import { isKnown } from './stored-ledger.ts';
 import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
@@ -247,7 +248,7 @@ export class ClusterTrust {
    */
   async answerAppeal(from: NodeId, acts: readonly Uint8Array[] = []): Promise<Uint8Array> {
     const { genesis, log } = this.#init;
-    if (this.#authority.about(from).length === 0)
+    if (!isKnown(this.#init.ledger.machine, from))
       throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
     if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);

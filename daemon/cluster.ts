@@ -21,7 +21,7 @@ import { bodyOf } from '../protocols/view/bodies.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import { workloadOf } from '../scheduler/load.ts';
 import { isTerminalPhase, slotOf } from '../scheduler/slots.ts';
-import { admit, encodeWelcome, openKnock, type Welcome } from './admission.ts';
+import { admit, encodeWelcome, openKnock, WELCOME_MEMBERS_MAX, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import { ClusterTrust } from './cluster-trust.ts';
@@ -60,7 +60,7 @@ const UNHEARD_MAX = 1_024;
 export interface MissingRecords {
   /** Members that are remembered, and may bring them again. */
   readonly remembered: number;
-  /** Containers that run on here, and of which nothing tells. */
+  /** Containers that run on here, and of which nothing tells, or not what they are for. */
   readonly unclaimed: number;
 }
 
@@ -304,7 +304,7 @@ export class Cluster implements AsyncDisposable {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
       missing: this.#contacts.isReseeding
-        ? { remembered: this.#contacts.remembered, unclaimed: this.instances.unclaimedCount }
+        ? { remembered: this.#contacts.remembered, unclaimed: this.#slots.left(this.view) }
         : null,
       quarantined: this.#current.quarantine.size,
       copy: this.#member.copy,
@@ -523,9 +523,10 @@ export class Cluster implements AsyncDisposable {
     }
     const members = [...this.view.members.values()]
       .filter(({ status, id }) => status === 'alive' && id !== from)
-      .map(({ id, addresses }) => ({ id, addresses }));
-    // This member first: it knows the newcomer already.
-    members.sort((a, b) => Number(b.id === this.self) - Number(a.id === this.self));
+      .map(({ id, addresses }) => ({ id, addresses }))
+      // This member first: it knows the newcomer already.
+      .sort((a, b) => Number(b.id === this.self) - Number(a.id === this.self))
+      .slice(0, WELCOME_MEMBERS_MAX);
     const grants = this.trust.records(
       from,
       members.map(({ id }) => id),
@@ -586,7 +587,7 @@ export class Cluster implements AsyncDisposable {
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
       if (!this.#contacts.isReseeding) this.instances.removeUnclaimed();
-      if (this.#contacts.endReseeding(this.instances.unclaimedCount > 0)) {
+      if (this.#contacts.endReseeding(this.#slots.left(this.view) > 0)) {
         this.#disconnectStrangers();
         // Workloads that are still missing are gone.
         this.#current.touch('workload');

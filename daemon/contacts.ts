@@ -250,7 +250,8 @@ export class Contacts {
 
   /** All that this peer holds is here. Equal to one whose own grant is missing as well, this disk is no better. */
   compared(peer: NodeId): void {
-    if (this.#isReseeding && this.#isMember(peer)) this.#isWhole = true;
+    // One that this node itself has let in since has no more than this disk.
+    if (this.#isReseeding && this.#isMember(peer) && this.#addresses.has(peer)) this.#isWhole = true;
   }
 
   /**

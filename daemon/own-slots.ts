@@ -65,20 +65,22 @@ export class OwnSlots {
 
   /**
    * Allocations of an earlier life that this disk had lost, or never had, and that others have brought: the scheduler goes
-   * by them, so there must be what they tell of. It sees none of which that is not so, nor those that by their stamps
-   * stand in the place of what this life has written.
+   * by them, so there must be what they tell of. It sees none of which that is not so, and in place of those that by their
+   * stamps stand over what this life has written it sees what is so.
    */
   settle(view: ClusterView): OwnView {
     const { self, ledger, instances, isReseeding, isPartial } = this.#init;
     const hidden = new Set<SlotName>();
+    const instead = new Map<SlotName, AllocationBody>();
     const own = view.members.has(self) ? this.#of(view) : [];
     for (const allocation of own) {
       const slot = slotOf(allocation);
       const record = this.#recordOf(allocation);
       // What this life has written it has an instance for, or had one whose end it could not write.
       if (record === undefined || ledger.isOwn(record) || this.#settled.has(record)) continue;
-      if (instances.get(slot) !== undefined) {
-        hidden.add(slot);
+      const instance = instances.get(slot);
+      if (instance !== undefined) {
+        instead.set(slot, instance.body);
         this.#retell(slot);
         continue;
       }
@@ -87,10 +89,22 @@ export class OwnSlots {
       if (instances.recall(allocation, spec, isPartial())) this.#settled.add(record);
       else hidden.add(slot);
     }
-    const isSeen = (allocation: AllocationBody) =>
-      allocation.node !== self || !hidden.has(slotOf(allocation));
-    const seen = hidden.size === 0 ? view : { ...view, allocations: view.allocations.filter(isSeen) };
-    return { view: seen, missing: isReseeding() ? this.#missing(view, hidden) : undefined };
+    const seen = (allocation: AllocationBody): AllocationBody[] => {
+      if (allocation.node !== self) return [allocation];
+      const slot = slotOf(allocation);
+      return hidden.has(slot) ? [] : [{ ...allocation, ...instead.get(slot) }];
+    };
+    const isSame = hidden.size + instead.size === 0;
+    const given = isSame ? view : { ...view, allocations: view.allocations.flatMap(seen) };
+    return { view: given, missing: isReseeding() ? this.#missing(view, hidden) : undefined };
+  }
+
+  /** Containers and instances of which a record is missing here that nobody may be there to bring again. */
+  left(view: ClusterView): number {
+    const unwanted = this.#of(view).filter(
+      (allocation) => !isTerminalPhase(allocation.phase) && this.#isLost(workloadOf(allocation)),
+    );
+    return this.#init.instances.unclaimedCount + unwanted.length;
   }
 
   /** Another daemon with this key would answer each time. */
@@ -104,9 +118,13 @@ export class OwnSlots {
     this.#init.instances.retell(slot);
   }
 
-  /** May somebody still tell of this workload, of which nobody has whose word counts by the grants that are here? */
+  /** May somebody still tell of this workload, of which nobody has? */
   mayCome(name: WorkloadName): boolean {
-    if (!this.#init.isPartial()) return false;
+    return this.#init.isPartial() && this.#isLost(name);
+  }
+
+  /** Has nobody said anything of this workload, whose word counts by the grants that are here? */
+  #isLost(name: WorkloadName): boolean {
     const { ledger, authority } = this.#init.ledger.machine;
     // What was removed has left a tombstone.
     return !ledger.siblings('workload', name).some((record) => authority.counts(record));
@@ -116,7 +134,7 @@ export class OwnSlots {
   #missing(view: ClusterView, hidden: ReadonlySet<SlotName>): Missing {
     const { instances, isPartial } = this.#init;
     const own = this.#of(view);
-    const workloads = new Set(own.map(workloadOf).filter((name) => this.mayCome(name)));
+    const workloads = new Set(own.map(workloadOf).filter((name) => this.#isLost(name)));
     const attempts = new Map(own.map((allocation) => [slotOf(allocation), allocation.attempt]));
     const { slots, resources } = instances.unclaimed((slot) => {
       const [namespace = '', workload = ''] = slot.split('/');
@@ -124,9 +142,7 @@ export class OwnSlots {
       return spec && { spec, attempt: (attempts.get(slot) ?? 0) + 1 };
     });
     // Where nobody can tell what is left there, what is known is begun.
-    const held = isPartial()
-      ? [...slots, ...[...hidden].filter((slot) => instances.get(slot) === undefined)]
-      : [];
+    const held = isPartial() ? [...slots, ...hidden] : hidden;
     return { workloads, slots: new Set(held), resources };
   }
 

@@ -108,9 +108,9 @@ export class InstanceManager implements AsyncDisposable {
     if (instance !== undefined) void instance.renew(instance.body, instance.spec);
   }
 
-  /** Once what is left in the slot is gone. Resolves at once when something is. */
+  /** Once what is left in the slot is gone. Resolves at once when that is to be waited for. */
   async #endLeft(slot: SlotName, body: AllocationBody): Promise<void> {
-    const isLeft = this.#isLeft(slot);
+    const isLeft = this.#isLeft(slot) || this.#tails.has(slot);
     const done = this.#after(slot, async () => {
       await this.#clear(slot);
       await this.#init.record(slot, ended(body));
@@ -124,9 +124,9 @@ export class InstanceManager implements AsyncDisposable {
       if (!this.#tails.has(slot)) void this.#after(slot, () => this.#clear(slot));
   }
 
-  /** Containers that nothing wants. */
+  /** Containers that nothing wants and that run, or did when they were found. */
   get unclaimedCount(): number {
-    return this.#unclaimed.length;
+    return this.#unclaimed.filter(({ container }) => container.state === 'running').length;
   }
 
   /**
@@ -229,11 +229,11 @@ export class InstanceManager implements AsyncDisposable {
   /** Takes the containers away that nothing has claimed in this slot, but this one. What stays is tried again. */
   async #clear(slot: SlotName, kept?: string): Promise<void> {
     for (const container of this.#unclaimedIn(slot)) {
-      if (container.id !== kept) {
-        if (!(await this.#remove(container))) continue;
-        await this.#init.network.detach(container.id).catch(() => {});
-      }
+      // What is going is nobody's to take up.
       this.#unclaimed = this.#unclaimed.filter((each) => each.container !== container);
+      if (container.id === kept) continue;
+      if (await this.#remove(container)) await this.#init.network.detach(container.id).catch(() => {});
+      else this.#unclaimed.push({ slot, container });
     }
   }
 

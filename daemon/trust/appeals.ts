@@ -3,6 +3,7 @@
  * is cut off sees only that some or all members are gone: those it asks, for it may be the one who is gone.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import { sample } from '../../protocols/base/sample.ts';
 import type { MemberStatus } from '../../protocols/view/view.ts';
 
 /** Between two rounds of questions. */
@@ -73,12 +74,14 @@ export class Appeals {
     const isAlone = now - this.#heard_ms >= ALONE_MS;
     const asksAll = isAlone || isExpired || isRefused;
     const candidates = asksAll ? others : gone.filter(({ id }) => this.#isDue(id, now));
-    const order = candidates
+    const sorted = candidates
       .filter(({ doors }) => doors.length > 0)
       .map((door) => ({ door, at: random() - Number(door.isAdmitter) }))
       .sort((a, b) => a.at - b.at)
-      .slice(0, DOORS_MAX)
       .map(({ door }) => door);
+    // Those that were admitters once may all be gone, and any other tells who is one now.
+    const first = sorted.slice(0, DOORS_MAX / 2);
+    const order = [...first, ...sample(sorted.slice(DOORS_MAX / 2), DOORS_MAX / 2, random)];
     if (order.length > 0) this.#asked_ms = now;
     for (const { id, status } of order)
       if (status === 'failed') this.#gone.set(id, following(this.#gone.get(id), now));

@@ -203,7 +203,9 @@ export class Authority {
    */
   about(keys: KeyId | Iterable<KeyId>, bytes_max = Number.POSITIVE_INFINITY): LedgerRecord[] {
     const telling = new Telling(this.#book, this.#standing, bytes_max);
-    for (const key of typeof keys === 'string' ? [keys] : keys) telling.tell(key);
+    const asked = typeof keys === 'string' ? [keys] : [...keys];
+    for (const key of asked) telling.tellChain(key);
+    for (const key of asked) if (!telling.isFull) telling.tell(key);
     return telling.records;
   }
 

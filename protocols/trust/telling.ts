@@ -24,6 +24,8 @@ export const GRANTS_TOLD_MAX = 8;
 const SIBLINGS_TOLD_MAX = 64;
 /** Of all keys that are asked about together, whatever room there is. */
 const RECORDS_TOLD_MAX = 4096;
+/** No record of a grant or revocation is smaller. */
+const RECORD_BYTES_LEAST = 256;
 /** Of a chain of grants that nobody has made large: eight links with room to spare. Others come later. */
 const CHAIN_BYTES_PLAIN = 32 << 10;
 
@@ -37,6 +39,8 @@ export class Telling {
   readonly #dismissed = new Set<KeyId>();
   readonly #passed = new Set<KeyId>();
   readonly #judged = new Set<Grant>();
+  readonly #defended = new Set<KeyId>();
+  readonly #weights = new Map<Grant, number>();
 
   /** @param bytes_max of all envelopes together: what has no room is left out. */
   constructor(book: GrantBook, standing: Standing, bytes_max: number) {
@@ -48,6 +52,21 @@ export class Telling {
   /** In the order of their weight. */
   get records(): LedgerRecord[] {
     return [...this.#told];
+  }
+
+  /** Nothing more has room. */
+  get isFull(): boolean {
+    return this.#left_bytes < RECORD_BYTES_LEAST || this.#told.size >= RECORDS_TOLD_MAX;
+  }
+
+  /** By what a key stands, and nothing of what was said against any that it hangs on: that can be made large. */
+  tellChain(key: KeyId): void {
+    const [foremost] = this.#foremost(key);
+    if (foremost === undefined) return;
+    for (const { record, body } of this.#links([foremost])) {
+      this.#add(record);
+      if (body.parent === null) this.#appointed(record.author);
+    }
   }
 
   tell(key: KeyId): void {
@@ -95,13 +114,20 @@ export class Telling {
 
   /** All that some grants need to be let into a ledger: what they prolong, and those above them, up to genesis. */
   #chain(grants: readonly Grant[]): Set<Grant> {
+    const links = this.#links(grants);
+    for (const { record, body } of links) {
+      this.#add(record);
+      if (body.parent === null) this.#office(record.author);
+    }
+    return links;
+  }
+
+  #links(grants: readonly Grant[]): Set<Grant> {
     const links = new Set(grants);
     // The set grows while it is walked.
     for (const link of links) {
       const { record, body } = link;
       if (links.size > RECORDS_TOLD_MAX) break;
-      this.#add(record);
-      if (body.parent === null) this.#office(record.author);
       for (const above of this.#directlyAbove(link)) {
         links.add(above);
         const lasting = above.record.digest === body.parent ? this.#lasting(above, record.hlc) : undefined;
@@ -122,11 +148,21 @@ export class Telling {
     let best: { renewal: Grant; rank: number } | undefined;
     for (const renewal of this.#book.renewalsOf(grant.record.digest)) {
       if (isPast(renewal.body.notAfter_ms, stamp)) continue;
-      const isGood = this.#standing.issueFault(renewal) === undefined;
-      const rank = this.#extent(renewal).bytes + (isGood ? 0 : Number.MAX_SAFE_INTEGER / 2);
+      const rank = this.#weight(renewal);
       if (best === undefined || rank < best.rank) best = { renewal, rank };
     }
     return best?.renewal;
+  }
+
+  /** What a grant hangs on, in bytes; more than any for one that is not good. */
+  #weight(grant: Grant): number {
+    let weight = this.#weights.get(grant);
+    if (weight === undefined) {
+      const isGood = this.#standing.issueFault(grant) === undefined;
+      weight = this.#extent(grant).bytes + (isGood ? 0 : Number.MAX_SAFE_INTEGER / 2);
+      this.#weights.set(grant, weight);
+    }
+    return weight;
   }
 
   /** Of a grant with all above it. */
@@ -174,6 +210,8 @@ export class Telling {
 
   /** What ended the office of those whose word against a key is void. */
   #defend(key: KeyId): void {
+    if (this.#defended.has(key)) return;
+    this.#defended.add(key);
     for (const author of new Set(this.#book.revocationsOf(key).map(({ record }) => record.author)))
       for (const officer of this.#officersBehind(author)) this.#dismissal(officer);
   }
@@ -186,18 +224,29 @@ export class Telling {
     return [...links].flatMap((link) => (link.body.subject === author && this.#lasting(link, hlc)) || []);
   }
 
-  /** By which votes an operator came to office, of each voter one, and what ended it. */
+  /** By which votes an operator came to office, and what ended it. */
   #office(key: KeyId): void {
-    const operator = this.#standing.operators.get(key);
-    if (operator === undefined || this.#backed.has(key)) return;
+    if (!this.#standing.operators.has(key) || this.#backed.has(key)) return;
     this.#backed.add(key);
-    // The smallest digest of all decides which of two appointments came first.
-    for (const [author, [vote]] of Map.groupBy(operator.appointedBy, ({ record }) => record.author)) {
-      this.#add(vote!.record);
-      this.#office(author);
-    }
+    for (const author of this.#votesFor(key)) this.#office(author);
     this.#dismissal(key);
     this.#defend(key);
+  }
+
+  /** The same without what ended it. */
+  #appointed(key: KeyId): void {
+    const keys = new Set([key]);
+    // The set grows while it is walked.
+    for (const each of keys) for (const author of this.#votesFor(each)) keys.add(author);
+  }
+
+  /** Of each voter one vote. @returns who they are. */
+  #votesFor(key: KeyId): KeyId[] {
+    const { appointedBy = [] } = this.#standing.operators.get(key) ?? {};
+    // The smallest digest of all decides which of two appointments came first.
+    const cast = [...Map.groupBy(appointedBy, ({ record }) => record.author)];
+    for (const [, [vote]] of cast) this.#add(vote!.record);
+    return cast.map(([author]) => author);
   }
 
   #dismissal(key: KeyId): void {

@@ -225,6 +225,19 @@ t.test('a disk that lost records waits for all that a member holds, and not for 
   }
 });
 
+t.test('who was let in since has nothing to bring of what a disk has lost', async (t) => {
+  const [own, other] = acquainted();
+  const { contacts, mesh } = contactsOf(own, {
+    store: { isIncomplete: true, setComplete: () => undefined } as never,
+    welcomed: [],
+  });
+  contacts.compared(other.signer.id);
+  t.notOk(contacts.endReseeding(true), 'nothing said before that it was there');
+  await contacts.meet(mesh, AbortSignal.timeout(10_000));
+  contacts.compared(other.signer.id);
+  t.ok(contacts.endReseeding(true), 'its member record did');
+});
+
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
   const nodes = acquainted();
   const [judge, other, offender] = nodes;

@@ -14,23 +14,29 @@ t.setTimeout(180_000);
 t.test('a node that is alone takes up what it can justify, and leaves the rest to people', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [b] = (await cluster.grow('b')) as [ShoalNode];
-  const names = ['one', 'two', 'three'];
+  const names = ['one', 'two', 'three', 'four'];
   for (const name of names) await b.backend.run({ name, image: IMAGE });
   for (const name of names) await eventually(`${name} is healthy`, () => isHealthy(b, name));
   const containers = await containersOf(cluster, 'b');
   await cluster.stop('b');
-  t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two'), 3);
+  t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two', 'four'), 4);
   const again = await cluster.start('b');
   await eventually('one is healthy again', () => isHealthy(again, 'one'));
   await sleep(11_000);
   t.same(await containersOf(cluster, 'b'), containers);
   t.match((await again.backend.status()).problems, [
-    { kind: 'disk', message: /nobody who could bring them.*nothing tells run on \(1\)/ },
+    { kind: 'disk', message: /nobody who could bring them.*nothing tells run on \(2\)/ },
   ]);
-  await again.backend.run({ name: 'two', image: IMAGE });
-  await eventually('two is healthy again', () => isHealthy(again, 'two'));
+  const c = await cluster.start('c');
+  await c.backend.join({ token: (await again.backend.createToken({})).token });
+  await eventually('the two have the same', () => hash(again) === hash(c));
+  await sleep(11_000);
+  t.same(await containersOf(cluster, 'b'), containers, 'a newcomer has nothing to bring');
+  for (const name of ['two', 'four']) {
+    await again.backend.run({ name, image: IMAGE, constraints: { name: 'b' } });
+    await eventually(`${name} is healthy again`, () => isHealthy(again, name));
+  }
   t.same(await containersOf(cluster, 'b'), containers, 'it was taken up');
-  t.same((await again.backend.status()).problems, []);
   for (const name of names) await remove(cluster, again, name);
   await eventually('nothing is missing any more', () => again.cluster!.problems.missing === null);
 });

@@ -97,6 +97,25 @@ t.test('few at a time, admitters first', async (t) => {
   t.equal(due[0]!.id, 'n7');
 });
 
+t.test('admitters that are all gone keep no question from the others', async (t) => {
+  const others = [
+    ...['a', 'b', 'c', 'd', 'e'].map((id) => door(id, 'alive', { isAdmitter: true })),
+    door('f', 'alive', { isAdmitter: false }),
+  ];
+  const ids = new Set<string>();
+  const appeals = new Appeals(0);
+  for (let round = 0; round < 200; round += 1) {
+    const now = round * 20 * SECOND;
+    const due = appeals.due({
+      ...{ now, isExpired: true, isRefused: false, isConnected: false, others },
+      random: Math.random,
+    });
+    t.equal(new Set(due).size, 4);
+    for (const { id } of due) ids.add(id);
+  }
+  t.equal(ids.size, 6);
+});
+
 t.test('an ended grant is asked about at the doors of those that are there', async (t) => {
   const others = [door('a', 'alive')];
   const due = new Appeals(0).due({

@@ -127,3 +127,22 @@ t.test('what is told has the room that is given, the chain of the first key firs
   t.equal(replica.held.size, 3);
   t.ok(of.isMember(key('ben')));
 });
+
+t.test('what keys stand by has room before what was said against those who spoke against them', async (t) => {
+  const { replica, ann, ben } = stage();
+  const large = (record: LedgerRecord) => ({ ...record, bytes: new Uint8Array(100 << 10) });
+  const puppets = Array.from({ length: 6 }, (_, at) => `p${at}`);
+  replica.offer(puppets.map((name, at) => appoint('tom', name, { seq: 20 + at })));
+  // Each dismissal of the first counts, and what it says of ben after that is void.
+  replica.offer(
+    ['tom', ...puppets.slice(1)].map((by, at) => large(revoke(by, 'p0', { seq: 40 - at }, cut(40 - at)))),
+  );
+  replica.offer([revoke('p0', 'ben', { seq: 50 })]);
+  const of = replica.authority;
+  t.ok(of.isMember(key('ben')));
+  const told = of.about(['eve', 'ben'].map(key), 101 << 10);
+  for (const each of [ann, ben]) t.ok(told.includes(each));
+  const alone = new Replica(authority(['sue', 'op', 'tom'])).offer(told).authority;
+  t.ok(alone.isMember(key('ben')));
+  t.ok(alone.isMember(key('eve')));
+});
