@@ -150,11 +150,10 @@ export class Contacts {
     return this.#isReseeding;
   }
 
-  /** Members that it remembers, and can dial. */
+  /** Members that it remembers, or that a member has named: not those that it has let in since. */
   get remembered(): number {
-    const { self, members } = this.#init;
-    const ids = new Set([...this.#addresses.keys(), ...members().keys()]);
-    return [...ids].filter((id) => id !== self && this.isAdmitted(id)).length;
+    const { self } = this.#init;
+    return [...this.#addresses.keys()].filter((id) => id !== self && this.isAdmitted(id)).length;
   }
 
   /** Somebody that a member has named. */
