@@ -17,24 +17,20 @@ export function syncDirectory(directory: string): void {
  * @throws EEXIST when the file exists: it is never overwritten.
  */
 export function createDurably(file: string, text: string): void {
-  const draft = `${file}.new`;
-  rmSync(draft, { force: true });
-  try {
-    writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
-    linkSync(draft, file);
-  } finally {
-    rmSync(draft, { force: true });
-  }
-  syncDirectory(path.dirname(file));
+  placeDurably(file, text, linkSync);
 }
 
 /** Makes a file anew, mode 0600: what it holds is all of the old text or all of the new. */
 export function replaceDurably(file: string, text: string): void {
+  placeDurably(file, text, renameSync);
+}
+
+function placeDurably(file: string, text: string, place: (draft: string, file: string) => void): void {
   const draft = `${file}.new`;
   rmSync(draft, { force: true });
   try {
     writeFileSync(draft, text, { mode: 0o600, flag: 'wx', flush: true });
-    renameSync(draft, file);
+    place(draft, file);
   } finally {
     rmSync(draft, { force: true });
   }

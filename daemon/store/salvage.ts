@@ -20,7 +20,7 @@ import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { type Database, foldLog, openDatabase, openUnchecked, PAGE_BYTES, transaction } from './database.ts';
-import { createDurably, syncDirectory } from './durable-file.ts';
+import { createDurably, removeDurably, syncDirectory } from './durable-file.ts';
 import { type Contents, insertAll, readLeft } from './rows.ts';
 import { cutUnreadable, UNKNOWN_LOST } from './write-ahead-log.ts';
 
@@ -58,9 +58,7 @@ export function notedLoss(file: string): number {
 
 /** The database itself tells of the loss now, or what was lost has come. */
 export function forgetLoss(file: string): void {
-  if (notedLoss(file) === 0) return;
-  rmSync(lost(file));
-  syncDirectory(path.dirname(file));
+  if (notedLoss(file) > 0) removeDurably(lost(file));
 }
 
 /**

@@ -1,14 +1,12 @@
 /** What a door says of the acts that a refused host brought, when its own ledger has no room for them. */
 import t from 'tap';
 import { encodeWelcome, found, openKnock, sealAct } from '../../../daemon/admission.ts';
-import { systemClock } from '../../../daemon/clock.ts';
-import { ClusterTrust } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import type { MemberView } from '../../../protocols/view/view.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { trustOf } from './trust-of.ts';
 
 const [operator, senior, self, host] = [1, 2, 3, 4].map(testSigner) as [
   ReturnType<typeof testSigner>,
@@ -52,26 +50,20 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
     });
     take([grant, member, theft].map(({ bytes }) => bytes));
     const said: [string, unknown][] = [];
-    const trust = new ClusterTrust({
-      self: self.id,
-      genesis,
-      ledger: {
-        machine,
-        introduce: async (envelopes: readonly Uint8Array[]) => {
+    const trust = trustOf(
+      machine,
+      {
+        self: self.id,
+        genesis,
+        log: (_level, message, detail) => said.push([message, detail?.['reason']]),
+      },
+      {
+        introduce: async (envelopes) => {
           if (reason === undefined) take(envelopes);
           return reason;
         },
-      } as unknown as LedgerDriver,
-      crypto: nodeCrypto,
-      clock: { ...systemClock, now: () => NOW },
-      log: (_level, message, detail) => said.push([message, detail?.['reason']]),
-      operator: undefined,
-      isPartial: () => false,
-      members: () => new Map(),
-      unlisted: () => [],
-      peers: () => [],
-      knock: async () => new Uint8Array(),
-    });
+      },
+    );
     t.notOk(machine.authority.isMember(host.id));
     await trust.answerAppeal(host.id, [answer.bytes]);
     t.equal(machine.authority.isMember(host.id), reason === undefined);
@@ -110,25 +102,21 @@ t.test('what no door answers is brought in smaller parts, and then all of it aga
   t.ok(machine.authority.isMember(host.id));
   let [now, isHeard] = [NOW, false];
   const brought: number[] = [];
-  const trust = new ClusterTrust({
-    self: host.id,
-    genesis,
-    ledger: { machine, introduce: async () => undefined } as unknown as LedgerDriver,
-    crypto: nodeCrypto,
-    clock: { ...systemClock, now: () => now },
-    log: () => {},
-    operator: undefined,
-    isPartial: () => false,
-    members: () => new Map([[self.id, { id: self.id, status: 'failed', doors: ['/door'] } as MemberView]]),
-    unlisted: () => [],
-    peers: () => [],
-    knock: async (_doors, body) => {
-      const knock = openKnock(body, nodeCrypto);
-      if (knock.kind === 'appeal') brought.push(knock.acts.length);
-      if (!isHeard) throw new Error('the link is slow');
-      return encodeWelcome({ genesis, grants: [], members: [] });
+  const trust = trustOf(
+    machine,
+    {
+      self: host.id,
+      genesis,
+      members: () => new Map([[self.id, { id: self.id, status: 'failed', doors: ['/door'] } as MemberView]]),
+      knock: async (_doors, body) => {
+        const knock = openKnock(body, nodeCrypto);
+        if (knock.kind === 'appeal') brought.push(knock.acts.length);
+        if (!isHeard) throw new Error('the link is slow');
+        return encodeWelcome({ genesis, grants: [], members: [] });
+      },
     },
-  });
+    { now: () => now },
+  );
   const ask = async (count: number) => {
     for (let round = 0; round < count; round += 1) {
       now += 30_000;

@@ -1,16 +1,14 @@
 /** What a door tells newcomers and hosts that appeal fits what a door may answer, whatever somebody has written. */
 import t from 'tap';
 import { encodeWelcome, found, openAnswer, openWelcome, sealAct } from '../../../daemon/admission.ts';
-import { systemClock } from '../../../daemon/clock.ts';
-import { ClusterTrust } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { DOOR_LIMITS } from '../../../protocols/mesh/mesh.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { trustOf } from './trust-of.ts';
 
 const [operator, senior, self, thief, host] = [1, 2, 3, 4, 5].map(testSigner) as [
   Signer,
@@ -53,20 +51,7 @@ function stage() {
     memberGrant(thief.id, ADMITTER as Partial<typeof member.body & object>),
   );
   take([grant, member, admitter]);
-  const trust = new ClusterTrust({
-    self: self.id,
-    genesis,
-    ledger: { machine, introduce: async () => undefined } as unknown as LedgerDriver,
-    crypto: nodeCrypto,
-    clock: { ...systemClock, now: () => NOW },
-    log: () => {},
-    operator: undefined,
-    isPartial: () => false,
-    members: () => new Map(),
-    unlisted: () => [],
-    peers: () => [],
-    knock: async () => new Uint8Array(),
-  });
+  const trust = trustOf(machine, { self: self.id, genesis });
   return { genesis, machine, trust, take, seal, admitter };
 }
 
@@ -126,30 +111,26 @@ t.test(
     const renewed = seal(self, 'grant', again, back_ms);
     take([ended]);
     const asked: string[] = [];
-    const trust = new ClusterTrust({
-      self: late.id,
-      genesis,
-      ledger: {
-        machine: own,
-        introduce: async (envelopes: readonly Uint8Array[]) => {
-          own.handle({ kind: 'introduce', envelopes }, { now: back_ms, random: () => 0.5 });
+    const trust = trustOf(
+      own,
+      {
+        self: late.id,
+        genesis,
+        knock: async ([at]) => {
+          asked.push(at!);
+          if (at === 'dead') throw new Error('nobody is there');
+          if (at === 'admitter') take([renewed], back_ms);
+          return await door.answerAppeal(late.id);
         },
-      } as unknown as LedgerDriver,
-      crypto: nodeCrypto,
-      clock: { ...systemClock, now: () => back_ms },
-      log: () => {},
-      operator: undefined,
-      isPartial: () => false,
-      members: () => new Map(),
-      unlisted: () => [],
-      peers: () => [],
-      knock: async ([at]) => {
-        asked.push(at!);
-        if (at === 'dead') throw new Error('nobody is there');
-        if (at === 'admitter') take([renewed], back_ms);
-        return await door.answerAppeal(late.id);
       },
-    });
+      {
+        introduce: async (envelopes) => {
+          own.handle({ kind: 'introduce', envelopes }, { now: back_ms, random: () => 0.5 });
+          return undefined;
+        },
+        now: () => back_ms,
+      },
+    );
     await trust.ask(['dead', 'worker', 'admitter', 'another'].map((at) => ({ id: at, doors: [at] })));
     t.same(asked, ['dead', 'worker', 'admitter']);
     t.ok(own.authority.isMember(late.id, back_ms));

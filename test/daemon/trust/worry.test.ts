@@ -1,12 +1,10 @@
 /** The warning of a node whose grant ends soon, under a clock that is set. */
 import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
-import { systemClock } from '../../../daemon/clock.ts';
-import { ClusterTrust } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { memberGrant, NOW, operator, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { trustOf } from './trust-of.ts';
 
 const [DAY_MS, HOUR_MS] = [86_400_000, 3_600_000];
 const [first, self] = [testSigner(1), testSigner(2)];
@@ -20,22 +18,17 @@ t.test('it is said once an hour, and at once by a clock that was set back', asyn
   machine.handle({ kind: 'introduce', envelopes: [grant.bytes] }, { now: NOW, random: () => 0.5 });
   let now = NOW;
   const said: number[] = [];
-  const trust = new ClusterTrust({
-    self: self.id,
-    genesis,
-    ledger: { machine } as unknown as LedgerDriver,
-    crypto: nodeCrypto,
-    clock: { ...systemClock, now: () => now },
-    log: (_level, message) => {
-      if (message.includes('ends soon')) said.push((now - NOW) / HOUR_MS);
+  const trust = trustOf(
+    machine,
+    {
+      self: self.id,
+      genesis,
+      log: (_level, message) => {
+        if (message.includes('ends soon')) said.push((now - NOW) / HOUR_MS);
+      },
     },
-    operator: undefined,
-    isPartial: () => false,
-    members: () => new Map(),
-    unlisted: () => [],
-    peers: () => [],
-    knock: async () => new Uint8Array(),
-  });
+    { now: () => now },
+  );
   for (const hours of [24 * 40, 24 * 55, 24 * 55 + 0.5, 24 * 51, 24 * 51 + 0.5, 24 * 51 + 1]) {
     now = NOW + hours * HOUR_MS;
     trust.notice();
