@@ -229,6 +229,7 @@ export class Cluster implements AsyncDisposable {
       self,
       range,
       network: this.network,
+      store,
       clock,
       log,
       members,

@@ -10,18 +10,21 @@ import { claimSubnet, subnetConflicts } from '../../protocols/discovery/subnet.t
 import type { ClusterView } from '../../protocols/view/view.ts';
 import { attempt } from '../attempt.ts';
 import type { Clock } from '../clock.ts';
-
 import type { Log } from '../log.ts';
+import type { StateStore } from '../store/state-store.ts';
 import type { Network } from './network.ts';
 
 /** After a move that failed, as when no subnet is free: trying again at once would be a loop without a pause. */
 const RETRY_MS = 5_000;
+/** The value that says which subnet this node had last: its member record may be lost, and containers have its addresses. */
+const KEPT = 'subnet';
 
 export interface OwnSubnetInit {
   readonly self: NodeId;
   /** The cluster's range, as in `10.210.0.0/16`. */
   readonly range: string;
   readonly network: Network;
+  readonly store: Pick<StateStore, 'value' | 'write'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly members: () => ClusterView['members'];
@@ -47,17 +50,33 @@ export class OwnSubnet {
     return this.#subnet;
   }
 
-  /** @param before what this node had, which it keeps unless another has it now. @throws E_NETWORK_FAILED */
-  async start(before: string | null): Promise<void> {
+  /**
+   * @param recorded what this node had by its member record; it keeps what it had unless another has it now.
+   * @throws E_NETWORK_FAILED
+   */
+  async start(recorded: string | null): Promise<void> {
+    await this.#take(recorded ?? this.#init.store.value(KEPT) ?? null);
+  }
+
+  async #take(before: string | null): Promise<void> {
     const { self, range, network, members, onGateway } = this.#init;
     if (network.kind === 'vxlan') {
       const others = [...members().values()].filter(({ id }) => id !== self);
       const taken = new Set(others.flatMap(({ subnet }) => (subnet === null ? [] : [subnet])));
       this.#subnet = before !== null && !taken.has(before) ? before : claimSubnet(range, taken, self);
       if (this.#subnet === null) throw new ShoalError('E_NETWORK_FAILED', `no subnet of ${range} is free`);
+      this.#keep(this.#subnet);
     }
     await network.start(this.#subnet);
     if (network.gateway !== null) await onGateway(network.gateway);
+  }
+
+  #keep(subnet: string): void {
+    const { store, log } = this.#init;
+    if (store.value(KEPT) === subnet) return;
+    void attempt(log, 'keeping the subnet', async () =>
+      store.write({ put: [], remove: [], streams: [], values: [[KEPT, subnet]] }),
+    );
   }
 
   /** Links the hosts of all members. @param mayMove whether another subnet may be taken where two have the same. */
@@ -87,7 +106,7 @@ export class OwnSubnet {
     this.#isMoving = true;
     try {
       log('warn', 'another node has the same subnet: this one renumbers', { subnet: this.#subnet });
-      await this.start(null);
+      await this.#take(null);
       onMoved();
     } catch (error) {
       clock.after(RETRY_MS, onRetry);

@@ -8,8 +8,11 @@ import { ShoalError } from '../../protocols/base/errors.ts';
 import { removeDurably, replaceDurably } from './durable-file.ts';
 import { isSum, sumOf } from './rows.ts';
 
-/** Of what cluster it is, by what grant if it began that, where others are, and under what epoch it wrote last. */
-const SPARED = /^(genesis|founding|contacts|epoch\/.*)$/;
+/**
+ * Of what cluster it is, by what grant if it began that, where others are, under what epoch it wrote last, and the subnet
+ * that its containers are in.
+ */
+const SPARED = /^(genesis|founding|contacts|subnet|epoch\/.*)$/;
 /** Where 32 members are takes some 20 KB. */
 const BYTES_MAX = 1 << 20;
 const NAME = 'spare';
