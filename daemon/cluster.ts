@@ -25,7 +25,7 @@ import { admit, encodeWelcome, openKnock, WELCOME_MEMBERS_MAX, type Welcome } fr
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import { ClusterTrust } from './cluster-trust.ts';
-import { type Contact, Contacts } from './contacts.ts';
+import { type Contact, Contacts, type Named } from './contacts.ts';
 import { GuardDriver } from './drivers/guard-driver.ts';
 import { type ClockTrouble, type DiskTrouble, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
@@ -59,7 +59,7 @@ const UNHEARD_MAX = 1_024;
 
 export interface MissingRecords {
   /** Members that are remembered, and may bring them again. */
-  readonly remembered: number;
+  readonly remembered: readonly Named[];
   /** Containers that run on here, and of which nothing tells, or not what they are for. */
   readonly unclaimed: number;
 }
@@ -305,11 +305,16 @@ export class Cluster implements AsyncDisposable {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
       missing: this.#contacts.isReseeding
-        ? { remembered: this.#contacts.remembered, unclaimed: this.#slots.left(this.view) }
+        ? { remembered: this.remembered, unclaimed: this.#slots.left(this.view) }
         : null,
       quarantined: this.#current.quarantine.size,
       copy: this.#member.copy,
     };
+  }
+
+  /** Members that may bring again what this disk has lost: not all of them need be in the view. */
+  get remembered(): readonly Named[] {
+    return this.#contacts.isReseeding ? this.#contacts.remembered : [];
   }
 
   #clockTrouble(): ClockTrouble | null {
@@ -358,7 +363,7 @@ export class Cluster implements AsyncDisposable {
   /** What this node waits for before it is up; null when it waits for nothing. */
   get lack(): string | null {
     if (!this.#isWaiting) return null;
-    const { remembered } = this.#contacts;
+    const remembered = this.#contacts.remembered.length;
     return (
       'the record that makes this node a member is lost with a part of state.db, and nothing is started here before a ' +
       'member has brought it again: ' +
@@ -572,7 +577,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Records that this disk has lost may still come from somebody. */
   get #isPartial(): boolean {
-    return this.#contacts.isReseeding && this.#contacts.remembered > 0;
+    return this.#contacts.isReseeding && this.#contacts.remembered.length > 0;
   }
 
   /** Ended grants, and ended allocations of workloads that are gone: their records and logs go as well. */

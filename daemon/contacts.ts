@@ -5,7 +5,7 @@
  * Not here: dialling again and again (protocols/membership).
  */
 
-import type { KeyId, NodeId } from '../protocols/base/ids.ts';
+import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
 import { sample } from '../protocols/base/sample.ts';
 import type { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { Mesh } from '../protocols/mesh/mesh.ts';
@@ -44,9 +44,19 @@ const KEPT_MS = 300_000;
 
 export interface Contact {
   readonly id: NodeId;
+  /** What it was called, where that is known. */
+  readonly name?: string;
   readonly addresses: readonly string[];
   /** Where it can be asked by whom it does not let in. */
   readonly doors?: readonly string[];
+}
+
+/** One that has doors. */
+type Askable = Contact & Required<Pick<Contact, 'doors'>>;
+
+export interface Named {
+  readonly id: NodeId;
+  readonly name: string;
 }
 
 export interface ContactsInit {
@@ -64,6 +74,7 @@ export class Contacts {
   readonly #init: ContactsInit;
   readonly #addresses: Map<NodeId, readonly string[]>;
   readonly #doors: Map<NodeId, readonly string[]>;
+  readonly #names: ReadonlyMap<NodeId, string | undefined>;
   /** Of members, as last said on the network. */
   readonly #seen = new Map<NodeId, readonly string[]>();
   /** Of whom the disk said where they are when this life began. */
@@ -80,6 +91,7 @@ export class Contacts {
     const welcomed = [...init.welcomed];
     this.#addresses = new Map(welcomed.map(({ id, addresses }) => [id, addresses]));
     this.#doors = new Map(welcomed.map(({ id, doors = [] }) => [id, doors]));
+    this.#names = new Map(welcomed.map(({ id, name }) => [id, name]));
     this.#kept = welcomed.map(({ id }) => id);
     this.#remembered = new Set(this.#kept);
     this.#keptText = JSON.stringify(welcomed);
@@ -120,7 +132,7 @@ export class Contacts {
   async outwait(
     mesh: Mesh,
     signal: AbortSignal,
-    ask: (members: readonly Required<Contact>[]) => Promise<unknown>,
+    ask: (members: readonly Askable[]) => Promise<unknown>,
   ): Promise<void> {
     const { self, machine, clock } = this.#init;
     let isAsking = false;
@@ -151,9 +163,11 @@ export class Contacts {
   }
 
   /** Members that it remembers, or that a member has named: not those that it has let in since. */
-  get remembered(): number {
-    const { self } = this.#init;
-    return [...this.#addresses.keys()].filter((id) => id !== self && this.isAdmitted(id)).length;
+  get remembered(): Named[] {
+    const { self, members } = this.#init;
+    return [...this.#addresses.keys()]
+      .filter((id) => id !== self && this.isAdmitted(id))
+      .map((id) => ({ id, name: members().get(id)?.name ?? this.#names.get(id) ?? shortId(id) }));
   }
 
   /** Somebody that a member has named. */
@@ -177,7 +191,7 @@ export class Contacts {
       .filter(({ id }) => id !== self)
       .sort((a, b) => rank(a) - rank(b))
       .slice(0, KEPT_MAX)
-      .map(({ id, addresses, doors }): Contact => ({ id, addresses, doors }))
+      .map(({ id, name, addresses, doors }): Contact => ({ id, name, addresses, doors }))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
     const text = JSON.stringify(contacts);
     // Of a newcomer the others are members before their member records have come.
@@ -210,7 +224,7 @@ export class Contacts {
   }
 
   /** A few of those that it remembers, different ones each time. */
-  #askable(): Required<Contact>[] {
+  #askable(): Askable[] {
     const { self, clock } = this.#init;
     const known = [...this.#doors]
       .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }))
@@ -222,7 +236,7 @@ export class Contacts {
    * Whom the view does not list, and who may be a member all the same: its grant has ended, and may have been renewed
    * since, or its member record is lost here.
    */
-  unlisted(): Required<Contact>[] {
+  unlisted(): Askable[] {
     const { self, machine, members } = this.#init;
     const { ledger, authority } = machine;
     const found = new Map(this.#doors);
@@ -261,7 +275,7 @@ export class Contacts {
    */
   endReseeding(hasLeft: boolean): boolean {
     const { log, store } = this.#init;
-    const isAlone = this.remembered === 0 && !hasLeft;
+    const isAlone = this.remembered.length === 0 && !hasLeft;
     if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
     void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());

@@ -3,6 +3,7 @@ import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
+import type { Named } from './contacts.ts';
 import { copiedMembers, copiedText } from './trust/copied-keys.ts';
 import { flaggedKeys, flagText } from './trust/flagged-keys.ts';
 import { keyNames } from './trust/key-names.ts';
@@ -11,6 +12,8 @@ import { memberCounts, nodeName } from './view-answers.ts';
 
 /** Flagged keys in one answer; `shoal cluster info` has all. */
 const FLAGS_TOLD_MAX = 5;
+/** Members of whom it waits for records, in one answer. */
+const REMEMBERED_TOLD_MAX = 8;
 /** Before there is a cluster nobody is let in. */
 const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
 
@@ -104,9 +107,9 @@ function missingTexts({ missing }: ClusterProblems): Status['problems'] {
   if (missing === null) return [];
   const { remembered, unclaimed } = missing;
   const left = `containers of which nothing tells run on (${unclaimed})`;
-  if (remembered > 0) {
+  if (remembered.length > 0) {
     const message =
-      `records that this disk has lost are missing until a member brings them again (${remembered} remembered); ` +
+      `records that this disk has lost are missing until a member brings them again (${namesOf(remembered)}); ` +
       `${left}. Members that are gone for good are taken off with \`shoal node rm\``;
     return [{ kind: 'disk', message }];
   }
@@ -115,6 +118,12 @@ function missingTexts({ missing }: ClusterProblems): Status['problems'] {
     `this disk has lost records, and this node knows nobody who could bring them again; ${left}: ` +
     'run their workloads again with `shoal run`, which takes them up, and `shoal rm` what is not wanted';
   return [{ kind: 'disk', message }];
+}
+
+function namesOf(remembered: readonly Named[]): string {
+  const told = remembered.slice(0, REMEMBERED_TOLD_MAX).map(({ name }) => name);
+  const more = remembered.length - told.length;
+  return `${remembered.length} remembered: ${told.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** This node first; what it knows of itself may be in no record yet. */

@@ -35,6 +35,7 @@ import type {
 } from '../api/trust-schemas.ts';
 import type { Cluster } from '../cluster.ts';
 import type { RevokeRequest } from '../cluster-trust.ts';
+import type { Named } from '../contacts.ts';
 import { nodeCrypto, signerFromSeed } from '../crypto.ts';
 import { isCalled } from '../view-answers.ts';
 import {
@@ -57,11 +58,6 @@ const DOORS_OF_EACH_MAX = 2;
 
 /** Of grants that give, or gave, what they say. */
 const STANDING_STATES: ReadonlySet<GrantState> = new Set(['valid', 'used-up', 'expired']);
-
-interface Named {
-  readonly id: NodeId;
-  readonly name: string;
-}
 
 /** Members, and those that were let in and are in no list of members. */
 interface Hosts {
@@ -377,7 +373,12 @@ export class TrustDesk {
     for (const { subject, roles } of this.#cluster.ledger.machine.authority.grants(this.#now))
       if (roles.includes('member') && !members.has(subject)) former.add(subject);
     const named = (id: KeyId) => ({ id, name: names(id) });
-    return { present: Array.from(members.keys(), named), former: Array.from(former, named) };
+    // Of whom a damaged disk may know nothing else.
+    const remembered = this.#cluster.remembered.filter(({ id }) => !members.has(id) && !former.has(id));
+    return {
+      present: Array.from(members.keys(), named),
+      former: [...Array.from(former, named), ...remembered],
+    };
   }
 
   #source(): GrantSource {

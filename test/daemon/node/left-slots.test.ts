@@ -58,6 +58,29 @@ t.test('a node that is alone and has lost its state keeps what runs on it', asyn
   }
 });
 
+t.test('a first node that has lost its state ends the wait by removing who is gone for good', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = (await cluster.grow('a', 'b')) as [ShoalNode];
+  await a.backend.run({ name: 'web', image: IMAGE, constraints: { name: 'a' } });
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  const containers = await containersOf(cluster, 'a');
+  // Longer than from one look of the housekeeping to the next: it keeps where b is.
+  await sleep(6_000);
+  await cluster.stop('b');
+  await cluster.stop('a');
+  await rm(path.join(cluster.directory, 'a', 'state.db'));
+  const again = await cluster.start('a');
+  const message = async () =>
+    (await again.backend.status()).problems.map((problem) => problem.message).join();
+  t.match(await message(), /1 remembered: b\).*nothing tells run on \(1\).*shoal node rm/);
+  await again.backend.removeNode('b', {});
+  t.match(await message(), /nobody who could bring them.*nothing tells run on \(1\)/);
+  await again.backend.run({ name: 'web', image: IMAGE });
+  await eventually('it is healthy again', () => isHealthy(again, 'web'));
+  t.same(await containersOf(cluster, 'a'), containers, 'it was taken up');
+  await eventually('nothing is missing any more', () => again.cluster!.problems.missing === null);
+});
+
 t.test('two daemons with one key do not answer one another for ever', async (t) => {
   const { cluster, b } = await twoNodes(t, 'web');
   await cluster.stop('b');

@@ -80,7 +80,7 @@ t.test(
     await sleep(6_000);
     t.same(await containersOf(cluster, 'b'), containers);
     t.match((await again.backend.status()).problems, [
-      { kind: 'disk', message: /until a member brings them again \(1 remembered\)/ },
+      { kind: 'disk', message: /until a member brings them again \(1 remembered: a\)/ },
     ]);
     const back = await cluster.start('a');
     await eventually('there is an instance of it', () => again.cluster!.instances.get('default/web/0'));
