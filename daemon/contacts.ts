@@ -41,6 +41,11 @@ const ASKED_MAX = 4;
 const KEPT_MAX = 32;
 /** Between two writes of that, unless one of them is a member no more. */
 const KEPT_MS = 300_000;
+/**
+ * The value that says who was known when a loss was found, until it is made good: who was let in since looks no different
+ * at the next start, and has nothing to bring.
+ */
+const WITNESSES = 'witnesses';
 
 export interface Contact {
   readonly id: NodeId;
@@ -110,7 +115,10 @@ export class Contacts {
   /** Dials everybody, and waits a while for somebody and for what that one knows. */
   async meet(mesh: Mesh, signal: AbortSignal): Promise<void> {
     const { self, machine, clock, log, members } = this.#init;
-    if (this.#isReseeding) this.#recall();
+    if (this.#isReseeding) {
+      this.#recall();
+      this.#keepWitnesses();
+    }
     for (const [peer, addresses] of this.#addresses)
       if (peer !== self) void attempt(log, 'dialling a member', () => mesh.connect(peer, addresses));
     if (this.#addresses.size === 0 && ![...members().keys()].some((id) => id !== self)) return;
@@ -173,6 +181,7 @@ export class Contacts {
   /** Somebody that a member has named. */
   add({ id, addresses }: Contact): void {
     this.#addresses.set(id, addresses);
+    if (this.#isReseeding) this.#keepWitnesses();
   }
 
   /**
@@ -278,7 +287,10 @@ export class Contacts {
     const isAlone = this.remembered.length === 0 && !hasLeft;
     if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
-    void attempt(log, 'keeping that this disk is whole', async () => store.setComplete());
+    void attempt(log, 'keeping that this disk is whole', async () => {
+      store.remove([WITNESSES]);
+      store.setComplete();
+    });
     log(
       'info',
       this.#isWhole
@@ -296,13 +308,24 @@ export class Contacts {
 
   /** Where the members were, whether or not what makes them members is still on this disk. */
   #recall(): void {
-    const { self, machine } = this.#init;
+    const { self, machine, store } = this.#init;
+    const text = store.value(WITNESSES);
+    const witnesses = text === undefined ? undefined : new Set(JSON.parse(text) as NodeId[]);
     for (const [id, [record]] of machine.ledger.ofKind('member')) {
       const member = record && bodyOf('member', record);
-      if (!member || record.author !== id || id === self) continue;
+      if (!member || record.author !== id || id === self || witnesses?.has(id) === false) continue;
       if (!this.#addresses.has(id)) this.#addresses.set(id, member.addresses);
       if (!this.#doors.get(id)?.length) this.#doors.set(id, member.doors);
     }
+  }
+
+  #keepWitnesses(): void {
+    const { store, log } = this.#init;
+    const text = JSON.stringify([...this.#addresses.keys()].sort());
+    if (store.value(WITNESSES) === text) return;
+    void attempt(log, 'keeping who may bring what this disk has lost', async () =>
+      store.write({ put: [], remove: [], streams: [], values: [[WITNESSES, text]] }),
+    );
   }
 
   /**

@@ -62,7 +62,8 @@ export function lock(file: string): Database {
   let database: Database | undefined;
   try {
     database = new DatabaseSync(file);
-    database.exec('BEGIN EXCLUSIVE');
+    // A journal on the disk could not be begun on a full one, and nothing is written that it would undo.
+    database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
     return database;
   } catch (error) {
     database?.close();

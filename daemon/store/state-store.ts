@@ -325,10 +325,13 @@ export class StateStore {
     const spare = new Map(this.#spare.read());
     const isOurs = spare.has('genesis') && (genesis ?? spare.get('genesis')) === spare.get('genesis');
     if (!isOurs) return;
-    const hasLost = genesis === undefined || this.damage !== null;
+    const isLater = ([name, value]: Values[number]) =>
+      name.startsWith('epoch/') && Number(value) > Number(this.#values.get(name) ?? -1);
+    // The copy is written after the database: an epoch that this one does not know was lost with all that came after.
+    const hasLost = genesis === undefined || this.damage !== null || [...spare].some(isLater);
     this.#due = [...spare].filter(([name, value]) => {
       const have = this.#values.get(name);
-      if (name.startsWith('epoch/')) return Number(value) > Number(have ?? -1);
+      if (name.startsWith('epoch/')) return isLater([name, value]);
       return hasLost && (have === undefined || (name === 'contacts' && have === '[]' && value !== '[]'));
     });
     if (this.#due.length === 0) return;

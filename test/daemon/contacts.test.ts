@@ -1,5 +1,6 @@
 import t from 'tap';
 import { Contacts, type ContactsInit } from '../../daemon/contacts.ts';
+import type { StoreBatch } from '../../daemon/store/state-store.ts';
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey } from '../../protocols/base/records.ts';
 import type { Mesh } from '../../protocols/mesh/mesh.ts';
@@ -63,6 +64,21 @@ function contactsOf({ signer, machine }: TestNode, init: Partial<ContactsInit> =
     ...init,
   });
   return { contacts, mesh, peers, dialled, dialledAt, members, stored };
+}
+
+/** Of a disk that has lost records. @param values those that are kept on it. */
+function lossyStore(values = new Map<string, string>(), stored: string[] = []): ContactsInit['store'] {
+  return {
+    isIncomplete: true,
+    setComplete: () => stored.push('complete'),
+    value: (name: string) => values.get(name),
+    write: (batch: StoreBatch) => {
+      for (const [name, value] of batch.values ?? []) values.set(name, value);
+    },
+    remove: (names: readonly string[]) => {
+      for (const name of names) values.delete(name);
+    },
+  } as never;
 }
 
 function clockOf(start_ms: number): ContactsInit['clock'] {
@@ -179,7 +195,7 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
   t.notOk(contactsOf(lossy).contacts.isAdmitted(other.signer.id), 'on a disk that is whole they count');
 
   const stored: string[] = [];
-  const store = { isIncomplete: true, setComplete: () => stored.push('complete') } as never;
+  const store = lossyStore(new Map(), stored);
   const { contacts, mesh, dialled } = contactsOf(lossy, { store });
   t.ok(contacts.isAdmitted(other.signer.id));
   t.notOk(contacts.isAdmitted(stranger));
@@ -205,7 +221,7 @@ t.test('a disk that lost grants: whoever it knows a member record of may bring t
 t.test('a disk that lost records waits for all that a member holds, and not for ever', async (t) => {
   for (const isHelped of [true, false]) {
     const [own, other] = acquainted();
-    const store = { isIncomplete: true, setComplete: () => undefined } as never;
+    const store = lossyStore();
     const clock = clockOf(NOW);
     const { contacts, mesh, peers } = contactsOf(own, { store, clock });
     peers.push(other.signer.id);
@@ -227,15 +243,26 @@ t.test('a disk that lost records waits for all that a member holds, and not for 
 
 t.test('who was let in since has nothing to bring of what a disk has lost', async (t) => {
   const [own, other] = acquainted();
-  const { contacts, mesh } = contactsOf(own, {
-    store: { isIncomplete: true, setComplete: () => undefined } as never,
-    welcomed: [],
-  });
+  const values = new Map<string, string>();
+  const { contacts, mesh } = contactsOf(own, { store: lossyStore(values), welcomed: [] });
   contacts.compared(other.signer.id);
   t.notOk(contacts.endReseeding(true), 'nothing said before that it was there');
   await contacts.meet(mesh, AbortSignal.timeout(10_000));
   contacts.compared(other.signer.id);
+  const known = [...values];
   t.ok(contacts.endReseeding(true), 'its member record did');
+  t.same([...values], [], 'another loss may have other witnesses');
+
+  const later = contactsOf(own, { store: lossyStore(new Map(known)) });
+  await later.contacts.meet(later.mesh, AbortSignal.timeout(10_000));
+  later.contacts.compared(other.signer.id);
+  t.ok(later.contacts.endReseeding(true), 'nor does a restart forget that');
+
+  const newer = contactsOf(own, { store: lossyStore(new Map([['witnesses', '[]']])) });
+  await newer.contacts.meet(newer.mesh, AbortSignal.timeout(10_000));
+  newer.contacts.compared(other.signer.id);
+  t.same(newer.dialled, [], 'membership dials it');
+  t.notOk(newer.contacts.endReseeding(true), 'it came after the loss was found');
 });
 
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
@@ -244,7 +271,7 @@ t.test('who was revoked brings nothing, whatever a damaged disk remembers of it'
   const subject = offender.signer.id;
   const revocation = { subject, epoch: 9, last: 99, reason: 'stolen' };
   write(judge.machine, operator.id, 'revoke', recordKey.revoke(subject, operator.id), revocation);
-  const store = { isIncomplete: true } as never;
+  const store = lossyStore();
   for (const node of [judge, withoutGrants(judge)]) {
     const { contacts } = contactsOf(node, { store });
     t.ok(node.machine.ledger.get('member', subject), 'its member record is still there');
@@ -290,9 +317,9 @@ t.test(
 /** A store that takes values, and what it was given. */
 function keepingStore(isIncomplete = false) {
   const written: string[][] = [];
-  const write = ({ values }: { values: [string, string][] }) =>
-    written.push((JSON.parse(values[0]![1]) as { id: NodeId }[]).map(({ id }) => id));
-  return { written, store: { isIncomplete, write } as never };
+  const write = ({ values: [[name, text]] }: { values: [[string, string]] }) =>
+    name === 'contacts' && written.push((JSON.parse(text) as { id: NodeId }[]).map(({ id }) => id));
+  return { written, store: { isIncomplete, write, value: () => undefined } as never };
 }
 
 t.test('where members are is kept, of a few, when that changes, and not again and again', async (t) => {

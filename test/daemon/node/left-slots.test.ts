@@ -20,7 +20,7 @@ t.test('a node that is alone takes up what it can justify, and leaves the rest t
   const containers = await containersOf(cluster, 'b');
   await cluster.stop('b');
   t.equal(forget(cluster, 'alloc', 'one', 'two') + forget(cluster, 'workload', 'two', 'four'), 4);
-  const again = await cluster.start('b');
+  let again = await cluster.start('b');
   await eventually('one is healthy again', () => isHealthy(again, 'one'));
   await sleep(11_000);
   t.same(await containersOf(cluster, 'b'), containers);
@@ -32,6 +32,11 @@ t.test('a node that is alone takes up what it can justify, and leaves the rest t
   await eventually('the two have the same', () => hash(again) === hash(c));
   await sleep(11_000);
   t.same(await containersOf(cluster, 'b'), containers, 'a newcomer has nothing to bring');
+  await cluster.stop('b');
+  again = await cluster.start('b');
+  await eventually('the two have the same again', () => hash(again) === hash(c));
+  await sleep(11_000);
+  t.same(await containersOf(cluster, 'b'), containers, 'nor at the next start');
   for (const name of ['two', 'four']) {
     await again.backend.run({ name, image: IMAGE, constraints: { name: 'b' } });
     await eventually(`${name} is healthy again`, () => isHealthy(again, name));
@@ -75,6 +80,10 @@ t.test('a first node that has lost its state ends the wait by removing who is go
   t.match(await message(), /1 remembered: b\).*nothing tells run on \(1\).*shoal node rm/);
   await again.backend.removeNode('b', {});
   t.match(await message(), /nobody who could bring them.*nothing tells run on \(1\)/);
+  await again.backend.buildImage(
+    { directory: import.meta.dirname, name: IMAGE, entrypoint: ['run-forever'] },
+    { signal: AbortSignal.timeout(20_000) },
+  );
   await again.backend.run({ name: 'web', image: IMAGE });
   await eventually('it is healthy again', () => isHealthy(again, 'web'));
   t.same(await containersOf(cluster, 'a'), containers, 'it was taken up');

@@ -1,5 +1,5 @@
 /** Fills the small disk that it is given, and says what the store did. argv: a directory on it. Prints JSON. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
@@ -28,7 +28,16 @@ store.close();
 const again = new StateStore(path.join(directory, 'state.db'), nodeCrypto);
 const reopened = again.load();
 again.close();
-const counts = [full, after, reopened].map(({ records, streams }) => ({
+const last = openSync(ballast, 'w');
+try {
+  for (;;) writeSync(last, Buffer.alloc(4096));
+} catch {
+  // Not a page is left.
+}
+const wholly = new StateStore(path.join(directory, 'state.db'), nodeCrypto);
+const started = wholly.load();
+wholly.close();
+const counts = [full, after, reopened, started].map(({ records, streams }) => ({
   records: records.length,
   high: streams[0]?.[1],
 }));

@@ -32,10 +32,11 @@ t.test(
     };
     t.equal(code, 'E_DISK_FULL');
     t.ok(written > 0);
-    const [full, after, reopened] = counts;
+    const [full, after, reopened, started] = counts;
     t.same(full, { records: written, high: written }, 'nothing of the failed write is kept');
     t.same(after, { records: written + 1, high: written + 1 });
     t.same(reopened, after);
+    t.same(started, after, 'a disk without a page left keeps no daemon from its start');
   },
 );
 
