@@ -44,6 +44,7 @@ import { probeOci } from './runtime/probe.ts';
 import { createProcessRuntime } from './runtime/process-runtime.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { DataDirectory } from './store/data-directory.ts';
+import { INCOMPLETE } from './store/salvage.ts';
 import { packageVersion } from './version.ts';
 import { imageHolders } from './view/image-lookup.ts';
 
@@ -185,7 +186,10 @@ export class ShoalNode implements AsyncDisposable {
     }
     return this.#change(async () => {
       const welcome = await this.#knock(token);
-      this.#keep(welcome.genesis, welcome.grants, [], welcome.members);
+      // What is left of an earlier life is what other members may tell of: it is not ended before they have.
+      const isLeft = (await this.#runtime.list()).length > 0;
+      const lost: [string, string][] = isLeft ? [[INCOMPLETE, 'since state.db was gone']] : [];
+      this.#keep(welcome.genesis, welcome.grants, [], welcome.members, lost);
       return welcome;
     });
   }

@@ -76,9 +76,12 @@ export class OwnSlots {
     for (const allocation of own) {
       const slot = slotOf(allocation);
       const record = this.#recordOf(allocation);
+      const instance = instances.get(slot);
+      // The end of one that makes way for the next: nothing is to be begun for it.
+      if (instance !== undefined && instance.body.attempt > allocation.attempt)
+        instead.set(slot, instance.body);
       // What this life has written it has an instance for, or had one whose end it could not write.
       if (record === undefined || ledger.isOwn(record) || this.#settled.has(record)) continue;
-      const instance = instances.get(slot);
       if (instance !== undefined) {
         instead.set(slot, instance.body);
         this.#retell(slot);

@@ -4,9 +4,10 @@ import type { Resources, SlotName, WorkloadSpec } from '../../protocols/base/wor
 import { isSameInstance } from '../../scheduler/plan.ts';
 import { slotOf } from '../../scheduler/slots.ts';
 import { attempt } from '../attempt.ts';
+import { pause } from '../clock.ts';
 import type { ContainerInfo } from '../runtime/runtime.ts';
 import { type FoundContainer, LABEL, readFound } from './container-plan.ts';
-import { Instance, type InstanceComponents } from './instance.ts';
+import { Instance, type InstanceComponents, REMOVE_MS_MAX, REMOVE_MS_MIN } from './instance.ts';
 
 /** Of a container of which nobody knows what it was. */
 const UNKNOWN_GRACE_MS = 2_000;
@@ -19,7 +20,10 @@ export interface Claim {
 
 export class InstanceManager implements AsyncDisposable {
   readonly #init: InstanceComponents;
+  readonly #stopping = new AbortController();
   readonly #instances = new Map<SlotName, Instance>();
+  /** Others have taken their slots, and wait for them to go. */
+  readonly #leaving = new Set<Instance>();
   /** Containers of an earlier daemon that nothing wants, while what wants them may still come from other members. */
   #unclaimed: { readonly slot: SlotName; readonly container: ContainerInfo }[] = [];
   /** Work on a slot is done one thing after another: what is under way, with all that comes after it. */
@@ -49,6 +53,8 @@ export class InstanceManager implements AsyncDisposable {
     const { runtime, network, log } = this.#init;
     const wanted = new Map(recorded.map((body) => [slotOf(body), body]));
     const kept = new Set<string>();
+    /** They are what is wanted, and cannot be taken up. */
+    const broken = new Set<SlotName>();
     for (const container of await runtime.list()) {
       const slot = container.labels[LABEL.slot] as SlotName | undefined;
       const found = readFound(container);
@@ -64,24 +70,27 @@ export class InstanceManager implements AsyncDisposable {
         continue;
       }
       this.#unclaimed.push({ slot, container });
-      if (isPartial && !isWanted)
+      if (isWanted) broken.add(slot);
+      else if (isPartial)
         log('info', 'leaving a container that nothing wants as it is, for records are missing', {
           container: container.id,
         });
       // Not waited for: a container may take an hour to stop, and this node is not there before this is done.
-      else void this.#after(slot, () => this.#clear(slot));
+      else if (body === undefined) void this.#after(slot, () => this.#clear(slot));
     }
     await network.sweep(kept);
     const left = new Set<SlotName>();
     for (const [slot, body] of wanted) {
       const spec = specOf(body);
+      // The record of its last start may be one that the disk did not take, or that the end of the daemon came before.
+      if ((isPartial || !broken.has(slot)) && this.#claimFound(slot, body, spec)) continue;
       if (isPartial && this.#isLeft(slot)) {
-        if (!this.#claimFound(slot, body, spec)) left.add(slot);
+        left.add(slot);
       } else if (spec === undefined || body.phase === 'stopping') {
         await this.#endLeft(slot, body);
       } else {
         const anew = nextOf(body);
-        await this.#init.record(slot, anew);
+        await attempt(log, 'telling that an instance begins anew', () => this.#init.record(slot, anew));
         this.claim({ slot, spec, body: anew });
       }
     }
@@ -112,8 +121,7 @@ export class InstanceManager implements AsyncDisposable {
   async #endLeft(slot: SlotName, body: AllocationBody): Promise<void> {
     const isLeft = this.#isLeft(slot) || this.#tails.has(slot);
     const done = this.#after(slot, async () => {
-      await this.#clear(slot);
-      await this.#init.record(slot, ended(body));
+      if (await this.#empty(slot)) await this.#init.record(slot, ended(body));
     });
     if (!isLeft) await done;
   }
@@ -196,19 +204,23 @@ export class InstanceManager implements AsyncDisposable {
     const instance = new Instance(this.#init, slot, spec, body);
     this.#instances.set(slot, instance);
     before?.release('replaced');
+    if (before !== undefined) this.#leaving.add(before);
     void this.#after(slot, async () => {
-      await before?.gone();
-      await before?.forget();
-      if (!(await this.#takeUp(instance))) instance.start();
+      if (before !== undefined && !(await this.#outlast(before))) return;
+      const isTaken = await this.#takeUp(instance);
+      if (isTaken === false) instance.start();
     });
   }
 
-  /** The container of an earlier daemon in this slot, if it is what the instance would start; others go. */
-  async #takeUp(instance: Instance): Promise<boolean> {
+  /**
+   * The container of an earlier daemon in this slot, if it is what the instance would start; others go.
+   * @returns whether it was; undefined when this daemon goes before the others have.
+   */
+  async #takeUp(instance: Instance): Promise<boolean | undefined> {
     const { slot, body, spec } = instance;
     const all = this.#foundIn(slot);
     const found = all.find((each) => isOf(each, body)) ?? best(all, body.attempt, spec);
-    await this.#clear(slot, found?.id);
+    if (!(await this.#empty(slot, found?.id))) return undefined;
     if (found === undefined) return false;
     const { log } = this.#init;
     const isTaken = await attempt(log, 'taking up an instance again', () => instance.adopt(found));
@@ -237,6 +249,17 @@ export class InstanceManager implements AsyncDisposable {
     }
   }
 
+  /** The same, until none is left. @returns false when this daemon goes before. */
+  async #empty(slot: SlotName, kept?: string): Promise<boolean> {
+    const { signal } = this.#stopping;
+    for (let wait_ms = REMOVE_MS_MIN; ; wait_ms = Math.min(REMOVE_MS_MAX, wait_ms * 2)) {
+      await this.#clear(slot, kept);
+      if (!this.#isLeft(slot)) return true;
+      await pause(this.#init.clock, wait_ms, signal);
+      if (signal.aborted) return false;
+    }
+  }
+
   async #remove(container: ContainerInfo): Promise<boolean> {
     const { runtime, log } = this.#init;
     const { id } = container;
@@ -259,10 +282,17 @@ export class InstanceManager implements AsyncDisposable {
     if (instance === undefined || instance.released) return;
     instance.release(reason);
     void this.#after(slot, async () => {
-      await instance.gone();
+      if (!(await this.#outlast(instance))) return;
       if (this.#instances.get(slot) === instance) this.#instances.delete(slot);
-      await instance.forget();
     });
+  }
+
+  /** @returns whether a released instance has gone, and all that it left; false when this daemon goes before. */
+  async #outlast(instance: Instance): Promise<boolean> {
+    await instance.gone();
+    const isGone = await instance.takenAway();
+    this.#leaving.delete(instance);
+    return isGone;
   }
 
   /** Each starts anew, one attempt further. */
@@ -275,17 +305,18 @@ export class InstanceManager implements AsyncDisposable {
     }
   }
 
-  /** Takes away what an instance that ended by itself has left: its container and log. */
+  /** Takes away what an instance that ended by itself has left: its container and log. One that stays is there still. */
   async forget(slot: SlotName): Promise<void> {
     const instance = this.#instances.get(slot);
-    if (instance === undefined || !instance.ended) return;
-    this.#instances.delete(slot);
-    await instance.forget();
+    if (instance === undefined || !instance.ended || !(await instance.takeAway())) return;
+    if (this.#instances.get(slot) === instance) this.#instances.delete(slot);
   }
 
   /** Lets all go; containers stay as they are. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#instances.values()].map((instance) => instance.detach()));
+    this.#stopping.abort();
+    const all = new Set([...this.#instances.values(), ...this.#leaving]);
+    await Promise.all([...all].map((instance) => instance.detach()));
     this.#instances.clear();
   }
 

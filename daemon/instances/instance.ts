@@ -30,6 +30,9 @@ export const STEADY_MS = 500;
 const UNHEALTHY_RESTART_FACTOR = 5;
 /** Longer, the record would fit no schema, and the instance be seen by nobody. */
 const REASON_LENGTH_MAX = 512;
+/** Between two tries to remove a container that stays: doubled each time. */
+export const REMOVE_MS_MIN = 1_000;
+export const REMOVE_MS_MAX = 60_000;
 /** How long a claim waits for the image's record to arrive by gossip. */
 const IMAGE_RECORD_WAIT_MS = 15_000;
 
@@ -195,7 +198,7 @@ export class Instance {
 
   async #startContainer(): Promise<void> {
     const { runtime, network, nodeName } = this.#components;
-    await this.#takeAway();
+    if (!(await this.takenAway())) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
     await this.#tell({ phase: 'pulling', health: 'unknown' });
     const image = await this.#image();
     await this.#tell({ phase: 'starting', reason: null });
@@ -301,8 +304,7 @@ export class Instance {
 
   async #stop(): Promise<void> {
     await this.#tell({ phase: 'stopping', reason: this.#releaseReason });
-    await this.#takeAway();
-    await this.#end('stopped', this.#releaseReason);
+    if (await this.takenAway()) await this.#end('stopped', this.#releaseReason);
   }
 
   async #end(
@@ -314,27 +316,41 @@ export class Instance {
     if (this.#container !== undefined) await this.#components.network.detach(this.#container).catch(() => {});
   }
 
-  /** Removes the container of an earlier attempt, if there is one. */
-  async #takeAway(): Promise<void> {
+  /**
+   * Removes the container of the latest attempt and its log, if there is one. One that cannot be stopped runs on: nothing
+   * may be begun in its place.
+   * @returns whether there is none any more.
+   */
+  async takeAway(): Promise<boolean> {
     const id = this.#container;
-    if (id === undefined) return;
+    if (id === undefined) return true;
     const { runtime, network, log } = this.#components;
     try {
       await runtime.stop(id, { grace_ms: this.spec.stop_grace_ms });
       await runtime.remove(id);
     } catch (error) {
-      if (!isShoalError(error, 'E_NOT_FOUND'))
+      if (!isShoalError(error, 'E_NOT_FOUND')) {
         log('warn', 'a container could not be removed', { id, error: String(error) });
+        return false;
+      }
     }
     await network.detach(id).catch((error: unknown) => {
       log('warn', 'a container could not be taken off the network', { id, error: String(error) });
     });
-    this.#container = undefined;
+    if (this.#container === id) this.#container = undefined;
+    return true;
   }
 
-  /** Removes what an ended instance left: its container and log. */
-  async forget(): Promise<void> {
-    await this.#takeAway();
+  /** Tries until it is removed. @returns false when the daemon goes away before. */
+  async takenAway(): Promise<boolean> {
+    const { clock } = this.#components;
+    for (let wait_ms = REMOVE_MS_MIN; ; wait_ms = Math.min(REMOVE_MS_MAX, wait_ms * 2)) {
+      if (await this.takeAway()) return true;
+      if (wait_ms === REMOVE_MS_MIN && !this.ended)
+        await this.#tell({ reason: 'its container cannot be removed' });
+      await pause(clock, wait_ms, this.#detach.signal);
+      if (this.#detach.signal.aborted) return false;
+    }
   }
 
   /** DNS and names inside the container, where its network differs from the host's. */

@@ -215,6 +215,81 @@ t.test('a claim of a slot that is held comes after the one before has gone', asy
   );
 });
 
+t.test(
+  'nothing is begun in the place of a container that cannot be stopped, before it is gone',
+  async (t) => {
+    const { manager, runtime, told, until } = await stage(t);
+    const stop = runtime.stop.bind(runtime);
+    let isStuck = true;
+    let tries = 0;
+    runtime.stop = async (id, options) => {
+      tries += 1;
+      if (isStuck) throw new Error('it does not end');
+      return await stop(id, options);
+    };
+    manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf() });
+    await until('running');
+    manager.release(SLOT, 'moved');
+    manager.claim({ slot: SLOT, spec: specOf(), body: bodyOf({ attempt: 2 }) });
+    await eventually('it is tried again', () => tries > 2);
+    t.match(told.at(-1), { attempt: 1, phase: 'stopping', reason: 'its container cannot be removed' });
+    t.equal((await runningOn(runtime)).length, 1);
+    isStuck = false;
+    await eventually('the next runs', () => told.at(-1)?.phase === 'running' && told.at(-1)?.attempt === 2);
+    t.ok(told.some(({ attempt, phase }) => attempt === 1 && phase === 'stopped'));
+    t.equal((await runningOn(runtime)).length, 1);
+    isStuck = true;
+    manager.release(SLOT, 'stuck as the daemon goes');
+    await eventually('it is tried', () => told.at(-1)?.reason === 'its container cannot be removed');
+  },
+);
+
+t.test('what an earlier daemon left and cannot be removed holds its slot', async (t) => {
+  const { host, told: recorded } = await leftBehind(t);
+  const { manager, runtime, told } = await stage(t, { host });
+  const stop = runtime.stop.bind(runtime);
+  let isStuck = true;
+  runtime.stop = async (id, options) => {
+    if (isStuck) throw new Error('it does not end');
+    return await stop(id, options);
+  };
+  const bodies = recorded.map((body, at) => ({
+    ...body,
+    ...(at === 0 ? { attempt: 3 } : { phase: 'stopping' as const }),
+  }));
+  await manager.adopt(bodies, () => specOf(PORTS));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.notOk(told.some(({ phase }) => phase === 'stopped' || phase === 'pulling'));
+  t.equal((await runningOn(runtime)).length, 2);
+  isStuck = false;
+  await eventually('both are settled', () =>
+    [0, 1].every((at) =>
+      told.some(({ index, phase }) => index === at && phase === (at ? 'stopped' : 'running')),
+    ),
+  );
+  t.equal((await runningOn(runtime)).length, 1);
+});
+
+t.test('a start that was not written to its end is taken up as it is', async (t) => {
+  for (const recorded of [
+    { phase: 'running' as const, attempt: 1 },
+    { phase: 'starting' as const, attempt: 2 },
+  ]) {
+    const { host, ids } = await leftBehind(t);
+    const { manager, runtime, told } = await stage(t, { host });
+    await manager.adopt(
+      [0, 1].map((index) => bodyOf({ index, ...recorded })),
+      () => specOf(PORTS),
+    );
+    await eventually(
+      'both are healthy',
+      () => told.filter(({ health }) => health === 'healthy').length === 2,
+    );
+    t.same(await runningOn(runtime), ids, `recorded as ${recorded.phase}, attempt ${recorded.attempt}`);
+    t.notOk(told.some(({ attempt }) => attempt !== 2));
+  }
+});
+
 t.test('a release while the image is being fetched ends the fetch', async (t) => {
   let aborted = false;
   const { manager, runtime, until } = await stage(t, {
@@ -479,7 +554,7 @@ t.test('a start waits for no container to stop, and what takes its place does', 
   };
   const recorded = told.map((body, at) => ({
     ...body,
-    ...(at === 0 ? { attempt: 1 } : { phase: 'stopping' as const }),
+    ...(at === 0 ? { attempt: 3 } : { phase: 'stopping' as const }),
   }));
   await manager.adopt(recorded, () => specOf(PORTS));
   for (let at = 0; at < 20; at += 1) manager.removeUnclaimed();

@@ -90,6 +90,21 @@ t.test('a first node that has lost its state ends the wait by removing who is go
   await eventually('nothing is missing any more', () => again.cluster!.problems.missing === null);
 });
 
+t.test('what runs on a host goes on while it joins its cluster again', async (t) => {
+  const { cluster, a, containers } = await twoNodes(t, 'web');
+  await cluster.stop('b');
+  for (const name of ['state.db', 'state.db.spare']) await rm(path.join(cluster.directory, 'b', name));
+  const again = await cluster.start('b');
+  await again.backend.join({ token: (await a.backend.createToken({})).token });
+  await eventually('both have the same', () => hash(a) === hash(again));
+  await eventually('there is an instance of it', () => again.cluster!.instances.get('default/web/0'));
+  await eventually('it is healthy', () => isHealthy(a, 'web'));
+  await eventually('nothing is missing any more', () => again.cluster!.problems.missing === null);
+  await sleep(6_000);
+  t.same(await containersOf(cluster, 'b'), containers);
+  await remove(cluster, a, 'web');
+});
+
 t.test('two daemons with one key do not answer one another for ever', async (t) => {
   const { cluster, b } = await twoNodes(t, 'web');
   await cluster.stop('b');
