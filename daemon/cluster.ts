@@ -149,7 +149,6 @@ export class Cluster implements AsyncDisposable {
   constructor(components: ClusterComponents, init: ClusterInit) {
     this.#components = components;
     this.#init = init;
-    this.#followed = init.host.current;
     this.self = init.signer.id;
     const { self } = this;
     const { store, crypto, clock, log } = components;
@@ -158,6 +157,10 @@ export class Cluster implements AsyncDisposable {
     const random = () => clock.random();
     const stored = openStoredLedger({ store, crypto, log, genesis, signer, started_ms, random });
     const { machine, epoch } = stored;
+    const recorded = machine.ledger.get('member', self);
+    const last = recorded && bodyOf('member', recorded)?.host;
+    if (last !== undefined) init.host.begin(last);
+    this.#followed = init.host.current;
     this.#isWaiting = !isKnown(machine, self);
     const members = () => this.view.members;
     this.guard = new GuardDriver({ self, clock, log });
