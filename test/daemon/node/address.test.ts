@@ -46,3 +46,21 @@ t.test('its containers go on, then and when the link is back', async (t) => {
   t.ok(await isHealthy(again, 'web'));
   t.same(await containersOf(cluster, 'b'), containers);
 });
+
+t.test('where it listens is told once the link is back', async (t) => {
+  const { state, hostFacts } = switchable();
+  const cluster = await MemoryCluster.create(t);
+  cluster.hostFacts = hostFacts;
+  await cluster.grow('b');
+  await cluster.stop('b');
+  state.isUp = false;
+  const again = await cluster.start('b');
+  const record = () => again.cluster!.ledger.machine.ledger.get('member', again.id);
+  const told = () => again.cluster!.view.members.get(again.id)?.addresses.join();
+  await eventually('it has told where it is', () => told() === '/ip4/172.17.0.1/tcp/4747');
+  state.isUp = true;
+  await eventually('it tells better', () => told() === `/ip4/${ADDRESS}/tcp/4747`);
+  const before = record();
+  await sleep(11_000);
+  t.equal(record(), before, 'once');
+});

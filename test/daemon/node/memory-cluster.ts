@@ -76,7 +76,13 @@ export class MemoryCluster {
       clock: this.#clock,
       runtime: this.runtimeOf(name),
       // The same address after every start, as real hosts have.
-      createMesh: (init) => this.network.createMesh({ ...init, listen: [`/memory/${name}`] }),
+      createMesh: async (init) => {
+        const mesh = await this.network.createMesh({ ...init, listen: [`/memory/${name}`] });
+        const { hostFacts } = this;
+        return hostFacts === undefined
+          ? mesh
+          : Object.assign(mesh, { addresses: () => listeningAt(hostFacts) });
+      },
       createDoor: (init) => this.#createDoor(init),
       knock: this.#knock,
       ...(this.hostFacts !== undefined && { hostFacts: this.hostFacts }),
@@ -162,6 +168,13 @@ export class MemoryCluster {
 /** The memory driver could have networks of its own; nothing here may touch those of the host. */
 function onTheHostsNetwork(runtime: Runtime): Runtime {
   return Object.assign(runtime, { isolatesNetwork: false });
+}
+
+/** As a mesh tells it that listens on 0.0.0.0. */
+function listeningAt({ interfaces }: HostNetworkFacts): string[] {
+  return Object.values(interfaces()).flatMap(
+    (addresses) => addresses?.map(({ address }) => `/ip4/${address}/tcp/4747`) ?? [],
+  );
 }
 
 /** Live instances of a workload as `node` sees them, by slot. */
