@@ -39,7 +39,7 @@ import { RemoteInstances } from './instances/remote-instances.ts';
 import type { Log } from './log.ts';
 import type { Network } from './network/network.ts';
 import { OwnSubnet } from './network/own-subnet.ts';
-import { announcedAddresses, OwnMember } from './own-member.ts';
+import { announcedAddresses, isAt, OwnMember } from './own-member.ts';
 import { OwnSlots } from './own-slots.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
@@ -139,6 +139,8 @@ export class Cluster implements AsyncDisposable {
   readonly #slots: OwnSlots;
   /** The address of this host that the container network uses. */
   #followed: string;
+  /** Where the mesh listens, as the member record says. */
+  #told: readonly string[] = [];
   /** What makes this node a member is not in its ledger: it writes nothing, and is not up. */
   #isWaiting: boolean;
   #up: Promise<void> = Promise.resolve();
@@ -149,7 +151,6 @@ export class Cluster implements AsyncDisposable {
   constructor(components: ClusterComponents, init: ClusterInit) {
     this.#components = components;
     this.#init = init;
-    this.#followed = init.host.current;
     this.self = init.signer.id;
     const { self } = this;
     const { store, crypto, clock, log } = components;
@@ -158,6 +159,10 @@ export class Cluster implements AsyncDisposable {
     const random = () => clock.random();
     const stored = openStoredLedger({ store, crypto, log, genesis, signer, started_ms, random });
     const { machine, epoch } = stored;
+    const recorded = machine.ledger.get('member', self);
+    const last = recorded && bodyOf('member', recorded)?.host;
+    if (last !== undefined) init.host.begin(last);
+    this.#followed = init.host.current;
     this.#isWaiting = !isKnown(machine, self);
     const members = () => this.view.members;
     this.guard = new GuardDriver({ self, clock, log });
@@ -470,6 +475,7 @@ export class Cluster implements AsyncDisposable {
   #memberFacts(): Omit<MemberBody, 'incarnation' | 'copy'> {
     const { name, host, labels, capacity, version } = this.#init;
     const { mesh, doors } = this.addresses;
+    this.#told = mesh;
     return {
       name,
       addresses: mesh,
@@ -618,10 +624,17 @@ export class Cluster implements AsyncDisposable {
         now: host.current,
       });
       this.#member.tell();
-    }
+    } else if (this.#isMistold) this.#member.tell();
     if (host.current === this.#followed) return;
     await this.#subnet.follow(host.current);
     this.#followed = host.current;
+  }
+
+  /** What was told while the link was down names no address of this host; now there is one. */
+  get #isMistold(): boolean {
+    const { current } = this.#init.host;
+    const isOwn = (address: string) => isAt(address, current);
+    return this.#told.length > 0 && !this.#told.some(isOwn) && this.addresses.mesh.some(isOwn);
   }
 
   /** Grants end by the clock, and hold again by one that was set back: nobody tells of it. */

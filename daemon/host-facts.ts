@@ -1,5 +1,5 @@
 /** What this host is and has: its address, its name, its capacity. Used where the options say nothing. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import { ShoalError } from '../protocols/base/errors.ts';
@@ -8,6 +8,11 @@ import type { DaemonOptions, Listen } from './config/options.ts';
 
 /** Of the host's memory, what workloads may have; the rest is for the system and this daemon. */
 const MEMORY_SHARE = 0.9;
+/** Of the host while no other is known. */
+const LOOPBACK = '127.0.0.1';
+/** So often an address that was never there is looked for, for a minute, before any other takes its place. */
+const LOOKS_MAX = 12;
+const INTERFACES_DIRECTORY = '/sys/class/net';
 
 /** An RFC 1123 label from the host's name. */
 export function hostName(): string {
@@ -26,37 +31,53 @@ export interface HostNetworkFacts {
   readonly interfaces: () => Interfaces;
   /** Names of interfaces with a default route. */
   readonly defaultRoutes: () => readonly string[];
+  /** Whether an interface leads to containers, or to virtual machines, and to no other host. */
+  readonly isForContainers: (name: string) => boolean;
 }
+
+const KERNEL: HostNetworkFacts = {
+  interfaces: () => os.networkInterfaces(),
+  defaultRoutes: defaultRouteInterfaces,
+  isForContainers,
+};
 
 /**
  * The address that other hosts reach this one at: as given, as listened on, or that of the default route, which may
- * become another while the daemon runs.
+ * become another while the daemon runs. Without a default route it is where this host was before, or any other that is
+ * not for containers, until there is one.
  */
 export class HostAddress {
   readonly #facts: HostNetworkFacts;
   readonly #isFixed: boolean;
   #current: string;
-  /** The interface that has it; undefined: not looked for, or none. */
+  /** The interface that has it, or had it last; undefined: none has had it yet. */
   #interface: string | undefined;
+  /** It came from a default route. */
+  #isRouted = false;
+  #looks = 0;
 
-  constructor(
-    { host, listen }: Pick<DaemonOptions, 'host' | 'listen'>,
-    facts: HostNetworkFacts = {
-      interfaces: () => os.networkInterfaces(),
-      defaultRoutes: defaultRouteInterfaces,
-    },
-  ) {
+  constructor({ host, listen }: Pick<DaemonOptions, 'host' | 'listen'>, facts = KERNEL) {
     this.#facts = facts;
     const fixed = host ?? (isWildcard(listen.host) ? null : listen.host);
     this.#isFixed = fixed !== null;
-    this.#current = fixed ?? '127.0.0.1';
+    this.#current = fixed ?? LOOPBACK;
     if (fixed !== null) return;
     const interfaces = facts.interfaces();
-    this.#take(interfaces, [...facts.defaultRoutes(), ...Object.keys(interfaces)]);
+    this.#isRouted = this.#take(interfaces, facts.defaultRoutes());
+    if (!this.#isRouted) this.#takeAny(interfaces);
   }
 
   get current(): string {
     return this.#current;
+  }
+
+  /** To be called before the address is used. @param last where this host was reached before. */
+  begin(last: string): void {
+    if (this.#isFixed || this.#isRouted || !net.isIP(last) || last === LOOPBACK) return;
+    const holder = holderOf(this.#facts.interfaces(), last);
+    if (holder !== undefined && this.#facts.isForContainers(holder)) return;
+    this.#current = last;
+    this.#interface = holder;
   }
 
   /**
@@ -65,12 +86,29 @@ export class HostAddress {
    */
   look(): boolean {
     if (this.#isFixed) return false;
+    const before = this.#current;
     const interfaces = this.#facts.interfaces();
-    const all = Object.values(interfaces).flatMap((addresses) => addresses ?? []);
-    const isThere = all.some(({ address }) => address === this.#current);
-    if (isThere && this.#interface !== undefined) return false;
-    const before = this.#interface === undefined ? [] : [this.#interface];
-    return this.#take(interfaces, [...this.#facts.defaultRoutes(), ...before]);
+    const holder = holderOf(interfaces, before);
+    if (holder !== undefined && this.#isRouted) return false;
+    this.#interface = holder ?? this.#interface;
+    const routed = this.#facts.defaultRoutes();
+    if (holder !== undefined && routed.includes(holder)) this.#isRouted = true;
+    else if (this.#take(interfaces, routed)) this.#isRouted = true;
+    else if (holder === undefined) this.#replace(interfaces);
+    return this.#current !== before;
+  }
+
+  /** It is gone, or was never there, and there is no default route. */
+  #replace(interfaces: Interfaces): void {
+    if (this.#interface === undefined) {
+      this.#looks += 1;
+      if (this.#looks >= LOOKS_MAX) this.#takeAny(interfaces);
+    } else if (this.#take(interfaces, [this.#interface])) this.#isRouted = false;
+  }
+
+  #takeAny(interfaces: Interfaces): void {
+    const names = Object.keys(interfaces).filter((name) => !this.#facts.isForContainers(name));
+    this.#take(interfaces, names);
   }
 
   #take(interfaces: Interfaces, names: readonly string[]): boolean {
@@ -118,6 +156,36 @@ export async function assertBindable(listeners: readonly Listen[]): Promise<void
 
 function isWildcard(host: string): boolean {
   return host === '0.0.0.0' || host === '::';
+}
+
+/** The interface by which this host has an address; none for one that means something else on every host. */
+function holderOf(interfaces: Interfaces, address: string): string | undefined {
+  return Object.keys(interfaces).find((name) =>
+    interfaces[name]?.some((found) => !found.internal && found.address === address),
+  );
+}
+
+/**
+ * The end of a VXLAN, the host's end of a veth pair as container engines name it, or a bridge with no hardware behind.
+ * Source: Linux, Documentation/ABI/testing/sysfs-class-net.
+ */
+function isForContainers(name: string): boolean {
+  if (name.startsWith('veth')) return true;
+  try {
+    const facts = readFileSync(`${INTERFACES_DIRECTORY}/${name}/uevent`, 'utf8');
+    const [, type] = /^DEVTYPE=(.*)$/m.exec(facts) ?? [];
+    return type === 'vxlan' || (type === 'bridge' && !hasHardware(name));
+  } catch {
+    return false;
+  }
+}
+
+/** Of its own, or below, as a bridge over a bond has. */
+function hasHardware(name: string): boolean {
+  const directory = `${INTERFACES_DIRECTORY}/${name}`;
+  if (existsSync(`${directory}/device`)) return true;
+  const lower = readdirSync(directory).filter((entry) => entry.startsWith('lower_'));
+  return lower.some((entry) => hasHardware(entry.slice('lower_'.length)));
 }
 
 /** Source: proc(5), /proc/net/route; destination 00000000 is the default route. */

@@ -32,7 +32,14 @@ import { nodeCrypto, signerFromSeed } from './crypto.ts';
 import { createDnsServer, type DnsServer } from './dns/dns-server.ts';
 import { systemServers } from './dns/upstream.ts';
 import { historyEntries } from './history/history-entry.ts';
-import { assertBindable, HostAddress, hostCapacity, hostName, multiaddr } from './host-facts.ts';
+import {
+  assertBindable,
+  HostAddress,
+  type HostNetworkFacts,
+  hostCapacity,
+  hostName,
+  multiaddr,
+} from './host-facts.ts';
 import { type Log, lineLog } from './log.ts';
 import { canVxlan } from './network/can-vxlan.ts';
 import { createHostNetwork } from './network/host-network.ts';
@@ -60,6 +67,7 @@ export interface NodeComponents {
   readonly createDoor: typeof createDoor;
   readonly knock: typeof knock;
   readonly runtime: Runtime;
+  readonly hostFacts: HostNetworkFacts;
 }
 
 export class ShoalNode implements AsyncDisposable {
@@ -94,7 +102,7 @@ export class ShoalNode implements AsyncDisposable {
     this.log = given.log ?? lineLog((line) => process.stderr.write(line), options.logLevel);
     this.started_ms = this.clock.now();
     this.name = options.name ?? hostName();
-    this.#host = new HostAddress(options);
+    this.#host = new HostAddress(options, given.hostFacts);
     this.#data = new DataDirectory(path.resolve(options.data), nodeCrypto);
     this.#signer = signerFromSeed(this.#data.seed);
     this.backend = new NodeBackend(this);

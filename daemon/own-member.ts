@@ -178,8 +178,13 @@ export class OwnMember {
 
 /** What others may dial: the host's own address first, and none that means something else on another host. */
 export function announcedAddresses(addresses: readonly string[], host: string): string[] {
-  const own = addresses.filter((address) => address.split('/')[2] === host);
+  const own = addresses.filter((address) => isAt(address, host));
   if (own.length > 0) return own.slice(0, ADDRESSES_MAX);
   const foreign = addresses.filter((address) => !/^\/ip[46]\/(?:127\.|::1\/)/.test(address));
   return (foreign.length > 0 ? foreign : addresses).slice(0, ADDRESSES_MAX);
+}
+
+/** @param address a multiaddr. */
+export function isAt(address: string, host: string): boolean {
+  return address.split('/')[2] === host;
 }

@@ -10,6 +10,7 @@ import type { AllocationInfo } from '../../../daemon/api/schemas.ts';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import type { DaemonOptions } from '../../../daemon/config/options.ts';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
+import type { HostNetworkFacts } from '../../../daemon/host-facts.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
 import { ShoalNode } from '../../../daemon/node.ts';
 import { createMemoryRuntime, MemoryHost } from '../../../daemon/runtime/memory-runtime.ts';
@@ -29,6 +30,8 @@ export class MemoryCluster {
   readonly directory: string;
   /** How far the clocks of all daemons are ahead of the host's: to let time go by between two moments. */
   ahead_ms = 0;
+  /** Set: what the kernel says of the hosts' addresses, which their daemons are then not told. */
+  hostFacts: HostNetworkFacts | undefined;
   readonly #clock: Clock = { ...systemClock, now: () => systemClock.now() + this.ahead_ms };
   readonly #doors = new Map<string, DoorInit>();
   readonly #hosts = new Map<string, MemoryHost>();
@@ -55,7 +58,7 @@ export class MemoryCluster {
     const options: DaemonOptions = {
       data: path.join(this.directory, name),
       socket: path.join(this.directory, `${name}.sock`),
-      listen: { host: '127.0.0.1', port: 0 },
+      listen: { host: this.hostFacts === undefined ? '127.0.0.1' : '0.0.0.0', port: 0 },
       door: { host: '127.0.0.1', port: 0 },
       dns: [],
       name,
@@ -73,9 +76,16 @@ export class MemoryCluster {
       clock: this.#clock,
       runtime: this.runtimeOf(name),
       // The same address after every start, as real hosts have.
-      createMesh: (init) => this.network.createMesh({ ...init, listen: [`/memory/${name}`] }),
+      createMesh: async (init) => {
+        const mesh = await this.network.createMesh({ ...init, listen: [`/memory/${name}`] });
+        const { hostFacts } = this;
+        return hostFacts === undefined
+          ? mesh
+          : Object.assign(mesh, { addresses: () => listeningAt(hostFacts) });
+      },
       createDoor: (init) => this.#createDoor(init),
       knock: this.#knock,
+      ...(this.hostFacts !== undefined && { hostFacts: this.hostFacts }),
     });
     this.#running.set(name, node);
     return node;
@@ -158,6 +168,13 @@ export class MemoryCluster {
 /** The memory driver could have networks of its own; nothing here may touch those of the host. */
 function onTheHostsNetwork(runtime: Runtime): Runtime {
   return Object.assign(runtime, { isolatesNetwork: false });
+}
+
+/** As a mesh tells it that listens on 0.0.0.0. */
+function listeningAt({ interfaces }: HostNetworkFacts): string[] {
+  return Object.values(interfaces()).flatMap(
+    (addresses) => addresses?.map(({ address }) => `/ip4/${address}/tcp/4747`) ?? [],
+  );
 }
 
 /** Live instances of a workload as `node` sees them, by slot. */
