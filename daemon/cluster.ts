@@ -401,9 +401,11 @@ export class Cluster implements AsyncDisposable {
 
   async #riseLate(): Promise<void> {
     const { log } = this.#components;
-    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal, (members) =>
-      attempt(log, 'asking how this node stands', () => this.trust.ask(members)),
-    );
+    await this.#contacts.outwait(this.#mesh!, this.#stopping.signal, async (members) => {
+      // The disk may have refused it.
+      await this.#recallFounding();
+      await attempt(log, 'asking how this node stands', () => this.trust.ask(members));
+    });
     if (this.#stopping.signal.aborted) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
     await this.#rise();
   }

@@ -14,6 +14,8 @@ interface Given {
   readonly instance?: AllocationBody;
   /** Whether `recall` settles. */
   readonly settles?: boolean;
+  /** Whether this life has written the records. */
+  readonly isOwn?: boolean;
   readonly isPartial?: boolean;
   readonly isReseeding?: boolean;
   /** Workloads of which somebody has said something that counts. */
@@ -31,7 +33,7 @@ function stage(given: Given) {
     self: 'a',
     clock: { now: () => now },
     ledger: {
-      isOwn: () => false,
+      isOwn: () => given.isOwn ?? false,
       machine: {
         ledger: {
           get: (_kind: string, key: string) => records.get(key),
@@ -80,6 +82,16 @@ t.test('a record that stands over what this life has written is shown as what is
   slots.settle(view);
   t.same(retold, [SLOT, SLOT], 'or after a while, for another daemon may have the same key');
   t.same(recalled, []);
+});
+
+t.test('the end of what makes way is shown as what takes its place', async (t) => {
+  const instance = anAllocation('a', 0, { attempt: 2, phase: 'claimed' });
+  const allocations = [anAllocation('a', 0, { attempt: 1, phase: 'stopped' }), other];
+  const { slots, view, retold } = stage({ allocations, instance, isOwn: true });
+  t.match(slots.settle(view).view.allocations, [{ node: 'a', attempt: 2, phase: 'claimed' }, { node: 'b' }]);
+  t.same(retold, []);
+  const same = stage({ allocations: [instance, other], instance, isOwn: true });
+  t.equal(same.slots.settle(same.view).view, same.view);
 });
 
 t.test('a slot that is not settled is not shown, and nothing is begun in it', async (t) => {

@@ -196,3 +196,16 @@ t.test('an embedded node brings what it is given and leaves nothing behind', asy
   await using again = await createNode(given);
   t.match(await again.api.status(), { cluster: { name: 'shop' } }, 'the cluster outlives the node');
 });
+
+t.test('what starts anew for another address of its host does so once', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  await a!.backend.run({ name: 'web', image: IMAGE });
+  await eventually('it is healthy', async () => (await running(a!.backend, 'web'))[0]?.health === 'healthy');
+  a!.cluster!.instances.restartAll('the host has another address');
+  await eventually('it is healthy again', async () => {
+    const [one] = await running(a!.backend, 'web');
+    return one?.health === 'healthy' && one.attempt > 1;
+  });
+  t.match(await running(a!.backend, 'web'), [{ attempt: 2 }]);
+});
