@@ -77,6 +77,10 @@ interface Container {
   readonly latch: ExitLatch;
   state: ContainerState;
   started_ms: number | null;
+  /** By us; the file that says so may not have fitted on the disk. */
+  isKilled: boolean;
+  /** Whether exit.json says the end. */
+  exitNote: 'none' | 'refused' | 'there';
 }
 
 /** @throws E_RUNTIME_MISSING with the reason of each candidate */
@@ -99,6 +103,8 @@ class OciRuntime implements Runtime {
   readonly #root: string;
   readonly #exits: string;
   readonly #cgroups = readCgroupMounts();
+  /** Read once: descriptors may have run out later. */
+  readonly #boot = bootId();
   readonly #containers = new Map<ContainerId, Container>();
   /** Ids that are being created or removed. */
   readonly #busy = new Set<ContainerId>();
@@ -149,7 +155,7 @@ class OciRuntime implements Runtime {
     try {
       const meta = await this.#build(spec);
       writeSmallFile(path.join(this.#directory(id), 'meta.json'), JSON.stringify(meta));
-      this.#containers.set(id, { id, meta, latch: new ExitLatch(), state: 'created', started_ms: null });
+      this.#add(id, meta, null);
     } catch (error) {
       await this.#clear(id, true).catch((failure: Error) =>
         this.#init.log('warn', 'cannot clear up after a failed creation', { id, error: failure.message }),
@@ -367,24 +373,30 @@ class OciRuntime implements Runtime {
       version: META_VERSION,
       labels: spec.labels,
       stopSignal: spec.stopSignal,
-      boot: bootId(),
+      boot: this.#boot,
       init,
       monitor: processName(Number(await readFile(conmonPidFile, 'utf8').catch(() => '0'))),
     };
   }
 
+  #add(id: ContainerId, meta: Meta, started_ms: number | null): Container {
+    const container: Container = {
+      ...{ id, meta, latch: new ExitLatch(), state: started_ms === null ? 'created' : 'running', started_ms },
+      ...{ isKilled: false, exitNote: 'none' },
+    };
+    this.#containers.set(id, container);
+    return container;
+  }
+
   async #adopt(id: ContainerId, meta: Meta): Promise<void> {
     const directory = this.#directory(id);
     const started = readSmallFile(path.join(directory, 'started'));
-    const container: Container = {
-      ...{ id, meta, latch: new ExitLatch() },
-      state: started === null ? 'created' : 'running',
-      started_ms: started === null ? null : Number(started),
-    };
-    this.#containers.set(id, container);
     const exit = readSmallJson<ExitStatus>(path.join(directory, 'exit.json'));
-    if (exit) this.#end(container, exit);
-    else this.#look(container);
+    const container = this.#add(id, meta, started === null ? null : Number(started));
+    if (exit) {
+      container.exitNote = 'there';
+      this.#end(container, exit);
+    } else this.#look(container);
     if (container.latch.exit !== null || started === null) return;
     const state = await this.#run('state', id);
     if (state.code === 0 && /"status":\s*"created"/.test(state.stdout)) {
@@ -396,13 +408,25 @@ class OciRuntime implements Runtime {
   #signal(container: Container, signal: string): void {
     const number = signalNumber(signal);
     // From now on an end by SIGKILL is ours and not the kernel's.
-    if (number === 9) writeSmallFile(path.join(this.#directory(container.id), 'killed'), '');
+    if (number === 9) this.#noteKill(container);
     const { pid, startTime } = container.meta.init;
     if (!isAlive(pid, startTime)) return;
     try {
       process.kill(pid, number);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  /** Where the disk does not take it, only the next daemon may take the end for want of memory. */
+  #noteKill(container: Container): void {
+    container.isKilled = true;
+    try {
+      writeSmallFile(path.join(this.#directory(container.id), 'killed'), '');
+    } catch (error) {
+      this.#init.log('warn', 'cannot note that a container is killed', {
+        ...{ id: container.id, error: (error as Error).message },
+      });
     }
   }
 
@@ -416,6 +440,7 @@ class OciRuntime implements Runtime {
     const directory = this.#directory(container.id);
     const oom =
       code === 137 &&
+      !container.isKilled &&
       !existsSync(path.join(directory, 'killed')) &&
       (existsSync(path.join(directory, 'oom')) ||
         cgroupOomKills(this.#cgroups, this.#cgroup(container.id)) > 0);
@@ -424,10 +449,13 @@ class OciRuntime implements Runtime {
 
   /** As `observe`, and notices also an end that nobody could write down. */
   #look(container: Container): void {
-    if (container.latch.exit !== null) return;
+    if (container.latch.exit !== null) {
+      this.#noteExit(container, container.latch.exit);
+      return;
+    }
     keepOlderLog(path.join(this.#directory(container.id), 'logs'));
     const { boot, init, monitor } = container.meta;
-    const lost = boot !== bootId() || (!isNamedAlive(init) && !isNamedAlive(monitor));
+    const lost = boot !== this.#boot || (!isNamedAlive(init) && !isNamedAlive(monitor));
     // In this order: the monitor may have written between the two.
     this.#observe(container);
     if (lost) this.#end(container, { code: null, oom: false, at_ms: Date.now() });
@@ -435,9 +463,25 @@ class OciRuntime implements Runtime {
 
   #end(container: Container, exit: ExitStatus): void {
     if (container.latch.exit !== null) return;
-    writeSmallFile(path.join(this.#directory(container.id), 'exit.json'), JSON.stringify(exit));
     container.state = 'stopped';
     container.latch.set(exit);
+    this.#noteExit(container, exit);
+  }
+
+  /** On a full or read-only disk the end is known all the same, and each later look tries again. */
+  #noteExit(container: Container, exit: ExitStatus): void {
+    const { id } = container;
+    if (container.exitNote === 'there' || this.#busy.has(id)) return;
+    try {
+      writeSmallFile(path.join(this.#directory(id), 'exit.json'), JSON.stringify(exit));
+      container.exitNote = 'there';
+    } catch (error) {
+      if (container.exitNote === 'none')
+        this.#init.log('warn', 'cannot note the end of a container yet', {
+          ...{ id, error: (error as Error).message },
+        });
+      container.exitNote = 'refused';
+    }
   }
 
   /** @param force Also when the runtime does not know it or it still runs. */
