@@ -212,6 +212,18 @@ class OciRuntime implements Runtime {
 
   async exec(id: ContainerId, argv: readonly string[], io: ExecIo): Promise<ExecResult> {
     this.#getRunning(id);
+    try {
+      return await this.#exec(id, argv, io);
+    } catch (error) {
+      if (error instanceof ShoalError) throw error;
+      // Of the disk, or of this program's own processes and descriptors.
+      throw new ShoalError('E_RUNTIME_FAILED', `Cannot run a command in ${id}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #exec(id: ContainerId, argv: readonly string[], io: ExecIo): Promise<ExecResult> {
     const directory = this.#directory(id);
     const config = readSmallJson<{ process: object }>(path.join(directory, 'config.json'));
     const base = path.join(directory, `exec-${randomUUID()}`);
@@ -553,7 +565,7 @@ function runtimeFailure(log: string | null): string | null {
 function commandError(error: unknown): unknown {
   if (!isShoalError(error, 'E_RUNTIME_FAILED')) return error;
   const missing =
-    /executable file .*not found|exec: "[^"]*": (stat|permission denied|is a directory|no such)|exec .*: no such file/i;
+    /executable file .*not found|exec: "[^"]*": (stat|permission denied|is a directory|no such)|exec .*: no such file|exec format error/i;
   return missing.test(error.message)
     ? new ShoalError('E_COMMAND_NOT_FOUND', error.message, { cause: error })
     : error;
