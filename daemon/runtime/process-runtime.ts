@@ -3,11 +3,11 @@
  * CPU, memory and processes are NOT enforced, mounts and users are ignored, the network is the host's. Programs come
  * from the flattened image where it has them, else from the host. Needs Linux, `sh` and `setsid`.
  *
- * Per container, in `<id>`: rootfs, meta.json (written last), logs, pid (the line of /proc/<pid>/stat) and exit, both
- * written by a small shell that outlives the daemon. A process that leaves the process group outlives its container.
+ * Per container, in `<id>`: rootfs, meta.json (written last), logs, start (while a start is awaited), pid (the line of
+ * /proc/<pid>/stat) and exit, both written by a small shell that outlives the daemon. A process that leaves the process group outlives its container.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, realpath, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -38,6 +38,7 @@ import { readSmallFile, readSmallJson, writeSmallFile } from './small-file.ts';
 const POLL_MS = 20;
 const LOG_CHECK_MS = 1000;
 const START_MS_MAX = 10_000;
+const START_LOOK_MS = 5;
 const KILL_MS_MAX = 30_000;
 /** How long after the end of a process its shell may need to write the code down. */
 const EXIT_NOTE_MS_MAX = 3000;
@@ -47,9 +48,13 @@ const META_VERSION = 1;
  * The outer shell waits in a session of its own and writes the exit code; the inner one becomes the command, in another
  * session, so that signals to its process group do not reach the outer. In the foreground, because shells make
  * background commands ignore SIGINT and SIGQUIT.
+ *
+ * Nothing may run that nobody knows: the inner shell becomes the command only once its pid is noted, and only if it can
+ * take away the file `start`, which the driver takes away when it waits no longer. One of the two gets it, never both.
  */
 const SHIM = `d=$1; shift
-setsid sh -c 'read -r s </proc/$$/stat; echo "$s" >"$0/pid.tmp" && mv "$0/pid.tmp" "$0/pid"; exec "$@" </dev/null' \
+setsid sh -c 'read -r s </proc/$$/stat; echo "$s" >"$0/pid.tmp" && [ ! -e "$0/exit" ] && [ -e "$0/meta.json" ] &&
+rm "$0/start" && mv "$0/pid.tmp" "$0/pid" && exec "$@" </dev/null' \
 "$d" "$@" >>"$d/logs/stdout" 2>>"$d/logs/stderr"
 code=$?
 read -r pid rest <"$d/pid" && kill -9 -"$pid" 2>/dev/null
@@ -176,31 +181,60 @@ class ProcessRuntime implements Runtime {
     const container = this.#get(id);
     if (container.state !== 'created')
       throw new ShoalError('E_RUNTIME_FAILED', `Container ${id} is ${container.state}, not created.`);
-    const directory = this.#directory(id);
     container.state = 'running';
     container.started_ms = Date.now();
+    try {
+      await this.#startShim(container);
+    } catch (error) {
+      if (container.latch.exit === null) container.state = 'created';
+      container.started_ms = null;
+      throw new ShoalError('E_RUNTIME_FAILED', `Cannot start ${id}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Resolves when the command has been named. After a failure it does not run, and never will. */
+  async #startShim(container: Container): Promise<void> {
+    const directory = this.#directory(container.id);
+    const cwd = await this.#workingDirectory(container);
+    writeFileSync(path.join(directory, 'start'), '', { mode: 0o600 });
     const child = spawn('/bin/sh', ['-c', SHIM, 'shoal-shim', directory, ...container.meta.argv], {
-      cwd: await this.#workingDirectory(container),
-      env: this.#env(container),
-      detached: true,
-      stdio: 'ignore',
+      ...{ cwd, env: this.#env(container), detached: true, stdio: 'ignore' },
     });
     let failure: string | null = null;
     child.on('error', (error) => {
       failure = error.message;
     });
-    child.on('exit', () => this.#look(container));
+    child.on('exit', () => {
+      // Seen below only where the pid is not there either.
+      failure = 'the disk did not take the name of its process';
+      this.#look(container);
+    });
     child.unref();
-    for (let waited_ms = 0; container.process === null; waited_ms += 5) {
+    const deadline = performance.now() + START_MS_MAX;
+    for (;;) {
+      const failed: string | null = failure;
       container.process = readName(path.join(directory, 'pid'));
       if (container.process !== null) return;
-      if (failure === null && waited_ms >= START_MS_MAX) failure = 'the process did not appear in time';
-      if (failure !== null) {
-        container.state = 'created';
-        container.started_ms = null;
-        throw new ShoalError('E_RUNTIME_FAILED', `Cannot start ${id}: ${failure}`);
+      if (failed !== null || (performance.now() > deadline && this.#withdrawStart(container.id))) {
+        this.#withdrawStart(container.id);
+        if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+          signalGroup(child.pid, 9);
+        throw new Error(failed ?? 'the process did not appear in time');
       }
-      await sleep(5);
+      await sleep(START_LOOK_MS);
+    }
+  }
+
+  /** Whether no shell can become the command any more. */
+  #withdrawStart(id: ContainerId): boolean {
+    try {
+      unlinkSync(path.join(this.#directory(id), 'start'));
+      return true;
+    } catch (error) {
+      // One that has taken it will have its pid there in a moment, or ends. What we may not take it may not either.
+      return (error as NodeJS.ErrnoException).code !== 'ENOENT';
     }
   }
 
@@ -208,6 +242,7 @@ class ProcessRuntime implements Runtime {
     const container = this.#get(id);
     if (container.latch.exit !== null) return container.latch.exit;
     if (container.state === 'created') {
+      this.#withdrawStart(id);
       writeSmallFile(path.join(this.#directory(id), 'exit'), '137');
       this.#look(container);
     } else {

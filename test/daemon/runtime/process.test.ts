@@ -1,13 +1,19 @@
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import t, { type Test } from 'tap';
 import { createProcessRuntime } from '../../../daemon/runtime/process-runtime.ts';
-import { runtimeConformance, shellArgv } from '../../conformance/runtime.ts';
+import { containerSpec, runtimeConformance, shellArgv } from '../../conformance/runtime.ts';
+import { temporaryDirectory } from '../api/api-fixture.ts';
 import { processesThatName } from './leftovers.ts';
 
 /** The shell over a program ends a moment after it has told the end of that. */
 const LOOKS_MAX = 40;
+/** As long as the driver waits for a process. */
+const START_MS_MAX = 10_000;
+const STALL_MS = 1000;
 
 export async function flatten(lowerDirs: readonly string[], destination: string): Promise<void> {
   await mkdir(destination);
@@ -30,4 +36,47 @@ runtimeConformance('process', async () => {
     },
     close: () => rm(directory, { recursive: true, force: true }),
   };
+});
+
+/** A driver, a container in it that would leave a file, and where that is. */
+async function starting(t: Test, lowerDirs: readonly string[] = []) {
+  const directory = await temporaryDirectory(t);
+  const state = path.join(directory, 'state');
+  const init = { directory: state, instance: 'test', log: () => undefined, flatten };
+  const runtime = await createProcessRuntime(init);
+  t.teardown(() => runtime[Symbol.asyncDispose]());
+  const ran = path.join(directory, 'ran');
+  const argv = ['sh', '-c', `echo yes >${ran}; exec sleep 1000`];
+  await runtime.create({ ...containerSpec({ argv: shellArgv, lowerDirs }, 'a', []), argv });
+  return { directory, state, runtime, ran };
+}
+
+t.test('a command whose process cannot be noted is not run, and its start fails at once', async (t) => {
+  const { directory, state, runtime, ran } = await starting(t);
+  await mkdir(path.join(state, 'a/pid.tmp'));
+  const began_ms = performance.now();
+  await t.rejects(runtime.start('a'), { code: 'E_RUNTIME_FAILED', message: /the disk did not take/ });
+  t.ok(performance.now() - began_ms < START_MS_MAX, 'it does not wait for what cannot come');
+  await runtime.stop('a', { grace_ms: 0 });
+  await runtime.remove('a');
+  await sleep(STALL_MS);
+  t.notOk(existsSync(ran));
+  t.same(processesThatName(directory), []);
+});
+
+t.test('a command that was not there in time never runs', async (t) => {
+  const image = await temporaryDirectory(t);
+  await mkdir(path.join(image, 'bin'));
+  // In a session of its own, where no signal to the others reaches it: as if the host had stalled right there.
+  const stall = 'until [ -e ../../../go ]; do sleep 0.1; done; exec "$@"';
+  const setsid = `#!/bin/sh\nexec /usr/bin/setsid --wait sh -c '${stall}' sh "$@"\n`;
+  await writeFile(path.join(image, 'bin/setsid'), setsid, { mode: 0o755 });
+  const { directory, runtime, ran } = await starting(t, [image]);
+  await t.rejects(runtime.start('a'), { code: 'E_RUNTIME_FAILED', message: /in time/ });
+  await writeFile(path.join(directory, 'go'), '');
+  await sleep(STALL_MS);
+  t.notOk(existsSync(ran), 'nor before it is taken away');
+  await runtime.stop('a', { grace_ms: 0 });
+  await runtime.remove('a');
+  t.same(processesThatName(directory), []);
 });
