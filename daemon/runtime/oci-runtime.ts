@@ -39,7 +39,7 @@ import type {
   RuntimeInit,
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
-import { readSmallFile, readSmallJson, writeSmallFile } from './small-file.ts';
+import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
 import { lookUpUser } from './user.ts';
 
 /** How often ends are looked for besides the notices of the kernel. */
@@ -108,6 +108,8 @@ class OciRuntime implements Runtime {
   readonly #containers = new Map<ContainerId, Container>();
   /** Ids that are being created or removed. */
   readonly #busy = new Set<ContainerId>();
+  /** Ids of earlier daemons that could be neither taken up nor away: nothing of theirs is touched. */
+  readonly #left = new Set<ContainerId>();
   #watcher: FSWatcher | null = null;
   #poll: NodeJS.Timeout | null = null;
   #closed = false;
@@ -133,11 +135,14 @@ class OciRuntime implements Runtime {
     );
     for (const id of readdirSync(this.#containersDirectory)) {
       if (!isContainerId(id)) continue;
-      const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
-      if (meta?.version === META_VERSION) await this.#adopt(id, meta);
-      else {
-        this.#init.log('info', 'taking away a container whose creation was cut short', { id });
-        await this.#clear(id, true);
+      try {
+        await this.#find(id);
+      } catch (error) {
+        // It may well run. Taking it away, or making another in its place, would end it.
+        this.#left.add(id);
+        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
+          ...{ id, error: (error as Error).message },
+        });
       }
     }
     this.#poll = setInterval(() => {
@@ -145,11 +150,21 @@ class OciRuntime implements Runtime {
     }, POLL_MS);
   }
 
+  /** @throws what keeps it from being taken up or away */
+  async #find(id: ContainerId): Promise<void> {
+    const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
+    if (meta === null) {
+      this.#init.log('info', 'taking away a container whose creation was cut short', { id });
+      await this.#clear(id, true);
+    } else if (meta.version === META_VERSION) await this.#adopt(id, meta);
+    else throw new Error(`its notes are of version ${meta.version}, not ${META_VERSION}`);
+  }
+
   async create(spec: ContainerSpec): Promise<void> {
     const { id } = spec;
     checkContainerId(id);
     signalNumber(spec.stopSignal);
-    if (this.#containers.has(id) || this.#busy.has(id))
+    if (this.#containers.has(id) || this.#busy.has(id) || this.#left.has(id))
       throw new ShoalError('E_EXISTS', `There is a container ${id} already.`);
     this.#busy.add(id);
     try {
@@ -402,7 +417,7 @@ class OciRuntime implements Runtime {
 
   async #adopt(id: ContainerId, meta: Meta): Promise<void> {
     const directory = this.#directory(id);
-    const started = readSmallFile(path.join(directory, 'started'));
+    const started = readSmallFileSurely(path.join(directory, 'started'));
     const exit = readSmallJson<ExitStatus>(path.join(directory, 'exit.json'));
     const container = this.#add(id, meta, started === null ? null : Number(started));
     if (exit) {
@@ -499,7 +514,7 @@ class OciRuntime implements Runtime {
   /** @param force Also when the runtime does not know it or it still runs. */
   async #clear(id: ContainerId, force: boolean): Promise<void> {
     const directory = this.#directory(id);
-    const meta = readSmallJson<Meta>(path.join(directory, 'meta.json'));
+    const meta = parseMeta(readSmallFile(path.join(directory, 'meta.json')));
     // Gone first: should this be cut short, the next daemon goes on with it.
     await rm(path.join(directory, 'meta.json'), { force: true });
     const monitor =
@@ -526,7 +541,7 @@ class OciRuntime implements Runtime {
 
   /** The cgroup that all share; not while one is being created in it. */
   #removeParentCgroup(): void {
-    if (this.#busy.size === 0 && this.#containers.size === 0)
+    if (this.#busy.size === 0 && this.#containers.size === 0 && this.#left.size === 0)
       removeCgroup(this.#cgroups, `/shoal-${this.#init.instance}`);
   }
 }
@@ -534,6 +549,14 @@ class OciRuntime implements Runtime {
 function processName(pid: number): ProcessName | null {
   const stat = pid > 0 ? readProcess(pid) : null;
   return stat && { pid, startTime: stat.startTime };
+}
+
+function parseMeta(text: string | null): Meta | null {
+  try {
+    return text === null ? null : (JSON.parse(text) as Meta);
+  } catch {
+    return null;
+  }
 }
 
 function isNamedAlive(name: ProcessName | null): boolean {

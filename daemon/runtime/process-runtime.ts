@@ -32,7 +32,7 @@ import type {
   RuntimeInit,
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
-import { readSmallFile, readSmallJson, writeSmallFile } from './small-file.ts';
+import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
 
 /** How often ends are looked for; a shell without a parent gives no other notice. */
 const POLL_MS = 20;
@@ -108,6 +108,8 @@ class ProcessRuntime implements Runtime {
   readonly #init: ProcessRuntimeInit;
   readonly #containers = new Map<ContainerId, Container>();
   readonly #busy = new Set<ContainerId>();
+  /** Ids of earlier daemons that could be neither taken up nor away: nothing of theirs is touched. */
+  readonly #left = new Set<ContainerId>();
   readonly #boot = bootId();
   #poll: NodeJS.Timeout | null = null;
   #logCheck: NodeJS.Timeout | null = null;
@@ -121,9 +123,15 @@ class ProcessRuntime implements Runtime {
     await mkdir(this.#init.directory, { recursive: true, mode: 0o700 });
     for (const id of readdirSync(this.#init.directory)) {
       if (!isContainerId(id)) continue;
-      const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
-      if (meta?.version === META_VERSION) this.#adopt(id, meta);
-      else await rm(this.#directory(id), { recursive: true, force: true });
+      try {
+        await this.#takeUp(id);
+      } catch (error) {
+        // It may well run. Taking its files away, or making another in its place, would break it.
+        this.#left.add(id);
+        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
+          ...{ id, error: (error as Error).message },
+        });
+      }
     }
     this.#poll = setInterval(() => {
       for (const container of this.#containers.values()) this.#look(container);
@@ -134,11 +142,19 @@ class ProcessRuntime implements Runtime {
     }, LOG_CHECK_MS);
   }
 
+  /** @throws what keeps it from being taken up or away */
+  async #takeUp(id: ContainerId): Promise<void> {
+    const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
+    if (meta === null) await rm(this.#directory(id), { recursive: true, force: true });
+    else if (meta.version === META_VERSION) this.#adopt(id, meta);
+    else throw new Error(`its notes are of version ${meta.version}, not ${META_VERSION}`);
+  }
+
   async create(spec: ContainerSpec): Promise<void> {
     const { id } = spec;
     checkContainerId(id);
     signalNumber(spec.stopSignal);
-    if (this.#containers.has(id) || this.#busy.has(id))
+    if (this.#containers.has(id) || this.#busy.has(id) || this.#left.has(id))
       throw new ShoalError('E_EXISTS', `There is a container ${id} already.`);
     if (spec.netns !== null)
       throw new ShoalError(
@@ -215,7 +231,7 @@ class ProcessRuntime implements Runtime {
     const deadline = performance.now() + START_MS_MAX;
     for (;;) {
       const failed: string | null = failure;
-      container.process = readName(path.join(directory, 'pid'));
+      container.process = parseName(readSmallFile(path.join(directory, 'pid')));
       if (container.process !== null) return;
       if (failed !== null || (performance.now() > deadline && this.#withdrawStart(container.id))) {
         this.#withdrawStart(container.id);
@@ -372,10 +388,11 @@ class ProcessRuntime implements Runtime {
   }
 
   #adopt(id: ContainerId, meta: Meta): void {
-    const container = this.#add(id, meta);
     const file = path.join(this.#directory(id), 'pid');
-    container.process = readName(file);
-    if (container.process !== null) {
+    const name = parseName(readSmallFileSurely(file));
+    const container = this.#add(id, meta);
+    container.process = name;
+    if (name !== null) {
       container.state = 'running';
       container.started_ms = Math.round(statSync(file).mtimeMs);
     }
@@ -463,8 +480,7 @@ async function onPath(program: string, search: string): Promise<string | null> {
 }
 
 /** From the line that the inner shell wrote. */
-function readName(file: string): { pid: number; startTime: string } | null {
-  const text = readSmallFile(file);
+function parseName(text: string | null): { pid: number; startTime: string } | null {
   if (text === null) return null;
   const { pid, startTime } = parseProcessStat(text);
   return pid > 0 ? { pid, startTime } : null;

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -250,6 +250,29 @@ fact('what cannot be noted as killed is killed', async (t, runtime, harness) => 
   await runtime.start('a');
   refuseNote(harness, 'a', 'killed');
   t.match(await runtime.stop('a', { grace_ms: 0 }), { code: 137, oom: false });
+});
+
+fact('a container whose notes cannot be read is left alone', async (t, runtime, harness) => {
+  await runtime.create(containerSpec(harness, 'a', ['forever']));
+  await runtime.start('a');
+  await runtime[Symbol.asyncDispose]();
+  const file = path.join(harness.directory, 'state/containers/a/meta.json');
+  const text = readFileSync(file, 'utf8');
+  const isLeftAlone = async (): Promise<void> => {
+    await using next = await harness.open();
+    t.same(await next.list(), []);
+    await t.rejects(next.create(containerSpec(harness, 'a', ['exit:0'])), { code: 'E_EXISTS' });
+  };
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(text), version: 1000 }));
+  await isLeftAlone();
+  rmSync(file);
+  // Neither absent nor cut short: reading fails, as on a broken disk.
+  mkdirSync(file);
+  await isLeftAlone();
+  rmdirSync(file);
+  writeFileSync(file, text);
+  await using last = await harness.open();
+  t.match(await last.list(), [{ id: 'a', state: 'running' }]);
 });
 
 t.test('a runtime that is not there is named in the reason', async (t) => {

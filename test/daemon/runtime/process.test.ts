@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { createProcessRuntime } from '../../../daemon/runtime/process-runtime.ts';
 import { containerSpec, runtimeConformance, shellArgv } from '../../conformance/runtime.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
+import { eventually } from '../node/eventually.ts';
 import { processesThatName } from './leftovers.ts';
 
 /** The shell over a program ends a moment after it has told the end of that. */
@@ -79,4 +80,40 @@ t.test('a command that was not there in time never runs', async (t) => {
   await runtime.stop('a', { grace_ms: 0 });
   await runtime.remove('a');
   t.same(processesThatName(directory), []);
+});
+
+t.test('a container whose notes cannot be read is left alone, and found when they can', async (t) => {
+  const { directory, state, runtime, ran } = await starting(t);
+  await runtime.start('a');
+  await eventually('it runs', () => existsSync(ran));
+  await runtime[Symbol.asyncDispose]();
+  const meta = path.join(state, 'a/meta.json');
+  const text = await readFile(meta, 'utf8');
+  const said: string[] = [];
+  const init = {
+    directory: state,
+    instance: 'test',
+    log: (_: string, what: string) => said.push(what),
+    flatten,
+  };
+  const spec = containerSpec({ argv: shellArgv, lowerDirs: [] }, 'a', ['exit:0']);
+  const isLeftAlone = async (): Promise<void> => {
+    await using next = await createProcessRuntime(init);
+    t.same(await next.list(), []);
+    await t.rejects(next.create(spec), { code: 'E_EXISTS' }, 'nor is another made in its place');
+    t.same(said.splice(0), ['leaving a container alone that cannot be taken up']);
+    t.not(processesThatName(directory).length, 0);
+  };
+  await writeFile(meta, JSON.stringify({ ...JSON.parse(text), version: 1000 }));
+  await isLeftAlone();
+  await rm(meta);
+  // Neither absent nor cut short: reading fails, as on a broken disk.
+  await mkdir(meta);
+  await isLeftAlone();
+  await rmdir(meta);
+  await writeFile(meta, text);
+  await using last = await createProcessRuntime(init);
+  t.match(await last.list(), [{ id: 'a', state: 'running' }]);
+  await last.stop('a', { grace_ms: 0 });
+  await last.remove('a');
 });
