@@ -43,6 +43,11 @@ const KILL_MS_MAX = 30_000;
 /** How long after the end of a process its shell may need to write the code down. */
 const EXIT_NOTE_MS_MAX = 3000;
 const META_VERSION = 1;
+/** All that can be in the directory of a container whose creation or removal was cut short. */
+const OWN_FILES = new Set([
+  ...['rootfs', 'logs', 'meta.json', 'meta.json.tmp'],
+  ...['start', 'pid', 'pid.tmp', 'exit', 'exit.tmp'],
+]);
 
 /**
  * The outer shell waits in a session of its own and writes the exit code; the inner one becomes the command, in another
@@ -145,8 +150,12 @@ class ProcessRuntime implements Runtime {
   /** @throws what keeps it from being taken up or away */
   async #takeUp(id: ContainerId): Promise<void> {
     const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
-    if (meta === null) await rm(this.#directory(id), { recursive: true, force: true });
-    else if (meta.version === META_VERSION) this.#adopt(id, meta);
+    if (meta === null) {
+      // The oci driver keeps its own under the same directory, with containers that may run now.
+      const foreign = readdirSync(this.#directory(id)).find((name) => !OWN_FILES.has(name));
+      if (foreign !== undefined) throw new Error(`it is none of this driver: there is ${foreign} in it`);
+      await rm(this.#directory(id), { recursive: true, force: true });
+    } else if (meta.version === META_VERSION) this.#adopt(id, meta);
     else throw new Error(`its notes are of version ${meta.version}, not ${META_VERSION}`);
   }
 

@@ -117,3 +117,15 @@ t.test('a container whose notes cannot be read is left alone, and found when the
   await last.stop('a', { grace_ms: 0 });
   await last.remove('a');
 });
+
+t.test('what another driver keeps in the same directory is left alone', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const kept = path.join(directory, 'containers/web/rootfs');
+  await mkdir(kept, { recursive: true });
+  await mkdir(path.join(directory, 'cut-short/logs'), { recursive: true });
+  const init = { directory, instance: 'test', log: () => undefined, flatten };
+  await using runtime = await createProcessRuntime(init);
+  t.same(await runtime.list(), []);
+  t.ok(existsSync(kept));
+  t.notOk(existsSync(path.join(directory, 'cut-short')));
+});
