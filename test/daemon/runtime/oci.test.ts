@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -250,6 +250,22 @@ fact('what cannot be noted as killed is killed', async (t, runtime, harness) => 
   await runtime.start('a');
   refuseNote(harness, 'a', 'killed');
   t.match(await runtime.stop('a', { grace_ms: 0 }), { code: 137, oom: false });
+});
+
+fact("a command that the disk does not take is the driver's failure", async (t, runtime, harness) => {
+  const layer = path.join(harness.directory, 'layer');
+  mkdirSync(layer);
+  writeFileSync(path.join(layer, 'foreign'), 'no program', { mode: 0o755 });
+  const lowerDirs = [...harness.lowerDirs, layer];
+  await runtime.create(containerSpec({ ...harness, lowerDirs }, 'a', ['forever']));
+  await runtime.start('a');
+  const io = { onOutput: () => undefined };
+  await t.rejects(runtime.exec('a', ['/foreign'], io), { code: 'E_COMMAND_NOT_FOUND' });
+  const place = path.join(harness.directory, 'state/containers/a');
+  renameSync(place, `${place}.away`);
+  await t.rejects(runtime.exec('a', ['true'], io), { code: 'E_RUNTIME_FAILED' });
+  renameSync(`${place}.away`, place);
+  t.match(await runtime.exec('a', ['true'], io), { code: 0 });
 });
 
 fact('a container whose notes cannot be read is left alone', async (t, runtime, harness) => {
