@@ -268,8 +268,13 @@ class ProcessRuntime implements Runtime {
     if (container.latch.exit !== null) return container.latch.exit;
     if (container.state === 'created') {
       this.#withdrawStart(id);
-      writeSmallFile(path.join(this.#directory(id), 'exit'), '137');
-      this.#look(container);
+      try {
+        writeSmallFile(path.join(this.#directory(id), 'exit'), '137');
+        this.#look(container);
+      } catch {
+        // On a full disk it must go all the more, and nothing of it runs.
+        this.#end(container, { code: 137, oom: false, at_ms: Date.now() });
+      }
     } else {
       this.#signal(container, container.meta.stopSignal);
       const exit = await container.latch.waitFor(options.grace_ms);

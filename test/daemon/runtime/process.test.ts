@@ -82,6 +82,14 @@ t.test('a command that was not there in time never runs', async (t) => {
   t.same(processesThatName(directory), []);
 });
 
+t.test('what never ran can be taken away where the disk takes no note of its end', async (t) => {
+  const { state, runtime } = await starting(t);
+  await mkdir(path.join(state, 'a/exit.tmp'));
+  t.match(await runtime.stop('a', { grace_ms: 0 }), { code: 137 });
+  await runtime.remove('a');
+  t.same(await readdir(state), []);
+});
+
 t.test('a container whose notes cannot be read is left alone, and found when they can', async (t) => {
   const { directory, state, runtime, ran } = await starting(t);
   await runtime.start('a');
