@@ -1,6 +1,7 @@
-/** One health check of one instance: true or false within its timeout. Not here: counting, and what follows from it. */
+/** One health check of one instance: true or false within its timeout, or no verdict. Not here: counting, and what follows from it. */
 import http from 'node:http';
 import net from 'node:net';
+import { isShoalError } from '../../protocols/base/errors.ts';
 import type { Health } from '../../protocols/base/workload.ts';
 
 export interface HealthTarget {
@@ -10,7 +11,10 @@ export interface HealthTarget {
   readonly exec: (argv: readonly string[], signal: AbortSignal) => Promise<number>;
 }
 
-/** Never rejects: whatever goes wrong is unhealthy. */
+/** What the host has run out of, or its disk refuses: says nothing of the instance. errno(3) */
+const HOST_FAULTS = new Set(['EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'ENOSPC', 'EROFS']);
+
+/** Whatever goes wrong is unhealthy. @throws what kept the check from being carried out, which is no verdict */
 export async function checkHealth(
   health: Health,
   target: HealthTarget,
@@ -28,14 +32,21 @@ export async function checkHealth(
       case 'exec':
         return (await target.exec(health.command ?? [], limit)) === 0;
     }
-  } catch {
+  } catch (error) {
+    // In time nothing came of it, whatever the reason is.
+    if (!limit.aborted && isHostFault(error)) throw error;
     return false;
   }
 }
 
+function isHostFault(error: unknown): boolean {
+  if (isShoalError(error, 'E_RUNTIME_FAILED')) return true;
+  return HOST_FAULTS.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
 function connects({ address, port }: HealthTarget, signal: AbortSignal): Promise<boolean> {
   if (port === undefined) return Promise.resolve(false);
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const socket = net.connect({ host: address, port });
     const done = (healthy: boolean) => {
       signal.removeEventListener('abort', unhealthy);
@@ -45,18 +56,21 @@ function connects({ address, port }: HealthTarget, signal: AbortSignal): Promise
     const unhealthy = () => done(false);
     signal.addEventListener('abort', unhealthy, { once: true });
     socket.once('connect', () => done(true));
-    socket.once('error', unhealthy);
+    socket.once('error', (error) => {
+      if (isHostFault(error)) reject(error);
+      unhealthy();
+    });
   });
 }
 
 /** Healthy: any status from 200 to 399. The body is not read. */
 function answers({ address, port }: HealthTarget, path: string, signal: AbortSignal): Promise<boolean> {
   if (port === undefined) return Promise.resolve(false);
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const request = http.get({ host: address, port, path, agent: false, signal }, (response) => {
       response.destroy();
       resolve((response.statusCode ?? 500) >= 200 && (response.statusCode ?? 500) < 400);
     });
-    request.once('error', () => resolve(false));
+    request.once('error', reject);
   });
 }

@@ -271,6 +271,7 @@ export class Instance {
     const named =
       health.port === undefined ? first : this.spec.ports.find(({ port }) => port === health.port);
     let failures = 0;
+    let isCarriedOut = true;
     if (health.kind === 'none') {
       await pause(clock, STEADY_MS, signal);
       if (!signal.aborted) await this.#tell({ health: 'healthy' });
@@ -286,12 +287,21 @@ export class Instance {
             (await runtime.exec(id, argv, { onOutput: () => {}, signal: limit })).code,
         },
         signal,
-      );
+      ).catch((error: Error) => error);
       if (signal.aborted) break;
-      failures = healthy ? 0 : failures + 1;
-      const verdict = healthy ? 'healthy' : failures >= health.retries ? 'unhealthy' : this.#body.health;
-      if (verdict !== this.#body.health) await this.#tell({ health: verdict });
-      if (failures >= health.retries * UNHEALTHY_RESTART_FACTOR) return 'unhealthy';
+      if (healthy instanceof Error) {
+        // A host whose disk is full must not stop what runs well for it.
+        if (isCarriedOut)
+          this.#components.log('warn', 'a health check could not be carried out', {
+            ...{ slot: this.slot, error: healthy.message },
+          });
+      } else {
+        failures = healthy ? 0 : failures + 1;
+        const verdict = healthy ? 'healthy' : failures >= health.retries ? 'unhealthy' : this.#body.health;
+        if (verdict !== this.#body.health) await this.#tell({ health: verdict });
+        if (failures >= health.retries * UNHEALTHY_RESTART_FACTOR) return 'unhealthy';
+      }
+      isCarriedOut = !(healthy instanceof Error);
       // Until it is healthy for the first time, look often: a start is not delayed by the interval.
       await pause(
         clock,

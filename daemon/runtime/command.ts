@@ -22,14 +22,15 @@ export function runCommand(
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
     const output = { stdout: '', stderr: '' };
+    // They are not there where descriptors have run out.
     for (const stream of ['stdout', 'stderr'] as const)
-      child[stream].on('data', (chunk: Buffer) => {
+      child[stream]?.on('data', (chunk: Buffer) => {
         if (output[stream].length < OUTPUT_BYTES_MAX) output[stream] += chunk.toString('utf8');
       });
     const settle = (code: number): void => {
       clearTimeout(timer);
-      child.stdout.destroy();
-      child.stderr.destroy();
+      child.stdout?.destroy();
+      child.stderr?.destroy();
       resolve({ code, ...output });
     };
     const timer = setTimeout(() => {

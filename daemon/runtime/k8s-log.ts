@@ -28,10 +28,19 @@ function inode(file: string): number | null {
 }
 
 /**
- * Keeps the generation that conmon has just left. To be called now and then; generations left in between are lost.
+ * Keeps the generation that conmon has just left. To be called now and then; generations left in between are lost, and
+ * so is one that a full or read-only disk does not let it keep: it never throws.
  * Synchronous, so that readers and the driver's timer cannot do it by halves.
  */
 export function keepOlderLog(directory: string): void {
+  try {
+    keepOlder(directory);
+  } catch {
+    // The log that is there can be read and written all the same.
+  }
+}
+
+function keepOlder(directory: string): void {
   const current = path.join(directory, CURRENT);
   const held = path.join(directory, HELD);
   const now = inode(current);

@@ -39,7 +39,7 @@ import type {
   RuntimeInit,
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
-import { readSmallFile, readSmallJson, writeSmallFile } from './small-file.ts';
+import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
 import { lookUpUser } from './user.ts';
 
 /** How often ends are looked for besides the notices of the kernel. */
@@ -77,6 +77,10 @@ interface Container {
   readonly latch: ExitLatch;
   state: ContainerState;
   started_ms: number | null;
+  /** By us; the file that says so may not have fitted on the disk. */
+  isKilled: boolean;
+  /** Whether exit.json says the end. */
+  exitNote: 'none' | 'refused' | 'there';
 }
 
 /** @throws E_RUNTIME_MISSING with the reason of each candidate */
@@ -99,9 +103,13 @@ class OciRuntime implements Runtime {
   readonly #root: string;
   readonly #exits: string;
   readonly #cgroups = readCgroupMounts();
+  /** Read once: descriptors may have run out later. */
+  readonly #boot = bootId();
   readonly #containers = new Map<ContainerId, Container>();
   /** Ids that are being created or removed. */
   readonly #busy = new Set<ContainerId>();
+  /** Ids of earlier daemons that could be neither taken up nor away: nothing of theirs is touched. */
+  readonly #left = new Set<ContainerId>();
   #watcher: FSWatcher | null = null;
   #poll: NodeJS.Timeout | null = null;
   #closed = false;
@@ -127,11 +135,14 @@ class OciRuntime implements Runtime {
     );
     for (const id of readdirSync(this.#containersDirectory)) {
       if (!isContainerId(id)) continue;
-      const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
-      if (meta?.version === META_VERSION) await this.#adopt(id, meta);
-      else {
-        this.#init.log('info', 'taking away a container whose creation was cut short', { id });
-        await this.#clear(id, true);
+      try {
+        await this.#find(id);
+      } catch (error) {
+        // It may well run. Taking it away, or making another in its place, would end it.
+        this.#left.add(id);
+        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
+          ...{ id, error: (error as Error).message },
+        });
       }
     }
     this.#poll = setInterval(() => {
@@ -139,17 +150,27 @@ class OciRuntime implements Runtime {
     }, POLL_MS);
   }
 
+  /** @throws what keeps it from being taken up or away */
+  async #find(id: ContainerId): Promise<void> {
+    const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
+    if (meta === null) {
+      this.#init.log('info', 'taking away a container whose creation was cut short', { id });
+      await this.#clear(id, true);
+    } else if (meta.version === META_VERSION) await this.#adopt(id, meta);
+    else throw new Error(`its notes are of version ${meta.version}, not ${META_VERSION}`);
+  }
+
   async create(spec: ContainerSpec): Promise<void> {
     const { id } = spec;
     checkContainerId(id);
     signalNumber(spec.stopSignal);
-    if (this.#containers.has(id) || this.#busy.has(id))
+    if (this.#containers.has(id) || this.#busy.has(id) || this.#left.has(id))
       throw new ShoalError('E_EXISTS', `There is a container ${id} already.`);
     this.#busy.add(id);
     try {
       const meta = await this.#build(spec);
       writeSmallFile(path.join(this.#directory(id), 'meta.json'), JSON.stringify(meta));
-      this.#containers.set(id, { id, meta, latch: new ExitLatch(), state: 'created', started_ms: null });
+      this.#add(id, meta, null);
     } catch (error) {
       await this.#clear(id, true).catch((failure: Error) =>
         this.#init.log('warn', 'cannot clear up after a failed creation', { id, error: failure.message }),
@@ -206,6 +227,18 @@ class OciRuntime implements Runtime {
 
   async exec(id: ContainerId, argv: readonly string[], io: ExecIo): Promise<ExecResult> {
     this.#getRunning(id);
+    try {
+      return await this.#exec(id, argv, io);
+    } catch (error) {
+      if (error instanceof ShoalError) throw error;
+      // Of the disk, or of this program's own processes and descriptors.
+      throw new ShoalError('E_RUNTIME_FAILED', `Cannot run a command in ${id}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  async #exec(id: ContainerId, argv: readonly string[], io: ExecIo): Promise<ExecResult> {
     const directory = this.#directory(id);
     const config = readSmallJson<{ process: object }>(path.join(directory, 'config.json'));
     const base = path.join(directory, `exec-${randomUUID()}`);
@@ -367,24 +400,30 @@ class OciRuntime implements Runtime {
       version: META_VERSION,
       labels: spec.labels,
       stopSignal: spec.stopSignal,
-      boot: bootId(),
+      boot: this.#boot,
       init,
       monitor: processName(Number(await readFile(conmonPidFile, 'utf8').catch(() => '0'))),
     };
   }
 
-  async #adopt(id: ContainerId, meta: Meta): Promise<void> {
-    const directory = this.#directory(id);
-    const started = readSmallFile(path.join(directory, 'started'));
+  #add(id: ContainerId, meta: Meta, started_ms: number | null): Container {
     const container: Container = {
-      ...{ id, meta, latch: new ExitLatch() },
-      state: started === null ? 'created' : 'running',
-      started_ms: started === null ? null : Number(started),
+      ...{ id, meta, latch: new ExitLatch(), state: started_ms === null ? 'created' : 'running', started_ms },
+      ...{ isKilled: false, exitNote: 'none' },
     };
     this.#containers.set(id, container);
+    return container;
+  }
+
+  async #adopt(id: ContainerId, meta: Meta): Promise<void> {
+    const directory = this.#directory(id);
+    const started = readSmallFileSurely(path.join(directory, 'started'));
     const exit = readSmallJson<ExitStatus>(path.join(directory, 'exit.json'));
-    if (exit) this.#end(container, exit);
-    else this.#look(container);
+    const container = this.#add(id, meta, started === null ? null : Number(started));
+    if (exit) {
+      container.exitNote = 'there';
+      this.#end(container, exit);
+    } else this.#look(container);
     if (container.latch.exit !== null || started === null) return;
     const state = await this.#run('state', id);
     if (state.code === 0 && /"status":\s*"created"/.test(state.stdout)) {
@@ -396,13 +435,25 @@ class OciRuntime implements Runtime {
   #signal(container: Container, signal: string): void {
     const number = signalNumber(signal);
     // From now on an end by SIGKILL is ours and not the kernel's.
-    if (number === 9) writeSmallFile(path.join(this.#directory(container.id), 'killed'), '');
+    if (number === 9) this.#noteKill(container);
     const { pid, startTime } = container.meta.init;
     if (!isAlive(pid, startTime)) return;
     try {
       process.kill(pid, number);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
+  }
+
+  /** Where the disk does not take it, only the next daemon may take the end for want of memory. */
+  #noteKill(container: Container): void {
+    container.isKilled = true;
+    try {
+      writeSmallFile(path.join(this.#directory(container.id), 'killed'), '');
+    } catch (error) {
+      this.#init.log('warn', 'cannot note that a container is killed', {
+        ...{ id: container.id, error: (error as Error).message },
+      });
     }
   }
 
@@ -416,6 +467,7 @@ class OciRuntime implements Runtime {
     const directory = this.#directory(container.id);
     const oom =
       code === 137 &&
+      !container.isKilled &&
       !existsSync(path.join(directory, 'killed')) &&
       (existsSync(path.join(directory, 'oom')) ||
         cgroupOomKills(this.#cgroups, this.#cgroup(container.id)) > 0);
@@ -424,10 +476,13 @@ class OciRuntime implements Runtime {
 
   /** As `observe`, and notices also an end that nobody could write down. */
   #look(container: Container): void {
-    if (container.latch.exit !== null) return;
+    if (container.latch.exit !== null) {
+      this.#noteExit(container, container.latch.exit);
+      return;
+    }
     keepOlderLog(path.join(this.#directory(container.id), 'logs'));
     const { boot, init, monitor } = container.meta;
-    const lost = boot !== bootId() || (!isNamedAlive(init) && !isNamedAlive(monitor));
+    const lost = boot !== this.#boot || (!isNamedAlive(init) && !isNamedAlive(monitor));
     // In this order: the monitor may have written between the two.
     this.#observe(container);
     if (lost) this.#end(container, { code: null, oom: false, at_ms: Date.now() });
@@ -435,15 +490,31 @@ class OciRuntime implements Runtime {
 
   #end(container: Container, exit: ExitStatus): void {
     if (container.latch.exit !== null) return;
-    writeSmallFile(path.join(this.#directory(container.id), 'exit.json'), JSON.stringify(exit));
     container.state = 'stopped';
     container.latch.set(exit);
+    this.#noteExit(container, exit);
+  }
+
+  /** On a full or read-only disk the end is known all the same, and each later look tries again. */
+  #noteExit(container: Container, exit: ExitStatus): void {
+    const { id } = container;
+    if (container.exitNote === 'there' || this.#busy.has(id)) return;
+    try {
+      writeSmallFile(path.join(this.#directory(id), 'exit.json'), JSON.stringify(exit));
+      container.exitNote = 'there';
+    } catch (error) {
+      if (container.exitNote === 'none')
+        this.#init.log('warn', 'cannot note the end of a container yet', {
+          ...{ id, error: (error as Error).message },
+        });
+      container.exitNote = 'refused';
+    }
   }
 
   /** @param force Also when the runtime does not know it or it still runs. */
   async #clear(id: ContainerId, force: boolean): Promise<void> {
     const directory = this.#directory(id);
-    const meta = readSmallJson<Meta>(path.join(directory, 'meta.json'));
+    const meta = parseMeta(readSmallFile(path.join(directory, 'meta.json')));
     // Gone first: should this be cut short, the next daemon goes on with it.
     await rm(path.join(directory, 'meta.json'), { force: true });
     const monitor =
@@ -470,7 +541,7 @@ class OciRuntime implements Runtime {
 
   /** The cgroup that all share; not while one is being created in it. */
   #removeParentCgroup(): void {
-    if (this.#busy.size === 0 && this.#containers.size === 0)
+    if (this.#busy.size === 0 && this.#containers.size === 0 && this.#left.size === 0)
       removeCgroup(this.#cgroups, `/shoal-${this.#init.instance}`);
   }
 }
@@ -478,6 +549,14 @@ class OciRuntime implements Runtime {
 function processName(pid: number): ProcessName | null {
   const stat = pid > 0 ? readProcess(pid) : null;
   return stat && { pid, startTime: stat.startTime };
+}
+
+function parseMeta(text: string | null): Meta | null {
+  try {
+    return text === null ? null : (JSON.parse(text) as Meta);
+  } catch {
+    return null;
+  }
 }
 
 function isNamedAlive(name: ProcessName | null): boolean {
@@ -509,7 +588,7 @@ function runtimeFailure(log: string | null): string | null {
 function commandError(error: unknown): unknown {
   if (!isShoalError(error, 'E_RUNTIME_FAILED')) return error;
   const missing =
-    /executable file .*not found|exec: "[^"]*": (stat|permission denied|is a directory|no such)|exec .*: no such file/i;
+    /executable file .*not found|exec: "[^"]*": (stat|permission denied|is a directory|no such)|exec .*: no such file|exec format error/i;
   return missing.test(error.message)
     ? new ShoalError('E_COMMAND_NOT_FOUND', error.message, { cause: error })
     : error;

@@ -3,7 +3,16 @@
  * No timestamps, and no order between the two streams. Files are cut by copying and truncating, as the process keeps
  * its descriptors; what it writes in that very moment is lost. Synchronous, so that cutting and reading do not mix.
  */
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LineSplitter } from './log-lines.ts';
@@ -31,9 +40,14 @@ export class PlainLog {
     this.#part_bytes_max = Math.max(1, Math.floor(bytes_max / PARTS));
   }
 
-  /** To be called now and then, and before reading: between calls the files may grow beyond the cap. */
+  /** To be called now and then, and before reading: between calls the files may grow beyond the cap. Never throws. */
   cut(): void {
-    for (const stream of STREAMS) this.#cutOne(stream);
+    for (const stream of STREAMS)
+      try {
+        this.#cutOne(stream);
+      } catch {
+        // The disk refuses even that. The next call tries again, and a log is worth less than the daemon.
+      }
   }
 
   async *read(options: {
@@ -78,12 +92,14 @@ export class PlainLog {
       const kept = Math.min(size, this.#part_bytes_max);
       const buffer = Buffer.alloc(kept);
       const length = readSync(file, buffer, 0, kept, size - kept);
+      const newest = buffer.subarray(0, length);
       const older = path.join(this.#directory, `${stream}.1`);
-      writeFileSync(`${older}.tmp`, buffer.subarray(0, length), { mode: 0o600 });
-      renameSync(`${older}.tmp`, older);
+      const isReplaced = replace(older, newest);
       ftruncateSync(file, 0);
-      const cuts = this.#cuts[stream];
-      this.#cuts[stream] = { count: cuts.count + 1, size, kept: length };
+      // On a full disk the room that has just come free may do. Else these lines are lost, and not the host.
+      const isKept = isReplaced || overwrite(older, newest);
+      const { count } = this.#cuts[stream];
+      this.#cuts[stream] = { count: count + 1, size, kept: isKept ? length : 0 };
     } finally {
       closeSync(file);
     }
@@ -120,6 +136,37 @@ export class PlainLog {
 
 function lastOf(lines: LogLine[], count: number): LogLine[] {
   return count <= 0 ? [] : lines.slice(-count);
+}
+
+/** Whole or not at all; whether it could. */
+function replace(file: string, bytes: Uint8Array): boolean {
+  try {
+    writeFileSync(`${file}.tmp`, bytes, { mode: 0o600 });
+    renameSync(`${file}.tmp`, file);
+    return true;
+  } catch {
+    remove(`${file}.tmp`);
+    return false;
+  }
+}
+
+/** In the place of what was there, which goes in any case; whether it could. */
+function overwrite(file: string, bytes: Uint8Array): boolean {
+  try {
+    writeFileSync(file, bytes, { mode: 0o600 });
+    return true;
+  } catch {
+    remove(file);
+    return false;
+  }
+}
+
+function remove(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // It stays, and costs no more room than before.
+  }
 }
 
 function open(file: string, mode: string): number | null {

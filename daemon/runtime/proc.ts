@@ -26,6 +26,16 @@ export function readProcess(pid: number): ProcessStat | null {
   }
 }
 
+/** Needs no descriptor. Another user's process is none of ours. */
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** @param text The line of /proc/<pid>/stat. */
 export function parseProcessStat(text: string): ProcessStat {
   // The name in parentheses may hold anything, so the fields are counted from the last parenthesis.
@@ -40,10 +50,15 @@ export function parseProcessStat(text: string): ProcessStat {
   };
 }
 
-/** Whether this very process runs; without a start time any process of that pid counts. */
+/**
+ * Whether this very process runs; without a start time any process of that pid counts, and so it does where /proc
+ * cannot be read now.
+ */
 export function isAlive(pid: number, startTime: string | null): boolean {
   const stat = readProcess(pid);
-  if (!stat || stat.state === 'Z' || stat.state === 'X') return false;
+  // Descriptors may have run out, which ends no process.
+  if (!stat) return isThere(pid);
+  if (stat.state === 'Z' || stat.state === 'X') return false;
   return startTime === null || stat.startTime === startTime;
 }
 

@@ -3,11 +3,11 @@
  * CPU, memory and processes are NOT enforced, mounts and users are ignored, the network is the host's. Programs come
  * from the flattened image where it has them, else from the host. Needs Linux, `sh` and `setsid`.
  *
- * Per container, in `<id>`: rootfs, meta.json (written last), logs, pid (the line of /proc/<pid>/stat) and exit, both
- * written by a small shell that outlives the daemon. A process that leaves the process group outlives its container.
+ * Per container, in `<id>`: rootfs, meta.json (written last), logs, start (while a start is awaited), pid (the line of
+ * /proc/<pid>/stat) and exit, both written by a small shell that outlives the daemon. A process that leaves the process group outlives its container.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { mkdir, realpath, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,24 +32,34 @@ import type {
   RuntimeInit,
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
-import { readSmallFile, readSmallJson, writeSmallFile } from './small-file.ts';
+import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
 
 /** How often ends are looked for; a shell without a parent gives no other notice. */
 const POLL_MS = 20;
 const LOG_CHECK_MS = 1000;
 const START_MS_MAX = 10_000;
+const START_LOOK_MS = 5;
 const KILL_MS_MAX = 30_000;
 /** How long after the end of a process its shell may need to write the code down. */
 const EXIT_NOTE_MS_MAX = 3000;
 const META_VERSION = 1;
+/** All that can be in the directory of a container whose creation or removal was cut short. */
+const OWN_FILES = new Set([
+  ...['rootfs', 'logs', 'meta.json', 'meta.json.tmp'],
+  ...['start', 'pid', 'pid.tmp', 'exit', 'exit.tmp'],
+]);
 
 /**
  * The outer shell waits in a session of its own and writes the exit code; the inner one becomes the command, in another
  * session, so that signals to its process group do not reach the outer. In the foreground, because shells make
  * background commands ignore SIGINT and SIGQUIT.
+ *
+ * Nothing may run that nobody knows: the inner shell becomes the command only once its pid is noted, and only if it can
+ * take away the file `start`, which the driver takes away when it waits no longer. One of the two gets it, never both.
  */
 const SHIM = `d=$1; shift
-setsid sh -c 'read -r s </proc/$$/stat; echo "$s" >"$0/pid.tmp" && mv "$0/pid.tmp" "$0/pid"; exec "$@" </dev/null' \
+setsid sh -c 'read -r s </proc/$$/stat; echo "$s" >"$0/pid.tmp" && [ ! -e "$0/exit" ] && [ -e "$0/meta.json" ] &&
+rm "$0/start" && mv "$0/pid.tmp" "$0/pid" && exec "$@" </dev/null' \
 "$d" "$@" >>"$d/logs/stdout" 2>>"$d/logs/stderr"
 code=$?
 read -r pid rest <"$d/pid" && kill -9 -"$pid" 2>/dev/null
@@ -103,6 +113,8 @@ class ProcessRuntime implements Runtime {
   readonly #init: ProcessRuntimeInit;
   readonly #containers = new Map<ContainerId, Container>();
   readonly #busy = new Set<ContainerId>();
+  /** Ids of earlier daemons that could be neither taken up nor away: nothing of theirs is touched. */
+  readonly #left = new Set<ContainerId>();
   readonly #boot = bootId();
   #poll: NodeJS.Timeout | null = null;
   #logCheck: NodeJS.Timeout | null = null;
@@ -116,9 +128,15 @@ class ProcessRuntime implements Runtime {
     await mkdir(this.#init.directory, { recursive: true, mode: 0o700 });
     for (const id of readdirSync(this.#init.directory)) {
       if (!isContainerId(id)) continue;
-      const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
-      if (meta?.version === META_VERSION) this.#adopt(id, meta);
-      else await rm(this.#directory(id), { recursive: true, force: true });
+      try {
+        await this.#takeUp(id);
+      } catch (error) {
+        // It may well run. Taking its files away, or making another in its place, would break it.
+        this.#left.add(id);
+        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
+          ...{ id, error: (error as Error).message },
+        });
+      }
     }
     this.#poll = setInterval(() => {
       for (const container of this.#containers.values()) this.#look(container);
@@ -129,11 +147,23 @@ class ProcessRuntime implements Runtime {
     }, LOG_CHECK_MS);
   }
 
+  /** @throws what keeps it from being taken up or away */
+  async #takeUp(id: ContainerId): Promise<void> {
+    const meta = readSmallJson<Meta>(path.join(this.#directory(id), 'meta.json'));
+    if (meta === null) {
+      // The oci driver keeps its own under the same directory, with containers that may run now.
+      const foreign = readdirSync(this.#directory(id)).find((name) => !OWN_FILES.has(name));
+      if (foreign !== undefined) throw new Error(`it is none of this driver: there is ${foreign} in it`);
+      await rm(this.#directory(id), { recursive: true, force: true });
+    } else if (meta.version === META_VERSION) this.#adopt(id, meta);
+    else throw new Error(`its notes are of version ${meta.version}, not ${META_VERSION}`);
+  }
+
   async create(spec: ContainerSpec): Promise<void> {
     const { id } = spec;
     checkContainerId(id);
     signalNumber(spec.stopSignal);
-    if (this.#containers.has(id) || this.#busy.has(id))
+    if (this.#containers.has(id) || this.#busy.has(id) || this.#left.has(id))
       throw new ShoalError('E_EXISTS', `There is a container ${id} already.`);
     if (spec.netns !== null)
       throw new ShoalError(
@@ -176,31 +206,60 @@ class ProcessRuntime implements Runtime {
     const container = this.#get(id);
     if (container.state !== 'created')
       throw new ShoalError('E_RUNTIME_FAILED', `Container ${id} is ${container.state}, not created.`);
-    const directory = this.#directory(id);
     container.state = 'running';
     container.started_ms = Date.now();
+    try {
+      await this.#startShim(container);
+    } catch (error) {
+      if (container.latch.exit === null) container.state = 'created';
+      container.started_ms = null;
+      throw new ShoalError('E_RUNTIME_FAILED', `Cannot start ${id}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** Resolves when the command has been named. After a failure it does not run, and never will. */
+  async #startShim(container: Container): Promise<void> {
+    const directory = this.#directory(container.id);
+    const cwd = await this.#workingDirectory(container);
+    writeFileSync(path.join(directory, 'start'), '', { mode: 0o600 });
     const child = spawn('/bin/sh', ['-c', SHIM, 'shoal-shim', directory, ...container.meta.argv], {
-      cwd: await this.#workingDirectory(container),
-      env: this.#env(container),
-      detached: true,
-      stdio: 'ignore',
+      ...{ cwd, env: this.#env(container), detached: true, stdio: 'ignore' },
     });
     let failure: string | null = null;
     child.on('error', (error) => {
       failure = error.message;
     });
-    child.on('exit', () => this.#look(container));
+    child.on('exit', () => {
+      // Seen below only where the pid is not there either.
+      failure = 'the disk did not take the name of its process';
+      this.#look(container);
+    });
     child.unref();
-    for (let waited_ms = 0; container.process === null; waited_ms += 5) {
-      container.process = readName(path.join(directory, 'pid'));
+    const deadline = performance.now() + START_MS_MAX;
+    for (;;) {
+      const failed: string | null = failure;
+      container.process = parseName(readSmallFile(path.join(directory, 'pid')));
       if (container.process !== null) return;
-      if (failure === null && waited_ms >= START_MS_MAX) failure = 'the process did not appear in time';
-      if (failure !== null) {
-        container.state = 'created';
-        container.started_ms = null;
-        throw new ShoalError('E_RUNTIME_FAILED', `Cannot start ${id}: ${failure}`);
+      if (failed !== null || (performance.now() > deadline && this.#withdrawStart(container.id))) {
+        this.#withdrawStart(container.id);
+        if (child.pid !== undefined && child.exitCode === null && child.signalCode === null)
+          signalGroup(child.pid, 9);
+        throw new Error(failed ?? 'the process did not appear in time');
       }
-      await sleep(5);
+      await sleep(START_LOOK_MS);
+    }
+  }
+
+  /** Whether no shell can become the command any more. */
+  #withdrawStart(id: ContainerId): boolean {
+    try {
+      unlinkSync(path.join(this.#directory(id), 'start'));
+      return true;
+    } catch (error) {
+      // One that has taken it will have its pid there in a moment, or ends. What we may not take it may not either.
+      return (error as NodeJS.ErrnoException).code !== 'ENOENT';
     }
   }
 
@@ -208,8 +267,14 @@ class ProcessRuntime implements Runtime {
     const container = this.#get(id);
     if (container.latch.exit !== null) return container.latch.exit;
     if (container.state === 'created') {
-      writeSmallFile(path.join(this.#directory(id), 'exit'), '137');
-      this.#look(container);
+      this.#withdrawStart(id);
+      try {
+        writeSmallFile(path.join(this.#directory(id), 'exit'), '137');
+        this.#look(container);
+      } catch {
+        // On a full disk it must go all the more, and nothing of it runs.
+        this.#end(container, { code: 137, oom: false, at_ms: Date.now() });
+      }
     } else {
       this.#signal(container, container.meta.stopSignal);
       const exit = await container.latch.waitFor(options.grace_ms);
@@ -337,10 +402,11 @@ class ProcessRuntime implements Runtime {
   }
 
   #adopt(id: ContainerId, meta: Meta): void {
-    const container = this.#add(id, meta);
     const file = path.join(this.#directory(id), 'pid');
-    container.process = readName(file);
-    if (container.process !== null) {
+    const name = parseName(readSmallFileSurely(file));
+    const container = this.#add(id, meta);
+    container.process = name;
+    if (name !== null) {
       container.state = 'running';
       container.started_ms = Math.round(statSync(file).mtimeMs);
     }
@@ -428,8 +494,7 @@ async function onPath(program: string, search: string): Promise<string | null> {
 }
 
 /** From the line that the inner shell wrote. */
-function readName(file: string): { pid: number; startTime: string } | null {
-  const text = readSmallFile(file);
+function parseName(text: string | null): { pid: number; startTime: string } | null {
   if (text === null) return null;
   const { pid, startTime } = parseProcessStat(text);
   return pid > 0 ? { pid, startTime } : null;

@@ -13,7 +13,7 @@ export function writeSmallFile(file: string, text: string): void {
   renameSync(`${file}.tmp`, file);
 }
 
-/** Null when there is none. */
+/** Null when there is none or it cannot be read now: for what is looked at again. */
 export function readSmallFile(file: string): string | null {
   try {
     return readFileSync(file, 'utf8');
@@ -22,10 +22,21 @@ export function readSmallFile(file: string): string | null {
   }
 }
 
-/** Null when there is none or it is not JSON. */
-export function readSmallJson<T>(file: string): T | null {
+/** Null only when there is none. @throws the system's error: what cannot be read now may well be there */
+export function readSmallFileSurely(file: string): string | null {
   try {
-    return JSON.parse(readFileSync(file, 'utf8')) as T;
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** Null only when there is none or it is not JSON. @throws the system's error */
+export function readSmallJson<T>(file: string): T | null {
+  const text = readSmallFileSurely(file);
+  try {
+    return text === null ? null : (JSON.parse(text) as T);
   } catch {
     return null;
   }

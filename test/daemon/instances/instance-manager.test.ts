@@ -198,6 +198,23 @@ t.test('health checks decide, and what stays unhealthy is started anew', async (
   t.match(await until('running'), { attempt: 10 });
 });
 
+t.test('checks that the host cannot carry out stop nothing, and say nothing of health', async (t) => {
+  const { manager, runtime, told } = await stage(t);
+  const exec = runtime.exec.bind(runtime);
+  let refusals = 0;
+  runtime.exec = () => {
+    refusals += 1;
+    return Promise.reject(Object.assign(new Error('no space left on device'), { code: 'ENOSPC' }));
+  };
+  const health = { kind: 'exec', interval_ms: 100, timeout_ms: 1000, retries: 1 } as const;
+  const spec = specOf({ health: { ...health, command: ['script', 'exit:0'] } });
+  manager.claim({ slot: SLOT, spec, body: bodyOf() });
+  await eventually('many were refused', () => refusals > 20);
+  t.ok(told.every(({ health: verdict, restarts }) => verdict === 'unknown' && restarts === 0));
+  runtime.exec = exec;
+  await eventually('it is healthy', () => told.at(-1)?.health === 'healthy');
+});
+
 t.test('a claim of a slot that is held comes after the one before has gone', async (t) => {
   const { manager, runtime, told } = await stage(t);
   for (const attempt of [1, 2, 3]) {

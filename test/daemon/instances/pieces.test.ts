@@ -7,6 +7,7 @@ import { containerId, planContainer } from '../../../daemon/instances/container-
 import { checkHealth, type HealthTarget } from '../../../daemon/instances/health-check.ts';
 import { checkContainerId } from '../../../daemon/runtime/container-id.ts';
 import type { ImageConfig } from '../../../images/images.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
 import { type Health, SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
 
 const CONFIG: ImageConfig = {
@@ -100,7 +101,7 @@ t.test(
   },
 );
 
-t.test('a check is true or false in its time, and never throws', async (t) => {
+t.test('a check is true or false in its time', async (t) => {
   const status = { '/ok': 204, '/moved': 302, '/bad': 500 } as Record<string, number>;
   const server = createServer((request, response) => {
     if (request.url !== '/silent') response.writeHead(status[request.url ?? ''] ?? 404).end('x');
@@ -133,6 +134,20 @@ t.test('a check is true or false in its time, and never throws', async (t) => {
   const slow: HealthTarget['exec'] = (_argv, signal) =>
     new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
   t.equal(await check({ kind: 'exec', timeout_ms: 50 }, { exec: slow }), false);
+});
+
+t.test('a check that the host could not carry out is no verdict', async (t) => {
+  const failsBy = (error: Error) =>
+    checkHealth(
+      { kind: 'exec', interval_ms: 100, timeout_ms: 5000, retries: 1 },
+      { address: '127.0.0.1', port: 80, exec: () => Promise.reject(error) },
+      new AbortController().signal,
+    );
+  for (const code of ['ENOSPC', 'EROFS', 'EMFILE'])
+    await t.rejects(failsBy(Object.assign(new Error('refused'), { code })), { code });
+  await t.rejects(failsBy(new ShoalError('E_RUNTIME_FAILED', 'the disk')), { code: 'E_RUNTIME_FAILED' });
+  t.equal(await failsBy(new ShoalError('E_COMMAND_NOT_FOUND', 'not in the image')), false);
+  t.equal(await failsBy(Object.assign(new Error('no such file'), { code: 'ENOENT' })), false);
 });
 
 async function listen(t: Test, server: net.Server): Promise<number> {

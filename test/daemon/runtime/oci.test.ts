@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { readCgroupMounts } from '../../../daemon/runtime/cgroup.ts';
 import { runCommand } from '../../../daemon/runtime/command.ts';
@@ -15,10 +16,12 @@ import {
   runtimeConformance,
   shellArgv,
 } from '../../conformance/runtime.ts';
+import { eventually } from '../node/eventually.ts';
 import { busyboxLayers, busyboxMissing } from './busybox.ts';
 import { mountsUnder, processesThatName } from './leftovers.ts';
 
 const probe = await probeOci();
+const TWO_LOOKS_MS = 2200;
 const skip = 'reason' in probe ? probe.reason : busyboxMissing();
 
 async function makeHarness(changes: Partial<OciRuntimeInit> = {}) {
@@ -211,6 +214,81 @@ fact('a container whose host was restarted is stopped with no code', async (t, r
   await next.remove('a');
   t.same(await next.list(), []);
   t.same(await harness.leftovers(), []);
+});
+
+/** A directory in the place of a file that is written first: no write gets through, as on a full disk. */
+function refuseNote(harness: OciHarness, id: string, note: string): () => void {
+  const place = path.join(harness.directory, 'state/containers', id, `${note}.tmp`);
+  mkdirSync(place);
+  return () => rmdirSync(place);
+}
+
+const said: string[] = [];
+fact(
+  'an end that the disk does not take is an end all the same, and is noted when it can be',
+  async (t, runtime, harness) => {
+    await runtime.create(containerSpec(harness, 'a', ['exit:7']));
+    const allow = refuseNote(harness, 'a', 'exit.json');
+    await runtime.start('a');
+    t.match(await runtime.wait('a'), { code: 7 });
+    await sleep(TWO_LOOKS_MS);
+    t.same(said, ['cannot note the end of a container yet'], 'once');
+    await using next = await harness.open();
+    t.match(await next.list(), [{ id: 'a', state: 'stopped', exit: { code: 7 } }]);
+    allow();
+    const file = path.join(harness.directory, 'state/containers/a/exit.json');
+    t.match(
+      JSON.parse(await eventually('it is noted', () => existsSync(file) && readFileSync(file, 'utf8'))),
+      { code: 7 },
+    );
+  },
+  { log: (level, message) => void (level === 'warn' && said.push(message)) },
+);
+
+fact('what cannot be noted as killed is killed', async (t, runtime, harness) => {
+  await runtime.create(containerSpec(harness, 'a', ['ignore:SIGTERM', 'forever']));
+  await runtime.start('a');
+  refuseNote(harness, 'a', 'killed');
+  t.match(await runtime.stop('a', { grace_ms: 0 }), { code: 137, oom: false });
+});
+
+fact("a command that the disk does not take is the driver's failure", async (t, runtime, harness) => {
+  const layer = path.join(harness.directory, 'layer');
+  mkdirSync(layer);
+  writeFileSync(path.join(layer, 'foreign'), 'no program', { mode: 0o755 });
+  const lowerDirs = [...harness.lowerDirs, layer];
+  await runtime.create(containerSpec({ ...harness, lowerDirs }, 'a', ['forever']));
+  await runtime.start('a');
+  const io = { onOutput: () => undefined };
+  await t.rejects(runtime.exec('a', ['/foreign'], io), { code: 'E_COMMAND_NOT_FOUND' });
+  const place = path.join(harness.directory, 'state/containers/a');
+  renameSync(place, `${place}.away`);
+  await t.rejects(runtime.exec('a', ['true'], io), { code: 'E_RUNTIME_FAILED' });
+  renameSync(`${place}.away`, place);
+  t.match(await runtime.exec('a', ['true'], io), { code: 0 });
+});
+
+fact('a container whose notes cannot be read is left alone', async (t, runtime, harness) => {
+  await runtime.create(containerSpec(harness, 'a', ['forever']));
+  await runtime.start('a');
+  await runtime[Symbol.asyncDispose]();
+  const file = path.join(harness.directory, 'state/containers/a/meta.json');
+  const text = readFileSync(file, 'utf8');
+  const isLeftAlone = async (): Promise<void> => {
+    await using next = await harness.open();
+    t.same(await next.list(), []);
+    await t.rejects(next.create(containerSpec(harness, 'a', ['exit:0'])), { code: 'E_EXISTS' });
+  };
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(text), version: 1000 }));
+  await isLeftAlone();
+  rmSync(file);
+  // Neither absent nor cut short: reading fails, as on a broken disk.
+  mkdirSync(file);
+  await isLeftAlone();
+  rmdirSync(file);
+  writeFileSync(file, text);
+  await using last = await harness.open();
+  t.match(await last.list(), [{ id: 'a', state: 'running' }]);
 });
 
 t.test('a runtime that is not there is named in the reason', async (t) => {
