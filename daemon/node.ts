@@ -46,9 +46,7 @@ import { createHostNetwork } from './network/host-network.ts';
 import type { Network } from './network/network.ts';
 import { createVxlanNetwork } from './network/vxlan-network.ts';
 import { NodeBackend } from './node-backend.ts';
-import { createOciRuntime } from './runtime/oci-runtime.ts';
-import { probeOci } from './runtime/probe.ts';
-import { createProcessRuntime } from './runtime/process-runtime.ts';
+import { chooseRuntime } from './runtime/choose-runtime.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import { DataDirectory } from './store/data-directory.ts';
 import { INCOMPLETE } from './store/salvage.ts';
@@ -320,20 +318,10 @@ export class ShoalNode implements AsyncDisposable {
   }
 
   async #createRuntime(): Promise<Runtime> {
-    const { driver } = this.options;
     const directory = this.#data.sub('containers');
     const instance = createHash('sha256').update(this.id).digest('hex').slice(0, 8);
-    const init = { directory, instance, log: this.log };
-    if (driver !== 'process') {
-      const found = await probeOci();
-      if ('path' in found) return await createOciRuntime({ ...init, runtime: found.path });
-      if (driver === 'oci')
-        throw new ShoalError('E_RUNTIME_MISSING', `no OCI runtime works here: ${found.reason}`);
-      this.log(process.geteuid?.() === 0 ? 'warn' : 'info', 'containers are plain processes here', {
-        reason: found.reason,
-      });
-    }
-    return await createProcessRuntime({ ...init, flatten: flattenLayers });
+    const init = { directory, instance, log: this.log, flatten: flattenLayers };
+    return await chooseRuntime(init, this.options.driver);
   }
 
   async #change(prepare: () => Promise<Welcome>): Promise<Cluster> {

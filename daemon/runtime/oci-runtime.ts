@@ -1,7 +1,8 @@
 /**
  * The `oci` driver: containers by runc, crun or another OCI runtime, each under its own conmon, which outlives the
  * daemon. Files per container, in `containers/<id>`: config.json (the bundle), upper, work, rootfs (overlay), meta.json
- * (written last: a directory without it is a creation that was cut short), started, exit.json, logs/.
+ * (written last: a directory without it is a creation that was cut short), started, exit.json, logs/. Beside them the
+ * file `runtime`: the name of the one in use.
  */
 import { randomUUID } from 'node:crypto';
 import { existsSync, type FSWatcher, readdirSync, rmSync, statSync, watch } from 'node:fs';
@@ -49,6 +50,9 @@ const MONITOR_MS_MAX = 2000;
 /** Below this a log would begin anew at nearly every line. */
 const LOG_BYTES_MIN = 4096;
 const META_VERSION = 1;
+const CONTAINERS = 'containers';
+/** The file that names the runtime in use: another one would not know the containers of this one. */
+const RUNTIME_NOTE = 'runtime';
 
 export interface OciRuntimeInit extends RuntimeInit {
   /** Name or path; default: crun where a trial works, else runc. */
@@ -94,6 +98,16 @@ export async function createOciRuntime(init: OciRuntimeInit): Promise<Runtime> {
   return runtime;
 }
 
+/**
+ * What is left under the directory of this driver. @returns undefined: no container; else the name of the runtime that
+ * began them, where that was noted.
+ */
+export function leftOfOci(directory: string): { readonly runtime: string | undefined } | undefined {
+  const containers = path.join(directory, CONTAINERS);
+  if (!existsSync(containers) || !readdirSync(containers).some(isContainerId)) return undefined;
+  return { runtime: readSmallFile(path.join(directory, RUNTIME_NOTE)) ?? undefined };
+}
+
 class OciRuntime implements Runtime {
   readonly driver = 'oci';
   readonly isolatesNetwork = true;
@@ -126,6 +140,7 @@ class OciRuntime implements Runtime {
   async open(): Promise<void> {
     for (const directory of [this.#containersDirectory, this.#root, this.#exits])
       await mkdir(directory, { recursive: true, mode: 0o700 });
+    this.#noteRuntime();
     this.#watcher = watch(this.#exits, (_event, name) => {
       const container = name === null ? undefined : this.#containers.get(name);
       if (container) this.#observe(container);
@@ -148,6 +163,16 @@ class OciRuntime implements Runtime {
     this.#poll = setInterval(() => {
       for (const container of this.#containers.values()) this.#look(container);
     }, POLL_MS);
+  }
+
+  #noteRuntime(): void {
+    const file = path.join(this.#init.directory, RUNTIME_NOTE);
+    if (readSmallFile(file) === this.#tools.name) return;
+    try {
+      writeSmallFile(file, this.#tools.name);
+    } catch (error) {
+      this.#init.log('warn', 'cannot note which OCI runtime is used', { error: (error as Error).message });
+    }
   }
 
   /** @throws what keeps it from being taken up or away */
@@ -332,7 +357,7 @@ class OciRuntime implements Runtime {
   }
 
   get #containersDirectory(): string {
-    return path.join(this.#init.directory, 'containers');
+    return path.join(this.#init.directory, CONTAINERS);
   }
 
   #directory(id: ContainerId): string {

@@ -26,12 +26,15 @@ export type OciProbe = OciTools | { readonly reason: string };
 
 const kept = new Map<string, Promise<OciProbe>>();
 
-/** @param runtime A name or path to use instead of the candidates. */
-export function probeOci(runtime?: string): Promise<OciProbe> {
+/**
+ * @param runtime A name or path to use instead of the candidates.
+ * @param isProven it has worked here, and no trial is made: that takes room and time, which a host may be short of now.
+ */
+export function probeOci(runtime?: string, isProven = false): Promise<OciProbe> {
   const key = runtime ?? '';
   let found = kept.get(key);
   if (!found) {
-    found = probe(runtime === undefined ? CANDIDATES : [runtime]);
+    found = probe(runtime === undefined ? CANDIDATES : [runtime], isProven);
     kept.set(key, found);
     // Who then asks for the one that was found need not wait for another trial.
     void found.then((answer) => {
@@ -58,7 +61,7 @@ async function findProgram(name: string): Promise<string | null> {
   return null;
 }
 
-async function probe(names: readonly string[]): Promise<OciProbe> {
+async function probe(names: readonly string[], isProven: boolean): Promise<OciProbe> {
   if (process.platform !== 'linux') return { reason: 'OCI runtimes need Linux' };
   if (process.getuid?.() !== 0) return { reason: 'not root' };
   const conmon = await findProgram('conmon');
@@ -71,7 +74,7 @@ async function probe(names: readonly string[]): Promise<OciProbe> {
       reasons.push(`${name} is not installed`);
       continue;
     }
-    const failure = await trial(file);
+    const failure = isProven ? null : await trial(file).catch((error: Error) => error.message);
     if (failure === null) {
       const version = await runCommand([file, '--version']);
       return {
@@ -88,7 +91,10 @@ async function probe(names: readonly string[]): Promise<OciProbe> {
 
 /** Runs `true` of the host in a container; null when that worked, else why not. */
 async function trial(runtime: string): Promise<string | null> {
-  const directory = await mkdtemp(path.join(os.tmpdir(), 'shoal-probe-'));
+  // Where /run is no disk, a full one does not matter.
+  const directory = await mkdtemp('/run/shoal-probe-').catch(() =>
+    mkdtemp(path.join(os.tmpdir(), 'shoal-probe-')),
+  );
   const id = path.basename(directory);
   const cgroup = `/${id}`;
   const mounts = readCgroupMounts();

@@ -107,6 +107,12 @@ export async function createProcessRuntime(init: ProcessRuntimeInit): Promise<Ru
   return runtime;
 }
 
+/** Are there containers of this driver under its directory? */
+export function isLeftOfProcess(directory: string): boolean {
+  if (!existsSync(directory)) return false;
+  return readdirSync(directory).some((id) => existsSync(path.join(directory, id, 'meta.json')));
+}
+
 class ProcessRuntime implements Runtime {
   readonly driver = 'process';
   readonly isolatesNetwork = false;
