@@ -50,7 +50,7 @@ import {
 } from './grant-answers.ts';
 import { GrantChains } from './grant-chains.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
-import { closedByKeeping, revocationPlan } from './revocation-plan.ts';
+import { revocationPlan } from './revocation-plan.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
@@ -276,7 +276,7 @@ export class TrustDesk {
 
   #planOf(outcome: Outcome): RevocationPlan {
     const { authority } = this.#cluster.ledger.machine;
-    return revocationPlan(outcome, authority, this.names, nodeCrypto, this.#now);
+    return revocationPlan(outcome, authority, this.names, nodeCrypto);
   }
 
   /** @param seen digest of the plan that was agreed to, if one was. */
@@ -288,12 +288,10 @@ export class TrustDesk {
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
-    const closed = closedByKeeping(outcome, this.#cluster.ledger.machine.authority, this.#now);
     const { digest } = await trust.revoke(request);
     try {
       // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
-      for (const { subject } of closed)
-        await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
+      await trust.close(outcome, request);
     } catch (error) {
       throw isShoalError(error) ? halfDone(request, error) : error;
     }
@@ -411,9 +409,5 @@ function givenSigner(seed: string | undefined): Signer | undefined {
 
 function signedWith(operatorKey: string | undefined): Pick<RevokeRequest, 'signer'> {
   const signer = givenSigner(operatorKey);
-  return signer === undefined ? {} : { signer };
-}
-
-function signerOf({ signer }: RevokeRequest): Pick<RevokeRequest, 'signer'> {
   return signer === undefined ? {} : { signer };
 }

@@ -28,15 +28,19 @@ export interface Outcome {
   readonly open: readonly GrantInfo[];
 }
 
-/** @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about. */
+/**
+ * @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about.
+ * @param others revocations that would be written with it.
+ */
 export function foresee(
   authority: Authority,
   revocation: LedgerRecord,
   records: Iterable<LedgerRecord>,
   now: number,
+  others: Iterable<LedgerRecord> = [],
 ): Outcome {
   const after = authority.fork();
-  after.add(revocation);
+  for (const record of [revocation, ...others]) after.add(record);
   const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
   const tokens = openTokens(after, now);

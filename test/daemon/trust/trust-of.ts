@@ -1,8 +1,10 @@
 /** How trust changes at a node that is not there: a ledger's machine, a clock that stands, and nobody to ask. */
 import { systemClock } from '../../../daemon/clock.ts';
+import type { Cluster } from '../../../daemon/cluster.ts';
 import { ClusterTrust, type ClusterTrustInit } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
+import { TrustDesk } from '../../../daemon/trust/trust-desk.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { NOW } from '../../protocols/ledger/fixtures.ts';
 
@@ -30,4 +32,12 @@ export function trustOf(
     knock: async () => new Uint8Array(),
     ...given,
   });
+}
+
+/** What users ask about trust at such a node, of which no member is up. */
+export function deskOf(machine: LedgerMachine, trust: ClusterTrust, self: string, now = NOW): TrustDesk {
+  const view = { self, members: new Map() };
+  const addresses = { doors: [] };
+  const cluster = { id: machine.cluster, self, addresses, remembered: [], ledger: { machine }, trust, view };
+  return new TrustDesk(cluster as unknown as Cluster, now);
 }

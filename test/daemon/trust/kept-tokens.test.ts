@@ -1,0 +1,87 @@
+/** Hosts that are kept when the key that let them in is revoked, whatever its thief wrote of their tokens before. */
+import t from 'tap';
+import { found, sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { GrantBody } from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map(testSigner) as [
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+];
+
+/** eve let h2 and h3 in with one token, and her key is stolen. @param isTwice the thief has granted the token's key again. */
+function stage({ uses, isTwice = false }: { readonly uses: number; readonly isTwice?: boolean }) {
+  const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+  const take = (records: readonly Pick<LedgerRecord, 'bytes'>[]) => {
+    const envelopes = records.map(({ bytes }) => bytes);
+    machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+  };
+  const seal = (signer: Signer, body: GrantBody) =>
+    sealAct({
+      cluster: genesis.digest,
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+      kind: 'grant',
+      signer,
+      body,
+    });
+  /** The same with a digest before this one: numbers are by lot. */
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
+    for (;;) {
+      const record = seal(signer, body);
+      if (record.digest < digest) return record;
+    }
+  };
+  const above = seal(operator, memberGrant(eve.id, ADMITTER));
+  const tokenBody = {
+    ...memberGrant(token.id, { roles: ['admit'], admits: ['member', 'worker', 'deployer'], uses }),
+    parent: above.digest,
+  };
+  const made = seal(eve, tokenBody);
+  const joined = [h2, h3].map((host) => seal(token, memberGrant(host.id, { parent: made.digest })));
+  // As after a restart: grants come in no order.
+  take([grant, above, ...(isTwice ? [sealBefore(made.digest, eve, tokenBody)] : []), made, ...joined]);
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    take(envelopes.map((bytes) => ({ bytes })));
+    return undefined;
+  };
+  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce });
+  const desk = deskOf(machine, trust, self.id);
+  const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
+  return { machine, desk, take, seal, sealBefore, above, made, tokenBody, joined, areMembers };
+}
+
+const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
+
+t.test('they stay where the thief granted the key of their token once more', async (t) => {
+  for (const how of ['node', 'token'] as const) {
+    const { desk, made, areMembers } = stage({ uses: 5, isTwice: true });
+    t.same(areMembers(), [true, true]);
+    if (how === 'node') {
+      const plan = await desk.planRevokeNode(eve.id, KEEPING);
+      t.same(
+        plan.nodes.ends.map(({ key }) => key),
+        [eve.id],
+      );
+      await desk.revokeNode(eve.id, { ...KEEPING, plan: plan.digest });
+    } else {
+      t.same(desk.planRevokeToken(made.digest, {}).nodes.ends, []);
+      await desk.revokeToken(made.digest, {});
+    }
+    t.same(areMembers(), [true, true], `${how} revoke`);
+    t.same(desk.tokens({}), [], 'and nobody else joins');
+  }
+});
