@@ -250,17 +250,18 @@ export class TrustDesk {
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
     };
     const hosts = this.#hosts();
-    for (const text of keep) {
-      const host = this.#everMember(text, hosts);
-      const grants = chains.above(key, host.id);
+    const named = keep.map((text) => this.#everMember(text, hosts));
+    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    const kept = new Set([...named, ...all].map(({ id }) => id));
+    for (const host of named) {
+      const grants = chains.above(key, host.id, kept);
       if (grants.length === 0)
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
       add(grants);
     }
-    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
-    for (const { id } of all) add(chains.above(key, id));
+    for (const { id } of all) add(chains.above(key, id, kept));
     return [...keeps];
   }
 
