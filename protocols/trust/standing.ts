@@ -81,6 +81,8 @@ export class Standing {
    */
   readonly #cutBelow = new Map<string, CutBelow>();
   readonly #faults = new Map<string, IssueFault | undefined>();
+  /** The same of votes against keys: each of thousands of revocations or appointments of one is listed with them. */
+  readonly #votesAgainst = new Map<KeyId, number>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -112,6 +114,7 @@ export class Standing {
   forget(): void {
     this.#cutBelow.clear();
     this.#faults.clear();
+    this.#votesAgainst.clear();
   }
 
   /** Was something written by a key after its cut, wherever its grants come from? */
@@ -205,6 +208,15 @@ export class Standing {
 
   /** Operators that have voted against a key and may, or may once others have too: too few, unless it is revoked. */
   votesAgainst(subject: KeyId): number {
+    let votes = this.#votesAgainst.get(subject);
+    if (votes === undefined) {
+      votes = this.#countVotesAgainst(subject);
+      this.#votesAgainst.set(subject, votes);
+    }
+    return votes;
+  }
+
+  #countVotesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
     if (judgement !== undefined)
       return authorsOf(judgement.votes.filter(({ record }) => this.operators.has(record.author)));
@@ -282,7 +294,9 @@ export class Standing {
   }
 
   #below(grant: Grant): CutBelow {
-    const { subject } = grant.body;
+    const { subject, parent, renews } = grant.body;
+    // An operator's word, such as an appointment, hangs on no admitter.
+    if (parent === null && renews === undefined) return NOT_CUT;
     const cast = this.#book.revocationsOf(subject);
     if (cast.length === 0) return NOT_CUT;
     const { digest } = grant.record;
