@@ -17,14 +17,11 @@ import type { KeyNames } from './key-names.ts';
  * @param authority as it is before: of a token that the author may not revoke, people are told.
  */
 export function closedByKeeping(
-  { open, revocation }: Outcome,
+  { kept, revocation }: Outcome,
   authority: Authority,
   now: number,
 ): GrantInfo[] {
-  return open.filter(
-    ({ digest, subject }) =>
-      revocation.keeps.includes(digest) && authority.mayRevoke(revocation.by, subject, now),
-  );
+  return kept.filter(({ subject }) => authority.mayRevoke(revocation.by, subject, now));
 }
 
 /** Are fewer operators left by it than it takes to appoint or dismiss one? Nobody could change that any more. */

@@ -26,6 +26,11 @@ export interface Outcome {
   readonly records: Turn<LedgerRecord>;
   /** Tokens that hosts could join with afterwards: those whose issuer is the subject, and those that are kept. */
   readonly open: readonly GrantInfo[];
+  /**
+   * Grants of tokens that it keeps and that nothing has closed, also where they are used up or have ended: whoever has such
+   * a token can still date a grant back. Not those of a key that stays a member: that is no token.
+   */
+  readonly kept: readonly GrantInfo[];
 }
 
 /**
@@ -43,15 +48,22 @@ export function foresee(
   for (const record of [revocation, ...others]) after.add(record);
   const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
+  const keeps = new Set(listed.keeps);
   const tokens = openTokens(after, now);
+  const staying = members(after, now);
   return {
     revocation: listed,
-    members: turn(members(authority, now), members(after, now)),
+    members: turn(members(authority, now), staying),
     operators: turn(operators(authority), operators(after)),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...tokens.values()].filter(
-      ({ digest, issuer }) => issuer === listed.subject || listed.keeps.includes(digest),
+    open: [...tokens.values()].filter(({ digest, issuer }) => issuer === listed.subject || keeps.has(digest)),
+    kept: [...after.grants(now)].filter(
+      (grant) =>
+        keeps.has(grant.digest) &&
+        isTokenGrant(grant) &&
+        grant.state !== 'revoked' &&
+        !staying.has(grant.subject),
     ),
   };
 }

@@ -20,8 +20,19 @@ const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map
   Signer,
 ];
 
+/** When it is noticed. */
+const LATER = NOW + 1_000;
+
 /** eve let h2 and h3 in with one token, and her key is stolen. @param isTwice the thief has granted the token's key again. */
-function stage({ uses, isTwice = false }: { readonly uses: number; readonly isTwice?: boolean }) {
+function stage({
+  uses,
+  until_ms = NOW + 60_000,
+  isTwice = false,
+}: {
+  readonly uses: number;
+  readonly until_ms?: number;
+  readonly isTwice?: boolean;
+}) {
   const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
   const take = (records: readonly Pick<LedgerRecord, 'bytes'>[]) => {
@@ -49,6 +60,7 @@ function stage({ uses, isTwice = false }: { readonly uses: number; readonly isTw
   const tokenBody = {
     ...memberGrant(token.id, { roles: ['admit'], admits: ['member', 'worker', 'deployer'], uses }),
     parent: above.digest,
+    notAfter_ms: until_ms,
   };
   const made = seal(eve, tokenBody);
   const joined = [h2, h3].map((host) => seal(token, memberGrant(host.id, { parent: made.digest })));
@@ -58,8 +70,8 @@ function stage({ uses, isTwice = false }: { readonly uses: number; readonly isTw
     take(envelopes.map((bytes) => ({ bytes })));
     return undefined;
   };
-  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce });
-  const desk = deskOf(machine, trust, self.id);
+  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
+  const desk = deskOf(machine, trust, self.id, LATER);
   const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
   return { machine, desk, take, seal, sealBefore, above, made, tokenBody, joined, areMembers };
 }
@@ -85,3 +97,28 @@ t.test('they stay where the thief granted the key of their token once more', asy
     t.same(desk.tokens({}), [], 'and nobody else joins');
   }
 });
+
+t.test(
+  'they stay where whoever has the text of their token, used up or ended, writes more with it',
+  async (t) => {
+    for (const [state, changes] of [
+      ['used-up', { uses: 2 }],
+      ['expired', { uses: 2, until_ms: NOW }],
+    ] as const) {
+      const { machine, desk, take, sealBefore, made, joined, areMembers } = stage(changes);
+      t.equal(machine.authority.stateOf(made.digest, LATER), state);
+      const plan = await desk.planRevokeNode(eve.id, KEEPING);
+      t.same(plan.tokens.ends, [], 'nobody could join with it');
+      await desk.revokeNode(eve.id, { ...KEEPING, plan: plan.digest });
+      t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+      const [first] = joined.map(({ digest }) => digest).sort();
+      const junk = memberGrant(stranger.id, { parent: made.digest });
+      for (let at = 0; at < 2; at += 1) take([sealBefore(first!, token, junk)]);
+      t.same(areMembers(), [true, true], state);
+      const written = () => [...machine.authority.revocations()].length;
+      const before = written();
+      await desk.revokeNode(eve.id, KEEPING);
+      t.equal(written(), before, 'nor is it written twice');
+    }
+  },
+);
