@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId, shortId } from '../../protocols/base/ids.ts';
-import { KEEPS_MAX } from '../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
@@ -87,18 +87,11 @@ export class TrustDesk {
   async createToken(request: TokenRequest): Promise<Token> {
     const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
     const { trust, id: cluster } = this.#cluster;
-    const { by, issuing } = this.#issuer(request.operatorKey);
     if (!roles.includes('member'))
       throw new ShoalError('E_BAD_INPUT', 'a host that joins has to be a member: name that role too', {
         detail: { field: 'roles' },
       });
-    const mayHandOn = issuing.body?.admits ?? roles;
-    const beyond = roles.filter((role) => !mayHandOn.includes(role));
-    if (beyond.length > 0)
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        `this node may not hand on the role ${beyond.join(', ')}; nothing was changed`,
-      );
+    const { by, issuing } = this.#issuer(request.operatorKey, roles);
     const seed = new Uint8Array(randomBytes(32));
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = this.#now + ttl_ms;
@@ -299,18 +292,29 @@ export class TrustDesk {
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
-  /** By whose word a token may be made here. @throws E_NOT_ALLOWED */
-  #issuer(operatorKey: string | undefined) {
+  /** By whose word a token for these roles may be made here. @throws E_NOT_ALLOWED */
+  #issuer(operatorKey: string | undefined, roles: readonly Role[]) {
     const { trust, self, ledger } = this.#cluster;
+    const { authority } = ledger.machine;
     const given = givenSigner(operatorKey);
     // The node's own word first: what it lets in it may revoke itself.
     const candidates = given === undefined ? [self, trust.operator] : [given];
+    const needed: Role[] = [...roles, 'admit'];
+    const beyond = ({ admits }: GrantBody) => needed.filter((role) => !admits.includes(role));
+    let lacking: readonly Role[] | undefined;
     for (const by of candidates) {
       if (by === undefined) continue;
       const key = typeof by === 'string' ? by : by.id;
-      const issuing = ledger.machine.authority.issuing(key, this.#now);
+      const issuing = authority.issuing(key, this.#now, (body) => beyond(body).length === 0);
       if (issuing !== undefined) return { by, issuing };
+      const less = authority.issuing(key, this.#now)?.body;
+      if (less) lacking ??= beyond(less);
     }
+    if (lacking !== undefined)
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `this node may not hand on the role ${lacking.join(', ')}; nothing was changed`,
+      );
     const message =
       given === undefined
         ? 'this node may not admit others: create the token on a node with the role admitter'

@@ -237,13 +237,23 @@ export class Authority {
     );
   }
 
-  /** A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. */
-  issuing(key: KeyId, now: number): { digest: string | null; body: GrantBody | null } | undefined {
+  /**
+   * A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. Any admitter can
+   * write a key grants that hand on little: of those that will do, the one that limits least.
+   * @param gives whether a grant will do for what is to be issued. Default: any does.
+   */
+  issuing(
+    key: KeyId,
+    now: number,
+    gives: (body: GrantBody) => boolean = () => true,
+  ): { digest: string | null; body: GrantBody | null } | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
     if (this.#standing.operators.has(key)) return { digest: null, body: null };
     const grant = this.#book
       .ofSubject(key)
-      .find((held) => isIssuing(held.body) && this.#standing.mayIssue(held, now));
+      .filter(({ body }) => isIssuing(body) && gives(body))
+      .sort(byLimits)
+      .find((held) => this.#standing.mayIssue(held, now));
     return grant && { digest: grant.record.digest, body: grant.body };
   }
 
@@ -290,4 +300,11 @@ export class Authority {
     const revocation: Revocation | undefined = readRevocation(record);
     return revocation !== undefined && this.#standing.isEffective(revocation);
   }
+}
+
+/** The one of an admitter before that of a token, then the one that lets in for longer, then the one that lets in more. */
+function byLimits({ body: a }: Grant, { body: b }: Grant): number {
+  const isAdmitters = (body: GrantBody) => Number(body.roles.includes('admitter'));
+  const life = (body: GrantBody) => body.life_ms ?? Number.MAX_SAFE_INTEGER;
+  return isAdmitters(b) - isAdmitters(a) || life(b) - life(a) || b.admits.length - a.admits.length;
 }

@@ -27,17 +27,18 @@ export interface RenewalInit {
 
 /** @returns the bodies of grants that `self` should write now; none when it may not or others come first. */
 export function renewalsDue({ authority, self, alive, now }: RenewalInit): GrantBody[] {
-  const own = authority.issuing(self, now);
-  if (own === undefined) return [];
+  if (authority.issuing(self, now) === undefined) return [];
   const members = [...alive];
   const admitters = members.filter((id) => authority.roles(id, now).has('admitter'));
   const due: GrantBody[] = [];
   for (const subject of members) {
     const renewable = authority.renewable(subject);
-    if (renewable === undefined || subject === self || !mayRenew(own.body, renewable)) continue;
+    if (renewable === undefined || subject === self) continue;
     const { grant, until_ms, life_ms } = renewable;
     const place = placeAmong(admitters, subject, self);
     if (now < until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART)) continue;
+    const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+    if (own === undefined) continue;
     due.push(renewalGrant(grant, own.digest, now + life_ms));
     if (due.length === RENEWALS_MAX) break;
   }
@@ -55,12 +56,12 @@ export function renewalOnAppeal(
   subject: KeyId,
   now: number,
 ): GrantBody | undefined {
-  const own = authority.issuing(self, now);
   const renewable = authority.renewable(subject);
-  if (own === undefined || renewable === undefined || subject === self) return undefined;
+  if (renewable === undefined || subject === self) return undefined;
   const { grant, until_ms, life_ms } = renewable;
-  const inTime = now >= until_ms - life_ms / LEFT_PART && !isTooLate(renewable, now);
-  return inTime && mayRenew(own.body, renewable) ? renewalGrant(grant, own.digest, now + life_ms) : undefined;
+  if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) return undefined;
+  const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+  return own && renewalGrant(grant, own.digest, now + life_ms);
 }
 
 /** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
@@ -81,9 +82,8 @@ function isTooLate({ lastEnd_ms, life_ms }: Renewable, now: number): boolean {
   return now > lastEnd_ms + life_ms;
 }
 
-/** @param own the grant of who would issue; null for an operator. */
-function mayRenew(own: GrantBody | null, { grant, life_ms }: Renewable): boolean {
-  if (own === null) return true;
+/** @param own a grant of who would issue. */
+function mayRenew(own: GrantBody, { grant, life_ms }: Renewable): boolean {
   const { roles, admits } = grant.body;
   const may = [...roles, ...admits].every((role) => own.admits.includes(role));
   return may && own.roles.includes('admitter') && life_ms <= (own.life_ms ?? life_ms);

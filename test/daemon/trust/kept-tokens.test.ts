@@ -73,7 +73,7 @@ function stage({
   const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
   const desk = deskOf(machine, trust, self.id, LATER);
   const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
-  return { machine, desk, take, seal, sealBefore, above, made, tokenBody, joined, areMembers };
+  return { genesis, introduce, machine, desk, take, seal, sealBefore, above, made, joined, areMembers };
 }
 
 const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
@@ -122,3 +122,17 @@ t.test(
     }
   },
 );
+
+t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
+  const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
+  const own = [...machine.authority.grants(LATER)].find(({ subject }) => subject === self.id)!;
+  const little = { roles: ['admit' as const], admits: [], parent: above.digest };
+  take([sealBefore(own.digest, eve, memberGrant(self.id, little)), seal(eve, memberGrant(h2.id, little))]);
+  const made = async (by: typeof desk) => {
+    const { id } = await by.createToken({ roles: ['member'] });
+    return by.tokens({}).find((each) => each.id === id)?.issuer;
+  };
+  t.equal(await made(desk), self.id);
+  const theirs = trustOf(machine, { self: h2.id, genesis, operator }, { introduce, now: () => LATER });
+  t.equal(await made(deskOf(machine, theirs, h2.id, LATER)), operator.id);
+});

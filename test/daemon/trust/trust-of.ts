@@ -6,7 +6,7 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import { TrustDesk } from '../../../daemon/trust/trust-desk.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { NOW } from '../../protocols/ledger/fixtures.ts';
+import { NOW, write } from '../../protocols/ledger/fixtures.ts';
 
 type Given = Pick<ClusterTrustInit, 'self' | 'genesis'> & Partial<Omit<ClusterTrustInit, 'ledger' | 'clock'>>;
 
@@ -20,7 +20,11 @@ export function trustOf(
   }: { introduce?: LedgerDriver['introduce']; now?: () => number } = {},
 ): ClusterTrust {
   return new ClusterTrust({
-    ledger: { machine, introduce } as unknown as LedgerDriver,
+    ledger: {
+      machine,
+      introduce,
+      write: async (...record: Parameters<LedgerDriver['write']>) => write(machine, ...record, now()),
+    } as unknown as LedgerDriver,
     crypto: nodeCrypto,
     clock: { ...systemClock, now },
     log: () => {},

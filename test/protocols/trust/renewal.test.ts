@@ -171,6 +171,29 @@ t.test('one admitter renews in the last third, and another when the first does n
   t.equal(worriesAt(of, key('ann')), undefined);
 });
 
+t.test('an admitter renews by a grant that gives what it takes, whatever else it was granted', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const eve = grant('op', 'eve', ADMITTER, { seq: 5 });
+  const little: Partial<GrantBody>[] = [
+    { roles: ['admit'], admits: [] },
+    { roles: ['member', 'admitter'], admits: ['member'] },
+    { ...ADMITTER, life_ms: 1, notAfter_ms: NOW + 1 },
+  ];
+  const junk = little.flatMap((changes, at) => {
+    const all = Array.from({ length: 20 }, (_, one) =>
+      grant('eve', 'ann', { ...changes, parent: eve.digest }, { seq: 100 * at + one }),
+    );
+    return all.filter(({ digest }) => digest < grants.ann.digest).slice(0, 2);
+  });
+  t.ok(junk.length >= 2, 'before it in the order of digests');
+  replica.offer([eve, ...junk]);
+  const self = key('ann');
+  const now = END_MS - 1000;
+  t.match(renewalsDue({ authority: of, self, alive: [self, key('cem')], now }), [{ subject: key('cem') }]);
+  t.equal(renewalOnAppeal(of, self, key('cem'), now)?.parent, grants.ann.digest);
+  t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
+});
+
 t.test('members that are not alive, revoked, or for ever are not renewed; and not all at once', async (t) => {
   const { authority: of, replica, grants } = stage();
   const now = END_MS - 1000;
