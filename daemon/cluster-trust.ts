@@ -375,8 +375,8 @@ export class ClusterTrust {
         log('info', 'this node is a member again', { end });
       }
     }
-    const worry_ms = worriesAt(this.#authority, self);
     const now = clock.now();
+    const worry_ms = worriesAt(this.#authority, self, now);
     if (state !== 'member' || worry_ms === undefined || now < worry_ms) return;
     if (Math.abs(now - this.#worried_ms) < WORRY_MS) return;
     this.#worried_ms = now;

@@ -212,29 +212,31 @@ export class Authority {
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
   memberUntil(key: KeyId): number | null | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
-    const ends = this.#memberships(key)
-      .filter((grant) => this.#standing.stands(grant, undefined))
-      .map(({ body }) => body.notAfter_ms);
-    if (ends.length === 0) return undefined;
-    return ends.includes(null) ? null : Math.max(...(ends as number[]));
+    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    return standing.length === 0 ? undefined : lastOf(standing);
   }
 
-  /** What a renewal of this member would prolong; undefined when it is no member, was revoked, or is one for ever. */
-  renewable(key: KeyId): Renewable | undefined {
-    const until_ms = this.memberUntil(key);
-    if (until_ms === undefined || until_ms === null) return undefined;
-    const last = this.#memberships(key).find(
-      (grant) => grant.body.notAfter_ms === until_ms && this.#standing.stands(grant, undefined),
-    );
-    const grant = last?.body.renews === undefined ? last : this.#book.grant(last.body.renews);
-    return (
-      grant && {
-        grant,
-        until_ms,
-        life_ms: lifeOf(grant) ?? 0,
-        lastEnd_ms: this.#book.lastEnd(grant) ?? until_ms,
-      }
-    );
+  /**
+   * What renewals of this member would prolong: each grant that gives a role which none that lasts longer gives, the last to
+   * end first. None when it is no member, was revoked, or is all that it is for ever.
+   */
+  renewables(key: KeyId): Renewable[] {
+    if (this.#standing.judgements.has(key)) return [];
+    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const byOriginal = Map.groupBy(standing, ({ record, body }) => body.renews ?? record.digest);
+    const lasting = [...byOriginal]
+      .map(([digest, grants]) => ({ grant: this.#book.grant(digest), until_ms: lastOf(grants) }))
+      .sort((a, b) => (b.until_ms ?? Number.MAX_VALUE) - (a.until_ms ?? Number.MAX_VALUE));
+    const given = new Set<Role>();
+    const found: Renewable[] = [];
+    for (const { grant, until_ms } of lasting) {
+      if (grant === undefined || grant.body.roles.every((role) => given.has(role))) continue;
+      for (const role of grant.body.roles) given.add(role);
+      if (until_ms === null) continue;
+      const lastEnd_ms = this.#book.lastEnd(grant) ?? until_ms;
+      found.push({ grant, until_ms, life_ms: lifeOf(grant) ?? 0, lastEnd_ms });
+    }
+    return found;
   }
 
   /**
@@ -307,4 +309,14 @@ function byLimits({ body: a }: Grant, { body: b }: Grant): number {
   const isAdmitters = (body: GrantBody) => Number(body.roles.includes('admitter'));
   const life = (body: GrantBody) => body.life_ms ?? Number.MAX_SAFE_INTEGER;
   return isAdmitters(b) - isAdmitters(a) || life(b) - life(a) || b.admits.length - a.admits.length;
+}
+
+/** When the last of them ends, milliseconds; null: never. */
+function lastOf(grants: readonly Grant[]): number | null {
+  let last_ms = 0;
+  for (const { body } of grants) {
+    if (body.notAfter_ms === null) return null;
+    last_ms = Math.max(last_ms, body.notAfter_ms);
+  }
+  return last_ms;
 }

@@ -32,15 +32,17 @@ export function renewalsDue({ authority, self, alive, now }: RenewalInit): Grant
   const admitters = members.filter((id) => authority.roles(id, now).has('admitter'));
   const due: GrantBody[] = [];
   for (const subject of members) {
-    const renewable = authority.renewable(subject);
-    if (renewable === undefined || subject === self) continue;
-    const { grant, until_ms, life_ms } = renewable;
-    const place = placeAmong(admitters, subject, self);
-    if (now < until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART)) continue;
-    const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
-    if (own === undefined) continue;
-    due.push(renewalGrant(grant, own.digest, now + life_ms));
-    if (due.length === RENEWALS_MAX) break;
+    if (subject === self) continue;
+    for (const renewable of authority.renewables(subject)) {
+      const { grant, until_ms, life_ms } = renewable;
+      const place = placeAmong(admitters, subject, self);
+      const turn_ms = until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART);
+      if (now < turn_ms || isTooLate(renewable, now)) continue;
+      const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+      if (own === undefined) continue;
+      due.push(renewalGrant(grant, own.digest, now + life_ms));
+      if (due.length === RENEWALS_MAX) return due;
+    }
   }
   return due;
 }
@@ -56,25 +58,27 @@ export function renewalOnAppeal(
   subject: KeyId,
   now: number,
 ): GrantBody | undefined {
-  const renewable = authority.renewable(subject);
-  if (renewable === undefined || subject === self) return undefined;
-  const { grant, until_ms, life_ms } = renewable;
-  if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) return undefined;
-  const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
-  return own && renewalGrant(grant, own.digest, now + life_ms);
+  if (subject === self) return undefined;
+  for (const renewable of authority.renewables(subject)) {
+    const { grant, until_ms, life_ms } = renewable;
+    if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) continue;
+    const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+    if (own !== undefined) return renewalGrant(grant, own.digest, now + life_ms);
+  }
+  return undefined;
 }
 
 /** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
 export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
   if (authority.isMember(key, now)) return true;
-  const renewable = authority.renewable(key);
-  return renewable !== undefined && !isTooLate(renewable, now);
+  return authority.renewables(key).some((renewable) => !isTooLate(renewable, now));
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
-export function worriesAt(authority: Authority, self: KeyId): number | undefined {
-  const renewable = authority.renewable(self);
-  return renewable && renewable.until_ms - renewable.life_ms / (2 * LEFT_PART);
+export function worriesAt(authority: Authority, self: KeyId, now: number): number | undefined {
+  const left = authority.renewables(self).filter((renewable) => !isTooLate(renewable, now));
+  if (left.length === 0) return undefined;
+  return Math.min(...left.map(({ until_ms, life_ms }) => until_ms - life_ms / (2 * LEFT_PART)));
 }
 
 /** After one more life. */

@@ -167,8 +167,8 @@ t.test('one admitter renews in the last third, and another when the first does n
   t.equal(of.admission(record), 'yes');
   replica.offer([record]);
   t.same(writers(END_MS), [], 'it is done');
-  t.equal(worriesAt(of, key('cem')), third + LIFE_MS - LIFE_MS / 6);
-  t.equal(worriesAt(of, key('ann')), undefined);
+  t.equal(worriesAt(of, key('cem'), END_MS), third + LIFE_MS - LIFE_MS / 6);
+  t.equal(worriesAt(of, key('ann'), END_MS), undefined);
 });
 
 t.test('an admitter renews by a grant that gives what it takes, whatever else it was granted', async (t) => {
@@ -192,6 +192,30 @@ t.test('an admitter renews by a grant that gives what it takes, whatever else it
   t.match(renewalsDue({ authority: of, self, alive: [self, key('cem')], now }), [{ subject: key('cem') }]);
   t.equal(renewalOnAppeal(of, self, key('cem'), now)?.parent, grants.ann.digest);
   t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
+});
+
+t.test('what gives more is renewed beside what lasts longer and gives less', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const now = END_MS - 1000;
+  const alive = ['bob', 'cem'].map(key);
+  const due = (at_ms = now) => renewalsDue({ authority: of, self: key('bob'), alive, now: at_ms });
+  const longer = { ...(grants.cem.body as GrantBody), roles: ['member' as const] };
+  replica.offer([
+    grant('ann', 'cem', { ...longer, notAfter_ms: null, parent: grants.ann.digest }, { seq: 50 }),
+    grant('ann', 'cem', { ...longer, notAfter_ms: 1.5 * END_MS, parent: grants.ann.digest }, { seq: 51 }),
+  ]);
+  t.equal(of.memberUntil(key('cem')), null);
+  t.same(
+    due().map(({ renews }) => renews),
+    [grants.cem.digest],
+  );
+  t.equal(renewalOnAppeal(of, key('bob'), key('cem'), now)?.renews, grants.cem.digest);
+  t.equal(worriesAt(of, key('cem'), now), END_MS - LIFE_MS / 6);
+  t.same(due(END_MS + LIFE_MS + 1), [], 'what it let go for a whole life stays gone');
+  t.equal(worriesAt(of, key('cem'), END_MS + LIFE_MS + 1), undefined);
+  replica.offer([grant('bob', 'cem', { ...due()[0] }, { seq: 52, at_ms: now })]);
+  t.same(due(), []);
+  t.ok(of.roles(key('cem'), END_MS + LIFE_MS / 2).has('worker'));
 });
 
 t.test('members that are not alive, revoked, or for ever are not renewed; and not all at once', async (t) => {
