@@ -30,7 +30,7 @@ import {
   readGrant,
   readRevocation,
 } from './acts.ts';
-import { type Admission, Gate, isPast } from './gate.ts';
+import { type Admission, CHAIN_LENGTH_MAX, Gate, isPast } from './gate.ts';
 import { GrantBook } from './grant-book.ts';
 import {
   type GrantInfo,
@@ -253,7 +253,7 @@ export class Authority {
     if (this.#standing.operators.has(key)) return { digest: null, body: null };
     const grant = this.#book
       .ofSubject(key)
-      .filter(({ body }) => isIssuing(body) && gives(body))
+      .filter((held) => isIssuing(held.body) && gives(held.body) && !this.#isLastLink(held))
       .sort(byLimits)
       .find((held) => this.#standing.mayIssue(held, now));
     return grant && { digest: grant.record.digest, body: grant.body };
@@ -294,6 +294,16 @@ export class Authority {
 
   #memberships(key: KeyId): readonly Grant[] {
     return this.#book.ofSubject(key).filter(({ body }) => body.roles.includes('member'));
+  }
+
+  /** Is its chain as long as one may be? What is issued by it would be refused. */
+  #isLastLink(grant: Grant): boolean {
+    let length = 1;
+    for (let link: Grant | undefined = grant; link !== undefined && link.body.parent !== null; length += 1) {
+      if (length >= CHAIN_LENGTH_MAX) break;
+      link = this.#book.grant(link.body.parent);
+    }
+    return length >= CHAIN_LENGTH_MAX;
   }
 
   #isInForce(record: LedgerRecord): boolean {

@@ -218,6 +218,35 @@ t.test('what gives more is renewed beside what lasts longer and gives less', asy
   t.ok(of.roles(key('cem'), END_MS + LIFE_MS / 2).has('worker'));
 });
 
+t.test('an admitter whose chain is as long as one may be has nothing to renew', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  let parent = grants.ann.digest;
+  for (let length = 2; length <= 8; length += 1) {
+    const [by, name] = [length === 2 ? 'ann' : `a${length - 1}`, `a${length}`];
+    const below = grant(by, name, { ...ADMITTER, parent }, { seq: 20 });
+    replica.offer([below]);
+    parent = below.digest;
+  }
+  const self = (name: string) => ({
+    authority: of,
+    self: key(name),
+    alive: [key('cem')],
+    now: END_MS - 1000,
+  });
+  t.ok(of.isMember(key('a8')));
+  for (const [name, count] of [
+    ['a7', 1],
+    ['a8', 0],
+  ] as const) {
+    const due = renewalsDue(self(name));
+    t.equal(due.length, count, name);
+    for (const body of due) {
+      const renewal = grant(name, 'cem', body, { seq: 30, at_ms: END_MS - 1000 });
+      t.equal(of.admission(renewal), 'yes');
+    }
+  }
+});
+
 t.test('members that are not alive, revoked, or for ever are not renewed; and not all at once', async (t) => {
   const { authority: of, replica, grants } = stage();
   const now = END_MS - 1000;
