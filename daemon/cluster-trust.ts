@@ -15,6 +15,7 @@ import { actsFor, heeded, isAct } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { GrantInfo, RevocationInfo } from '../protocols/trust/listing.ts';
+import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
@@ -531,7 +532,13 @@ export class ClusterTrust {
 
   /** Votes are kept for ever: one that never counts is not written. @throws E_NOT_ALLOWED */
   #assertVoteCounts(subject: KeyId, voter: KeyId): void {
-    const isDismissed = this.#authority.operators().some(({ key, inForce }) => key === voter && !inForce);
+    const ever = this.#authority.operators();
+    if (ever.length >= OPERATORS_EVER_MAX && !ever.some(({ key }) => key === subject))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `this cluster has had ${OPERATORS_EVER_MAX} operators, with those that are dismissed, and takes no more: no vote could make ${shortId(subject)} one; nothing was changed`,
+      );
+    const isDismissed = ever.some(({ key, inForce }) => key === voter && !inForce);
     if (isDismissed || this.#authority.isRevoked(voter))
       throw new ShoalError(
         'E_NOT_ALLOWED',
