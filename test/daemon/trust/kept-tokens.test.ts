@@ -123,6 +123,20 @@ t.test(
   },
 );
 
+t.test('the key of a host is not closed as a token, though the thief granted it like one', async (t) => {
+  const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+  const like = { roles: ['admit' as const], admits: ['member' as const], parent: above.digest };
+  const granted = seal(eve, memberGrant(h2.id, like));
+  take([granted, seal(h2, memberGrant(stranger.id, { roles: ['member'], parent: granted.digest }))]);
+  const plan = await desk.planRevokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id] });
+  t.same(
+    plan.nodes.ends.map(({ key }) => key),
+    [eve.id],
+  );
+  await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id], plan: plan.digest });
+  t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
+});
+
 t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
   const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
   const own = [...machine.authority.grants(LATER)].find(({ subject }) => subject === self.id)!;
