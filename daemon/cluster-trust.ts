@@ -15,6 +15,7 @@ import { actsFor, heeded, isAct } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { GrantInfo, RevocationInfo } from '../protocols/trust/listing.ts';
+import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
@@ -28,6 +29,7 @@ import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { Hearings } from './trust/hearings.ts';
+import { closedByKeeping } from './trust/revocation-plan.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
@@ -75,6 +77,12 @@ export interface RevokeRequest {
   readonly keeps?: readonly string[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
+}
+
+/** What a revocation would change, and what it would close. */
+export interface Foreseen extends Outcome {
+  /** Tokens that it keeps for who has joined with them, and that nobody shall join with any more. */
+  readonly closed: readonly GrantInfo[];
 }
 
 export interface ClusterTrustInit {
@@ -160,23 +168,67 @@ export class ClusterTrust {
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
     // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
-    const { revocation } = this.foresee(request);
+    const { revocation } = this.#foresee(request);
+    const body = this.#revokeBody(request);
     const said = [...this.#authority.revocations()].find(
-      (one) => isSaidAgain(one, revocation) && (one.effective || one.votes === revocation.votes),
+      (one) => saysAgain(one, revocation.by, body) && (one.effective || one.votes === revocation.votes),
     );
     if (said !== undefined) return said;
-    const signer = request.signer ?? this.#revoker(request);
-    const record = await this.#write(signer, 'revoke', this.#revokeBody(request));
+    const record = await this.#write(request.signer ?? this.#revoker(request), 'revoke', body);
     return this.#revocation(record.digest);
   }
 
-  /** What this revocation would change if it was written now. @throws E_NOT_ALLOWED as `revoke` */
-  foresee(request: RevokeRequest): Outcome {
+  /**
+   * What this revocation would change if it was written now, and with it those that close tokens which it keeps.
+   * @throws E_NOT_ALLOWED as `revoke`
+   */
+  foresee(request: RevokeRequest): Foreseen {
+    const outcome = this.#foresee(request);
+    const closed = closedByKeeping(outcome, this.#authority, this.#init.clock.now());
+    if (closed.length === 0) return { ...outcome, closed };
+    return { ...this.#foresee(request, this.#closings(closed, request)), closed };
+  }
+
+  /**
+   * Lets nobody else join with tokens that a revocation keeps for who has joined. Those that the same key has closed so
+   * before stay as they are. @throws E_NOT_ALLOWED, and what the disk says: some of them may be closed then.
+   */
+  async close({ closed }: Pick<Foreseen, 'closed'>, request: RevokeRequest): Promise<void> {
+    const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
+    for (const closing of this.#closings(closed, request)) {
+      const signer = closing.signer ?? this.#revoker(closing);
+      const body = this.#revokeBody(closing);
+      const said = before.get(body.subject) ?? [];
+      if (said.some((one) => one.effective && saysAgain(one, keyOf(signer), body))) continue;
+      await this.#write(signer, 'revoke', body);
+    }
+  }
+
+  /** @param closings written after it. */
+  #foresee(request: RevokeRequest, closings: readonly RevokeRequest[] = []): Outcome {
+    const { ledger, clock } = this.#init;
+    const now = clock.now();
+    const draft = this.#draft(request);
+    const wanted = WANTED_KINDS.flatMap((kind) =>
+      [...ledger.machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
+    );
+    const drafts = closings.map((closing) => this.#draft(closing));
+    const outcome = foresee(this.#authority, draft, wanted, now, drafts);
+    // The votes of others against the same key say nothing of this one.
+    if (!outcome.revocation.effective && !this.#authority.mayRevoke(draft.author, request.subject, now))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `the key ${shortId(draft.author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
+      );
+    return outcome;
+  }
+
+  /** As it would be written, but that nobody has signed it. */
+  #draft(request: RevokeRequest): LedgerRecord {
     const { ledger, crypto, clock } = this.#init;
     const { machine } = ledger;
-    const signer = request.signer ?? this.#revoker(request);
-    const author = typeof signer === 'string' ? signer : signer.id;
-    const draft = sealAct({
+    const author = keyOf(request.signer ?? this.#revoker(request));
+    return sealAct({
       cluster: machine.cluster,
       signer: { id: author, sign: () => NO_SIGNATURE },
       kind: 'revoke',
@@ -185,17 +237,6 @@ export class ClusterTrust {
       crypto,
       now: clock.now(),
     });
-    const wanted = WANTED_KINDS.flatMap((kind) =>
-      [...machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
-    );
-    const outcome = foresee(this.#authority, draft, wanted, clock.now());
-    // The votes of others against the same key say nothing of this one.
-    if (!outcome.revocation.effective && !this.#authority.mayRevoke(author, request.subject, clock.now()))
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
-      );
-    return outcome;
   }
 
   /**
@@ -203,17 +244,21 @@ export class ClusterTrust {
    * @param subject the token's key. @throws E_NOT_FOUND
    */
   tokenRevocation(subject: KeyId, reason: string): RevokeRequest {
-    const tokens = [...this.#authority.grants(this.#init.clock.now())];
-    const token = tokens.find((grant) => grant.subject === subject && grant.roles.includes('admit'));
-    if (token === undefined)
+    const grants = [...this.#authority.grants(this.#init.clock.now())];
+    if (!grants.some((grant) => grant.subject === subject && grant.roles.includes('admit')))
       throw new ShoalError('E_NOT_FOUND', `there is no token with the key ${shortId(subject)}`);
-    const joined = tokens.filter(({ parent }) => parent === token.digest).map(({ digest }) => digest);
-    const keeps =
-      joined.length <= KEEPS_MAX
-        ? { keeps: joined, cut: NOTHING }
-        : // Too many to name: all stay, and the doors alone see to it that no more come.
-          { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
-    return { subject, reason, ...keeps };
+    const joined = grants.filter(({ issuer, renews }) => issuer === subject && renews === null);
+    return { subject, reason, ...keeping(joined) };
+  }
+
+  /** The same of each key of these tokens. All grants are listed once. */
+  #closings(tokens: readonly GrantInfo[], { reason, signer }: RevokeRequest): RevokeRequest[] {
+    const all = [...this.#authority.grants(this.#init.clock.now())].filter(({ renews }) => renews === null);
+    const byIssuer = Map.groupBy(all, ({ issuer }) => issuer);
+    const signed = signer === undefined ? {} : { signer };
+    return Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
+      return { subject, reason, ...keeping(byIssuer.get(subject) ?? []), ...signed };
+    });
   }
 
   /** Votes for a new operator, once. @returns whether it is one now. @throws E_NOT_ALLOWED */
@@ -331,8 +376,8 @@ export class ClusterTrust {
         log('info', 'this node is a member again', { end });
       }
     }
-    const worry_ms = worriesAt(this.#authority, self);
     const now = clock.now();
+    const worry_ms = worriesAt(this.#authority, self, now);
     if (state !== 'member' || worry_ms === undefined || now < worry_ms) return;
     if (Math.abs(now - this.#worried_ms) < WORRY_MS) return;
     this.#worried_ms = now;
@@ -392,7 +437,7 @@ export class ClusterTrust {
       .filter(({ status }) => status === 'alive')
       .map(({ id }) => id);
     for (const signer of [self, ...(operator === undefined ? [] : [operator])]) {
-      const key = typeof signer === 'string' ? signer : signer.id;
+      const key = keyOf(signer);
       for (const body of renewalsDue({ authority: this.#authority, self: key, alive, now: clock.now() })) {
         const written = await attempt(log, 'renewing a grant', () => this.#write(signer, 'grant', body));
         if (written) log('info', 'renewed the grant of a member', { node: body.subject });
@@ -487,7 +532,13 @@ export class ClusterTrust {
 
   /** Votes are kept for ever: one that never counts is not written. @throws E_NOT_ALLOWED */
   #assertVoteCounts(subject: KeyId, voter: KeyId): void {
-    const isDismissed = this.#authority.operators().some(({ key, inForce }) => key === voter && !inForce);
+    const ever = this.#authority.operators();
+    if (ever.length >= OPERATORS_EVER_MAX && !ever.some(({ key }) => key === subject))
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `this cluster has had ${OPERATORS_EVER_MAX} operators, with those that are dismissed, and takes no more: no vote could make ${shortId(subject)} one; nothing was changed`,
+      );
+    const isDismissed = ever.some(({ key, inForce }) => key === voter && !inForce);
     if (isDismissed || this.#authority.isRevoked(voter))
       throw new ShoalError(
         'E_NOT_ALLOWED',
@@ -569,16 +620,34 @@ export class ClusterTrust {
   }
 }
 
-/** Do two revocations say the same, by the word of the same key? */
-function isSaidAgain(a: RevocationInfo, b: RevocationInfo): boolean {
+function keyOf(signer: Signer | NodeId): KeyId {
+  return typeof signer === 'string' ? signer : signer.id;
+}
+
+/**
+ * What a revocation of a token leaves of what was issued with it. That hangs on any of the grants of the token's key: who
+ * made the token may have granted it again, and a thief of that key has.
+ */
+function keeping(joined: readonly GrantInfo[]): Pick<RevokeRequest, 'keeps' | 'cut'> {
+  // Of more than fit the first to go are those that are void already: a thief may have written them.
+  const standing = joined.filter(({ state }) => state !== 'void' && state !== 'over-used');
+  const kept = joined.length <= KEEPS_MAX ? joined : standing;
+  if (kept.length <= KEEPS_MAX) return { keeps: kept.map(({ digest }) => digest), cut: NOTHING };
+  // Too many to name: all stay, and the doors alone see to it that no more come.
+  return { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
+}
+
+/** Does a revocation say the same as one by this key would? */
+function saysAgain(said: RevocationInfo, by: KeyId, body: RevokeBody): boolean {
+  const { keeps = [] } = body;
   return (
-    a.subject === b.subject &&
-    a.by === b.by &&
-    a.epoch === b.epoch &&
-    a.last === b.last &&
-    a.reason === b.reason &&
-    a.descendants === b.descendants &&
-    a.keeps.length === b.keeps.length &&
-    a.keeps.every((kept) => b.keeps.includes(kept))
+    said.subject === body.subject &&
+    said.by === by &&
+    said.epoch === body.epoch &&
+    said.last === body.last &&
+    said.reason === body.reason &&
+    said.descendants === (body.descendants ?? false) &&
+    said.keeps.length === keeps.length &&
+    said.keeps.every((kept) => keeps.includes(kept))
   );
 }

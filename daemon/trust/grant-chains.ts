@@ -1,31 +1,119 @@
 /** By which grants of one key each host was let in. Pure. All grants are listed once, for as many hosts as are asked about. */
 import type { KeyId } from '../../protocols/base/ids.ts';
-import type { GrantInfo } from '../../protocols/trust/listing.ts';
+import type { Role } from '../../protocols/base/records.ts';
+import { type GrantInfo, isTokenGrant } from '../../protocols/trust/listing.ts';
+import type { GrantState } from '../../protocols/trust/standing.ts';
 
-type Link = Pick<GrantInfo, 'digest' | 'subject' | 'issuer' | 'parent'>;
+type Link = Pick<
+  GrantInfo,
+  'digest' | 'subject' | 'issuer' | 'parent' | 'renews' | 'roles' | 'admits' | 'notAfter_ms' | 'state'
+>;
+
+/** A grant of a host, with what it hangs on. */
+interface Chain {
+  readonly grant: Link;
+  /** Digests of its links that the key signed, by itself or as the maker of a token. */
+  readonly signed: readonly string[];
+  /** Other hosts that it hangs on, up to the key. */
+  readonly through: readonly KeyId[];
+}
+
+/** Which grant its host is best kept by. */
+const RANKS: ReadonlyMap<GrantState, number> = new Map([
+  ['valid', 0],
+  ['used-up', 0],
+  // It may be renewed.
+  ['expired', 1],
+  ['over-used', 2],
+]);
+const RANK_STANDING_MAX = 1;
+const RANK_LAST = 3;
 
 export class GrantChains {
   readonly #byDigest = new Map<string, Link>();
   readonly #bySubject = new Map<KeyId, Link[]>();
+  /** Digests of grants by which others were issued. */
+  readonly #parents = new Set<string>();
 
   constructor(grants: Iterable<Link>) {
     for (const grant of grants) {
       this.#byDigest.set(grant.digest, grant);
+      if (grant.parent !== null) this.#parents.add(grant.parent);
       const own = this.#bySubject.get(grant.subject);
       if (own === undefined) this.#bySubject.set(grant.subject, [grant]);
       else own.push(grant);
     }
   }
 
-  /** Digests of all links of the chains of a host that `issuer` signed: by itself, or as the maker of a token. */
-  above(issuer: KeyId, host: KeyId): string[] {
-    const found = new Set<string>();
-    for (const grant of this.#bySubject.get(host) ?? []) {
-      for (let link: Link | undefined = grant; link !== undefined; ) {
-        if (link.issuer === issuer) found.add(link.digest);
+  /**
+   * Digests of grants that `issuer` signed and that are enough for a host to stay what it is. Who has the key of an admitter
+   * can write thousands of grants of one host: these few are those that give it its roles, and on which others hang.
+   * @param kept hosts that stay. A chain through any other is only taken where there is none without.
+   */
+  above(issuer: KeyId, host: KeyId, kept: ReadonlySet<KeyId>): string[] {
+    const chains = (this.#bySubject.get(host) ?? [])
+      .map((grant) => this.#chain(grant, issuer))
+      .filter(({ signed }) => signed.length > 0);
+    const among = chains.filter(({ through }) => through.every((key) => kept.has(key)));
+    const chosen = this.#enough(among.some(({ grant }) => isStanding(grant)) ? among : chains);
+    return [...new Set(chosen.flatMap(({ signed }) => signed))];
+  }
+
+  /** With the chain of what it prolongs: a renewal shares the fate of that. */
+  #chain(grant: Link, issuer: KeyId): Chain {
+    const signed: string[] = [];
+    const through: KeyId[] = [];
+    const original = grant.renews === null ? undefined : this.#byDigest.get(grant.renews);
+    for (const start of [grant, ...(original === undefined ? [] : [original])]) {
+      let passed: KeyId[] = [];
+      for (let link: Link | undefined = start; link !== undefined; ) {
+        if (link !== start && !isTokenGrant(link)) passed.push(link.subject);
+        if (link.issuer === issuer) {
+          signed.push(link.digest);
+          through.push(...passed);
+          passed = [];
+        }
         link = link.parent === null ? undefined : this.#byDigest.get(link.parent);
       }
     }
-    return [...found];
+    return { grant, signed, through };
   }
+
+  /** Those that give all roles which the chains give, that let in what the host may let in, and that others hang on. */
+  #enough(chains: readonly Chain[]): Chain[] {
+    const sorted = chains.toSorted(byWorth);
+    const [best] = sorted;
+    if (best === undefined || !isStanding(best.grant)) return sorted.slice(0, 1);
+    const standing = sorted.filter(({ grant }) => isStanding(grant));
+    const roles = new Set<Role>();
+    const chosen = standing.filter(({ grant }) => {
+      const givesMore = grant.roles.some((role) => !roles.has(role));
+      for (const role of grant.roles) roles.add(role);
+      return givesMore || this.#parents.has(grant.digest);
+    });
+    const admitting = standing.filter(({ grant }) => grant.roles.includes('admitter'));
+    const [widest] = admitting.sort((a, b) => b.grant.admits.length - a.grant.admits.length);
+    return widest === undefined ? chosen : [...chosen, widest];
+  }
+}
+
+function rankOf({ state }: Link): number {
+  return RANKS.get(state) ?? RANK_LAST;
+}
+
+function isStanding(grant: Link): boolean {
+  return rankOf(grant) <= RANK_STANDING_MAX;
+}
+
+/** The one through fewer hosts first, then the fuller one, then the last to end. */
+function byWorth(a: Chain, b: Chain): number {
+  const end = ({ grant }: Chain) => grant.notAfter_ms ?? Number.MAX_SAFE_INTEGER;
+  return (
+    rankOf(a.grant) - rankOf(b.grant) ||
+    a.through.length - b.through.length ||
+    b.grant.roles.length - a.grant.roles.length ||
+    b.grant.admits.length - a.grant.admits.length ||
+    end(b) - end(a) ||
+    (a.grant.digest < b.grant.digest ? -1 : 1)
+  );
 }

@@ -17,14 +17,11 @@ import type { KeyNames } from './key-names.ts';
  * @param authority as it is before: of a token that the author may not revoke, people are told.
  */
 export function closedByKeeping(
-  { open, revocation }: Outcome,
+  { kept, revocation }: Outcome,
   authority: Authority,
   now: number,
 ): GrantInfo[] {
-  return open.filter(
-    ({ digest, subject }) =>
-      revocation.keeps.includes(digest) && authority.mayRevoke(revocation.by, subject, now),
-  );
+  return kept.filter(({ subject }) => authority.mayRevoke(revocation.by, subject, now));
 }
 
 /** Are fewer operators left by it than it takes to appoint or dismiss one? Nobody could change that any more. */
@@ -33,13 +30,12 @@ function leavesTooFew({ operators: { ends, returns } }: Outcome, authority: Auth
   return ends.length > 0 && inForce - ends.length + returns.length < authority.threshold;
 }
 
-/** @param authority as it is before. */
+/** @param outcome also of what closes the tokens that it keeps. @param authority as it is before. */
 export function revocationPlan(
   outcome: Outcome,
   authority: Authority,
   names: KeyNames,
   crypto: Crypto,
-  now: number,
 ): RevocationPlan {
   const { revocation, members, operators, tokens, records, open } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
@@ -52,9 +48,8 @@ export function revocationPlan(
   });
   const record = ({ kind, key, author }: LedgerRecord) => ({ kind, key, author, authorName: names(author) });
   const tooFew = leavesTooFew(outcome, authority);
-  const closed = closedByKeeping(outcome, authority, now);
   return {
-    digest: digestOf(outcome, closed, tooFew, crypto),
+    digest: digestOf(outcome, tooFew, crypto),
     ...key(subject),
     by: key(by),
     epoch,
@@ -68,24 +63,24 @@ export function revocationPlan(
     nodes: told(members, key, ({ name }) => name),
     operators: told(operators, key, ({ name }) => name),
     leavesTooFew: tooFew,
-    tokens: told({ ...tokens, ends: [...tokens.ends, ...closed] }, token, ({ id }) => id),
+    tokens: told(tokens, token, ({ id }) => id),
     records: {
       ends_count: records.ends.length,
       returns_count: records.returns.length,
       ...told(capped(records), record, ({ kind, key }) => `${kind}/${key}`),
     },
-    open: open.filter((grant) => !closed.includes(grant)).map(token),
+    open: open.map(token),
   };
 }
 
 /** What users write is left out: the key that is to go may be writing still. */
-function digestOf(outcome: Outcome, closed: readonly GrantInfo[], tooFew: boolean, crypto: Crypto): string {
+function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
   const { revocation, members, operators, tokens } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
     [revocation.votes, revocation.needed],
     ...[members, operators].flatMap(({ ends, returns }) => [ends.toSorted(), returns.toSorted()]),
-    grants([...tokens.ends, ...closed]),
+    grants(tokens.ends),
     grants(tokens.returns),
     tooFew,
   ];

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId, shortId } from '../../protocols/base/ids.ts';
-import { KEEPS_MAX } from '../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
@@ -50,7 +50,7 @@ import {
 } from './grant-answers.ts';
 import { GrantChains } from './grant-chains.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
-import { closedByKeeping, revocationPlan } from './revocation-plan.ts';
+import { revocationPlan } from './revocation-plan.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
@@ -87,18 +87,11 @@ export class TrustDesk {
   async createToken(request: TokenRequest): Promise<Token> {
     const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
     const { trust, id: cluster } = this.#cluster;
-    const { by, issuing } = this.#issuer(request.operatorKey);
     if (!roles.includes('member'))
       throw new ShoalError('E_BAD_INPUT', 'a host that joins has to be a member: name that role too', {
         detail: { field: 'roles' },
       });
-    const mayHandOn = issuing.body?.admits ?? roles;
-    const beyond = roles.filter((role) => !mayHandOn.includes(role));
-    if (beyond.length > 0)
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        `this node may not hand on the role ${beyond.join(', ')}; nothing was changed`,
-      );
+    const { by, issuing } = this.#issuer(request.operatorKey, roles);
     const seed = new Uint8Array(randomBytes(32));
     const subject = signerFromSeed(seed).id;
     const notAfter_ms = this.#now + ttl_ms;
@@ -250,17 +243,18 @@ export class TrustDesk {
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
     };
     const hosts = this.#hosts();
-    for (const text of keep) {
-      const host = this.#everMember(text, hosts);
-      const grants = chains.above(key, host.id);
+    const named = keep.map((text) => this.#everMember(text, hosts));
+    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    const kept = new Set([...named, ...all].map(({ id }) => id));
+    for (const host of named) {
+      const grants = chains.above(key, host.id, kept);
       if (grants.length === 0)
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
       add(grants);
     }
-    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
-    for (const { id } of all) add(chains.above(key, id));
+    for (const { id } of all) add(chains.above(key, id, kept));
     return [...keeps];
   }
 
@@ -276,7 +270,7 @@ export class TrustDesk {
 
   #planOf(outcome: Outcome): RevocationPlan {
     const { authority } = this.#cluster.ledger.machine;
-    return revocationPlan(outcome, authority, this.names, nodeCrypto, this.#now);
+    return revocationPlan(outcome, authority, this.names, nodeCrypto);
   }
 
   /** @param seen digest of the plan that was agreed to, if one was. */
@@ -288,30 +282,39 @@ export class TrustDesk {
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
-    const closed = closedByKeeping(outcome, this.#cluster.ledger.machine.authority, this.#now);
     const { digest } = await trust.revoke(request);
     try {
       // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
-      for (const { subject } of closed)
-        await trust.revoke({ ...trust.tokenRevocation(subject, request.reason), ...signerOf(request) });
+      await trust.close(outcome, request);
     } catch (error) {
       throw isShoalError(error) ? halfDone(request, error) : error;
     }
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
-  /** By whose word a token may be made here. @throws E_NOT_ALLOWED */
-  #issuer(operatorKey: string | undefined) {
+  /** By whose word a token for these roles may be made here. @throws E_NOT_ALLOWED */
+  #issuer(operatorKey: string | undefined, roles: readonly Role[]) {
     const { trust, self, ledger } = this.#cluster;
+    const { authority } = ledger.machine;
     const given = givenSigner(operatorKey);
     // The node's own word first: what it lets in it may revoke itself.
     const candidates = given === undefined ? [self, trust.operator] : [given];
+    const needed: Role[] = [...roles, 'admit'];
+    const beyond = ({ admits }: GrantBody) => needed.filter((role) => !admits.includes(role));
+    let lacking: readonly Role[] | undefined;
     for (const by of candidates) {
       if (by === undefined) continue;
       const key = typeof by === 'string' ? by : by.id;
-      const issuing = ledger.machine.authority.issuing(key, this.#now);
+      const issuing = authority.issuing(key, this.#now, (body) => beyond(body).length === 0);
       if (issuing !== undefined) return { by, issuing };
+      const less = authority.issuing(key, this.#now)?.body;
+      if (less) lacking ??= beyond(less);
     }
+    if (lacking !== undefined)
+      throw new ShoalError(
+        'E_NOT_ALLOWED',
+        `this node may not hand on the role ${lacking.join(', ')}; nothing was changed`,
+      );
     const message =
       given === undefined
         ? 'this node may not admit others: create the token on a node with the role admitter'
@@ -411,9 +414,5 @@ function givenSigner(seed: string | undefined): Signer | undefined {
 
 function signedWith(operatorKey: string | undefined): Pick<RevokeRequest, 'signer'> {
   const signer = givenSigner(operatorKey);
-  return signer === undefined ? {} : { signer };
-}
-
-function signerOf({ signer }: RevokeRequest): Pick<RevokeRequest, 'signer'> {
   return signer === undefined ? {} : { signer };
 }

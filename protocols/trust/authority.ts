@@ -30,7 +30,7 @@ import {
   readGrant,
   readRevocation,
 } from './acts.ts';
-import { type Admission, Gate, isPast } from './gate.ts';
+import { type Admission, CHAIN_LENGTH_MAX, Gate, isPast } from './gate.ts';
 import { GrantBook } from './grant-book.ts';
 import {
   type GrantInfo,
@@ -212,38 +212,50 @@ export class Authority {
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
   memberUntil(key: KeyId): number | null | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
-    const ends = this.#memberships(key)
-      .filter((grant) => this.#standing.stands(grant, undefined))
-      .map(({ body }) => body.notAfter_ms);
-    if (ends.length === 0) return undefined;
-    return ends.includes(null) ? null : Math.max(...(ends as number[]));
+    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    return standing.length === 0 ? undefined : lastOf(standing);
   }
 
-  /** What a renewal of this member would prolong; undefined when it is no member, was revoked, or is one for ever. */
-  renewable(key: KeyId): Renewable | undefined {
-    const until_ms = this.memberUntil(key);
-    if (until_ms === undefined || until_ms === null) return undefined;
-    const last = this.#memberships(key).find(
-      (grant) => grant.body.notAfter_ms === until_ms && this.#standing.stands(grant, undefined),
-    );
-    const grant = last?.body.renews === undefined ? last : this.#book.grant(last.body.renews);
-    return (
-      grant && {
-        grant,
-        until_ms,
-        life_ms: lifeOf(grant) ?? 0,
-        lastEnd_ms: this.#book.lastEnd(grant) ?? until_ms,
-      }
-    );
+  /**
+   * What renewals of this member would prolong: each grant that gives a role which none that lasts longer gives, the last to
+   * end first. None when it is no member, was revoked, or is all that it is for ever.
+   */
+  renewables(key: KeyId): Renewable[] {
+    if (this.#standing.judgements.has(key)) return [];
+    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const byOriginal = Map.groupBy(standing, ({ record, body }) => body.renews ?? record.digest);
+    const lasting = [...byOriginal]
+      .map(([digest, grants]) => ({ grant: this.#book.grant(digest), until_ms: lastOf(grants) }))
+      .sort((a, b) => (b.until_ms ?? Number.MAX_VALUE) - (a.until_ms ?? Number.MAX_VALUE));
+    const given = new Set<Role>();
+    const found: Renewable[] = [];
+    for (const { grant, until_ms } of lasting) {
+      if (grant === undefined || grant.body.roles.every((role) => given.has(role))) continue;
+      for (const role of grant.body.roles) given.add(role);
+      if (until_ms === null) continue;
+      const lastEnd_ms = this.#book.lastEnd(grant) ?? until_ms;
+      found.push({ grant, until_ms, life_ms: lifeOf(grant) ?? 0, lastEnd_ms });
+    }
+    return found;
   }
 
-  /** A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. */
-  issuing(key: KeyId, now: number): { digest: string | null; body: GrantBody | null } | undefined {
+  /**
+   * A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. Any admitter can
+   * write a key grants that hand on little: of those that will do, the one that limits least.
+   * @param gives whether a grant will do for what is to be issued. Default: any does.
+   */
+  issuing(
+    key: KeyId,
+    now: number,
+    gives: (body: GrantBody) => boolean = () => true,
+  ): { digest: string | null; body: GrantBody | null } | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
     if (this.#standing.operators.has(key)) return { digest: null, body: null };
     const grant = this.#book
       .ofSubject(key)
-      .find((held) => isIssuing(held.body) && this.#standing.mayIssue(held, now));
+      .filter((held) => isIssuing(held.body) && gives(held.body) && !this.#isLastLink(held))
+      .sort(byLimits)
+      .find((held) => this.#standing.mayIssue(held, now));
     return grant && { digest: grant.record.digest, body: grant.body };
   }
 
@@ -284,10 +296,37 @@ export class Authority {
     return this.#book.ofSubject(key).filter(({ body }) => body.roles.includes('member'));
   }
 
+  /** Is its chain as long as one may be? What is issued by it would be refused. */
+  #isLastLink(grant: Grant): boolean {
+    let length = 1;
+    for (let link: Grant | undefined = grant; link !== undefined && link.body.parent !== null; length += 1) {
+      if (length >= CHAIN_LENGTH_MAX) break;
+      link = this.#book.grant(link.body.parent);
+    }
+    return length >= CHAIN_LENGTH_MAX;
+  }
+
   #isInForce(record: LedgerRecord): boolean {
     const grant = this.#book.grant(record.digest);
     if (grant !== undefined) return this.#standing.issueFault(grant) === undefined;
     const revocation: Revocation | undefined = readRevocation(record);
     return revocation !== undefined && this.#standing.isEffective(revocation);
   }
+}
+
+/** The one of an admitter before that of a token, then the one that lets in for longer, then the one that lets in more. */
+function byLimits({ body: a }: Grant, { body: b }: Grant): number {
+  const isAdmitters = (body: GrantBody) => Number(body.roles.includes('admitter'));
+  const life = (body: GrantBody) => body.life_ms ?? Number.MAX_SAFE_INTEGER;
+  return isAdmitters(b) - isAdmitters(a) || life(b) - life(a) || b.admits.length - a.admits.length;
+}
+
+/** When the last of them ends, milliseconds; null: never. */
+function lastOf(grants: readonly Grant[]): number | null {
+  let last_ms = 0;
+  for (const { body } of grants) {
+    if (body.notAfter_ms === null) return null;
+    last_ms = Math.max(last_ms, body.notAfter_ms);
+  }
+  return last_ms;
 }

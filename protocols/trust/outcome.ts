@@ -26,37 +26,54 @@ export interface Outcome {
   readonly records: Turn<LedgerRecord>;
   /** Tokens that hosts could join with afterwards: those whose issuer is the subject, and those that are kept. */
   readonly open: readonly GrantInfo[];
+  /**
+   * Grants of tokens that it keeps and that nothing has closed, also where they are used up or have ended: whoever has such
+   * a token can still date a grant back. Not those of a key that stays a member: that is no token.
+   */
+  readonly kept: readonly GrantInfo[];
 }
 
-/** @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about. */
+/**
+ * @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about.
+ * @param others revocations that would be written with it.
+ */
 export function foresee(
   authority: Authority,
   revocation: LedgerRecord,
   records: Iterable<LedgerRecord>,
   now: number,
+  others: Iterable<LedgerRecord> = [],
 ): Outcome {
   const after = authority.fork();
-  after.add(revocation);
+  for (const record of [revocation, ...others]) after.add(record);
   const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
+  const keeps = new Set(listed.keeps);
   const tokens = openTokens(after, now);
+  const staying = members(after, now);
   return {
     revocation: listed,
-    members: turn(members(authority, now), members(after, now)),
+    members: turn(members(authority, now), staying),
     operators: turn(operators(authority), operators(after)),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...tokens.values()].filter(
-      ({ digest, issuer }) => issuer === listed.subject || listed.keeps.includes(digest),
+    open: [...tokens.values()].filter(({ digest, issuer }) => issuer === listed.subject || keeps.has(digest)),
+    kept: [...after.grants(now)].filter(
+      (grant) =>
+        keeps.has(grant.digest) &&
+        isTokenGrant(grant) &&
+        grant.state !== 'revoked' &&
+        !staying.has(grant.subject),
     ),
   };
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {
-  const found = new Map<KeyId, KeyId>();
-  for (const { subject } of authority.grants(now))
-    if (!found.has(subject) && mayStay(authority, subject, now)) found.set(subject, subject);
-  return found;
+  // A key is asked about once: a thief may have granted it something a thousand times.
+  const subjects = new Set<KeyId>();
+  for (const { subject } of authority.grants(now)) subjects.add(subject);
+  const found = [...subjects].filter((subject) => mayStay(authority, subject, now));
+  return new Map(found.map((subject) => [subject, subject]));
 }
 
 function operators(authority: Authority): Map<KeyId, KeyId> {

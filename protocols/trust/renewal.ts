@@ -27,19 +27,22 @@ export interface RenewalInit {
 
 /** @returns the bodies of grants that `self` should write now; none when it may not or others come first. */
 export function renewalsDue({ authority, self, alive, now }: RenewalInit): GrantBody[] {
-  const own = authority.issuing(self, now);
-  if (own === undefined) return [];
+  if (authority.issuing(self, now) === undefined) return [];
   const members = [...alive];
   const admitters = members.filter((id) => authority.roles(id, now).has('admitter'));
   const due: GrantBody[] = [];
   for (const subject of members) {
-    const renewable = authority.renewable(subject);
-    if (renewable === undefined || subject === self || !mayRenew(own.body, renewable)) continue;
-    const { grant, until_ms, life_ms } = renewable;
-    const place = placeAmong(admitters, subject, self);
-    if (now < until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART)) continue;
-    due.push(renewalGrant(grant, own.digest, now + life_ms));
-    if (due.length === RENEWALS_MAX) break;
+    if (subject === self) continue;
+    for (const renewable of authority.renewables(subject)) {
+      const { grant, until_ms, life_ms } = renewable;
+      const place = placeAmong(admitters, subject, self);
+      const turn_ms = until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART);
+      if (now < turn_ms || isTooLate(renewable, now)) continue;
+      const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+      if (own === undefined) continue;
+      due.push(renewalGrant(grant, own.digest, now + life_ms));
+      if (due.length === RENEWALS_MAX) return due;
+    }
   }
   return due;
 }
@@ -55,25 +58,27 @@ export function renewalOnAppeal(
   subject: KeyId,
   now: number,
 ): GrantBody | undefined {
-  const own = authority.issuing(self, now);
-  const renewable = authority.renewable(subject);
-  if (own === undefined || renewable === undefined || subject === self) return undefined;
-  const { grant, until_ms, life_ms } = renewable;
-  const inTime = now >= until_ms - life_ms / LEFT_PART && !isTooLate(renewable, now);
-  return inTime && mayRenew(own.body, renewable) ? renewalGrant(grant, own.digest, now + life_ms) : undefined;
+  if (subject === self) return undefined;
+  for (const renewable of authority.renewables(subject)) {
+    const { grant, until_ms, life_ms } = renewable;
+    if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) continue;
+    const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
+    if (own !== undefined) return renewalGrant(grant, own.digest, now + life_ms);
+  }
+  return undefined;
 }
 
 /** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
 export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
   if (authority.isMember(key, now)) return true;
-  const renewable = authority.renewable(key);
-  return renewable !== undefined && !isTooLate(renewable, now);
+  return authority.renewables(key).some((renewable) => !isTooLate(renewable, now));
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
-export function worriesAt(authority: Authority, self: KeyId): number | undefined {
-  const renewable = authority.renewable(self);
-  return renewable && renewable.until_ms - renewable.life_ms / (2 * LEFT_PART);
+export function worriesAt(authority: Authority, self: KeyId, now: number): number | undefined {
+  const left = authority.renewables(self).filter((renewable) => !isTooLate(renewable, now));
+  if (left.length === 0) return undefined;
+  return Math.min(...left.map(({ until_ms, life_ms }) => until_ms - life_ms / (2 * LEFT_PART)));
 }
 
 /** After one more life. */
@@ -81,9 +86,8 @@ function isTooLate({ lastEnd_ms, life_ms }: Renewable, now: number): boolean {
   return now > lastEnd_ms + life_ms;
 }
 
-/** @param own the grant of who would issue; null for an operator. */
-function mayRenew(own: GrantBody | null, { grant, life_ms }: Renewable): boolean {
-  if (own === null) return true;
+/** @param own a grant of who would issue. */
+function mayRenew(own: GrantBody, { grant, life_ms }: Renewable): boolean {
   const { roles, admits } = grant.body;
   const may = [...roles, ...admits].every((role) => own.admits.includes(role));
   return may && own.roles.includes('admitter') && life_ms <= (own.life_ms ?? life_ms);

@@ -75,12 +75,17 @@ export class Standing {
   /** Undefined: to be settled anew. */
   #settled: Settlement | undefined;
   /**
-   * What was found of grants whose subjects were revoked, by digest, as long as no grant or revocation comes or goes.
-   * Each asks about those above it: without this a chain of admitters that revoked one another would be walked once
-   * for each way through it.
+   * What was found of grants whose subjects were revoked, by subject and what the grants hang on, as long as no grant or
+   * revocation comes or goes. Each asks about those above it: without this a chain of admitters that revoked one another
+   * would be walked once for each way through it. All grants of a key by one grant of an admitter share what was found: who
+   * has that admitter's key can write thousands of them, and as many revocations.
    */
   readonly #cutBelow = new Map<string, CutBelow>();
+  /** Digests of revocations of a key by admitters that change something, by key. */
+  readonly #effectiveBelow = new Map<KeyId, ReadonlySet<string>>();
   readonly #faults = new Map<string, IssueFault | undefined>();
+  /** The same of votes against keys: each of thousands of revocations or appointments of one is listed with them. */
+  readonly #votesAgainst = new Map<KeyId, number>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -111,7 +116,9 @@ export class Standing {
   /** A grant came or went. */
   forget(): void {
     this.#cutBelow.clear();
+    this.#effectiveBelow.clear();
     this.#faults.clear();
+    this.#votesAgainst.clear();
   }
 
   /** Was something written by a key after its cut, wherever its grants come from? */
@@ -183,8 +190,13 @@ export class Standing {
   /** Does a revocation change what its subject may do? */
   isEffective({ record, body: { subject } }: Revocation): boolean {
     if (this.judgements.get(subject)?.cuts.some((cuts) => cuts.has(record.digest))) return true;
-    if (record.author === subject) return false;
-    return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, record));
+    let effective = this.#effectiveBelow.get(subject);
+    if (effective === undefined) {
+      const found = new Set(this.#book.ofSubject(subject).map((grant) => this.#below(grant)));
+      effective = new Set([...found].flatMap(({ votes }) => votes.map((vote) => vote.record.digest)));
+      this.#effectiveBelow.set(subject, effective);
+    }
+    return effective.has(record.digest);
   }
 
   /** Would a revocation of this key by that one change anything, or be a vote towards it, if it came now? */
@@ -205,6 +217,15 @@ export class Standing {
 
   /** Operators that have voted against a key and may, or may once others have too: too few, unless it is revoked. */
   votesAgainst(subject: KeyId): number {
+    let votes = this.#votesAgainst.get(subject);
+    if (votes === undefined) {
+      votes = this.#countVotesAgainst(subject);
+      this.#votesAgainst.set(subject, votes);
+    }
+    return votes;
+  }
+
+  #countVotesAgainst(subject: KeyId): number {
     const judgement = this.judgements.get(subject);
     if (judgement !== undefined)
       return authorsOf(judgement.votes.filter(({ record }) => this.operators.has(record.author)));
@@ -282,15 +303,17 @@ export class Standing {
   }
 
   #below(grant: Grant): CutBelow {
-    const { subject } = grant.body;
+    const { subject, parent, renews } = grant.body;
+    // An operator's word, such as an appointment, hangs on no admitter.
+    if (parent === null && renews === undefined) return NOT_CUT;
     const cast = this.#book.revocationsOf(subject);
     if (cast.length === 0) return NOT_CUT;
-    const { digest } = grant.record;
-    let found = this.#cutBelow.get(digest);
+    const place = `${subject} ${parent} ${renews}`;
+    let found = this.#cutBelow.get(place);
     if (found === undefined) {
       const votes = cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
       found = votes.length === 0 ? NOT_CUT : { votes, cuts: new Cuts(votes) };
-      this.#cutBelow.set(digest, found);
+      this.#cutBelow.set(place, found);
     }
     return found;
   }

@@ -7,6 +7,9 @@ import { agreedTo, isToBeDone, type PlanOptions, withPlan } from '../revocation.
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable } from '../text.ts';
 
+/** Of grants of hosts that are members, or may be again once they are renewed. */
+const STAYING: ReadonlySet<string> = new Set(['valid', 'used-up', 'expired']);
+
 interface Options extends OperatorOption, PlanOptions {
   readonly reason?: string;
   readonly hosts?: boolean;
@@ -39,7 +42,8 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     noteReach(terminal, reach);
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.id);
-    const hosts = token.joined.map(({ nodeName }) => nodeName).join(', ');
+    const joined = token.joined.filter(({ state }) => options.hosts || STAYING.has(state));
+    const hosts = joined.map(({ nodeName }) => nodeName).join(', ');
     if (hosts !== '')
       note(
         terminal,

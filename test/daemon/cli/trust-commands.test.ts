@@ -65,6 +65,16 @@ t.test('tokens are listed and revoked by their ids', async (t) => {
   t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
 });
 
+t.test('of a revoked token those are told to stay that do', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const [host] = TOKEN.joined;
+  const states = ['valid', 'expired', 'over-used', 'void', 'revoked'] as const;
+  const joined = states.map((state) => ({ ...host!, nodeName: state, state }));
+  backend.revokeToken = async () => ({ ...TOKEN, joined });
+  const { stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91']);
+  t.equal(stderr, 'Joined with it, and stay: valid, expired.\n');
+});
+
 t.test('a node is revoked with what it let in, or removed once it is gone', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const args = [

@@ -1,10 +1,12 @@
 /** How trust changes at a node that is not there: a ledger's machine, a clock that stands, and nobody to ask. */
 import { systemClock } from '../../../daemon/clock.ts';
+import type { Cluster } from '../../../daemon/cluster.ts';
 import { ClusterTrust, type ClusterTrustInit } from '../../../daemon/cluster-trust.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
+import { TrustDesk } from '../../../daemon/trust/trust-desk.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { NOW } from '../../protocols/ledger/fixtures.ts';
+import { NOW, write } from '../../protocols/ledger/fixtures.ts';
 
 type Given = Pick<ClusterTrustInit, 'self' | 'genesis'> & Partial<Omit<ClusterTrustInit, 'ledger' | 'clock'>>;
 
@@ -18,7 +20,11 @@ export function trustOf(
   }: { introduce?: LedgerDriver['introduce']; now?: () => number } = {},
 ): ClusterTrust {
   return new ClusterTrust({
-    ledger: { machine, introduce } as unknown as LedgerDriver,
+    ledger: {
+      machine,
+      introduce,
+      write: async (...record: Parameters<LedgerDriver['write']>) => write(machine, ...record, now()),
+    } as unknown as LedgerDriver,
     crypto: nodeCrypto,
     clock: { ...systemClock, now },
     log: () => {},
@@ -30,4 +36,12 @@ export function trustOf(
     knock: async () => new Uint8Array(),
     ...given,
   });
+}
+
+/** What users ask about trust at such a node, of which no member is up. */
+export function deskOf(machine: LedgerMachine, trust: ClusterTrust, self: string, now = NOW): TrustDesk {
+  const view = { self, members: new Map() };
+  const addresses = { doors: [] };
+  const cluster = { id: machine.cluster, self, addresses, remembered: [], ledger: { machine }, trust, view };
+  return new TrustDesk(cluster as unknown as Cluster, now);
 }

@@ -136,7 +136,7 @@ function answers(of: Authority, records: Iterable<LedgerRecord>): string {
       [...of.roles(each, NOW + 60_010)].sort(),
       of.isRevoked(each),
       of.memberUntil(each) ?? 'none',
-      of.renewable(each)?.until_ms ?? 'none',
+      of.renewables(each).map(({ until_ms }) => until_ms),
       of.issuing(each, NOW + 4) !== undefined,
     ]),
     grants: [...of.grants(NOW)].map(({ digest, state, used }) => [digest, state, used]).sort(),

@@ -1,6 +1,7 @@
 /** Who is an operator after votes that contradict one another: the most senior prevail, whatever came first. */
 import t, { type Test } from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { GrantBook } from '../../../protocols/trust/grant-book.ts';
 import { OPERATORS_EVER_MAX } from '../../../protocols/trust/operators.ts';
 import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
@@ -322,3 +323,33 @@ t.test('there is an end to how many operators there ever were', async (t) => {
   const { authority: of } = new Replica(authority(['a'], 1)).offer([...votes, ...dismissed]);
   t.equal(of.operators().length, OPERATORS_EVER_MAX, 'those that were dismissed count');
 });
+
+t.test(
+  'votes are counted once for a list of thousands of revocations or appointments of one key',
+  async (t) => {
+    const of = authority(['sen', 'op'], 2);
+    const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+    of.add(ann);
+    for (let seq = 2; seq < 202; seq += 1) {
+      of.add(revoke('ann', 'sen', { seq }));
+      of.add(revoke('ann', 'new', { seq: seq + 1000 }));
+      of.add(appoint('op', 'new', { seq }));
+    }
+    const revocationsOf = GrantBook.prototype.revocationsOf;
+    t.teardown(() => {
+      GrantBook.prototype.revocationsOf = revocationsOf;
+    });
+    let looked = 0;
+    GrantBook.prototype.revocationsOf = function (subject) {
+      const found = [...revocationsOf.call(this, subject)];
+      const filter = (passes: (each: (typeof found)[number]) => boolean) => {
+        looked += found.length;
+        return [...found].filter(passes);
+      };
+      return Object.assign(found, { filter });
+    };
+    t.equal([...of.revocations()].length, 400);
+    t.equal([...of.grants(NOW)].filter(({ state }) => state === 'awaiting').length, 200);
+    t.ok(looked < 5_000, `${looked} were looked at`);
+  },
+);

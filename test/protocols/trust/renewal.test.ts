@@ -167,8 +167,84 @@ t.test('one admitter renews in the last third, and another when the first does n
   t.equal(of.admission(record), 'yes');
   replica.offer([record]);
   t.same(writers(END_MS), [], 'it is done');
-  t.equal(worriesAt(of, key('cem')), third + LIFE_MS - LIFE_MS / 6);
-  t.equal(worriesAt(of, key('ann')), undefined);
+  t.equal(worriesAt(of, key('cem'), END_MS), third + LIFE_MS - LIFE_MS / 6);
+  t.equal(worriesAt(of, key('ann'), END_MS), undefined);
+});
+
+t.test('an admitter renews by a grant that gives what it takes, whatever else it was granted', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const eve = grant('op', 'eve', ADMITTER, { seq: 5 });
+  const little: Partial<GrantBody>[] = [
+    { roles: ['admit'], admits: [] },
+    { roles: ['member', 'admitter'], admits: ['member'] },
+    { ...ADMITTER, life_ms: 1, notAfter_ms: NOW + 1 },
+  ];
+  const junk = little.flatMap((changes, at) => {
+    const all = Array.from({ length: 20 }, (_, one) =>
+      grant('eve', 'ann', { ...changes, parent: eve.digest }, { seq: 100 * at + one }),
+    );
+    return all.filter(({ digest }) => digest < grants.ann.digest).slice(0, 2);
+  });
+  t.ok(junk.length >= 2, 'before it in the order of digests');
+  replica.offer([eve, ...junk]);
+  const self = key('ann');
+  const now = END_MS - 1000;
+  t.match(renewalsDue({ authority: of, self, alive: [self, key('cem')], now }), [{ subject: key('cem') }]);
+  t.equal(renewalOnAppeal(of, self, key('cem'), now)?.parent, grants.ann.digest);
+  t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
+});
+
+t.test('what gives more is renewed beside what lasts longer and gives less', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const now = END_MS - 1000;
+  const alive = ['bob', 'cem'].map(key);
+  const due = (at_ms = now) => renewalsDue({ authority: of, self: key('bob'), alive, now: at_ms });
+  const longer = { ...(grants.cem.body as GrantBody), roles: ['member' as const] };
+  replica.offer([
+    grant('ann', 'cem', { ...longer, notAfter_ms: null, parent: grants.ann.digest }, { seq: 50 }),
+    grant('ann', 'cem', { ...longer, notAfter_ms: 1.5 * END_MS, parent: grants.ann.digest }, { seq: 51 }),
+  ]);
+  t.equal(of.memberUntil(key('cem')), null);
+  t.same(
+    due().map(({ renews }) => renews),
+    [grants.cem.digest],
+  );
+  t.equal(renewalOnAppeal(of, key('bob'), key('cem'), now)?.renews, grants.cem.digest);
+  t.equal(worriesAt(of, key('cem'), now), END_MS - LIFE_MS / 6);
+  t.same(due(END_MS + LIFE_MS + 1), [], 'what it let go for a whole life stays gone');
+  t.equal(worriesAt(of, key('cem'), END_MS + LIFE_MS + 1), undefined);
+  replica.offer([grant('bob', 'cem', { ...due()[0] }, { seq: 52, at_ms: now })]);
+  t.same(due(), []);
+  t.ok(of.roles(key('cem'), END_MS + LIFE_MS / 2).has('worker'));
+});
+
+t.test('an admitter whose chain is as long as one may be has nothing to renew', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  let parent = grants.ann.digest;
+  for (let length = 2; length <= 8; length += 1) {
+    const [by, name] = [length === 2 ? 'ann' : `a${length - 1}`, `a${length}`];
+    const below = grant(by, name, { ...ADMITTER, parent }, { seq: 20 });
+    replica.offer([below]);
+    parent = below.digest;
+  }
+  const self = (name: string) => ({
+    authority: of,
+    self: key(name),
+    alive: [key('cem')],
+    now: END_MS - 1000,
+  });
+  t.ok(of.isMember(key('a8')));
+  for (const [name, count] of [
+    ['a7', 1],
+    ['a8', 0],
+  ] as const) {
+    const due = renewalsDue(self(name));
+    t.equal(due.length, count, name);
+    for (const body of due) {
+      const renewal = grant(name, 'cem', body, { seq: 30, at_ms: END_MS - 1000 });
+      t.equal(of.admission(renewal), 'yes');
+    }
+  }
 });
 
 t.test('members that are not alive, revoked, or for ever are not renewed; and not all at once', async (t) => {

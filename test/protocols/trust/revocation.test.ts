@@ -2,6 +2,7 @@
 import t from 'tap';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import type { Authority } from '../../../protocols/trust/authority.ts';
+import { GrantBook } from '../../../protocols/trust/grant-book.ts';
 import type { GrantState } from '../../../protocols/trust/standing.ts';
 import { ADMITTER, authority, fact, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
@@ -324,3 +325,28 @@ t.test('revocations and grants count as records when they were for their author 
   t.ok(of.counts(grants.cem), 'it was given, whatever became of it');
   t.notOk(of.counts(fact('eve', 'grant', 'x', {}, { seq: 1 })));
 });
+
+t.test(
+  'thousands of grants and as many revocations of one key are not looked at each with each',
+  async (t) => {
+    const of = authority(['op']);
+    const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+    of.add(ann);
+    for (let seq = 2; seq < 202; seq += 1) {
+      of.add(grant('ann', 'pup', { parent: ann.digest }, { seq }));
+      of.add(revoke('ann', 'pup', { seq: seq + 1000 }));
+    }
+    const { lastEnd } = GrantBook.prototype;
+    t.teardown(() => {
+      GrantBook.prototype.lastEnd = lastEnd;
+    });
+    let looked = 0;
+    GrantBook.prototype.lastEnd = function (grant) {
+      looked += 1;
+      return lastEnd.call(this, grant);
+    };
+    t.equal([...of.grants(NOW)].filter(({ state }) => state === 'revoked').length, 200);
+    t.equal([...of.revocations()].filter(({ effective }) => effective).length, 200);
+    t.ok(looked < 1_000, `${looked} were looked at`);
+  },
+);

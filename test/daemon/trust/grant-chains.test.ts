@@ -1,0 +1,103 @@
+/** By which few of its grants a host is kept. */
+import t from 'tap';
+import { GrantChains } from '../../../daemon/trust/grant-chains.ts';
+import type { GrantBody } from '../../../protocols/base/records.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { ADMITTER, authority, grant, key, NOW, Replica, revoke } from '../../protocols/trust/facts.ts';
+
+const DAY_MS = 86_400_000;
+const JUNK = 1_100;
+
+/** op -> eve, an admitter; op -> bob, another one. */
+function stage() {
+  const eve = grant('op', 'eve', ADMITTER, { seq: 1 });
+  const bob = grant('op', 'bob', ADMITTER, { seq: 2 });
+  const replica = new Replica(authority(['op'])).offer([eve, bob]);
+  let seq = 0;
+  const byEve = (subject: string, changes: Partial<GrantBody> = {}) =>
+    grant('eve', subject, { parent: eve.digest, ...changes }, { seq: ++seq });
+  const add = (...records: LedgerRecord[]) => {
+    for (const record of records) {
+      if (replica.authority.admission(record) !== 'yes') throw new Error('this is not admitted');
+      replica.authority.add(record);
+    }
+  };
+  const above = (host: string, ...kept: string[]) =>
+    new GrantChains(replica.authority.grants(NOW)).above(key('eve'), key(host), new Set(kept.map(key)));
+  /** What a host is when eve has gone with all but these. */
+  const rolesWith = (host: string, keeps: string[], now = NOW) => {
+    const after = replica.authority.fork();
+    after.add(revoke('op', 'eve', { seq: 9 }, { descendants: true, keeps }));
+    return [...after.roles(key(host), now)].sort();
+  };
+  return { replica, bob, byEve, add, above, rolesWith };
+}
+
+t.test('thousands of grants that its thief wrote leave a host kept by those that it needs', async (t) => {
+  const { byEve, add, above, rolesWith } = stage();
+  add(byEve('h2', { notAfter_ms: NOW + DAY_MS }));
+  for (let at = 0; at < JUNK; at += 1) add(byEve('h2', { roles: at % 2 === 0 ? ['member'] : ['worker'] }));
+  add(byEve('h2', { roles: ['member', 'admitter'], admits: ['member'] }));
+  const keeps = above('h2', 'h2');
+  t.ok(keeps.length <= 3, `${keeps.length} are named`);
+  t.same(rolesWith('h2', keeps), ['admitter', 'deployer', 'member', 'worker']);
+});
+
+t.test('what it let in stays, by whichever of its grants', async (t) => {
+  const { byEve, add, above, rolesWith } = stage();
+  const ann = byEve('ann', ADMITTER);
+  const cem = grant('ann', 'cem', { parent: ann.digest }, { seq: 1 });
+  add(ann, cem, byEve('ann', { ...ADMITTER, roles: [...ADMITTER.roles, 'admit'] }));
+  t.same(rolesWith('cem', above('ann', 'ann')), ['deployer', 'member', 'worker']);
+  const { replica, above: aboveOf, ...other } = stage();
+  const wide = other.byEve('ann', { roles: ['member', 'admitter'], admits: ADMITTER.admits });
+  other.add(wide, other.byEve('ann', { ...ADMITTER, admits: [] }));
+  const after = replica.authority.fork();
+  after.add(revoke('op', 'eve', { seq: 9 }, { descendants: true, keeps: aboveOf('ann', 'ann') }));
+  t.equal(after.stateOf(wide.digest, NOW), 'valid', 'and what it may let in');
+});
+
+t.test('a renewal is kept with what it prolongs', async (t) => {
+  const { bob, byEve, add, above, rolesWith } = stage();
+  const host = byEve('h2', { notAfter_ms: NOW + DAY_MS });
+  const { body } = host as LedgerRecord & { readonly body: GrantBody };
+  const renewed = { ...body, notAfter_ms: NOW + DAY_MS, renews: host.digest };
+  add(host, grant('bob', 'h2', { ...renewed, parent: bob.digest }, { seq: 1 }));
+  t.same(above('h2', 'h2'), [host.digest]);
+  const own = byEve('h2', { ...renewed, notAfter_ms: NOW + DAY_MS });
+  add(own);
+  t.ok(above('h2', 'h2').includes(host.digest));
+  t.same(rolesWith('h2', above('h2', 'h2')), ['deployer', 'member', 'worker']);
+});
+
+t.test('no other host stays for it where it stands without that', async (t) => {
+  const { byEve, add, above, rolesWith } = stage();
+  const pal = byEve('pal', ADMITTER);
+  const direct = byEve('h2');
+  add(pal, direct, grant('pal', 'h2', { ...ADMITTER, parent: pal.digest }, { seq: 1 }));
+  add(grant('pal', 'h3', { parent: pal.digest }, { seq: 2 }));
+  t.same(above('h2', 'h2', 'h3'), [direct.digest]);
+  t.same(
+    above('h2', 'h2', 'pal').sort(),
+    [direct.digest, pal.digest].sort(),
+    'where both stay, all roles do',
+  );
+  t.same(above('h3', 'h3'), [pal.digest]);
+  t.same(rolesWith('h3', above('h3', 'h3')), ['deployer', 'member', 'worker']);
+  t.same(above('bob', 'bob'), []);
+});
+
+t.test(
+  'one whose grant has ended is kept by what may be renewed, one that is void by one grant',
+  async (t) => {
+    const { replica, byEve, add, above } = stage();
+    const ended = byEve('h2', { notAfter_ms: NOW - 1 });
+    add(ended);
+    t.same(above('h2', 'h2'), [ended.digest]);
+    const standing = byEve('h2', { roles: ['member'] });
+    add(standing);
+    t.same(above('h2', 'h2').sort(), [ended.digest, standing.digest].sort());
+    replica.authority.add(revoke('op', 'eve', { seq: 8 }, { descendants: true }));
+    t.equal(above('h2', 'h2').length, 1);
+  },
+);

@@ -1,0 +1,152 @@
+/** Hosts that are kept when the key that let them in is revoked, whatever its thief wrote of their tokens before. */
+import t from 'tap';
+import { found, sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { GrantBody } from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map(testSigner) as [
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+];
+
+/** When it is noticed. */
+const LATER = NOW + 1_000;
+
+/** eve let h2 and h3 in with one token, and her key is stolen. @param isTwice the thief has granted the token's key again. */
+function stage({
+  uses,
+  until_ms = NOW + 60_000,
+  isTwice = false,
+}: {
+  readonly uses: number;
+  readonly until_ms?: number;
+  readonly isTwice?: boolean;
+}) {
+  const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+  const take = (records: readonly Pick<LedgerRecord, 'bytes'>[]) => {
+    const envelopes = records.map(({ bytes }) => bytes);
+    machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+  };
+  const seal = (signer: Signer, body: GrantBody) =>
+    sealAct({
+      cluster: genesis.digest,
+      known: [],
+      crypto: nodeCrypto,
+      now: NOW,
+      kind: 'grant',
+      signer,
+      body,
+    });
+  /** The same with a digest before this one: numbers are by lot. */
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
+    for (;;) {
+      const record = seal(signer, body);
+      if (record.digest < digest) return record;
+    }
+  };
+  const above = seal(operator, memberGrant(eve.id, ADMITTER));
+  const tokenBody = {
+    ...memberGrant(token.id, { roles: ['admit'], admits: ['member', 'worker', 'deployer'], uses }),
+    parent: above.digest,
+    notAfter_ms: until_ms,
+  };
+  const made = seal(eve, tokenBody);
+  const joined = [h2, h3].map((host) => seal(token, memberGrant(host.id, { parent: made.digest })));
+  // As after a restart: grants come in no order.
+  take([grant, above, ...(isTwice ? [sealBefore(made.digest, eve, tokenBody)] : []), made, ...joined]);
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    take(envelopes.map((bytes) => ({ bytes })));
+    return undefined;
+  };
+  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
+  const desk = deskOf(machine, trust, self.id, LATER);
+  const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
+  return { genesis, introduce, machine, desk, take, seal, sealBefore, above, made, joined, areMembers };
+}
+
+const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
+
+t.test('they stay where the thief granted the key of their token once more', async (t) => {
+  for (const how of ['node', 'token'] as const) {
+    const { desk, made, areMembers } = stage({ uses: 5, isTwice: true });
+    t.same(areMembers(), [true, true]);
+    if (how === 'node') {
+      const plan = await desk.planRevokeNode(eve.id, KEEPING);
+      t.same(
+        plan.nodes.ends.map(({ key }) => key),
+        [eve.id],
+      );
+      await desk.revokeNode(eve.id, { ...KEEPING, plan: plan.digest });
+    } else {
+      t.same(desk.planRevokeToken(made.digest, {}).nodes.ends, []);
+      await desk.revokeToken(made.digest, {});
+    }
+    t.same(areMembers(), [true, true], `${how} revoke`);
+    t.same(desk.tokens({}), [], 'and nobody else joins');
+  }
+});
+
+t.test(
+  'they stay where whoever has the text of their token, used up or ended, writes more with it',
+  async (t) => {
+    for (const [state, changes] of [
+      ['used-up', { uses: 2 }],
+      ['expired', { uses: 2, until_ms: NOW }],
+    ] as const) {
+      const { machine, desk, take, sealBefore, made, joined, areMembers } = stage(changes);
+      t.equal(machine.authority.stateOf(made.digest, LATER), state);
+      const plan = await desk.planRevokeNode(eve.id, KEEPING);
+      t.same(plan.tokens.ends, [], 'nobody could join with it');
+      await desk.revokeNode(eve.id, { ...KEEPING, plan: plan.digest });
+      t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+      const [first] = joined.map(({ digest }) => digest).sort();
+      const junk = memberGrant(stranger.id, { parent: made.digest });
+      for (let at = 0; at < 2; at += 1) take([sealBefore(first!, token, junk)]);
+      t.same(areMembers(), [true, true], state);
+      const written = () => [...machine.authority.revocations()].length;
+      const before = written();
+      await desk.revokeNode(eve.id, KEEPING);
+      t.equal(written(), before, 'nor is it written twice');
+    }
+  },
+);
+
+t.test('the key of a host is not closed as a token, though the thief granted it like one', async (t) => {
+  const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+  const like = { roles: ['admit' as const], admits: ['member' as const], parent: above.digest };
+  const granted = seal(eve, memberGrant(h2.id, like));
+  take([granted, seal(h2, memberGrant(stranger.id, { roles: ['member'], parent: granted.digest }))]);
+  const plan = await desk.planRevokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id] });
+  t.same(
+    plan.nodes.ends.map(({ key }) => key),
+    [eve.id],
+  );
+  await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id], plan: plan.digest });
+  t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
+});
+
+t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
+  const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
+  const own = [...machine.authority.grants(LATER)].find(({ subject }) => subject === self.id)!;
+  const little = { roles: ['admit' as const], admits: [], parent: above.digest };
+  take([sealBefore(own.digest, eve, memberGrant(self.id, little)), seal(eve, memberGrant(h2.id, little))]);
+  const made = async (by: typeof desk) => {
+    const { id } = await by.createToken({ roles: ['member'] });
+    return by.tokens({}).find((each) => each.id === id)?.issuer;
+  };
+  t.equal(await made(desk), self.id);
+  const theirs = trustOf(machine, { self: h2.id, genesis, operator }, { introduce, now: () => LATER });
+  t.equal(await made(deskOf(machine, theirs, h2.id, LATER)), operator.id);
+});
