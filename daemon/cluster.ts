@@ -601,6 +601,7 @@ export class Cluster implements AsyncDisposable {
       void attempt(log, 'following the address of this host', () => this.#followHost());
       void attempt(log, 'looking after grants', () => this.trust.tick());
       if (!this.#contacts.isReseeding) this.instances.removeUnclaimed();
+      void attempt(log, 'removing what has ended', () => this.instances.removeRemains());
       if (this.#contacts.endReseeding(this.#slots.left(this.view) > 0)) {
         this.#disconnectStrangers();
         // Workloads that are still missing are gone.

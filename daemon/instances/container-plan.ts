@@ -64,9 +64,14 @@ export function readFound({ id, state, labels }: ContainerInfo): FoundContainer 
 
 /** Unique for each attempt, readable, at most 63 characters. */
 export function containerId(slot: SlotName, attempt: number): string {
+  return `${idStart(slot)}${attempt}`;
+}
+
+/** How the ids of all attempts in a slot begin, and no others. */
+export function idStart(slot: SlotName): string {
   const hash = createHash('sha256').update(slot).digest('hex').slice(0, 8);
   const [, name = '', index = ''] = slot.split('/');
-  return `${name.slice(0, 32)}-${index}-${hash}-${attempt}`;
+  return `${name.slice(0, 32)}-${index}-${hash}-`;
 }
 
 /** @throws E_BAD_SPEC when neither spec nor image says what to run. */

@@ -12,7 +12,12 @@ export interface HealthTarget {
 }
 
 /** What the host has run out of, or its disk refuses: says nothing of the instance. errno(3) */
-const HOST_FAULTS = new Set(['EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'ENOSPC', 'EROFS']);
+const HOST_FAULTS = new Set([
+  ...['EAGAIN', 'EDQUOT', 'EIO', 'EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'ENOSPC', 'EROFS'],
+]);
+/** The same where a program says it that the driver uses. A container at a limit of its own is none of them. */
+const HOST_FAULT_WORDS =
+  /no space left on device|disk quota exceeded|read-only file system|input\/output error|too many open files in system/i;
 
 /** Whatever goes wrong is unhealthy. @throws what kept the check from being carried out, which is no verdict */
 export async function checkHealth(
@@ -40,8 +45,9 @@ export async function checkHealth(
 }
 
 function isHostFault(error: unknown): boolean {
-  if (isShoalError(error, 'E_RUNTIME_FAILED')) return true;
-  return HOST_FAULTS.has((error as NodeJS.ErrnoException).code ?? '');
+  const { code, cause, message } = error as NodeJS.ErrnoException;
+  if (!isShoalError(error, 'E_RUNTIME_FAILED')) return HOST_FAULTS.has(code ?? '');
+  return cause === undefined ? HOST_FAULT_WORDS.test(message) : isHostFault(cause);
 }
 
 function connects({ address, port }: HealthTarget, signal: AbortSignal): Promise<boolean> {

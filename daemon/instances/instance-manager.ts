@@ -1,14 +1,17 @@
 /** All instances on this node: claims and releases of the scheduler, adoption after a restart, and who to ask for logs. */
+import { isShoalError } from '../../protocols/base/errors.ts';
 import type { AllocationBody } from '../../protocols/base/records.ts';
 import type { Resources, SlotName, WorkloadSpec } from '../../protocols/base/workload.ts';
 import { isSameInstance } from '../../scheduler/plan.ts';
 import { slotOf } from '../../scheduler/slots.ts';
 import { attempt } from '../attempt.ts';
 import { pause } from '../clock.ts';
-import type { ContainerInfo } from '../runtime/runtime.ts';
-import { type FoundContainer, LABEL, readFound } from './container-plan.ts';
-import { Instance, type InstanceComponents, REMOVE_MS_MAX, REMOVE_MS_MIN } from './instance.ts';
+import type { ContainerId, ContainerInfo } from '../runtime/runtime.ts';
+import { type FoundContainer, idStart, LABEL, readFound } from './container-plan.ts';
+import { Instance, type InstanceComponents, STOP_MS_MAX, STOP_MS_MIN } from './instance.ts';
 
+/** Containers that have ended and could not be removed, of which it is known. */
+const REMAINS_MAX = 1_024;
 /** Of a container of which nobody knows what it was. */
 const UNKNOWN_GRACE_MS = 2_000;
 
@@ -20,6 +23,8 @@ export interface Claim {
 
 export class InstanceManager implements AsyncDisposable {
   readonly #init: InstanceComponents;
+  /** Containers that have ended and could not be removed yet. */
+  readonly #remains = new Set<ContainerId>();
   readonly #stopping = new AbortController();
   readonly #instances = new Map<SlotName, Instance>();
   /** Others have taken their slots, and wait for them to go. */
@@ -29,8 +34,8 @@ export class InstanceManager implements AsyncDisposable {
   /** Work on a slot is done one thing after another: what is under way, with all that comes after it. */
   readonly #tails = new Map<SlotName, Promise<void>>();
 
-  constructor(init: InstanceComponents) {
-    this.#init = init;
+  constructor(init: Omit<InstanceComponents, 'onRemains'>) {
+    this.#init = { ...init, onRemains: (container, error) => this.#keepRemains(container, error) };
   }
 
   get(slot: SlotName): Instance | undefined {
@@ -78,6 +83,12 @@ export class InstanceManager implements AsyncDisposable {
       // Not waited for: a container may take an hour to stop, and this node is not there before this is done.
       else if (body === undefined) void this.#after(slot, () => this.#clear(slot));
     }
+    for (const id of runtime.left()) {
+      kept.add(id);
+      const slot = [...wanted.keys()].find((each) => id.startsWith(idStart(each)));
+      // Nothing is begun beside it. It cannot be stopped either, before it can be read again.
+      if (slot !== undefined) this.#unclaimed.push({ slot, container: unreadable(id) });
+    }
     await network.sweep(kept);
     const left = new Set<SlotName>();
     for (const [slot, body] of wanted) {
@@ -124,6 +135,23 @@ export class InstanceManager implements AsyncDisposable {
       if (await this.#empty(slot)) await this.#init.record(slot, ended(body));
     });
     if (!isLeft) await done;
+  }
+
+  #keepRemains(container: ContainerId, error: unknown): void {
+    this.#init.log('warn', 'a container could not be removed', { container, error: String(error) });
+    // The next daemon finds what is too many.
+    if (this.#remains.size < REMAINS_MAX) this.#remains.add(container);
+  }
+
+  /** Tries once more what has ended and could not be removed. To be called again and again. */
+  async removeRemains(): Promise<void> {
+    for (const id of [...this.#remains]) {
+      const isGone = await this.#init.runtime.remove(id).then(
+        () => true,
+        (error: unknown) => isShoalError(error, 'E_NOT_FOUND'),
+      );
+      if (isGone) this.#remains.delete(id);
+    }
   }
 
   /** No record is missing any more: takes away what still nothing wants. To be called again and again. */
@@ -252,7 +280,7 @@ export class InstanceManager implements AsyncDisposable {
   /** The same, until none is left. @returns false when this daemon goes before. */
   async #empty(slot: SlotName, kept?: string): Promise<boolean> {
     const { signal } = this.#stopping;
-    for (let wait_ms = REMOVE_MS_MIN; ; wait_ms = Math.min(REMOVE_MS_MAX, wait_ms * 2)) {
+    for (let wait_ms = STOP_MS_MIN; ; wait_ms = Math.min(STOP_MS_MAX, wait_ms * 2)) {
       await this.#clear(slot, kept);
       if (!this.#isLeft(slot)) return true;
       await pause(this.#init.clock, wait_ms, signal);
@@ -260,15 +288,16 @@ export class InstanceManager implements AsyncDisposable {
     }
   }
 
+  /** @returns whether it runs no more. */
   async #remove(container: ContainerInfo): Promise<boolean> {
     const { runtime, log } = this.#init;
     const { id } = container;
+    if (runtime.left().includes(id)) return false;
     log('info', 'removing a container that nothing wants', { container: id });
     const grace_ms = readFound(container)?.spec.stop_grace_ms ?? UNKNOWN_GRACE_MS;
-    return await attempt(log, 'removing a container', async () => {
-      await runtime.stop(id, { grace_ms });
-      await runtime.remove(id);
-    });
+    const isStopped = await attempt(log, 'stopping a container', () => runtime.stop(id, { grace_ms }));
+    if (isStopped) await runtime.remove(id).catch((error: unknown) => this.#keepRemains(id, error));
+    return isStopped;
   }
 
   /** The running instance serves a newer revision as it is. */
@@ -290,7 +319,7 @@ export class InstanceManager implements AsyncDisposable {
   /** @returns whether a released instance has gone, and all that it left; false when this daemon goes before. */
   async #outlast(instance: Instance): Promise<boolean> {
     await instance.gone();
-    const isGone = await instance.takenAway();
+    const isGone = await instance.removeUntilGone();
     this.#leaving.delete(instance);
     return isGone;
   }
@@ -308,7 +337,7 @@ export class InstanceManager implements AsyncDisposable {
   /** Takes away what an instance that ended by itself has left: its container and log. One that stays is there still. */
   async forget(slot: SlotName): Promise<void> {
     const instance = this.#instances.get(slot);
-    if (instance === undefined || !instance.ended || !(await instance.takeAway())) return;
+    if (instance === undefined || !instance.ended || (await instance.removeContainer()) !== undefined) return;
     if (this.#instances.get(slot) === instance) this.#instances.delete(slot);
   }
 
@@ -331,6 +360,11 @@ export class InstanceManager implements AsyncDisposable {
     });
     return tail;
   }
+}
+
+/** One of which nothing is known but that it may run. */
+function unreadable(id: ContainerId): ContainerInfo {
+  return { id, labels: {}, state: 'running', pid: null, started_ms: null, exit: null };
 }
 
 /** Is it that which the record tells of? */

@@ -30,9 +30,9 @@ export const STEADY_MS = 500;
 const UNHEALTHY_RESTART_FACTOR = 5;
 /** Longer, the record would fit no schema, and the instance be seen by nobody. */
 const REASON_LENGTH_MAX = 512;
-/** Between two tries to remove a container that stays: doubled each time. */
-export const REMOVE_MS_MIN = 1_000;
-export const REMOVE_MS_MAX = 60_000;
+/** Between two tries to stop a container that runs on: doubled each time. */
+export const STOP_MS_MIN = 1_000;
+export const STOP_MS_MAX = 60_000;
 /** How long a claim waits for the image's record to arrive by gossip. */
 const IMAGE_RECORD_WAIT_MS = 15_000;
 
@@ -49,6 +49,8 @@ export interface InstanceComponents {
   /** Whether another member that has the image can be asked now. */
   readonly hasSource: (image: Digest) => boolean;
   readonly record: (slot: SlotName, body: AllocationBody) => Promise<void>;
+  /** A container that has ended could not be removed. */
+  readonly onRemains: (container: string, error: unknown) => void;
 }
 
 export class Instance {
@@ -198,7 +200,8 @@ export class Instance {
 
   async #startContainer(): Promise<void> {
     const { runtime, network, nodeName } = this.#components;
-    if (!(await this.takenAway())) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
+    if (!(await this.removeUntilGone(this.#signal)))
+      throw new ShoalError('E_CANCELLED', 'it is wanted no more');
     await this.#tell({ phase: 'pulling', health: 'unknown' });
     const image = await this.#image();
     await this.#tell({ phase: 'starting', reason: null });
@@ -305,7 +308,9 @@ export class Instance {
       // Until it is healthy for the first time, look often: a start is not delayed by the interval.
       await pause(
         clock,
-        this.#body.health === 'unknown' ? Math.min(100, health.interval_ms) : health.interval_ms,
+        this.#body.health === 'unknown' && isCarriedOut
+          ? Math.min(100, health.interval_ms)
+          : health.interval_ms,
         signal,
       );
     }
@@ -314,7 +319,7 @@ export class Instance {
 
   async #stop(): Promise<void> {
     await this.#tell({ phase: 'stopping', reason: this.#releaseReason });
-    if (await this.takenAway()) await this.#end('stopped', this.#releaseReason);
+    if (await this.removeUntilGone()) await this.#end('stopped', this.#releaseReason);
   }
 
   async #end(
@@ -327,39 +332,46 @@ export class Instance {
   }
 
   /**
-   * Removes the container of the latest attempt and its log, if there is one. One that cannot be stopped runs on: nothing
-   * may be begun in its place.
-   * @returns whether there is none any more.
+   * Stops the container of the latest attempt, if there is one, and removes it with its log. What has ended and cannot be
+   * removed is in nobody's way.
+   * @returns undefined: none runs any more; else why it does.
    */
-  async takeAway(): Promise<boolean> {
+  async removeContainer(): Promise<string | undefined> {
     const id = this.#container;
-    if (id === undefined) return true;
-    const { runtime, network, log } = this.#components;
+    if (id === undefined) return undefined;
+    const { runtime, network, log, onRemains } = this.#components;
+    const stopped = runtime.stop(id, { grace_ms: this.spec.stop_grace_ms }).then(
+      () => undefined,
+      (error: unknown) => (isShoalError(error, 'E_NOT_FOUND') ? undefined : String(error)),
+    );
+    // The end of a daemon waits for no container.
+    const why = await Promise.race([stopped, aborted(this.#detach.signal)]);
+    if (why !== undefined) {
+      if (!this.#detach.signal.aborted) log('warn', 'a container cannot be stopped', { id, error: why });
+      return why;
+    }
     try {
-      await runtime.stop(id, { grace_ms: this.spec.stop_grace_ms });
       await runtime.remove(id);
     } catch (error) {
-      if (!isShoalError(error, 'E_NOT_FOUND')) {
-        log('warn', 'a container could not be removed', { id, error: String(error) });
-        return false;
-      }
+      if (!isShoalError(error, 'E_NOT_FOUND')) onRemains(id, error);
     }
     await network.detach(id).catch((error: unknown) => {
       log('warn', 'a container could not be taken off the network', { id, error: String(error) });
     });
     if (this.#container === id) this.#container = undefined;
-    return true;
+    return undefined;
   }
 
-  /** Tries until it is removed. @returns false when the daemon goes away before. */
-  async takenAway(): Promise<boolean> {
+  /** Tries until none runs. @returns false when the signal aborts before. */
+  async removeUntilGone(signal: AbortSignal = this.#detach.signal): Promise<boolean> {
     const { clock } = this.#components;
-    for (let wait_ms = REMOVE_MS_MIN; ; wait_ms = Math.min(REMOVE_MS_MAX, wait_ms * 2)) {
-      if (await this.takeAway()) return true;
-      if (wait_ms === REMOVE_MS_MIN && !this.ended)
-        await this.#tell({ reason: 'its container cannot be removed' });
-      await pause(clock, wait_ms, this.#detach.signal);
-      if (this.#detach.signal.aborted) return false;
+    for (let wait_ms = STOP_MS_MIN; ; wait_ms = Math.min(STOP_MS_MAX, wait_ms * 2)) {
+      const why = await this.removeContainer();
+      if (why === undefined) return true;
+      if (!this.ended && !signal.aborted)
+        await this.#tell({ health: 'unhealthy', reason: `its container cannot be stopped: ${why}` });
+      await pause(clock, wait_ms, signal);
+      if (signal.aborted) return false;
     }
   }
 
@@ -397,6 +409,15 @@ export class Instance {
       });
     }
   }
+}
+
+/** The other side of a race, which a daemon that goes away does not wait for. */
+function aborted(signal: AbortSignal): Promise<string> {
+  return new Promise((resolve) => {
+    const end = () => resolve('the daemon stopped');
+    if (signal.aborted) end();
+    else signal.addEventListener('abort', end, { once: true });
+  });
 }
 
 /** The other side of a race ends it. */

@@ -169,6 +169,10 @@ class MemoryRuntime implements Runtime {
     return { cpu_ns: ran_ms * spec.resources.cpu_millis * 1000, memory_bytes: MEMORY_BYTES, pids: 1 };
   }
 
+  left(): ContainerId[] {
+    return [];
+  }
+
   async list(): Promise<ContainerInfo[]> {
     return [...this.#host.containers.values()].map(({ spec, state, pid, latch, started_ms }) => ({
       ...{ id: spec.id, labels: spec.labels, state, pid: state === 'stopped' ? null : pid },

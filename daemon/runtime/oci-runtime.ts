@@ -321,6 +321,10 @@ class OciRuntime implements Runtime {
     return stats;
   }
 
+  left(): ContainerId[] {
+    return [...this.#left];
+  }
+
   async list(): Promise<ContainerInfo[]> {
     return [...this.#containers.values()].map((container) => ({
       id: container.id,

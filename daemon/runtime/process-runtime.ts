@@ -49,6 +49,9 @@ const OWN_FILES = new Set([
   ...['start', 'pid', 'pid.tmp', 'exit', 'exit.tmp'],
 ]);
 
+/** What the oci driver keeps in the same directory. */
+const OF_OCI = new Set(['containers', 'state', 'exits', 'runtime']);
+
 /**
  * The outer shell waits in a session of its own and writes the exit code; the inner one becomes the command, in another
  * session, so that signals to its process group do not reach the outer. In the foreground, because shells make
@@ -133,7 +136,7 @@ class ProcessRuntime implements Runtime {
   async open(): Promise<void> {
     await mkdir(this.#init.directory, { recursive: true, mode: 0o700 });
     for (const id of readdirSync(this.#init.directory)) {
-      if (!isContainerId(id)) continue;
+      if (!isContainerId(id) || OF_OCI.has(id)) continue;
       try {
         await this.#takeUp(id);
       } catch (error) {
@@ -338,6 +341,10 @@ class ProcessRuntime implements Runtime {
       memory_bytes: processes.reduce((sum, { pid }) => sum + residentBytes(pid), 0),
       pids: processes.length,
     };
+  }
+
+  left(): ContainerId[] {
+    return [...this.#left];
   }
 
   async list(): Promise<ContainerInfo[]> {

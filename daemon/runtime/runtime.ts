@@ -108,6 +108,8 @@ export interface Runtime extends AsyncDisposable {
   stats(id: ContainerId): Promise<ContainerStats>;
   /** All containers of this driver's directory, found again after a restart, exited ones with their status. */
   list(): Promise<ContainerInfo[]>;
+  /** What an earlier daemon left that this one could neither take up nor away: it may well run. In no list. */
+  left(): readonly ContainerId[];
   /** Takes a stopped or created one away: files, mounts, cgroup. @throws E_NOT_FOUND; E_RUNTIME_FAILED when it runs */
   remove(id: ContainerId): Promise<void>;
 }
