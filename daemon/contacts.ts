@@ -46,6 +46,8 @@ const KEPT_MS = 300_000;
  * at the next start, and has nothing to bring.
  */
 const WITNESSES = 'witnesses';
+/** Keys of tokens and operators are among them, and count for nothing. */
+const WITNESSES_MAX = 32_768;
 
 export interface Contact {
   readonly id: NodeId;
@@ -84,6 +86,10 @@ export class Contacts {
   readonly #seen = new Map<NodeId, readonly string[]>();
   /** Of whom the disk said where they are when this life began. */
   readonly #remembered: ReadonlySet<NodeId>;
+  /** Known when the loss was found, or named by a member since: they may bring what was lost. */
+  readonly #witnesses: Set<NodeId>;
+  /** The disk does not say yet that it is whole. */
+  #isWholeDue = false;
   #isReseeding: boolean;
   #isWhole = false;
   /** Of whom the disk says where they are, and how it says it. */
@@ -101,6 +107,7 @@ export class Contacts {
     this.#remembered = new Set(this.#kept);
     this.#keptText = JSON.stringify(welcomed);
     this.#isReseeding = init.store.isIncomplete;
+    this.#witnesses = new Set(this.#isReseeding ? this.#firstWitnesses() : []);
   }
 
   /** Members, and those who may be: a node that lost grants must hear of them from somebody. */
@@ -181,7 +188,9 @@ export class Contacts {
   /** Somebody that a member has named. */
   add({ id, addresses }: Contact): void {
     this.#addresses.set(id, addresses);
-    if (this.#isReseeding) this.#keepWitnesses();
+    if (!this.#isReseeding) return;
+    this.#witnesses.add(id);
+    this.#keepWitnesses();
   }
 
   /**
@@ -273,7 +282,7 @@ export class Contacts {
   /** All that this peer holds is here. Equal to one whose own grant is missing as well, this disk is no better. */
   compared(peer: NodeId): void {
     // One that this node itself has let in since has no more than this disk.
-    if (this.#isReseeding && this.#isMember(peer) && this.#addresses.has(peer)) this.#isWhole = true;
+    if (this.#isReseeding && this.#isMember(peer) && this.#witnesses.has(peer)) this.#isWhole = true;
   }
 
   /**
@@ -283,14 +292,12 @@ export class Contacts {
    * @returns whether that is so from now on.
    */
   endReseeding(hasLeft: boolean): boolean {
-    const { log, store } = this.#init;
+    const { log } = this.#init;
+    if (this.#isWholeDue) void this.#keepWhole();
     const isAlone = this.remembered.length === 0 && !hasLeft;
     if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
-    void attempt(log, 'keeping that this disk is whole', async () => {
-      store.remove([WITNESSES]);
-      store.setComplete();
-    });
+    void this.#keepWhole();
     log(
       'info',
       this.#isWhole
@@ -298,6 +305,15 @@ export class Contacts {
         : 'this node knows nobody who could bring again what its disk has lost, and goes on without it',
     );
     return true;
+  }
+
+  async #keepWhole(): Promise<void> {
+    const { log, store } = this.#init;
+    this.#isWholeDue = false;
+    this.#isWholeDue = !(await attempt(log, 'keeping that this disk is whole', async () => {
+      store.remove([WITNESSES]);
+      store.setComplete();
+    }));
   }
 
   /** What was said by this member, or by another one of it. */
@@ -308,20 +324,28 @@ export class Contacts {
 
   /** Where the members were, whether or not what makes them members is still on this disk. */
   #recall(): void {
-    const { self, machine, store } = this.#init;
-    const text = store.value(WITNESSES);
-    const witnesses = text === undefined ? undefined : new Set(JSON.parse(text) as NodeId[]);
+    const { self, machine } = this.#init;
     for (const [id, [record]] of machine.ledger.ofKind('member')) {
       const member = record && bodyOf('member', record);
-      if (!member || record.author !== id || id === self || witnesses?.has(id) === false) continue;
+      if (!member || record.author !== id || id === self || !this.#witnesses.has(id)) continue;
       if (!this.#addresses.has(id)) this.#addresses.set(id, member.addresses);
       if (!this.#doors.get(id)?.length) this.#doors.set(id, member.doors);
     }
   }
 
+  /** As kept by the start that found the loss; at that start whoever this disk knows in any way. */
+  #firstWitnesses(): Iterable<NodeId> {
+    const { machine, store } = this.#init;
+    const text = store.value(WITNESSES);
+    if (text !== undefined) return JSON.parse(text) as NodeId[];
+    const recorded = [...machine.ledger.ofKind('member')].map(([id]) => id);
+    const granted = [...machine.ledger.ofKind('grant')].map(([key]) => key.split('/')[0]!);
+    return [...this.#remembered, ...recorded, ...granted].slice(0, WITNESSES_MAX);
+  }
+
   #keepWitnesses(): void {
     const { store, log } = this.#init;
-    const text = JSON.stringify([...this.#addresses.keys()].sort());
+    const text = JSON.stringify([...this.#witnesses].sort());
     if (store.value(WITNESSES) === text) return;
     void attempt(log, 'keeping who may bring what this disk has lost', async () =>
       store.write({ put: [], remove: [], streams: [], values: [[WITNESSES, text]] }),

@@ -243,10 +243,22 @@ t.test('a disk that lost records waits for all that a member holds, and not for 
 
 t.test('who was let in since has nothing to bring of what a disk has lost', async (t) => {
   const [own, other] = acquainted();
+  const all = [...own.machine.ledger.records()].filter(({ kind }) => kind !== 'genesis');
   const values = new Map<string, string>();
-  const { contacts, mesh } = contactsOf(own, { store: lossyStore(values), welcomed: [] });
-  contacts.compared(other.signer.id);
-  t.notOk(contacts.endReseeding(true), 'nothing said before that it was there');
+  const lone = newNode(own.signer);
+  const before = contactsOf(lone, { store: lossyStore(values), welcomed: [] });
+  await before.contacts.meet(before.mesh, AbortSignal.timeout(10_000));
+  introduce(lone.machine, all);
+  before.contacts.compared(other.signer.id);
+  t.notOk(before.contacts.endReseeding(true), 'nothing said before that it was there');
+
+  const after = contactsOf(own, { store: lossyStore(new Map(values)) });
+  await after.contacts.meet(after.mesh, AbortSignal.timeout(10_000));
+  after.contacts.compared(other.signer.id);
+  t.notOk(after.contacts.endReseeding(true), 'nor does the next start take it for one that was');
+
+  values.clear();
+  const { contacts, mesh } = contactsOf(own, { store: lossyStore(values) });
   await contacts.meet(mesh, AbortSignal.timeout(10_000));
   contacts.compared(other.signer.id);
   const known = [...values];
@@ -263,6 +275,26 @@ t.test('who was let in since has nothing to bring of what a disk has lost', asyn
   newer.contacts.compared(other.signer.id);
   t.same(newer.dialled, [], 'membership dials it');
   t.notOk(newer.contacts.endReseeding(true), 'it came after the loss was found');
+});
+
+t.test('a disk that does not take it that it is whole is told again', async (t) => {
+  const [own, other] = acquainted();
+  const stored: string[] = [];
+  let isFull = true;
+  const store = {
+    ...lossyStore(new Map(), stored),
+    remove: () => {
+      if (isFull) throw new Error('the disk is full');
+    },
+  } as never;
+  const { contacts } = contactsOf(own, { store });
+  contacts.compared(other.signer.id);
+  t.ok(contacts.endReseeding(true));
+  await new Promise(setImmediate);
+  isFull = false;
+  t.notOk(contacts.endReseeding(true));
+  await new Promise(setImmediate);
+  t.same(stored, ['complete']);
 });
 
 t.test('who was revoked brings nothing, whatever a damaged disk remembers of it', async (t) => {
