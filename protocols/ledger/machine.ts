@@ -221,7 +221,7 @@ export class LedgerMachine {
       onRefused: (record, horizon_ms, env) => {
         this.#exchange.refuse(record, horizon_ms, env.now);
       },
-      onGrant: () => {
+      onAct: () => {
         this.#exchange.reconsider();
       },
     });

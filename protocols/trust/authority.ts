@@ -102,7 +102,9 @@ export class Authority {
       } else this.#standing.forget();
     } else if (record.kind === 'revoke') {
       const revocation = readRevocation(record);
-      if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
+      if (revocation === undefined || !this.#book.addRevocation(revocation)) return;
+      this.#gate.revoked(revocation);
+      this.#standing.unsettle();
     }
   }
 
@@ -118,20 +120,35 @@ export class Authority {
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
-  /** Tells the authority of a record that left the ledger. */
-  remove(record: LedgerRecord): void {
+  /**
+   * How near to genesis stands who keeps a grant, in a revocation of the key that issued it: what is kept by who stands
+   * nearer nobody displaces. Infinity: nobody keeps it, or it is no grant.
+   */
+  keeperOf(record: LedgerRecord): number {
+    const grant = record.kind === 'grant' ? readGrant(record) : undefined;
+    return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
+  }
+
+  /**
+   * Tells the authority of a record that left the ledger. @returns grants that somebody kept (`keeperOf`) who does so no
+   * more: `surplus` is to be asked of each again.
+   */
+  remove(record: LedgerRecord): LedgerRecord[] {
     const revocation = readRevocation(record);
     if (revocation !== undefined) {
       this.#book.removeRevocation(revocation);
       this.#standing.unsettle();
+      return this.#gate.unrevoked(revocation).map((grant) => grant.record);
     }
     const grant = this.#book.grant(record.digest);
-    if (grant === undefined) return;
+    if (grant === undefined) return [];
     this.#book.removeGrant(grant);
     if (isAppointment(grant.body)) {
-      this.#gate.reappoint();
       this.#standing.unsettle();
-    } else this.#standing.forget();
+      return this.#gate.reappoint().map((other) => other.record);
+    }
+    this.#standing.forget();
+    return [];
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */

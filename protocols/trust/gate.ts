@@ -12,11 +12,13 @@ import {
   isIssuing,
   isPlainAppointment,
   lifeOf,
+  type Revocation,
   readGrant,
   readRevocation,
   sameRoles,
 } from './acts.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
+import { Keepers } from './keepers.ts';
 import { OPERATOR_BITS, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
 
 /** `unknown-author`: a grant that is still on its way may turn it to a yes. */
@@ -45,6 +47,8 @@ export class Gate {
   #operatorsEver: ReadonlySet<KeyId>;
   /** The same, where nobody else has it. */
   #own: Set<KeyId> | undefined;
+  /** Undefined: nobody has asked. */
+  #keepers: Keepers | undefined;
 
   constructor(init: GateInit) {
     this.#init = init;
@@ -68,8 +72,42 @@ export class Gate {
   /** Grants that must not be in the ledger beside this one; it may be one of them. See `Authority.surplus`. */
   surplus(grant: Grant): Grant[] {
     const { book } = this.#init;
-    if (book.grant(grant.record.digest) !== undefined) return [];
-    return this.#losers(grant).flatMap((loser) => book.subtree(loser));
+    const isThere = book.grant(grant.record.digest) !== undefined;
+    const losers = isThere ? [grant].filter((each) => this.#isLeftOver(each)) : this.#losers(grant);
+    return losers.flatMap((loser) => book.subtree(loser));
+  }
+
+  /** A revocation came to the book. */
+  revoked(revocation: Revocation): void {
+    this.#keepers?.add(revocation);
+  }
+
+  /** It went. @returns the grants that it named. */
+  unrevoked(revocation: Revocation): Grant[] {
+    this.#keepers?.remove(revocation);
+    return this.#namedBy(revocation);
+  }
+
+  /**
+   * How near to genesis stands who names a grant as good, in a revocation of its issuer: first the operators of genesis in
+   * their order, then all other operators, then admitters above the issuer; Infinity: nobody who may. Whoever has the key
+   * of the issuer can make others that vouch for it, and none that stands nearer than the issuer itself.
+   */
+  keeperOf(grant: Grant): number {
+    const { book, founders } = this.#init;
+    const { digest, author } = grant.record;
+    this.#keepers ??= new Keepers(book.revocations());
+    const named = this.#keepers.of(author);
+    if (named.size === 0) return Number.POSITIVE_INFINITY;
+    const names = (key: KeyId) => named.get(key)?.has(digest) === true;
+    const founder = founders.findIndex(names);
+    if (founder >= 0) return founder;
+    for (const key of named.keys()) if (this.#operatorsEver.has(key) && names(key)) return founders.length;
+    let nearest = Number.POSITIVE_INFINITY;
+    for (let above = this.#above(grant); above !== undefined; above = this.#above(above))
+      if (above.body.roles.includes('admitter') && names(above.body.subject))
+        nearest = founders.length + this.#chainLength(above);
+    return nearest;
   }
 
   /** A vote for a key came: what follows for it, and for those for whom it has voted itself. */
@@ -88,12 +126,16 @@ export class Gate {
     }
   }
 
-  /** A vote for an operator went: the least set in which each has votes of `threshold` others. */
-  reappoint(): void {
+  /**
+   * A vote for an operator went: the least set in which each has votes of `threshold` others. @returns the grants that
+   * those named who are in it no more.
+   */
+  reappoint(): Grant[] {
     const { founders, threshold, book } = this.#init;
+    const before = this.#operatorsEver;
     const ever = new Set(founders);
-    for (let before = -1; before !== ever.size; ) {
-      before = ever.size;
+    for (let size = -1; size !== ever.size; ) {
+      size = ever.size;
       for (const [subject] of book.appointments()) {
         const voters = book.votersFor(subject).filter((voter) => ever.has(voter));
         if (voters.length >= threshold) ever.add(subject);
@@ -101,6 +143,11 @@ export class Gate {
     }
     this.#own = undefined;
     this.#operatorsEver = ever;
+    if (before.size === ever.size) return [];
+    return [...book.revocations()]
+      .flatMap(([, cast]) => cast)
+      .filter(({ record }) => before.has(record.author) && !ever.has(record.author))
+      .flatMap((revocation) => this.#namedBy(revocation));
   }
 
   /** Steps from genesis; Infinity for unknown keys. */
@@ -184,21 +231,40 @@ export class Gate {
       const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
       return [...own, grant].sort(byEnd).slice(1);
     }
-    const uses = body.parent === null ? null : (book.grant(body.parent)?.body.uses ?? null);
+    const uses = this.#usesAbove(body);
     if (uses === null) return [];
     const siblings = book.children(body.parent!);
-    const losers = siblings.toSpliced(placeOf(siblings, record.digest), 0, grant).slice(uses + SURPLUS_KEPT);
-    if (losers.length === 0) return losers;
-    const kept = this.#keptUnder(book.grant(body.parent!)!.body.subject);
-    return losers.filter((loser) => !kept.has(loser.record.digest));
+    // Of those that are there, all behind the last are kept already: whoever has the token finds smaller digests.
+    const last = uses + SURPLUS_KEPT - 1;
+    const loser = placeOf(siblings, record.digest) > last ? grant : siblings[last];
+    return loser === undefined || this.#isKept(loser) ? [] : [loser];
   }
 
-  /** Grants of a token's key that a revocation of it names as good: whoever has the token finds smaller digests. */
-  #keptUnder(issuer: KeyId): ReadonlySet<string> {
-    const kept = new Set<string>();
-    for (const { record, body } of this.#init.book.revocationsOf(issuer))
-      if (record.author !== issuer) for (const digest of body.keeps ?? []) kept.add(digest);
-    return kept;
+  /** Is it there, one too many, and kept by nobody? */
+  #isLeftOver(grant: Grant): boolean {
+    const { record, body } = grant;
+    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (uses === null || this.#isKept(grant)) return false;
+    return placeOf(this.#init.book.children(body.parent!), record.digest) >= uses + SURPLUS_KEPT;
+  }
+
+  /** Of the grants of its subject, those that a revocation names as good. */
+  #namedBy({ body: { subject, keeps = [] } }: Revocation): Grant[] {
+    const grants = keeps.map((digest) => this.#init.book.grant(digest));
+    return grants.filter((grant) => grant !== undefined).filter(({ record }) => record.author === subject);
+  }
+
+  #isKept(grant: Grant): boolean {
+    return this.keeperOf(grant) !== Number.POSITIVE_INFINITY;
+  }
+
+  /** Of the grant by which another was issued. */
+  #usesAbove({ parent }: Grant['body']): number | null {
+    return parent === null ? null : (this.#init.book.grant(parent)?.body.uses ?? null);
+  }
+
+  #above({ body }: Grant): Grant | undefined {
+    return body.parent === null ? undefined : this.#init.book.grant(body.parent);
   }
 
   #chainLength(grant: Grant): number {
