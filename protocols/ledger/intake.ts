@@ -220,13 +220,14 @@ export class Intake<Report> {
 
   /** Takes away what is one too many; with a grant go the records that only it let in. */
   #expel(record: LedgerRecord, taken: Taken<Report>): void {
-    const { ledger, authority } = this.#parts;
+    const { ledger, authority, quota } = this.#parts;
     if (!ledger.has(record)) return;
     ledger.remove(record);
     if (taken.added.includes(record)) taken.added = taken.added.filter((other) => other !== record);
     else taken.evicted = withOne(taken.evicted, record);
     if (!isGrowOnly(record.kind)) return;
     const unkept = authority.remove(record);
+    quota.unkept(unkept);
     for (const grant of unkept)
       if (ledger.has(grant)) for (const surplus of authority.surplus(grant)) this.#expel(surplus, taken);
     const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;

@@ -121,8 +121,8 @@ export class Authority {
   }
 
   /**
-   * How near to genesis stands who keeps a grant, in a revocation of the key that issued it: what is kept by who stands
-   * nearer nobody displaces. Infinity: nobody keeps it, or it is no grant.
+   * The rank of the most senior operator of genesis that keeps a grant, in a revocation of the key that issued it and is
+   * junior to it; Infinity: none does, or it is no grant.
    */
   keeperOf(record: LedgerRecord): number {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
@@ -130,8 +130,8 @@ export class Authority {
   }
 
   /**
-   * Tells the authority of a record that left the ledger. @returns grants that somebody kept (`keeperOf`) who does so no
-   * more: `surplus` is to be asked of each again.
+   * Tells the authority of a record that left the ledger. @returns grants that somebody kept who does so no more:
+   * `surplus` is to be asked of each again.
    */
   remove(record: LedgerRecord): LedgerRecord[] {
     const revocation = readRevocation(record);

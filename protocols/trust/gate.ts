@@ -18,7 +18,7 @@ import {
   sameRoles,
 } from './acts.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
-import { Keepers } from './keepers.ts';
+import { Keepers, type Named } from './keepers.ts';
 import { OPERATOR_BITS, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
 
 /** `unknown-author`: a grant that is still on its way may turn it to a yes. */
@@ -89,25 +89,16 @@ export class Gate {
   }
 
   /**
-   * How near to genesis stands who names a grant as good, in a revocation of its issuer: first the operators of genesis in
-   * their order, then all other operators, then admitters above the issuer; Infinity: nobody who may. Whoever has the key
-   * of the issuer can make others that vouch for it, and none that stands nearer than the issuer itself.
+   * The rank of the most senior operator of genesis that names a grant as good, in a revocation of its issuer; Infinity:
+   * none does that is senior to the issuer. Nothing else that is said of a grant counts here: who has stolen a key can
+   * make operators and admitters that vouch for what it wrote, and have it hang on that which of them are known.
    */
-  keeperOf(grant: Grant): number {
-    const { book, founders } = this.#init;
-    const { digest, author } = grant.record;
-    this.#keepers ??= new Keepers(book.revocations());
-    const named = this.#keepers.of(author);
+  keeperOf({ record }: Grant): number {
+    const { founders } = this.#init;
+    const named = this.#keepersOf(record.author);
     if (named.size === 0) return Number.POSITIVE_INFINITY;
-    const names = (key: KeyId) => named.get(key)?.has(digest) === true;
-    const founder = founders.findIndex(names);
-    if (founder >= 0) return founder;
-    for (const key of named.keys()) if (this.#operatorsEver.has(key) && names(key)) return founders.length;
-    let nearest = Number.POSITIVE_INFINITY;
-    for (let above = this.#above(grant); above !== undefined; above = this.#above(above))
-      if (above.body.roles.includes('admitter') && names(above.body.subject))
-        nearest = founders.length + this.#chainLength(above);
-    return nearest;
+    const rank = founders.findIndex((key) => key === record.author || named.get(key)?.has(record.digest));
+    return rank < 0 || founders[rank] === record.author ? Number.POSITIVE_INFINITY : rank;
   }
 
   /** A vote for a key came: what follows for it, and for those for whom it has voted itself. */
@@ -254,8 +245,20 @@ export class Gate {
     return grants.filter((grant) => grant !== undefined).filter(({ record }) => record.author === subject);
   }
 
+  /** Does anybody name it as good who may revoke its issuer: an operator, or an admitter above? */
   #isKept(grant: Grant): boolean {
-    return this.keeperOf(grant) !== Number.POSITIVE_INFINITY;
+    const { digest, author } = grant.record;
+    const named = this.#keepersOf(author);
+    if (named.size === 0) return false;
+    for (let above = this.#above(grant); above !== undefined; above = this.#above(above))
+      if (above.body.roles.includes('admitter') && named.get(above.body.subject)?.has(digest)) return true;
+    for (const [key, digests] of named) if (this.#operatorsEver.has(key) && digests.has(digest)) return true;
+    return false;
+  }
+
+  #keepersOf(issuer: KeyId): ReadonlyMap<KeyId, Named> {
+    this.#keepers ??= new Keepers(this.#init.book.revocations());
+    return this.#keepers.of(issuer);
   }
 
   /** Of the grant by which another was issued. */
