@@ -15,6 +15,8 @@ import { type Operator, settleOperators } from './operators.ts';
 
 /** Clocks differ: this long after its end a grant still makes a member. */
 export const EXPIRY_GRACE_MS = 60_000;
+/** No digest is larger. */
+const AFTER_ALL = 'g';
 
 /** What has become of a grant. */
 export const GRANT_STATES = [
@@ -81,6 +83,8 @@ export class Standing {
    */
   readonly #cutBelow = new Map<string, CutBelow>();
   readonly #faults = new Map<string, IssueFault | undefined>();
+  /** Of grants of limited uses whose subjects were revoked: the digest of what takes the last use. */
+  readonly #lastUses = new Map<string, string>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -112,6 +116,7 @@ export class Standing {
   forget(): void {
     this.#cutBelow.clear();
     this.#faults.clear();
+    this.#lastUses.clear();
   }
 
   /** Was something written by a key after its cut, wherever its grants come from? */
@@ -158,7 +163,7 @@ export class Standing {
       if (above === undefined) return 'void';
       if (this.#below(above).cuts.void(record)) return 'void';
       if (above.body.uses !== null && body.renews === undefined) {
-        if (this.#placeUnder(above, link) >= above.body.uses) return 'over-used';
+        if (this.#isOverUsed(above, above.body.uses, link)) return 'over-used';
       }
       link = above;
     }
@@ -295,19 +300,30 @@ export class Standing {
     return found;
   }
 
-  /** Its place among what its issuer issued by one grant, the smallest digest first; what is void takes none. */
-  #placeUnder(above: Grant, { record }: Grant): number {
-    const { subject } = above.body;
+  /** Do as many with smaller digests that are not void take all uses of the grant above? */
+  #isOverUsed(above: Grant, uses: number, { record }: Grant): boolean {
     const siblings = this.#book.children(above.record.digest);
-    const place = placeOf(siblings, record.digest);
-    if (this.#book.revocationsOf(subject).length === 0) return place;
+    if (this.#book.revocationsOf(above.body.subject).length === 0)
+      return placeOf(siblings, record.digest) >= uses;
+    let last = this.#lastUses.get(above.record.digest);
+    if (last === undefined) {
+      last = this.#lastUse(above, uses, siblings);
+      this.#lastUses.set(above.record.digest, last);
+    }
+    return record.digest > last;
+  }
+
+  #lastUse(above: Grant, uses: number, siblings: readonly Grant[]): string {
+    if (uses === 0) return '';
     const { cuts } = this.#below(above);
-    const judgement = this.judgements.get(subject);
-    return siblings
-      .slice(0, place)
-      .filter(
-        ({ record }) => !cuts.void(record) && !(judgement && agree(judgement, (each) => each.void(record))),
-      ).length;
+    const judgement = this.judgements.get(above.body.subject);
+    let used = 0;
+    for (const { record } of siblings) {
+      if (cuts.void(record) || (judgement && agree(judgement, (each) => each.void(record)))) continue;
+      used += 1;
+      if (used === uses) return record.digest;
+    }
+    return AFTER_ALL;
   }
 
   #faultOf(grant: Grant): IssueFault | undefined {
