@@ -165,14 +165,13 @@ export class Authority {
     const bits = roleBitsFor(record);
     if (bits === 0 || standing.isCutOff(author, record)) return false;
     if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;
-    return this.#book
-      .ofSubject(author)
+    return standing
+      .good(author)
       .some(
         (grant) =>
           (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.isAfterCutBelow(grant, record) &&
-          standing.issueFault(grant) === undefined,
+          !standing.isAfterCutBelow(grant, record),
       );
   }
 
@@ -181,8 +180,8 @@ export class Authority {
     const roles = new Set<Role>();
     if (this.#standing.judgements.has(key)) return roles;
     if (this.#standing.operators.has(key)) for (const role of OPERATOR_ROLES) roles.add(role);
-    for (const grant of this.#book.ofSubject(key)) {
-      if (isAppointment(grant.body) || !this.#standing.stands(grant, now)) continue;
+    for (const grant of this.#standing.good(key)) {
+      if (isAppointment(grant.body) || !this.#standing.lasts(grant, now)) continue;
       for (const role of grant.body.roles) roles.add(role);
     }
     return roles;
@@ -191,7 +190,9 @@ export class Authority {
   /** @param now as of `roles`. */
   isMember(key: KeyId, now?: number): boolean {
     if (this.#standing.judgements.has(key)) return false;
-    return this.#memberships(key).some((grant) => this.#standing.stands(grant, now));
+    return this.#standing
+      .good(key)
+      .some((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, now));
   }
 
   /** May it say what runs, and so do within what runs as it likes? @param now as of `roles`. */

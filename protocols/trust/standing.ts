@@ -15,6 +15,8 @@ import { type Operator, settleOperators } from './operators.ts';
 
 /** Clocks differ: this long after its end a grant still makes a member. */
 export const EXPIRY_GRACE_MS = 60_000;
+/** Of one key: these are looked at each time. There may be thousands of nodes in one process that know the same. */
+const GRANTS_FEW = 8;
 /** No digest is larger. */
 const AFTER_ALL = 'g';
 
@@ -85,6 +87,8 @@ export class Standing {
   readonly #faults = new Map<string, IssueFault | undefined>();
   /** Of grants of limited uses whose subjects were revoked: the digest of what takes the last use. */
   readonly #lastUses = new Map<string, string>();
+  /** Of keys with many grants, those that were for their issuers to give. */
+  readonly #good = new Map<KeyId, readonly Grant[]>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -117,6 +121,7 @@ export class Standing {
     this.#cutBelow.clear();
     this.#faults.clear();
     this.#lastUses.clear();
+    this.#good.clear();
   }
 
   /** Was something written by a key after its cut, wherever its grants come from? */
@@ -125,11 +130,29 @@ export class Standing {
     return judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written));
   }
 
+  /** The grants of a key that were for their issuers to give; an issuer can have written thousands that were not. */
+  good(key: KeyId): readonly Grant[] {
+    const isGood = (grant: Grant) => this.issueFault(grant) === undefined;
+    const grants = this.#book.ofSubject(key);
+    if (grants.length <= GRANTS_FEW) return grants.filter(isGood);
+    let good = this.#good.get(key);
+    if (good === undefined) {
+      good = grants.filter(isGood);
+      this.#good.set(key, good);
+    }
+    return good;
+  }
+
   /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */
   stands(grant: Grant, now: number | undefined): boolean {
+    return this.lasts(grant, now) && this.issueFault(grant) === undefined;
+  }
+
+  /** The same of one that is good. */
+  lasts(grant: Grant, now: number | undefined): boolean {
     const { notAfter_ms } = grant.body;
     if (now !== undefined && notAfter_ms !== null && now > notAfter_ms + EXPIRY_GRACE_MS) return false;
-    return !this.isCutBelow(grant) && this.issueFault(grant) === undefined;
+    return !this.isCutBelow(grant);
   }
 
   /** Is there something left for its subject to issue by it at this time? */
