@@ -6,7 +6,7 @@
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
 import type { Env } from '../base/clock.ts';
-import type { NodeId } from '../base/ids.ts';
+import type { KeyId, NodeId } from '../base/ids.ts';
 import { sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
@@ -417,8 +417,14 @@ export class Exchange {
    * from a place by lot, so that what is refused over there does not stand before the rest for ever.
    */
   #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
-    const { depth } = this.#parts;
-    const grants = records.filter(({ kind }) => kind === 'grant').sort((a, b) => depth(a) - depth(b));
+    // Asked once of each author: it walks all grants of one.
+    const depths = new Map<KeyId, number>();
+    for (const record of records)
+      if (record.kind === 'grant' && !depths.has(record.author))
+        depths.set(record.author, this.#parts.depth(record));
+    const grants = records
+      .filter(({ kind }) => kind === 'grant')
+      .sort((a, b) => depths.get(a.author)! - depths.get(b.author)!);
     const others = records.filter(({ kind }) => kind !== 'grant');
     const from = Math.floor(env.random() * others.length);
     return [...grants, ...others.slice(from), ...others.slice(0, from)];

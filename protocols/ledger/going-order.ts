@@ -9,10 +9,18 @@ const MUST_SAY: ReadonlySet<string> = new Set(['ack', 'evidence', 'member', 'ver
 /** Of records that are live no more: so many, and as many as are live. */
 const DEAD_MAX = 64;
 
+/** A record with its place in the order, which changes with what others say of it. */
+export interface Placed {
+  readonly record: LedgerRecord;
+  /** The rank of who keeps it, in a revocation of its author, 0 the most senior; Infinity: nobody does (trust/gate.ts). */
+  readonly keeper: number;
+}
+
 /** A total order of one author's records. */
-export function goesBefore(a: LedgerRecord, b: LedgerRecord): boolean {
-  const order = weight(a) - weight(b);
-  return order === 0 ? isStampedLater(a, b) : order < 0;
+export function goesBefore(a: Placed, b: Placed): boolean {
+  const order = weight(a.record) - weight(b.record);
+  if (order !== 0) return order < 0;
+  return a.keeper === b.keeper ? isStampedLater(a.record, b.record) : a.keeper > b.keeper;
 }
 
 /** What a node must say, whatever it has written before. */
@@ -28,13 +36,20 @@ function weight(record: LedgerRecord): number {
 /** The live records of one author, the first to go first, and what they fill. */
 export class GoingOrder {
   readonly #ledger: Pick<Ledger, 'has'>;
-  #heap: LedgerRecord[] = [];
+  readonly #keeperOf: (record: LedgerRecord) => number;
+  /** Who keeps a record may have changed since it was put here: that is looked at when it comes up. */
+  #heap: Placed[] = [];
   count = 0;
   bytes = 0;
 
-  /** @param records all that are live. */
-  constructor(ledger: Pick<Ledger, 'has'>, records: Iterable<LedgerRecord>) {
+  /** @param keeperOf as of `Placed`. @param records all that are live. */
+  constructor(
+    ledger: Pick<Ledger, 'has'>,
+    keeperOf: (record: LedgerRecord) => number,
+    records: Iterable<LedgerRecord>,
+  ) {
     this.#ledger = ledger;
+    this.#keeperOf = keeperOf;
     for (const record of records) this.add(record);
   }
 
@@ -42,12 +57,7 @@ export class GoingOrder {
   add(record: LedgerRecord): void {
     this.count += 1;
     this.bytes += record.payload_bytes;
-    this.#put(record);
-    if (this.#heap.length <= 2 * this.count + DEAD_MAX) return;
-    const live = new Map<string, LedgerRecord>();
-    for (const each of this.#heap) if (this.#ledger.has(each)) live.set(each.digest, each);
-    this.#heap = [];
-    for (const each of live.values()) this.#put(each);
+    this.putBack([record]);
   }
 
   /** It is live no more. */
@@ -58,42 +68,60 @@ export class GoingOrder {
 
   /** Takes the first to go out of the order, not out of the ledger. */
   take(): LedgerRecord | undefined {
-    let first = this.#heap[0];
-    while (first !== undefined && !this.#ledger.has(first)) {
-      this.#pop();
-      first = this.#heap[0];
+    for (let first = this.#pop(); first !== undefined; first = this.#pop()) {
+      const { record, keeper } = first;
+      if (!this.#ledger.has(record)) continue;
+      const placed = this.#placed(record);
+      if (placed.keeper === keeper) {
+        // One that went and came back is here twice.
+        while (this.#heap[0]?.keeper === keeper && isSameRecord(this.#heap[0].record, record)) this.#pop();
+        return record;
+      }
+      // Who kept it does so no more: it was put back then.
+      if (placed.keeper < keeper) this.#put(placed);
     }
-    if (first === undefined) return undefined;
-    this.#pop();
-    // One that went and came back is here twice.
-    while (this.#heap[0] !== undefined && isSameRecord(this.#heap[0], first)) this.#pop();
-    return first;
+    return undefined;
   }
 
-  /** What was taken out and is live still. */
+  /** Would it go before another? */
+  goesBefore(record: LedgerRecord, other: LedgerRecord): boolean {
+    return goesBefore(this.#placed(record), this.#placed(other));
+  }
+
+  /** What was taken out and is live still, or goes earlier than before: who kept it does so no more. */
   putBack(records: readonly LedgerRecord[]): void {
-    for (const record of records) this.#put(record);
+    for (const record of records) this.#put(this.#placed(record));
+    if (this.#heap.length <= 2 * this.count + DEAD_MAX) return;
+    const live = new Map<string, LedgerRecord>();
+    for (const { record } of this.#heap) if (this.#ledger.has(record)) live.set(record.digest, record);
+    this.#heap = [];
+    for (const record of live.values()) this.#put(this.#placed(record));
   }
 
-  #put(record: LedgerRecord): void {
+  #placed(record: LedgerRecord): Placed {
+    return { record, keeper: this.#keeperOf(record) };
+  }
+
+  #put(placed: Placed): void {
     // Where all begins never goes.
-    if (record.kind === 'genesis') return;
+    if (placed.record.kind === 'genesis') return;
     const heap = this.#heap;
     let at = heap.length;
-    heap.push(record);
+    heap.push(placed);
     while (at > 0) {
       const above = (at - 1) >> 1;
-      if (!goesBefore(record, heap[above]!)) break;
+      if (!goesBefore(placed, heap[above]!)) break;
       heap[at] = heap[above]!;
       at = above;
     }
-    heap[at] = record;
+    heap[at] = placed;
   }
 
-  #pop(): void {
+  #pop(): Placed | undefined {
     const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
+    const first = heap[0];
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return first;
     let at = 0;
     for (;;) {
       let below = 2 * at + 1;
@@ -104,5 +132,6 @@ export class GoingOrder {
       at = below;
     }
     heap[at] = last;
+    return first;
   }
 }

@@ -114,8 +114,8 @@ export interface IntakeParts<Report> {
   readonly onNews: (record: LedgerRecord, env: Env) => readonly Report[];
   /** A record that will be refused from whoever tells no later horizon. */
   readonly onRefused: (record: LedgerRecord, horizon_ms: number, env: Env) => void;
-  /** A grant was merged: what its subject was refused may be allowed now. */
-  readonly onGrant: () => void;
+  /** A grant was merged, or a revocation, which may keep some: what was refused may be allowed now. */
+  readonly onAct: () => void;
 }
 
 export class Intake<Report> {
@@ -156,8 +156,8 @@ export class Intake<Report> {
   }
 
   #free(taken: Taken<Report>): void {
-    const { authority, onGrant } = this.#parts;
-    onGrant();
+    const { authority, onAct } = this.#parts;
+    onAct();
     const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
     taken.freed = withAll(taken.freed, this.#pending.take(isReady));
   }
@@ -175,7 +175,10 @@ export class Intake<Report> {
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
       report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
-    } else if (record.kind === 'grant' && taken.added.length > added) this.#free(taken);
+    } else if (taken.added.length > added) {
+      if (record.kind === 'grant') this.#free(taken);
+      else if (record.kind === 'revoke') this.#parts.onAct();
+    }
   }
 
   #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {
@@ -217,13 +220,16 @@ export class Intake<Report> {
 
   /** Takes away what is one too many; with a grant go the records that only it let in. */
   #expel(record: LedgerRecord, taken: Taken<Report>): void {
-    const { ledger, authority } = this.#parts;
+    const { ledger, authority, quota } = this.#parts;
     if (!ledger.has(record)) return;
     ledger.remove(record);
     if (taken.added.includes(record)) taken.added = taken.added.filter((other) => other !== record);
     else taken.evicted = withOne(taken.evicted, record);
     if (!isGrowOnly(record.kind)) return;
-    authority.remove(record);
+    const unkept = authority.remove(record);
+    quota.unkept(unkept);
+    for (const grant of unkept)
+      if (ledger.has(grant)) for (const surplus of authority.surplus(grant)) this.#expel(surplus, taken);
     const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;
     if (subject === undefined) return;
     for (const dependent of [...ledger.recordsOf(subject)])

@@ -202,7 +202,7 @@ export class LedgerMachine {
         this.authority.add(record);
       }
     }
-    this.#quota = new Quota(this.#config, this.ledger);
+    this.#quota = new Quota(this.#config, this.ledger, (record) => this.authority.keeperOf(record));
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
@@ -221,7 +221,7 @@ export class LedgerMachine {
       onRefused: (record, horizon_ms, env) => {
         this.#exchange.refuse(record, horizon_ms, env.now);
       },
-      onGrant: () => {
+      onAct: () => {
         this.#exchange.reconsider();
       },
     });

@@ -1,13 +1,14 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
  * nodes keep the same ones. Who has stolen a key may write stamps of long ago, and push out what the key wrote; so what
- * others hang on (grants, and what was revoked) goes last, and where all begins never. What a node must say whatever it
+ * others hang on (grants, and what was revoked) goes last, and where all begins never. Of that too such a thief may write
+ * any amount; so the grants that a senior's revocation of the key keeps go last of all. What a node must say whatever it
  * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, and a
  * part of the quota is left free for it.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';
-import { GoingOrder, goesBefore, isSaidAlways } from './going-order.ts';
+import { GoingOrder, isSaidAlways } from './going-order.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -36,13 +37,15 @@ interface Filled {
 export class Quota {
   readonly #config: QuotaConfig;
   readonly #ledger: Ledger;
+  readonly #keeperOf: (record: LedgerRecord) => number;
   /** Of each author that was found at its quota, exactly what it fills: about as much memory as a word for each record. */
   readonly #full = new Map<KeyId, GoingOrder>();
 
-  /** @param ledger tells nobody else of its changes. */
-  constructor(config: QuotaConfig, ledger: Ledger) {
+  /** @param ledger tells nobody else of its changes. @param keeperOf as of `Authority`. */
+  constructor(config: QuotaConfig, ledger: Ledger, keeperOf: (record: LedgerRecord) => number) {
     this.#config = config;
     this.#ledger = ledger;
+    this.#keeperOf = keeperOf;
     ledger.watch({
       added: (record) => this.#full.get(record.author)?.add(record),
       removed: (record) => this.#full.get(record.author)?.remove(record),
@@ -109,12 +112,17 @@ export class Quota {
       }
       taken.push(first);
       if (replaces.includes(first)) continue;
-      isFirst = goesBefore(record, first);
+      isFirst = order.goesBefore(record, first);
       count -= 1;
       bytes -= first.payload_bytes;
     }
     order.putBack(taken);
     return isFirst;
+  }
+
+  /** Somebody kept these who does so no more. That somebody keeps a record is seen without being told. */
+  unkept(records: readonly LedgerRecord[]): void {
+    for (const record of records) this.#full.get(record.author)?.putBack([record]);
   }
 
   /** After a merge: whether nothing must go. */
@@ -136,7 +144,7 @@ export class Quota {
   #orderOf(author: KeyId): GoingOrder {
     const known = this.#full.get(author);
     if (known !== undefined) return known;
-    const order = new GoingOrder(this.#ledger, this.#ledger.recordsOf(author));
+    const order = new GoingOrder(this.#ledger, this.#keeperOf, this.#ledger.recordsOf(author));
     this.#full.set(author, order);
     if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
     return order;

@@ -102,7 +102,9 @@ export class Authority {
       } else this.#standing.forget();
     } else if (record.kind === 'revoke') {
       const revocation = readRevocation(record);
-      if (revocation !== undefined && this.#book.addRevocation(revocation)) this.#standing.unsettle();
+      if (revocation === undefined || !this.#book.addRevocation(revocation)) return;
+      this.#gate.revoked(revocation);
+      this.#standing.unsettle();
     }
   }
 
@@ -118,20 +120,35 @@ export class Authority {
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
-  /** Tells the authority of a record that left the ledger. */
-  remove(record: LedgerRecord): void {
+  /**
+   * The rank of the most senior operator of genesis that keeps a grant, in a revocation of the key that issued it and is
+   * junior to it; Infinity: none does, or it is no grant.
+   */
+  keeperOf(record: LedgerRecord): number {
+    const grant = record.kind === 'grant' ? readGrant(record) : undefined;
+    return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
+  }
+
+  /**
+   * Tells the authority of a record that left the ledger. @returns grants that somebody kept who does so no more:
+   * `surplus` is to be asked of each again.
+   */
+  remove(record: LedgerRecord): LedgerRecord[] {
     const revocation = readRevocation(record);
     if (revocation !== undefined) {
       this.#book.removeRevocation(revocation);
       this.#standing.unsettle();
+      return this.#gate.unrevoked(revocation).map((grant) => grant.record);
     }
     const grant = this.#book.grant(record.digest);
-    if (grant === undefined) return;
+    if (grant === undefined) return [];
     this.#book.removeGrant(grant);
     if (isAppointment(grant.body)) {
-      this.#gate.reappoint();
       this.#standing.unsettle();
-    } else this.#standing.forget();
+      return this.#gate.reappoint().map((other) => other.record);
+    }
+    this.#standing.forget();
+    return [];
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */
@@ -148,14 +165,13 @@ export class Authority {
     const bits = roleBitsFor(record);
     if (bits === 0 || standing.isCutOff(author, record)) return false;
     if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;
-    return this.#book
-      .ofSubject(author)
+    return standing
+      .good(author)
       .some(
         (grant) =>
           (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.isAfterCutBelow(grant, record) &&
-          standing.issueFault(grant) === undefined,
+          !standing.isAfterCutBelow(grant, record),
       );
   }
 
@@ -164,8 +180,8 @@ export class Authority {
     const roles = new Set<Role>();
     if (this.#standing.judgements.has(key)) return roles;
     if (this.#standing.operators.has(key)) for (const role of OPERATOR_ROLES) roles.add(role);
-    for (const grant of this.#book.ofSubject(key)) {
-      if (isAppointment(grant.body) || !this.#standing.stands(grant, now)) continue;
+    for (const grant of this.#standing.good(key)) {
+      if (isAppointment(grant.body) || !this.#standing.lasts(grant, now)) continue;
       for (const role of grant.body.roles) roles.add(role);
     }
     return roles;
@@ -174,7 +190,9 @@ export class Authority {
   /** @param now as of `roles`. */
   isMember(key: KeyId, now?: number): boolean {
     if (this.#standing.judgements.has(key)) return false;
-    return this.#memberships(key).some((grant) => this.#standing.stands(grant, now));
+    return this.#standing
+      .good(key)
+      .some((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, now));
   }
 
   /** May it say what runs, and so do within what runs as it likes? @param now as of `roles`. */

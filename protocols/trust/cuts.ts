@@ -72,9 +72,13 @@ function keepsAny({ keeps }: Body): boolean {
   return keeps !== undefined && keeps.length > 0;
 }
 
-/** Does this one alone void a grant that its subject issued? */
-export function voids(body: Body, grant: Pick<LedgerRecord, 'digest' | 'epoch' | 'seq'>): boolean {
-  return isAfter(grant, voiding(body)) && body.keeps?.includes(grant.digest) !== true;
+/** Does this one alone void a grant that its subject issued? @param kept of what it keeps, all that is asked about. */
+export function voids(
+  body: Body,
+  kept: ReadonlySet<string>,
+  grant: Pick<LedgerRecord, 'digest' | 'epoch' | 'seq'>,
+): boolean {
+  return isAfter(grant, voiding(body)) && !kept.has(grant.digest);
 }
 
 /** Whatever grant comes after it is void. */

@@ -12,11 +12,13 @@ import {
   isIssuing,
   isPlainAppointment,
   lifeOf,
+  type Revocation,
   readGrant,
   readRevocation,
   sameRoles,
 } from './acts.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
+import { Keepers, type Named } from './keepers.ts';
 import { OPERATOR_BITS, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
 
 /** `unknown-author`: a grant that is still on its way may turn it to a yes. */
@@ -45,6 +47,8 @@ export class Gate {
   #operatorsEver: ReadonlySet<KeyId>;
   /** The same, where nobody else has it. */
   #own: Set<KeyId> | undefined;
+  /** Undefined: nobody has asked. */
+  #keepers: Keepers | undefined;
 
   constructor(init: GateInit) {
     this.#init = init;
@@ -68,8 +72,33 @@ export class Gate {
   /** Grants that must not be in the ledger beside this one; it may be one of them. See `Authority.surplus`. */
   surplus(grant: Grant): Grant[] {
     const { book } = this.#init;
-    if (book.grant(grant.record.digest) !== undefined) return [];
-    return this.#losers(grant).flatMap((loser) => book.subtree(loser));
+    const isThere = book.grant(grant.record.digest) !== undefined;
+    const losers = isThere ? [grant].filter((each) => this.#isLeftOver(each)) : this.#losers(grant);
+    return losers.flatMap((loser) => book.subtree(loser));
+  }
+
+  /** A revocation came to the book. */
+  revoked(revocation: Revocation): void {
+    this.#keepers?.add(revocation);
+  }
+
+  /** It went. @returns the grants that it named. */
+  unrevoked(revocation: Revocation): Grant[] {
+    this.#keepers?.remove(revocation);
+    return this.#namedBy(revocation);
+  }
+
+  /**
+   * The rank of the most senior operator of genesis that names a grant as good, in a revocation of its issuer; Infinity:
+   * none does that is senior to the issuer. Nothing else that is said of a grant counts here: who has stolen a key can
+   * make operators and admitters that vouch for what it wrote, and have it hang on that which of them are known.
+   */
+  keeperOf({ record }: Grant): number {
+    const { founders } = this.#init;
+    const named = this.#keepersOf(record.author);
+    if (named.size === 0) return Number.POSITIVE_INFINITY;
+    const rank = founders.findIndex((key) => key === record.author || named.get(key)?.has(record.digest));
+    return rank < 0 || founders[rank] === record.author ? Number.POSITIVE_INFINITY : rank;
   }
 
   /** A vote for a key came: what follows for it, and for those for whom it has voted itself. */
@@ -88,12 +117,16 @@ export class Gate {
     }
   }
 
-  /** A vote for an operator went: the least set in which each has votes of `threshold` others. */
-  reappoint(): void {
+  /**
+   * A vote for an operator went: the least set in which each has votes of `threshold` others. @returns the grants that
+   * those named who are in it no more.
+   */
+  reappoint(): Grant[] {
     const { founders, threshold, book } = this.#init;
+    const before = this.#operatorsEver;
     const ever = new Set(founders);
-    for (let before = -1; before !== ever.size; ) {
-      before = ever.size;
+    for (let size = -1; size !== ever.size; ) {
+      size = ever.size;
       for (const [subject] of book.appointments()) {
         const voters = book.votersFor(subject).filter((voter) => ever.has(voter));
         if (voters.length >= threshold) ever.add(subject);
@@ -101,6 +134,11 @@ export class Gate {
     }
     this.#own = undefined;
     this.#operatorsEver = ever;
+    if (before.size === ever.size) return [];
+    return [...book.revocations()]
+      .flatMap(([, cast]) => cast)
+      .filter(({ record }) => before.has(record.author) && !ever.has(record.author))
+      .flatMap((revocation) => this.#namedBy(revocation));
   }
 
   /** Steps from genesis; Infinity for unknown keys. */
@@ -184,21 +222,52 @@ export class Gate {
       const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
       return [...own, grant].sort(byEnd).slice(1);
     }
-    const uses = body.parent === null ? null : (book.grant(body.parent)?.body.uses ?? null);
+    const uses = this.#usesAbove(body);
     if (uses === null) return [];
     const siblings = book.children(body.parent!);
-    const losers = siblings.toSpliced(placeOf(siblings, record.digest), 0, grant).slice(uses + SURPLUS_KEPT);
-    if (losers.length === 0) return losers;
-    const kept = this.#keptUnder(book.grant(body.parent!)!.body.subject);
-    return losers.filter((loser) => !kept.has(loser.record.digest));
+    // Of those that are there, all behind the last are kept already: whoever has the token finds smaller digests.
+    const last = uses + SURPLUS_KEPT - 1;
+    const loser = placeOf(siblings, record.digest) > last ? grant : siblings[last];
+    return loser === undefined || this.#isKept(loser) ? [] : [loser];
   }
 
-  /** Grants of a token's key that a revocation of it names as good: whoever has the token finds smaller digests. */
-  #keptUnder(issuer: KeyId): ReadonlySet<string> {
-    const kept = new Set<string>();
-    for (const { record, body } of this.#init.book.revocationsOf(issuer))
-      if (record.author !== issuer) for (const digest of body.keeps ?? []) kept.add(digest);
-    return kept;
+  /** Is it there, one too many, and kept by nobody? */
+  #isLeftOver(grant: Grant): boolean {
+    const { record, body } = grant;
+    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (uses === null || this.#isKept(grant)) return false;
+    return placeOf(this.#init.book.children(body.parent!), record.digest) >= uses + SURPLUS_KEPT;
+  }
+
+  /** Of the grants of its subject, those that a revocation names as good. */
+  #namedBy({ body: { subject, keeps = [] } }: Revocation): Grant[] {
+    const grants = keeps.map((digest) => this.#init.book.grant(digest));
+    return grants.filter((grant) => grant !== undefined).filter(({ record }) => record.author === subject);
+  }
+
+  /** Does anybody name it as good who may revoke its issuer: an operator, or an admitter above? */
+  #isKept(grant: Grant): boolean {
+    const { digest, author } = grant.record;
+    const named = this.#keepersOf(author);
+    if (named.size === 0) return false;
+    for (let above = this.#above(grant); above !== undefined; above = this.#above(above))
+      if (above.body.roles.includes('admitter') && named.get(above.body.subject)?.has(digest)) return true;
+    for (const [key, digests] of named) if (this.#operatorsEver.has(key) && digests.has(digest)) return true;
+    return false;
+  }
+
+  #keepersOf(issuer: KeyId): ReadonlyMap<KeyId, Named> {
+    this.#keepers ??= new Keepers(this.#init.book.revocations());
+    return this.#keepers.of(issuer);
+  }
+
+  /** Of the grant by which another was issued. */
+  #usesAbove({ parent }: Grant['body']): number | null {
+    return parent === null ? null : (this.#init.book.grant(parent)?.body.uses ?? null);
+  }
+
+  #above({ body }: Grant): Grant | undefined {
+    return body.parent === null ? undefined : this.#init.book.grant(body.parent);
   }
 
   #chainLength(grant: Grant): number {

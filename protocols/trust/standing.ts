@@ -15,6 +15,10 @@ import { type Operator, settleOperators } from './operators.ts';
 
 /** Clocks differ: this long after its end a grant still makes a member. */
 export const EXPIRY_GRACE_MS = 60_000;
+/** Of one key: these are looked at each time. There may be thousands of nodes in one process that know the same. */
+const GRANTS_FEW = 8;
+/** No digest is larger. */
+const AFTER_ALL = 'g';
 
 /** What has become of a grant. */
 export const GRANT_STATES = [
@@ -86,6 +90,10 @@ export class Standing {
   readonly #faults = new Map<string, IssueFault | undefined>();
   /** The same of votes against keys: each of thousands of revocations or appointments of one is listed with them. */
   readonly #votesAgainst = new Map<KeyId, number>();
+  /** Of grants of limited uses whose subjects were revoked: the digest of what takes the last use. */
+  readonly #lastUses = new Map<string, string>();
+  /** Of keys with many grants, those that were for their issuers to give. */
+  readonly #good = new Map<KeyId, readonly Grant[]>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -119,6 +127,8 @@ export class Standing {
     this.#effectiveBelow.clear();
     this.#faults.clear();
     this.#votesAgainst.clear();
+    this.#lastUses.clear();
+    this.#good.clear();
   }
 
   /** Was something written by a key after its cut, wherever its grants come from? */
@@ -127,11 +137,29 @@ export class Standing {
     return judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written));
   }
 
+  /** The grants of a key that were for their issuers to give; an issuer can have written thousands that were not. */
+  good(key: KeyId): readonly Grant[] {
+    const isGood = (grant: Grant) => this.issueFault(grant) === undefined;
+    const grants = this.#book.ofSubject(key);
+    if (grants.length <= GRANTS_FEW) return grants.filter(isGood);
+    let good = this.#good.get(key);
+    if (good === undefined) {
+      good = grants.filter(isGood);
+      this.#good.set(key, good);
+    }
+    return good;
+  }
+
   /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */
   stands(grant: Grant, now: number | undefined): boolean {
+    return this.lasts(grant, now) && this.issueFault(grant) === undefined;
+  }
+
+  /** The same of one that is good. */
+  lasts(grant: Grant, now: number | undefined): boolean {
     const { notAfter_ms } = grant.body;
     if (now !== undefined && notAfter_ms !== null && now > notAfter_ms + EXPIRY_GRACE_MS) return false;
-    return !this.isCutBelow(grant) && this.issueFault(grant) === undefined;
+    return !this.isCutBelow(grant);
   }
 
   /** Is there something left for its subject to issue by it at this time? */
@@ -165,7 +193,7 @@ export class Standing {
       if (above === undefined) return 'void';
       if (this.#below(above).cuts.void(record)) return 'void';
       if (above.body.uses !== null && body.renews === undefined) {
-        if (this.#placeUnder(above, link) >= above.body.uses) return 'over-used';
+        if (this.#isOverUsed(above, above.body.uses, link)) return 'over-used';
       }
       link = above;
     }
@@ -318,19 +346,30 @@ export class Standing {
     return found;
   }
 
-  /** Its place among what its issuer issued by one grant, the smallest digest first; what is void takes none. */
-  #placeUnder(above: Grant, { record }: Grant): number {
-    const { subject } = above.body;
+  /** Do as many with smaller digests that are not void take all uses of the grant above? */
+  #isOverUsed(above: Grant, uses: number, { record }: Grant): boolean {
     const siblings = this.#book.children(above.record.digest);
-    const place = placeOf(siblings, record.digest);
-    if (this.#book.revocationsOf(subject).length === 0) return place;
+    if (this.#book.revocationsOf(above.body.subject).length === 0)
+      return placeOf(siblings, record.digest) >= uses;
+    let last = this.#lastUses.get(above.record.digest);
+    if (last === undefined) {
+      last = this.#lastUse(above, uses, siblings);
+      this.#lastUses.set(above.record.digest, last);
+    }
+    return record.digest > last;
+  }
+
+  #lastUse(above: Grant, uses: number, siblings: readonly Grant[]): string {
+    if (uses === 0) return '';
     const { cuts } = this.#below(above);
-    const judgement = this.judgements.get(subject);
-    return siblings
-      .slice(0, place)
-      .filter(
-        ({ record }) => !cuts.void(record) && !(judgement && agree(judgement, (each) => each.void(record))),
-      ).length;
+    const judgement = this.judgements.get(above.body.subject);
+    let used = 0;
+    for (const { record } of siblings) {
+      if (cuts.void(record) || (judgement && agree(judgement, (each) => each.void(record)))) continue;
+      used += 1;
+      if (used === uses) return record.digest;
+    }
+    return AFTER_ALL;
   }
 
   #faultOf(grant: Grant): IssueFault | undefined {

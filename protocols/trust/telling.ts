@@ -41,6 +41,7 @@ export class Telling {
   readonly #judged = new Set<Grant>();
   readonly #defended = new Set<KeyId>();
   readonly #weights = new Map<Grant, number>();
+  readonly #void = new Map<Grant, boolean>();
 
   /** @param bytes_max of all envelopes together: what has no room is left out. */
   constructor(book: GrantBook, standing: Standing, bytes_max: number) {
@@ -291,16 +292,33 @@ export class Telling {
       return { standing: [], void: [] };
     const siblings = this.#book.children(body.parent!);
     const smaller = siblings.slice(0, placeOf(siblings, record.digest));
-    const isVoid = (grant: Grant) => this.#standing.issueFault(grant) === 'void';
+    const isVoid = (grant: Grant) => this.#isVoid(grant);
     const standing = smaller.filter((grant) => !isVoid(grant)).slice(0, uses);
-    return { standing: standing.length < uses ? [] : standing, void: smaller.filter(isVoid) };
+    // A revocation can keep any number of grants, each of which another one may have made void.
+    const voided = smaller.filter(isVoid).slice(0, SIBLINGS_TOLD_MAX);
+    return { standing: standing.length < uses ? [] : standing, void: voided };
+  }
+
+  #isVoid(grant: Grant): boolean {
+    let isVoid = this.#void.get(grant);
+    if (isVoid === undefined) {
+      isVoid = this.#standing.issueFault(grant) === 'void';
+      this.#void.set(grant, isVoid);
+    }
+    return isVoid;
   }
 }
 
 /** Of revocations any of which is enough: the strictest, the first, and of each grant of the key one that voids it. */
 function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]): Revocation[] {
   if (votes.length === 0) return [];
-  const voiding = written.map((record) => votes.filter(({ body }) => voids(body, record)));
+  const digests = new Set(written.map(({ digest }) => digest));
+  const voiding = written.map((): Revocation[] => []);
+  for (const vote of written.length === 0 ? [] : votes) {
+    // It may keep far more than is asked about.
+    const kept = new Set(vote.body.keeps?.filter((digest) => digests.has(digest)));
+    for (const [at, record] of written.entries()) if (voids(vote.body, kept, record)) voiding[at]!.push(vote);
+  }
   return [
     least(votes, strictness),
     least(votes, (a, b) => a.record.hlc.ms - b.record.hlc.ms),

@@ -335,6 +335,20 @@ t.test('of what was refused the latest is remembered, however much there is of i
   t.notOk(isAskedFor(refused.at(-1)!));
 });
 
+t.test('how far an author is from genesis is asked once for all of its grants', async (t) => {
+  const [node] = cluster(1) as [TestNode];
+  for (let at = 0; at < 40; at += 1) {
+    const { id } = testSigner(4000 + at);
+    write(node.machine, operator.id, 'grant', recordKey.grant(id, operator.id), memberGrant(id));
+  }
+  const { authority } = node.machine;
+  const { hears } = single(node);
+  const asked = t.capture(authority, 'depth', authority.depth);
+  const given = sent(hears(PEERS[0]!, BEGINNING));
+  t.ok(given.some(([, message]) => message.kind === 'records' && message.envelopes.length > 40));
+  t.equal(asked().length, 1);
+});
+
 t.test('no record is given before the grant of its author', async (t) => {
   const [node] = cluster(1) as [TestNode];
   const roles: Role[] = ['member', 'deployer', 'admitter'];

@@ -1,4 +1,4 @@
-/** The first to go is what a sorted list would say, whatever came and went before. */
+/** The first to go is what a sorted list would say, whatever came and went before, and whoever keeps what. */
 import fc from 'fast-check';
 import t from 'tap';
 import { GoingOrder, goesBefore } from '../../../protocols/ledger/going-order.ts';
@@ -15,7 +15,7 @@ function recordOf(seq: number, kind: string, ms: number): LedgerRecord {
 
 const kinds = ['tag', 'member', 'grant', 'genesis'];
 const step = fc.record({
-  what: fc.constantFrom('add', 'add', 'remove', 'again', 'take'),
+  what: fc.constantFrom('add', 'add', 'remove', 'again', 'take', 'keep', 'leave'),
   kind: fc.constantFrom(...kinds),
   ms: fc.nat(20),
   pick: fc.nat(1000),
@@ -26,7 +26,10 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
     fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
       const live = new Set<LedgerRecord>();
       const gone: LedgerRecord[] = [];
-      const order = new GoingOrder({ has: (record) => live.has(record) }, []);
+      const keepers = new Map<LedgerRecord, number>();
+      const keeperOf = (record: LedgerRecord) => keepers.get(record) ?? Number.POSITIVE_INFINITY;
+      const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record) });
+      const order = new GoingOrder({ has: (record) => live.has(record) }, keeperOf, []);
       for (const [at, { what, kind, ms, pick }] of steps.entries()) {
         const added =
           what === 'again' ? gone.splice(pick % (gone.length || 1), 1)[0] : recordOf(at + 1, kind, ms);
@@ -39,11 +42,20 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
           live.delete(record);
           gone.push(record);
           order.remove(record);
+        } else if (what === 'keep' || what === 'leave') {
+          const grants = [...live].filter((record) => record.kind === 'grant');
+          const grant = grants[pick % (grants.length || 1)];
+          if (grant === undefined) continue;
+          // One more word for it, or one less.
+          const before = keeperOf(grant);
+          if (what === 'keep') keepers.set(grant, Math.min(before, ms % 4));
+          else keepers.delete(grant);
+          if (keeperOf(grant) > before) order.putBack([grant]);
         } else if (what === 'take') {
           const first = order.take();
           const sorted = [...live]
             .filter((record) => record.kind !== 'genesis')
-            .sort((a, b) => (goesBefore(a, b) ? -1 : 1));
+            .sort((a, b) => (goesBefore(placed(a), placed(b)) ? -1 : 1));
           if (first !== sorted[0]) return false;
           if (first !== undefined && pick % 2 === 0) order.putBack([first]);
           else if (first !== undefined) {
@@ -56,7 +68,7 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
       }
       return true;
     }),
-    { numRuns: 200 },
+    { numRuns: 400 },
   );
   t.pass();
 });

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import {
   ACCUSED_MAX,
   COLLECT_TIMER,
@@ -14,7 +14,7 @@ import {
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
-import { revokeBody } from '../../../protocols/trust/acts.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { fastCrypto, fastSigner } from '../../sim/fast-crypto.ts';
 import {
   cluster,
@@ -145,6 +145,72 @@ t.test('a stolen key that writes of long ago pushes out no grants, and not the b
     return machine.ledger.hash;
   });
   t.equal(hashes[0], hashes[1]);
+});
+
+t.test('what a revocation of a stolen key keeps is pushed out by nothing that the key writes', async (t) => {
+  const recovery = testSigner(1001);
+  const founding = sealGenesis(
+    { name: 'test', operators: [recovery.id, operator.id], range: '10.210.0.0/16', nonce: '00'.repeat(16) },
+    operator,
+    nodeCrypto,
+    NOW,
+  );
+  const make = (config = {}) =>
+    new LedgerMachine({
+      genesis: founding,
+      crypto: nodeCrypto,
+      signers: [testSigner(1), operator, recovery],
+      config,
+    });
+  const origin = make();
+  const host = testSigner(0).id;
+  const grantKey = recordKey.grant(host, operator.id);
+  const grant = write(origin, operator.id, 'grant', grantKey, memberGrant(host), NOW + 1);
+  const mend = write(
+    origin,
+    recovery.id,
+    'revoke',
+    recordKey.revoke(operator.id, recovery.id),
+    revokeBody({ subject: operator.id, reason: 'stolen', descendants: true, keeps: [grant.digest] }),
+    NOW + 2,
+  );
+  // Of long ago, and so before the grant: revocations of nobody, grants, and an operator that says that those are good.
+  const old = (signer: Signer, seq: number, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody) => {
+    const key = recordKey[kind](body.subject, signer.id);
+    return sealRecord(
+      { ...grant, author: signer.id, kind, key, seq, hlc: { ms: seq, n: 0 } },
+      body,
+      signer,
+      nodeCrypto,
+    );
+  };
+  const accomplice = testSigner(1002);
+  const appointment = old(operator, 100, 'grant', operatorGrant(accomplice.id));
+  const junkGrants = Array.from({ length: 12 }, (_, at) =>
+    old(operator, 200 + at, 'grant', memberGrant(testSigner(2000 + at).id)),
+  );
+  const junkRevocations = Array.from({ length: 12 }, (_, at) =>
+    old(operator, 300 + at, 'revoke', revokeBody({ subject: testSigner(3000 + at).id, reason: '' })),
+  );
+  const keeps = junkGrants.map(({ digest }) => digest);
+  const vouching = old(accomplice, 1, 'revoke', revokeBody({ subject: operator.id, reason: '', keeps }));
+  const junk = [appointment, vouching, ...junkRevocations, ...junkGrants];
+  const honest = [grant, mend];
+  const config = { author_records_max: 10 };
+  const orders = {
+    'the revocation first': [...honest, ...junk, ...junk],
+    'the theft first': [...junk, ...junk, mend, grant],
+    'the revocation in between': [grant, ...junk.slice(0, 20), mend, grant, ...junk],
+  };
+  const hashes = Object.entries(orders).map(([order, records]) => {
+    const machine = make(config);
+    for (const record of records) introduce(machine, [record], NOW + 9);
+    t.ok(machine.ledger.has(grant), order);
+    t.ok(machine.authority.isMember(host), order);
+    t.equal([...machine.ledger.recordsOf(operator.id)].length, 10, order);
+    return machine.ledger.hash;
+  });
+  t.equal(new Set(hashes).size, 1);
 });
 
 t.test('a node that is at its quota is told so, and may still change what it has', async (t) => {

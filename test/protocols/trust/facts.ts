@@ -133,13 +133,16 @@ export class Replica {
     this.held.set(record.digest, record);
     this.authority.add(record);
     for (const dropped of surplus) this.#drop(dropped);
-    const losers = new Set(surplus.map(({ body }) => (body as GrantBody).subject));
-    for (const each of [...this.held.values()])
-      if (losers.has(each.author) && this.authority.admission(each) !== 'yes') this.#drop(each);
   }
 
   #drop(record: LedgerRecord): void {
-    this.held.delete(record.digest);
-    this.authority.remove(record);
+    if (!this.held.delete(record.digest)) return;
+    for (const grant of this.authority.remove(record))
+      if (this.held.has(grant.digest))
+        for (const surplus of this.authority.surplus(grant)) this.#drop(surplus);
+    if (record.kind !== 'grant') return;
+    const { subject } = record.body as GrantBody;
+    for (const each of [...this.held.values()])
+      if (each.author === subject && this.authority.admission(each) !== 'yes') this.#drop(each);
   }
 }

@@ -1,8 +1,9 @@
 /** What may enter the ledger, by kind and by role; what a grant may give; and what must leave again. */
 import t from 'tap';
 import type { GrantBody, Role } from '../../../protocols/base/records.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { GrantBook } from '../../../protocols/trust/grant-book.ts';
-import { ADMITTER, appoint, authority, fact, grant, key, NOW, own, Replica } from './facts.ts';
+import { ADMITTER, appoint, authority, fact, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const NODE: Role[] = ['member', 'worker', 'deployer'];
 
@@ -187,3 +188,76 @@ t.test(
     t.notOk(['ann', 'eve', 'fay'].some(mayAppoint));
   },
 );
+
+t.test(
+  'what was kept by the word of somebody who goes, goes with it, in whatever order it came',
+  async (t) => {
+    const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+    const [token, other] = ['tok', 'oth'].map((name, at) =>
+      grant(
+        'ann',
+        name,
+        { roles: ['admit'], admits: ADMITTER.admits, parent: ann.digest, uses: 1 },
+        { seq: 2 + at },
+      ),
+    ) as [LedgerRecord, LedgerRecord];
+    const under = (parent: LedgerRecord, names: string, epoch: number, changes: Partial<GrantBody> = {}) =>
+      Array.from({ length: 20 }, (_, at) =>
+        grant(subjectOf(parent), `${names}${at}`, { ...changes, parent: parent.digest }, { seq: 1, epoch }),
+      ).sort((a, b) => (a.digest < b.digest ? -1 : 1));
+    const last = under(token, 'late', 1).at(-1)!;
+    const first = under(token, 'n', 2).slice(0, 2);
+    const admitters = under(other, 'zed', 1, ADMITTER);
+    const zed = admitters.at(-1)!;
+    const keeping = revoke(subjectOf(zed), 'tok', { seq: 1 }, { keeps: [last.digest] });
+    const evicting = admitters.slice(0, 2);
+    const joins = [...first, last];
+    const end = revoke('ann', 'tok', { seq: 9 }, { cut: { epoch: 1, last: 9 } });
+    const orders = [
+      [zed, keeping, ...joins, ...evicting, end],
+      [...evicting, zed, keeping, ...joins, end],
+    ];
+    const replicas = orders.map((order) =>
+      order.reduce(
+        (replica, record) => replica.offer([record]),
+        new Replica(authority(['op'])).offer([ann, token, other]),
+      ),
+    );
+    t.equal(replicas[0]!.picture, replicas[1]!.picture);
+    const member = (last.body as GrantBody).subject;
+    t.same(
+      replicas.map((replica) => replica.authority.isMember(member)),
+      [false, false],
+    );
+    // One that may keep it, and is gone again.
+    const good = revoke('op', 'tok', { seq: 8 }, { cut: { epoch: 1, last: 9 }, keeps: [last.digest] });
+    const of = replicas[0]!.offer([good, last]).authority;
+    t.ok(of.isMember(member));
+    t.same(of.surplus(last), []);
+    t.same(of.remove(good), [last]);
+    t.same(of.surplus(last), [last]);
+  },
+);
+
+t.test('a grant that is one too many costs no look at what all revocations keep', async (t) => {
+  const token = grant('op', 'tok', { roles: ['admit'], admits: NODE, uses: 0 }, { seq: 1 });
+  const joins = Array.from({ length: 30 }, (_, at) =>
+    grant('tok', `n${at}`, { parent: token.digest }, { seq: 1, epoch: at + 1 }),
+  ).sort((a, b) => (a.digest < b.digest ? -1 : 1));
+  const of = authority(['op']);
+  of.add(token);
+  of.add(joins[0]!);
+  const looked = t.capture(GrantBook.prototype, 'revocations', GrantBook.prototype.revocations);
+  const each = t.capture(GrantBook.prototype, 'revocationsOf', GrantBook.prototype.revocationsOf);
+  for (const [at, join] of joins.slice(1).entries()) {
+    of.add(revoke('op', 'tok', { seq: 2 + at }, { keeps: ['a'.repeat(64)] }));
+    each();
+    t.same(of.surplus(join), [join]);
+    t.same(each(), []);
+  }
+  t.ok(looked().length <= 1);
+});
+
+function subjectOf(record: LedgerRecord): string {
+  return (record.body as GrantBody).subject.replaceAll('.', '');
+}

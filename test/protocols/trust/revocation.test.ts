@@ -3,7 +3,7 @@ import t from 'tap';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import type { Authority } from '../../../protocols/trust/authority.ts';
 import { GrantBook } from '../../../protocols/trust/grant-book.ts';
-import type { GrantState } from '../../../protocols/trust/standing.ts';
+import { type GrantState, Standing } from '../../../protocols/trust/standing.ts';
 import { ADMITTER, authority, fact, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const cut = (last: number, epoch = 0) => ({ cut: { epoch, last } });
@@ -126,6 +126,24 @@ t.test('who shares a token takes the place of nobody that a revocation of the to
   const own = revoke('tok', 'tok', { seq: 6 }, { keeps: thefts.slice(-2).map(({ digest }) => digest) });
   const replica = new Replica(authority(['op'])).offer([token, own, ...joined]);
   t.equal(replica.held.size, 2 + 3, 'the token itself keeps nothing');
+});
+
+t.test('void grants of a host cost no look at each of them for each of its records', async (t) => {
+  const eve = grant('op', 'eve', ADMITTER, { seq: 1 });
+  const ben = grant('op', 'ben', {}, { seq: 2 });
+  const of = authority(['op']);
+  for (const record of [eve, ben, revoke('op', 'eve', { seq: 3 }, { descendants: true })]) of.add(record);
+  for (let at = 0; at < 300; at += 1) of.add(grant('eve', 'ben', { parent: eve.digest }, { seq: at + 1 }));
+  const looked = t.capture(Standing.prototype, 'issueFault', Standing.prototype.issueFault);
+  for (let seq = 1; seq <= 100; seq += 1) {
+    t.ok(of.counts(own('ben', { seq })));
+    t.ok(of.isMember(key('ben')));
+    t.ok(of.roles(key('ben')).has('worker'));
+  }
+  const { length } = looked();
+  t.ok(length < 1000, `${length} were looked at`);
+  of.add(revoke('op', 'ben', { seq: 4 }));
+  t.notOk(of.counts(own('ben', { seq: 1 })), 'what comes later counts');
 });
 
 t.test('of several cuts the strictest holds', async (t) => {

@@ -1,6 +1,8 @@
 /** What is told of keys, however much somebody with one stolen key has written about them. */
 import t from 'tap';
+import type { GrantBody } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { Cuts } from '../../../protocols/trust/cuts.ts';
 import { GRANTS_TOLD_MAX } from '../../../protocols/trust/telling.ts';
 import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
@@ -147,3 +149,32 @@ t.test('what keys stand by has room before what was said against those who spoke
   const all = of.about(['eve', 'ben'].map(key));
   t.ok(all.length > told.length + 2, 'there is more to tell where there is room');
 });
+
+t.test(
+  'a few say why those are void that stand before a grant, however many there are of them',
+  async (t) => {
+    const siblings_count = 300;
+    const token = grant('op', 'tok', { roles: ['admit'], admits: ['member'], uses: 1 }, { seq: 1 });
+    const joins = Array.from({ length: siblings_count + 1 }, (_, at) =>
+      grant('tok', `n${at}`, { roles: ['member'], parent: token.digest }, { seq: 1, epoch: at + 1 }),
+    ).sort((a, b) => (a.digest < b.digest ? -1 : 1));
+    const last = joins.at(-1)!;
+    const keeps = joins.map(({ digest }) => digest);
+    // Each voids another one.
+    const votes = joins
+      .slice(0, -1)
+      .map(({ digest }, at) =>
+        revoke('op', 'tok', { seq: 2 + at }, { keeps: keeps.filter((kept) => kept !== digest) }),
+      );
+    const replica = new Replica(authority(['op']));
+    flood(replica, [token, ...votes, ...joins]);
+    const of = replica.authority;
+    const { subject } = last.body as GrantBody;
+    t.ok(of.isMember(subject), 'the one use is its own');
+    const asked = t.capture(Cuts.prototype, 'void', Cuts.prototype.void);
+    const told = of.about(subject);
+    t.ok(told.length < 100, `${told.length} are told`);
+    const count = asked().length;
+    t.ok(count < 10 * siblings_count, `${count} questions`);
+  },
+);

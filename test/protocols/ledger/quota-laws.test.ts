@@ -1,0 +1,97 @@
+/** What is kept of authors beyond their quota follows from the set of records, also where they say what of others is good. */
+import fc from 'fast-check';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
+import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { introduce, memberGrant, NOW, testSigner } from './fixtures.ts';
+
+/** Each key may be stolen, and fills its quota: three operators of genesis, and two that they appoint. */
+const KEYS = [1, 2, 3, 4, 5].map(testSigner);
+const RECORDS_MAX = 3;
+/** All is offered again until nothing moves; it has to rest by then. */
+const ROUNDS_MAX = 12;
+
+const genesis = sealGenesis(
+  {
+    name: 'test',
+    operators: KEYS.slice(0, 3).map(({ id }) => id),
+    range: '10.210.0.0/16',
+    nonce: '00'.repeat(16),
+  },
+  KEYS[1]!,
+  nodeCrypto,
+  NOW,
+);
+
+const act = fc.record({
+  what: fc.constantFrom('appoint', 'grant', 'grant', 'revoke', 'revoke', 'revoke'),
+  author: fc.nat(KEYS.length - 1),
+  subject: fc.nat(KEYS.length - 1),
+  /** Of the grants of the subject, by bits. */
+  keeps: fc.nat(0xffff),
+  ms: fc.nat(1000),
+});
+type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
+
+function recordsOf(acts: readonly Act[]): LedgerRecord[] {
+  const records: LedgerRecord[] = [];
+  for (const [at, one] of acts.entries()) {
+    const author = KEYS[one.author]!;
+    const subject = KEYS[one.subject]!.id;
+    const kind = one.what === 'revoke' ? 'revoke' : 'grant';
+    const keeps = records
+      .filter((record) => record.kind === 'grant' && record.author === subject)
+      .filter((_, bit) => ((one.keeps >> bit) & 1) === 1)
+      .map(({ digest }) => digest);
+    let body: GrantBody | RevokeBody = memberGrant(testSigner(100 + at).id);
+    if (one.what === 'appoint') body = operatorGrant(KEYS[3 + (one.subject % 2)]!.id);
+    if (one.what === 'revoke') body = revokeBody({ subject, reason: '', keeps });
+    const header = {
+      cluster: genesis.digest,
+      author: author.id,
+      epoch: 0,
+      seq: at + 2,
+      hlc: { ms: 1 + one.ms, n: 0 },
+      kind,
+      key: recordKey[kind](body.subject, author.id),
+      generation: 1,
+      context: [],
+    };
+    records.push(sealRecord(header, body, author, nodeCrypto));
+  }
+  return records;
+}
+
+/** @returns undefined where it comes to no rest. */
+function heldOf(records: readonly LedgerRecord[]): LedgerMachine | undefined {
+  const config = { author_records_max: RECORDS_MAX };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(9)], config });
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const before = machine.ledger.hash;
+    for (const record of records) introduce(machine, [record], NOW + 9);
+    if (machine.ledger.hash === before) return machine;
+  }
+  return undefined;
+}
+
+t.test('authors beyond their quota leave the same on all nodes, whoever keeps what of whom', async (t) => {
+  let kept = 0;
+  fc.assert(
+    fc.property(fc.array(act, { minLength: 20, maxLength: 30, size: 'max' }), fc.nat(), (acts, seed) => {
+      const records = recordsOf(acts);
+      const first = heldOf(records);
+      if (first === undefined) return false;
+      for (const record of first.ledger.records())
+        if (first.authority.keeperOf(record) < KEYS.length) kept += 1;
+      const rotated = [...records.slice(seed % records.length), ...records.slice(0, seed % records.length)];
+      return [records.toReversed(), rotated].every(
+        (order) => heldOf(order)?.ledger.hash === first.ledger.hash,
+      );
+    }),
+    { numRuns: 60 },
+  );
+  t.ok(kept > 5, `${kept} were kept`);
+});
