@@ -145,7 +145,17 @@ t.test('a check that the host could not carry out is no verdict', async (t) => {
     );
   for (const code of ['ENOSPC', 'EROFS', 'EMFILE'])
     await t.rejects(failsBy(Object.assign(new Error('refused'), { code })), { code });
-  await t.rejects(failsBy(new ShoalError('E_RUNTIME_FAILED', 'the disk')), { code: 'E_RUNTIME_FAILED' });
+  const driver = (message: string, cause?: Error) =>
+    failsBy(new ShoalError('E_RUNTIME_FAILED', message, cause === undefined ? {} : { cause }));
+  const full = Object.assign(new Error('write'), { code: 'ENOSPC' });
+  await t.rejects(driver('the driver could not write', full), { code: 'E_RUNTIME_FAILED' });
+  await t.rejects(driver('runc: write state.json: no space left on device'), { code: 'E_RUNTIME_FAILED' });
+  t.equal(
+    await driver('runc: read init-p: connection reset by peer'),
+    false,
+    'at its own limit of processes',
+  );
+  t.equal(await driver('no start', Object.assign(new Error('stat'), { code: 'ENOENT' })), false);
   t.equal(await failsBy(new ShoalError('E_COMMAND_NOT_FOUND', 'not in the image')), false);
   t.equal(await failsBy(Object.assign(new Error('no such file'), { code: 'ENOENT' })), false);
 });

@@ -57,10 +57,9 @@ function setUp(t: Test, given: { runtime?: Partial<Runtime>; host?: MemoryHost }
   const runtime = createMemoryRuntime({ time: systemClock, host: given.host ?? new MemoryHost() });
   const created: string[] = [];
   const recorded: AllocationBody[] = [];
-  const methods = (['start', 'stop', 'wait', 'list', 'remove', 'logs', 'exec'] as const).map((name) => [
-    name,
-    (runtime[name] as (...args: unknown[]) => unknown).bind(runtime),
-  ]);
+  const methods = (['start', 'stop', 'wait', 'list', 'left', 'remove', 'logs', 'exec'] as const).map(
+    (name) => [name, (runtime[name] as (...args: unknown[]) => unknown).bind(runtime)],
+  );
   const observed = {
     driver: runtime.driver,
     isolatesNetwork: false,
