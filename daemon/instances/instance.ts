@@ -345,7 +345,9 @@ export class Instance {
       (error: unknown) => (isShoalError(error, 'E_NOT_FOUND') ? undefined : String(error)),
     );
     // The end of a daemon waits for no container.
-    const why = await Promise.race([stopped, aborted(this.#detach.signal)]);
+    const over = new AbortController();
+    const why = await Promise.race([stopped, aborted(this.#detach.signal, over.signal)]);
+    over.abort();
     if (why !== undefined) {
       if (!this.#detach.signal.aborted) log('warn', 'a container cannot be stopped', { id, error: why });
       return why;
@@ -411,12 +413,12 @@ export class Instance {
   }
 }
 
-/** The other side of a race, which a daemon that goes away does not wait for. */
-function aborted(signal: AbortSignal): Promise<string> {
+/** Resolves when `signal` aborts. @param over when nobody listens any more. */
+function aborted(signal: AbortSignal, over: AbortSignal): Promise<string> {
   return new Promise((resolve) => {
     const end = () => resolve('the daemon stopped');
     if (signal.aborted) end();
-    else signal.addEventListener('abort', end, { once: true });
+    else signal.addEventListener('abort', end, { once: true, signal: over });
   });
 }
 
