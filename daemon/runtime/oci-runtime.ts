@@ -40,7 +40,13 @@ import type {
   RuntimeInit,
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
-import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
+import {
+  parseSmallJson,
+  readSmallFile,
+  readSmallFileSurely,
+  readSmallJson,
+  writeSmallFile,
+} from './small-file.ts';
 import { lookUpUser } from './user.ts';
 
 /** How often ends are looked for besides the notices of the kernel. */
@@ -543,7 +549,7 @@ class OciRuntime implements Runtime {
   /** @param force Also when the runtime does not know it or it still runs. */
   async #clear(id: ContainerId, force: boolean): Promise<void> {
     const directory = this.#directory(id);
-    const meta = parseMeta(readSmallFile(path.join(directory, 'meta.json')));
+    const meta = parseSmallJson<Meta>(readSmallFile(path.join(directory, 'meta.json')));
     // Gone first: should this be cut short, the next daemon goes on with it.
     await rm(path.join(directory, 'meta.json'), { force: true });
     const monitor =
@@ -578,14 +584,6 @@ class OciRuntime implements Runtime {
 function processName(pid: number): ProcessName | null {
   const stat = pid > 0 ? readProcess(pid) : null;
   return stat && { pid, startTime: stat.startTime };
-}
-
-function parseMeta(text: string | null): Meta | null {
-  try {
-    return text === null ? null : (JSON.parse(text) as Meta);
-  } catch {
-    return null;
-  }
 }
 
 function isNamedAlive(name: ProcessName | null): boolean {

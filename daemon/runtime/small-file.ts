@@ -34,7 +34,11 @@ export function readSmallFileSurely(file: string): string | null {
 
 /** Null only when there is none or it is not JSON. @throws the system's error */
 export function readSmallJson<T>(file: string): T | null {
-  const text = readSmallFileSurely(file);
+  return parseSmallJson<T>(readSmallFileSurely(file));
+}
+
+/** Null for what is not JSON, or not there. */
+export function parseSmallJson<T>(text: string | null): T | null {
   try {
     return text === null ? null : (JSON.parse(text) as T);
   } catch {
