@@ -47,6 +47,7 @@ import {
   readSmallJson,
   writeSmallFile,
 } from './small-file.ts';
+import { takeUpEach } from './take-up.ts';
 import { lookUpUser } from './user.ts';
 
 /** How often ends are looked for besides the notices of the kernel. */
@@ -154,18 +155,8 @@ class OciRuntime implements Runtime {
     this.#watcher.on('error', (error) =>
       this.#init.log('warn', 'cannot watch exits', { error: error.message }),
     );
-    for (const id of readdirSync(this.#containersDirectory)) {
-      if (!isContainerId(id)) continue;
-      try {
-        await this.#find(id);
-      } catch (error) {
-        // It may well run. Taking it away, or making another in its place, would end it.
-        this.#left.add(id);
-        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
-          ...{ id, error: (error as Error).message },
-        });
-      }
-    }
+    const names = readdirSync(this.#containersDirectory);
+    await takeUpEach(names, (id) => this.#find(id), this.#left, this.#init.log);
     this.#poll = setInterval(() => {
       for (const container of this.#containers.values()) this.#look(container);
     }, POLL_MS);

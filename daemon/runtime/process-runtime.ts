@@ -13,7 +13,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { DEFAULT_PATH } from './config.ts';
-import { checkContainerId, checkInstance, isContainerId } from './container-id.ts';
+import { checkContainerId, checkInstance } from './container-id.ts';
 import { type ExecIo, runAttached } from './exec.ts';
 import { ExitLatch } from './exit-latch.ts';
 import { PlainLog } from './plain-log.ts';
@@ -33,6 +33,7 @@ import type {
 } from './runtime.ts';
 import { signalNumber } from './signals.ts';
 import { readSmallFile, readSmallFileSurely, readSmallJson, writeSmallFile } from './small-file.ts';
+import { takeUpEach } from './take-up.ts';
 
 /** How often ends are looked for; a shell without a parent gives no other notice. */
 const POLL_MS = 20;
@@ -135,18 +136,8 @@ class ProcessRuntime implements Runtime {
 
   async open(): Promise<void> {
     await mkdir(this.#init.directory, { recursive: true, mode: 0o700 });
-    for (const id of readdirSync(this.#init.directory)) {
-      if (!isContainerId(id) || OF_OCI.has(id)) continue;
-      try {
-        await this.#takeUp(id);
-      } catch (error) {
-        // It may well run. Taking its files away, or making another in its place, would break it.
-        this.#left.add(id);
-        this.#init.log('warn', 'leaving a container alone that cannot be taken up', {
-          ...{ id, error: (error as Error).message },
-        });
-      }
-    }
+    const names = readdirSync(this.#init.directory).filter((name) => !OF_OCI.has(name));
+    await takeUpEach(names, (id) => this.#takeUp(id), this.#left, this.#init.log);
     this.#poll = setInterval(() => {
       for (const container of this.#containers.values()) this.#look(container);
     }, POLL_MS);
