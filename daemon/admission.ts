@@ -28,8 +28,10 @@ export const CLUSTER_RANGE = '10.210.0.0/16';
 const KNOCK_VERSION = 1;
 /** As much as a door reads: one revocation that keeps 1,024 grants has 68 KiB. */
 const KNOCK_BYTES_MAX = DOOR_LIMITS.knock_bytes_max;
-/** Of the acts in an appeal; the rest is what they are wrapped in. */
-export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - 1024;
+/** Of its own grant in an appeal: what a token gives is much smaller. */
+export const OWN_BYTES_MAX = 2048;
+/** Of the acts in an appeal; the rest is its own grant, and what they are wrapped in. */
+export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - OWN_BYTES_MAX - 1024;
 const WELCOME_BYTES_MAX = 4 << 20;
 export const WELCOME_MEMBERS_MAX = 16;
 
@@ -165,23 +167,31 @@ export function encodeKnock(grant: LedgerRecord): Uint8Array {
 /**
  * A knock of a key that was let in before: it asks how it stands, and to be renewed if it may.
  * @param acts that the others may not have, and by which it is a member; at most ACTS_BYTES_MAX.
+ * @param own the grant by which it was let in: the door may know others in its place, and not it. At most OWN_BYTES_MAX.
  */
-export function encodeAppeal(acts: readonly LedgerRecord[]): Uint8Array {
+export function encodeAppeal(acts: readonly LedgerRecord[], own?: LedgerRecord): Uint8Array {
   const brought = acts.map(({ bytes }) => bytes);
+  if (own !== undefined) return encode([KNOCK_VERSION, null, brought, own.bytes]);
   return encode([KNOCK_VERSION, null, ...(brought.length === 0 ? [] : [brought])]);
 }
 
-/** What a knock brings: a grant for a stranger, or of a key that was let in before envelopes of acts, not looked into. */
-export type Brought =
-  | { readonly kind: 'grant'; readonly grant: LedgerRecord }
-  | { readonly kind: 'appeal'; readonly acts: readonly Uint8Array[] };
+/** Of a key that was let in before: envelopes of acts and of its grant, not looked into. */
+export interface Appeal {
+  readonly kind: 'appeal';
+  readonly acts: readonly Uint8Array[];
+  readonly own?: Uint8Array;
+}
+
+/** What a knock brings: a grant for a stranger, or an appeal. */
+export type Brought = { readonly kind: 'grant'; readonly grant: LedgerRecord } | Appeal;
 
 /** @throws E_MALFORMED, E_TOO_LARGE */
 export function openKnock(body: Uint8Array, crypto: Crypto): Brought {
   const fields = decode(body, KNOCK_BYTES_MAX);
   if (Array.isArray(fields) && fields[0] === KNOCK_VERSION) {
-    const [, grant, acts = []] = fields as unknown[];
-    if (grant === null && areEnvelopes(acts)) return { kind: 'appeal', acts };
+    const [, grant, acts = [], own] = fields as unknown[];
+    if (grant === null && areEnvelopes(acts) && (own === undefined || own instanceof Uint8Array))
+      return { kind: 'appeal', acts, ...(own !== undefined && { own }) };
     if (grant instanceof Uint8Array) return { kind: 'grant', grant: openRecord(grant, crypto) };
   }
   throw new ShoalError('E_MALFORMED', 'the knock has an unknown shape');

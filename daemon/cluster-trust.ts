@@ -11,7 +11,7 @@ import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../protocols/base/records.ts';
 import { type LedgerRecord, openRecord, verifyRecord } from '../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
-import { actsFor, heeded, isAct } from '../protocols/trust/appeal.ts';
+import { actsFor, heeded, inPlaceOf, isAct, ownGrant } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
 import type { GrantInfo, RevocationInfo } from '../protocols/trust/listing.ts';
@@ -19,7 +19,15 @@ import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
-import { ACTS_BYTES_MAX, encodeAppeal, encodeWelcome, openAnswer, sealAct } from './admission.ts';
+import {
+  ACTS_BYTES_MAX,
+  type Appeal,
+  encodeAppeal,
+  encodeWelcome,
+  OWN_BYTES_MAX,
+  openAnswer,
+  sealAct,
+} from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
@@ -288,13 +296,20 @@ export class ClusterTrust {
 
   /**
    * Answers a key that was let in before and asks how it stands; renews it when that is due and this node may.
-   * @param acts envelopes that it brings: see `#heed`.
+   * Where others are kept in its place, which has so left the ledger: who they are.
+   * @param brought acts: see `#heed`.
    * @throws E_TOKEN_REFUSED for keys that nobody let in, E_MALFORMED
    */
-  async answerAppeal(from: NodeId, acts: readonly Uint8Array[] = []): Promise<Uint8Array> {
+  async answerAppeal(
+    from: NodeId,
+    { acts, own }: Pick<Appeal, 'acts' | 'own'> = { acts: [] },
+  ): Promise<Uint8Array> {
     const { genesis, log } = this.#init;
-    if (!isKnown(this.#init.ledger.machine, from))
+    if (!isKnown(this.#init.ledger.machine, from)) {
+      const others = own === undefined ? [] : this.#inPlaceOf(from, own);
+      if (others.length > 0) return encodeWelcome({ genesis, grants: others, members: [] });
       throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
+    }
     if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);
     if (renewal !== undefined) {
@@ -302,6 +317,18 @@ export class ClusterTrust {
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
     return encodeWelcome({ genesis, grants: this.#authority.about(from, TOLD_BYTES_MAX), members: [] });
+  }
+
+  /** @throws E_MALFORMED */
+  #inPlaceOf(from: NodeId, envelope: Uint8Array): LedgerRecord[] {
+    const { ledger, crypto } = this.#init;
+    if (envelope.byteLength > OWN_BYTES_MAX) return [];
+    const own = openRecord(envelope, crypto);
+    if (own.cluster !== ledger.machine.cluster || !verifyRecord(own, crypto)) return [];
+    const others = inPlaceOf(this.#authority, from, own);
+    const bytes = others.reduce((sum, record) => sum + record.bytes.byteLength, 0);
+    // Some of them say nothing.
+    return bytes > TOLD_BYTES_MAX ? [] : others;
   }
 
   /**
@@ -462,8 +489,13 @@ export class ClusterTrust {
     { id, doors }: Pick<MemberDoors, 'id' | 'doors'>,
     acts: readonly LedgerRecord[],
   ): Promise<boolean> {
-    const answer = await this.#init.knock(doors, encodeAppeal(acts)).catch(() => undefined);
+    const answer = await this.#init.knock(doors, encodeAppeal(acts, this.#ownGrant())).catch(() => undefined);
     return answer !== undefined && (await this.#hear(id, answer));
+  }
+
+  #ownGrant(): LedgerRecord | undefined {
+    const own = ownGrant(this.#authority, this.#init.self);
+    return own === undefined || own.bytes.byteLength > OWN_BYTES_MAX ? undefined : own;
   }
 
   async #appeal(): Promise<void> {

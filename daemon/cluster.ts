@@ -526,7 +526,7 @@ export class Cluster implements AsyncDisposable {
     // What it would write might be what it has forgotten that it wrote.
     if (this.#isWaiting) throw new ShoalError('E_BUSY', 'this member is not up yet; ask another');
     const brought = openKnock(body, crypto);
-    if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought.acts);
+    if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought);
     const record = brought.grant;
     const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {

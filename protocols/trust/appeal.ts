@@ -21,6 +21,19 @@ export function isAct(record: LedgerRecord): boolean {
   return subjectOf(record) !== undefined;
 }
 
+/** The grant by which a host was let in with a token: where others that used it are kept, a door can say so. */
+export function ownGrant(authority: Authority, self: KeyId): LedgerRecord | undefined {
+  return authority.about(self).find((record) => isLetIn(record, self));
+}
+
+/**
+ * Of a host that nobody knows here: which others are kept in its place, for its token was used too often. Whoever has the
+ * seed of a token can ask, and learns who else has used it. @param own as `ownGrant`, with its signature checked.
+ */
+export function inPlaceOf(authority: Authority, host: KeyId, own: LedgerRecord): LedgerRecord[] {
+  return isLetIn(own, host) && authority.admission(own) === 'yes' ? authority.inPlaceOf(own) : [];
+}
+
 /**
  * What a host brings that may be refused, though not by what it knows itself: all by which it is a member. What is about
  * operators comes first, for all else hangs on it; then what the most senior of them say, for whoever has a stolen key
@@ -99,6 +112,11 @@ function takeIn(authority: Authority, acts: readonly LedgerRecord[]): LedgerReco
     });
   }
   return taken;
+}
+
+function isLetIn(record: LedgerRecord, host: KeyId): boolean {
+  const body = record.kind === 'grant' ? readGrant(record)?.body : undefined;
+  return body?.subject === host && body.parent !== null && body.renews === undefined;
 }
 
 function subjectOf(record: LedgerRecord): KeyId | undefined {

@@ -120,6 +120,12 @@ export class Authority {
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
+  /** Of a grant that is one of too many under a token, and would not stay: those that are kept. None where it would. */
+  inPlaceOf(record: LedgerRecord): LedgerRecord[] {
+    const grant = record.kind === 'grant' ? readGrant(record) : undefined;
+    return grant === undefined ? [] : this.#gate.inPlaceOf(grant).map((kept) => kept.record);
+  }
+
   /**
    * The rank of the most senior operator of genesis that keeps a grant, in a revocation of the key that issued it and is
    * junior to it; Infinity: none does, or it is no grant.

@@ -77,6 +77,14 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
+  /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
+  inPlaceOf(grant: Grant): readonly Grant[] {
+    const { body } = grant;
+    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (uses === null || !this.surplus(grant).includes(grant)) return [];
+    return this.#init.book.children(body.parent!).slice(0, uses + SURPLUS_KEPT);
+  }
+
   /** A revocation came to the book. */
   revoked(revocation: Revocation): void {
     this.#keepers?.add(revocation);

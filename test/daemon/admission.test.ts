@@ -114,6 +114,9 @@ t.test('an appeal brings so many acts and no more, and nothing else', async (t) 
   t.match(most, { kind: 'appeal', acts: { length: ACTS_MAX } });
   for (const acts of [null, 'x', [grant.bytes, null], Array(ACTS_MAX + 1).fill(grant.bytes)])
     t.throws(() => openKnock(encode([1, null, acts]), nodeCrypto), { code: 'E_MALFORMED' });
+  t.same(openKnock(encodeAppeal([], grant), nodeCrypto), { kind: 'appeal', acts: [], own: grant.bytes });
+  for (const own of [null, 'x', 1])
+    t.throws(() => openKnock(encode([1, null, [], own]), nodeCrypto), { code: 'E_MALFORMED' });
   const large = { ...grant, bytes: new Uint8Array(DOOR_LIMITS.knock_bytes_max) };
   t.throws(() => openKnock(encodeAppeal([large]), nodeCrypto), { code: 'E_TOO_LARGE' });
 });

@@ -49,6 +49,7 @@ t.test('a knock is written as it always was', async (t) => {
 t.test('an appeal is a knock with nothing in its hands, or with acts', async (t) => {
   t.equal(toHex(encodeAppeal([])), '9201c0');
   t.equal(toHex(encodeAppeal([bytesOnly(1, 2, 3), bytesOnly(4)])), '9301c092c403010203c40104');
+  t.equal(toHex(encodeAppeal([], bytesOnly(4))), '9401c090c40104', 'or with the grant of who knocks');
 });
 
 t.test('a welcome is written as it always was', async (t) => {

@@ -97,14 +97,12 @@ t.test('who was sent away for good leaves nothing at a door', async (t) => {
   const before = ledger.machine.ledger.size;
   for (const acts of [[forged], plot, [...plot, forged]]) {
     cluster.ahead_ms += 30_000;
-    await trust.answerAppeal(
-      b.id,
-      acts.map(({ bytes }) => bytes),
-    );
+    await trust.answerAppeal(b.id, { acts: acts.map(({ bytes }) => bytes) });
   }
   t.equal(ledger.machine.ledger.size, before);
   t.notOk(ledger.machine.authority.isMember(b.id));
-  await t.rejects(trust.answerAppeal(puppet.id, [plot[0]!.bytes]), { code: 'E_TOKEN_REFUSED' }, 'a stranger');
+  const stranger = trust.answerAppeal(puppet.id, { acts: [plot[0]!.bytes] });
+  await t.rejects(stranger, { code: 'E_TOKEN_REFUSED' }, 'a stranger');
   // Over the mesh, which such a host is not let into, the ledger would take them.
   t.equal(await ledger.introduce(plot.map(({ bytes }) => bytes)), undefined);
   t.ok(ledger.machine.authority.isMember(b.id));

@@ -372,3 +372,45 @@ t.test('two hosts that used one token in two halves: one stays, and the other is
       60_000,
     );
 });
+
+t.test(
+  'a host that was off while three halves met, and has no use of its token left, is told so',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a, b, c] = (await cluster.grow('a', 'b', 'c')) as [ShoalNode, ShoalNode, ShoalNode];
+    const { token } = await a.backend.createToken({});
+    const parsed = parseToken(token);
+    const grants = ({ cluster: of }: ShoalNode) => of!.ledger.machine.authority;
+    for (const node of [b, c])
+      await eventually('it knows the token', () => !!grants(node).grant(parsed.grant));
+    const parts: { door: ShoalNode; host: ShoalNode }[] = [];
+    for (const [name, door] of [
+      ['d', a],
+      ['e', b],
+      ['f', c],
+    ] as const)
+      parts.push({ door, host: await cluster.start(name) });
+    for (const { door, host } of parts)
+      for (const other of parts.filter((part) => part.door !== door))
+        cluster.cut([door, host], [other.door, other.host]);
+    for (const { door, host } of parts)
+      await host.backend.join({ token: formatToken({ ...parsed, doors: door.cluster!.addresses.doors }) });
+    const digest = ({ door }: (typeof parts)[number]) =>
+      [...door.cluster!.ledger.machine.ledger.ofKind('grant')]
+        .flatMap(([, records]) => records)
+        .find(({ author }) => author === signerFromSeed(parsed.seed).id)!.digest;
+    parts.sort((x, y) => (digest(x) < digest(y) ? -1 : 1));
+    const [first, second, third] = parts as [(typeof parts)[0], (typeof parts)[0], (typeof parts)[0]];
+    t.match(await standing(third.host), { state: 'member' });
+    const { name, id } = third.host;
+    await cluster.stop(name);
+    const rest = [first.door, second.door, third.door, first.host, second.host];
+    for (const node of rest) cluster.heal([node], rest);
+    for (const { door } of parts)
+      await eventually('nobody knows it', () => grants(door).depth(id) === Number.POSITIVE_INFINITY, 60_000);
+    for (const node of rest) cluster.network.heal(node.id, id);
+    const again = await cluster.start(name);
+    await eventually('it says so', async () => (await standing(again))?.state === 'evicted', 60_000);
+    t.match(await standing(again), { reason: 'its join token was used by too many hosts' });
+  },
+);

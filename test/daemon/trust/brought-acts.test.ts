@@ -65,7 +65,7 @@ t.test('acts that the ledger refuses are not said to have made their host a memb
       },
     );
     t.notOk(machine.authority.isMember(host.id));
-    await trust.answerAppeal(host.id, [answer.bytes]);
+    await trust.answerAppeal(host.id, { acts: [answer.bytes] });
     t.equal(machine.authority.isMember(host.id), reason === undefined);
     t.same(said, [
       reason === undefined

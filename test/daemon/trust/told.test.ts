@@ -1,11 +1,20 @@
 /** What a door tells newcomers and hosts that appeal fits what a door may answer, whatever somebody has written. */
 import t from 'tap';
-import { encodeWelcome, found, openAnswer, openWelcome, sealAct } from '../../../daemon/admission.ts';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
+import {
+  encodeWelcome,
+  found,
+  openAnswer,
+  openKnock,
+  openWelcome,
+  sealAct,
+  sealNodeGrant,
+} from '../../../daemon/admission.ts';
+import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { DOOR_LIMITS } from '../../../protocols/mesh/mesh.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { tokenGrant } from '../../../protocols/trust/token.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { trustOf } from './trust-of.ts';
@@ -136,3 +145,55 @@ t.test(
     t.ok(own.authority.isMember(late.id, back_ms));
   },
 );
+
+t.test('a host whose grant nobody has any more is told who took the uses of its token', async (t) => {
+  const { genesis, machine, take, seal, trust: door } = stage();
+  const seed = new Uint8Array(32).fill(9);
+  const key = signerFromSeed(seed);
+  const admitter = [...machine.ledger.recordsOf(operator.id)].find(({ key }) => key.startsWith(self.id))!;
+  const [notAfter_ms, roles] = [NOW + 600_000, ['member'] as const];
+  const body = tokenGrant({ subject: key.id, parent: admitter.digest, roles, notAfter_ms, uses: 1 });
+  const token = seal(self, 'grant', body);
+  const given = { cluster: genesis.digest, seed, grant: token.digest, notAfter_ms, roles, doors: [] };
+  const hosts = [11, 12, 13].map((number) => {
+    const { id } = testSigner(number);
+    return { number, id, own: sealNodeGrant(given, key, id, nodeCrypto, NOW) };
+  });
+  hosts.sort((a, b) => (a.own.digest < b.own.digest ? -1 : 1));
+  take([token, ...hosts.map(({ own }) => own)]);
+  const [first, second, third] = hosts.map(({ number, id, own }) => {
+    const late = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(number)] });
+    const introduce = async (envelopes: readonly Uint8Array[]) => {
+      late.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+      return undefined;
+    };
+    introduce([admitter, token, own].map(({ bytes }) => bytes));
+    const knock = async (_: unknown, body: Uint8Array) => {
+      const brought = openKnock(body, nodeCrypto);
+      if (brought.kind !== 'appeal') throw new Error('it is no stranger');
+      return await door.answerAppeal(id, brought);
+    };
+    return { id, own, machine: late, trust: trustOf(late, { self: id, genesis, knock }, { introduce }) };
+  });
+  t.equal(machine.authority.depth(third!.id), Number.POSITIVE_INFINITY, 'more than one too many');
+  for (const { trust } of [first!, second!, third!]) {
+    t.match(trust.standing(), { state: 'member' });
+    await trust.ask([{ id: self.id, doors: ['door'] }]);
+  }
+  t.match(first!.trust.standing(), { state: 'member' });
+  for (const { trust } of [second!, third!])
+    t.match(trust.standing(), { state: 'evicted', reason: 'its join token was used by too many hosts' });
+  // Nobody else is told: what a host brings is its own, of this token, and signed by the key of that.
+  const [other] = hosts.map(({ own }) => own);
+  const forged = { ...third!.own, bytes: third!.own.bytes.slice() };
+  forged.bytes[forged.bytes.length - 1]! ^= 1;
+  const endless = sealNodeGrant(given, testSigner(14), third!.id, nodeCrypto, NOW);
+  for (const own of [undefined, other!, forged, endless, token, admitter]) {
+    const asked = door.answerAppeal(third!.id, { acts: [], ...(own && { own: own.bytes }) });
+    await t.rejects(asked, { code: 'E_TOKEN_REFUSED' });
+  }
+  await t.rejects(door.answerAppeal(third!.id, { acts: [], own: new Uint8Array(9) }), {
+    code: 'E_MALFORMED',
+  });
+  t.equal(machine.authority.issuedBy(token.digest).length, 2, 'and nothing is left at the door');
+});
