@@ -5,10 +5,10 @@ import type { Resources, SlotName, WorkloadSpec } from '../../protocols/base/wor
 import { isSameInstance } from '../../scheduler/plan.ts';
 import { slotOf } from '../../scheduler/slots.ts';
 import { attempt } from '../attempt.ts';
-import { pause } from '../clock.ts';
 import type { ContainerId, ContainerInfo } from '../runtime/runtime.ts';
 import { type FoundContainer, idStart, LABEL, readFound } from './container-plan.ts';
-import { Instance, type InstanceComponents, STOP_MS_MAX, STOP_MS_MIN } from './instance.ts';
+import { Instance, type InstanceComponents } from './instance.ts';
+import { untilGone } from './until-gone.ts';
 
 /** Containers that have ended and could not be removed, of which it is known. */
 const REMAINS_MAX = 1_024;
@@ -279,13 +279,10 @@ export class InstanceManager implements AsyncDisposable {
 
   /** The same, until none is left. @returns false when this daemon goes before. */
   async #empty(slot: SlotName, kept?: string): Promise<boolean> {
-    const { signal } = this.#stopping;
-    for (let wait_ms = STOP_MS_MIN; ; wait_ms = Math.min(STOP_MS_MAX, wait_ms * 2)) {
+    return await untilGone(this.#init.clock, this.#stopping.signal, async () => {
       await this.#clear(slot, kept);
-      if (!this.#isLeft(slot)) return true;
-      await pause(this.#init.clock, wait_ms, signal);
-      if (signal.aborted) return false;
-    }
+      return !this.#isLeft(slot);
+    });
   }
 
   /** @returns whether it runs no more. */

@@ -16,6 +16,7 @@ import type { ExitStatus, Mount, Runtime } from '../runtime/runtime.ts';
 import { assignPorts } from './assign-ports.ts';
 import { containerId, type FoundContainer, planContainer } from './container-plan.ts';
 import { checkHealth } from './health-check.ts';
+import { untilGone } from './until-gone.ts';
 
 /** Between two starts of an instance that ends by itself: doubled each time, back to the first after a good run. */
 export const RESTART_MS_MIN = 250;
@@ -30,9 +31,6 @@ export const STEADY_MS = 500;
 const UNHEALTHY_RESTART_FACTOR = 5;
 /** Longer, the record would fit no schema, and the instance be seen by nobody. */
 const REASON_LENGTH_MAX = 512;
-/** Between two tries to stop a container that runs on: doubled each time. */
-export const STOP_MS_MIN = 1_000;
-export const STOP_MS_MAX = 60_000;
 /** How long a claim waits for the image's record to arrive by gossip. */
 const IMAGE_RECORD_WAIT_MS = 15_000;
 
@@ -366,15 +364,12 @@ export class Instance {
 
   /** Tries until none runs. @returns false when the signal aborts before. */
   async removeUntilGone(signal: AbortSignal = this.#detach.signal): Promise<boolean> {
-    const { clock } = this.#components;
-    for (let wait_ms = STOP_MS_MIN; ; wait_ms = Math.min(STOP_MS_MAX, wait_ms * 2)) {
+    return await untilGone(this.#components.clock, signal, async () => {
       const why = await this.removeContainer();
-      if (why === undefined) return true;
-      if (!this.ended && !signal.aborted)
+      if (why !== undefined && !this.ended && !signal.aborted)
         await this.#tell({ health: 'unhealthy', reason: `its container cannot be stopped: ${why}` });
-      await pause(clock, wait_ms, signal);
-      if (signal.aborted) return false;
-    }
+      return why === undefined;
+    });
   }
 
   /** DNS and names inside the container, where its network differs from the host's. */
