@@ -37,7 +37,6 @@ import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { Hearings } from './trust/hearings.ts';
-import { closedByKeeping } from './trust/revocation-plan.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
@@ -83,14 +82,10 @@ export interface RevokeRequest {
   readonly descendants?: boolean;
   /** Digests of grants by it that stay in any case. */
   readonly keeps?: readonly string[];
+  /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
+  readonly issued?: readonly string[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
-}
-
-/** What a revocation would change, and what it would close. */
-export interface Foreseen extends Outcome {
-  /** Tokens that it keeps for who has joined with them, and that nobody shall join with any more. */
-  readonly closed: readonly GrantInfo[];
 }
 
 export interface ClusterTrustInit {
@@ -170,81 +165,70 @@ export class ClusterTrust {
   }
 
   /**
-   * Writes one revocation, unless its author has said the same before: nothing would come of it, and revocations are
-   * kept for ever. Of an operator's key it is one vote of several that it may take.
+   * Writes a revocation, and those that close the tokens which it keeps: whoever made a token may have its secret still. All
+   * at once, for in the place of who joined with an open one its thief can put others. What its author has said before is
+   * not written again: nothing would come of it, and revocations are kept for ever. Of an operator's key each is one vote of
+   * several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
     // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
-    const { revocation } = this.#foresee(request);
-    const body = this.#revokeBody(request);
-    const said = [...this.#authority.revocations()].find(
-      (one) => saysAgain(one, revocation.by, body) && (one.effective || one.votes === revocation.votes),
-    );
-    if (said !== undefined) return said;
-    const record = await this.#write(request.signer ?? this.#revoker(request), 'revoke', body);
-    return this.#revocation(record.digest);
-  }
-
-  /**
-   * What this revocation would change if it was written now, and with it those that close tokens which it keeps.
-   * @throws E_NOT_ALLOWED as `revoke`
-   */
-  foresee(request: RevokeRequest): Foreseen {
-    const outcome = this.#foresee(request);
-    const closed = closedByKeeping(outcome, this.#authority, this.#init.clock.now());
-    if (closed.length === 0) return { ...outcome, closed };
-    return { ...this.#foresee(request, this.#closings(closed, request)), closed };
-  }
-
-  /**
-   * Lets nobody else join with tokens that a revocation keeps for who has joined. Those that the same key has closed so
-   * before stay as they are. @throws E_NOT_ALLOWED, and what the disk says: some of them may be closed then.
-   */
-  async close({ closed }: Pick<Foreseen, 'closed'>, request: RevokeRequest): Promise<void> {
+    const { closings, outcome } = this.#plan(request);
+    const signer = request.signer ?? this.#revoker(request);
+    const author = keyOf(signer);
     const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
-    for (const closing of this.#closings(closed, request)) {
-      const signer = closing.signer ?? this.#revoker(closing);
-      const body = this.#revokeBody(closing);
-      const said = before.get(body.subject) ?? [];
-      if (said.some((one) => one.effective && saysAgain(one, keyOf(signer), body))) continue;
-      await this.#write(signer, 'revoke', body);
-    }
+    const saidOf = (one: RevokeRequest) =>
+      (before.get(one.subject) ?? []).filter((said) => saysAgain(said, author, this.#revokeBody(one)));
+    const said = saidOf(request).find(
+      ({ effective, votes }) => effective || votes === outcome.revocation.votes,
+    );
+    const lacking = closings.filter((closing) => !saidOf(closing).some(({ effective }) => effective));
+    const written = await this.#writeRevocations(
+      signer,
+      said === undefined ? [...lacking, request] : lacking,
+    );
+    return said ?? this.#revocation(written.at(-1)!.digest);
   }
 
-  /** @param closings written after it. */
-  #foresee(request: RevokeRequest, closings: readonly RevokeRequest[] = []): Outcome {
+  /** What `revoke` would change. @throws E_NOT_ALLOWED as `revoke` */
+  foresee(request: RevokeRequest): Outcome {
+    return this.#plan(request).outcome;
+  }
+
+  /** @returns besides what it would change which tokens it closes: those that its author may close once all is written. */
+  #plan(request: RevokeRequest): { readonly outcome: Outcome; readonly closings: readonly RevokeRequest[] } {
+    const bare = this.#outcome(request, []);
+    if (bare.kept.length === 0) return { outcome: bare, closings: [] };
+    const tried = this.#closings(bare.kept, request);
+    const all = this.#outcome(request, tried);
+    if (all.kept.length === 0) return { outcome: all, closings: tried };
+    const open = new Set(all.kept.map(({ subject }) => subject));
+    const closings = tried.filter(({ subject }) => !open.has(subject));
+    return { outcome: this.#outcome(request, closings), closings };
+  }
+
+  #outcome(request: RevokeRequest, closings: readonly RevokeRequest[]): Outcome {
     const { ledger, clock } = this.#init;
     const now = clock.now();
-    const draft = this.#draft(request);
+    const author = keyOf(request.signer ?? this.#revoker(request));
+    // As they would be written, but that nobody has signed them.
+    const drafts = this.#seal({ id: author, sign: () => NO_SIGNATURE }, [...closings, request]);
     const wanted = WANTED_KINDS.flatMap((kind) =>
       [...ledger.machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
-    const drafts = closings.map((closing) => this.#draft(closing));
-    const outcome = foresee(this.#authority, draft, wanted, now, drafts);
+    const planned = {
+      revocation: drafts.at(-1)!,
+      others: drafts.slice(0, -1),
+      issued: new Set(request.issued),
+    };
+    const outcome = foresee(this.#authority, planned, wanted, now);
     // The votes of others against the same key say nothing of this one.
-    if (!outcome.revocation.effective && !this.#authority.mayRevoke(draft.author, request.subject, now))
+    if (!outcome.revocation.effective && !this.#authority.mayRevoke(author, request.subject, now))
       throw new ShoalError(
         'E_NOT_ALLOWED',
-        `the key ${shortId(draft.author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
+        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
       );
     return outcome;
-  }
-
-  /** As it would be written, but that nobody has signed it. */
-  #draft(request: RevokeRequest): LedgerRecord {
-    const { ledger, crypto, clock } = this.#init;
-    const { machine } = ledger;
-    const author = keyOf(request.signer ?? this.#revoker(request));
-    return sealAct({
-      cluster: machine.cluster,
-      signer: { id: author, sign: () => NO_SIGNATURE },
-      kind: 'revoke',
-      body: this.#revokeBody(request),
-      known: machine.ledger.recordsOf(author),
-      crypto,
-      now: clock.now(),
-    });
   }
 
   /**
@@ -259,10 +243,13 @@ export class ClusterTrust {
     return { subject, reason, ...keeping(joined) };
   }
 
-  /** The same of each key of these tokens. All grants are listed once. */
-  #closings(tokens: readonly GrantInfo[], { reason, signer }: RevokeRequest): RevokeRequest[] {
-    const all = [...this.#authority.grants(this.#init.clock.now())].filter(({ renews }) => renews === null);
-    const byIssuer = Map.groupBy(all, ({ issuer }) => issuer);
+  /** The same of each key of these tokens, but that of who joined only those stay that are named. */
+  #closings(tokens: readonly GrantInfo[], { reason, signer, issued = [] }: RevokeRequest): RevokeRequest[] {
+    const staying = new Set(issued);
+    const kept = [...this.#authority.grants(this.#init.clock.now())].filter(({ digest }) =>
+      staying.has(digest),
+    );
+    const byIssuer = Map.groupBy(kept, ({ issuer }) => issuer);
     const signed = signer === undefined ? {} : { signer };
     return Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
       return { subject, reason, ...keeping(byIssuer.get(subject) ?? []), ...signed };
@@ -601,9 +588,51 @@ export class ClusterTrust {
     return body && { signer: operator, body };
   }
 
-  #revokeBody({ subject, reason, cut, descendants = false, keeps = [] }: RevokeRequest): RevokeBody {
-    const last = cut ?? cutAfter(this.#init.ledger.machine.ledger.recordsOf(subject));
+  /** @param before what its author writes before it. */
+  #revokeBody(
+    { subject, reason, cut, descendants = false, keeps = [] }: RevokeRequest,
+    before: readonly LedgerRecord[] = [],
+  ): RevokeBody {
+    const { ledger } = this.#init.ledger.machine;
+    const own = before.filter(({ author }) => author === subject);
+    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
     return revokeBody({ subject, reason, cut: last, descendants, keeps });
+  }
+
+  /** In their order: so a key that revokes itself closes tokens while it may. */
+  #seal(signer: Signer, requests: readonly RevokeRequest[]): LedgerRecord[] {
+    const { ledger, crypto, clock } = this.#init;
+    const { machine } = ledger;
+    const sealed: LedgerRecord[] = [];
+    for (const request of requests) {
+      const record = sealAct({
+        cluster: machine.cluster,
+        signer,
+        kind: 'revoke',
+        body: this.#revokeBody(request, sealed),
+        // Each comes after the one before.
+        known: sealed.length > 0 ? sealed.slice(-1) : machine.ledger.recordsOf(signer.id),
+        crypto,
+        now: clock.now(),
+      });
+      sealed.push(record);
+    }
+    return sealed;
+  }
+
+  /** All or none: by the node's own key in one batch, by another in one transaction. */
+  async #writeRevocations(
+    signer: Signer | NodeId,
+    requests: readonly RevokeRequest[],
+  ): Promise<readonly LedgerRecord[]> {
+    if (requests.length === 0) return [];
+    if (typeof signer === 'string')
+      return await Promise.all(
+        requests.map((request) => this.#write(signer, 'revoke', this.#revokeBody(request))),
+      );
+    const records = this.#seal(signer, requests);
+    await this.#introduce(records);
+    return records;
   }
 
   #revoker({ subject, name = shortId(subject) }: RevokeRequest): Signer | NodeId {
@@ -637,12 +666,22 @@ export class ClusterTrust {
       crypto,
       now: clock.now(),
     });
-    const refused = await ledger.introduce([record.bytes]);
-    if (refused !== undefined) {
-      const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
-      throw new ShoalError('E_NOT_ALLOWED', `the key may not write this: ${why}; nothing was changed`);
-    }
+    await this.#introduce([record]);
     return record;
+  }
+
+  /** @throws E_NOT_ALLOWED, and what the disk says */
+  async #introduce(records: readonly LedgerRecord[]): Promise<void> {
+    const { ledger } = this.#init;
+    const refused = await ledger.introduce(records.map(({ bytes }) => bytes));
+    if (refused === undefined) return;
+    const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
+    const taken = records.filter((record) => ledger.machine.ledger.has(record));
+    const state =
+      taken.length === 0
+        ? 'nothing was changed'
+        : `${taken.length} of ${records.length} records were written, as \`shoal cluster history\` shows`;
+    throw new ShoalError('E_NOT_ALLOWED', `the key may not write this: ${why}; ${state}`);
   }
 
   #revocation(digest: string): RevocationInfo {

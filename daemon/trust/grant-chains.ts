@@ -14,8 +14,18 @@ interface Chain {
   readonly grant: Link;
   /** Digests of its links that the key signed, by itself or as the maker of a token. */
   readonly signed: readonly string[];
+  /** Of those issued by them. */
+  readonly issued: readonly string[];
   /** Other hosts that it hangs on, up to the key. */
   readonly through: readonly KeyId[];
+}
+
+/** Digests of grants, by which hosts stay when a key is revoked. */
+export interface Kept {
+  /** Those that the key signed. */
+  readonly signed: readonly string[];
+  /** Those that were issued by them: of a token that the key has made nothing else stays. */
+  readonly issued: readonly string[];
 }
 
 /** Which grant its host is best kept by. */
@@ -46,37 +56,44 @@ export class GrantChains {
   }
 
   /**
-   * Digests of grants that `issuer` signed and that are enough for a host to stay what it is. Who has the key of an admitter
-   * can write thousands of grants of one host: these few are those that give it its roles, and on which others hang.
+   * Grants that `issuer` signed and that are enough for a host to stay what it is. Who has the key of an admitter can write
+   * thousands of grants of one host: these few are those that give it its roles, and on which others hang.
    * @param kept hosts that stay. A chain through any other is only taken where there is none without.
    */
-  above(issuer: KeyId, host: KeyId, kept: ReadonlySet<KeyId>): string[] {
+  above(issuer: KeyId, host: KeyId, kept: ReadonlySet<KeyId>): Kept {
     const chains = (this.#bySubject.get(host) ?? [])
       .map((grant) => this.#chain(grant, issuer))
       .filter(({ signed }) => signed.length > 0);
     const among = chains.filter(({ through }) => through.every((key) => kept.has(key)));
     const chosen = this.#enough(among.some(({ grant }) => isStanding(grant)) ? among : chains);
-    return [...new Set(chosen.flatMap(({ signed }) => signed))];
+    return {
+      signed: [...new Set(chosen.flatMap(({ signed }) => signed))],
+      issued: [...new Set(chosen.flatMap(({ issued }) => issued))],
+    };
   }
 
   /** With the chain of what it prolongs: a renewal shares the fate of that. */
   #chain(grant: Link, issuer: KeyId): Chain {
     const signed: string[] = [];
+    const issued: string[] = [];
     const through: KeyId[] = [];
     const original = grant.renews === null ? undefined : this.#byDigest.get(grant.renews);
     for (const start of [grant, ...(original === undefined ? [] : [original])]) {
       let passed: KeyId[] = [];
+      let below: Link | undefined;
       for (let link: Link | undefined = start; link !== undefined; ) {
         if (link !== start && !isTokenGrant(link)) passed.push(link.subject);
         if (link.issuer === issuer) {
           signed.push(link.digest);
+          if (below !== undefined) issued.push(below.digest);
           through.push(...passed);
           passed = [];
         }
+        below = link;
         link = link.parent === null ? undefined : this.#byDigest.get(link.parent);
       }
     }
-    return { grant, signed, through };
+    return { grant, signed, issued, through };
   }
 
   /** Those that give all roles which the chains give, that let in what the host may let in, and that others hang on. */

@@ -11,26 +11,13 @@ import { PLAN_RECORDS_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
-/**
- * Tokens that stay for who joined with them, and that nobody shall join with any more. With a first vote already: where the
- * votes are cast on two sides of a broken network, it is decided where nobody is asked.
- * @param authority as it is before: of a token that the author may not revoke, people are told.
- */
-export function closedByKeeping(
-  { kept, revocation }: Outcome,
-  authority: Authority,
-  now: number,
-): GrantInfo[] {
-  return kept.filter(({ subject }) => authority.mayRevoke(revocation.by, subject, now));
-}
-
 /** Are fewer operators left by it than it takes to appoint or dismiss one? Nobody could change that any more. */
 function leavesTooFew({ operators: { ends, returns } }: Outcome, authority: Authority): boolean {
   const inForce = authority.operators().filter((operator) => operator.inForce).length;
   return ends.length > 0 && inForce - ends.length + returns.length < authority.threshold;
 }
 
-/** @param outcome also of what closes the tokens that it keeps. @param authority as it is before. */
+/** @param authority as it is before. */
 export function revocationPlan(
   outcome: Outcome,
   authority: Authority,

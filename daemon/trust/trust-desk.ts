@@ -4,13 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
-import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
-import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId, shortId } from '../../protocols/base/ids.ts';
+import { ShoalError } from '../../protocols/base/errors.ts';
+import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import { isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
-import type { GrantState } from '../../protocols/trust/standing.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -48,16 +48,13 @@ import {
   revocationInfos,
   tokenInfos,
 } from './grant-answers.ts';
-import { GrantChains } from './grant-chains.ts';
+import { GrantChains, type Kept } from './grant-chains.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 import { revocationPlan } from './revocation-plan.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
-
-/** Of grants that give, or gave, what they say. */
-const STANDING_STATES: ReadonlySet<GrantState> = new Set(['valid', 'used-up', 'expired']);
 
 /** Members, and those that were let in and are in no list of members. */
 interface Hosts {
@@ -201,7 +198,7 @@ export class TrustDesk {
     );
     const isOperator = authority.operators().some((operator) => operator.key === key);
     const hasSigned = !isOperator && !ledger.recordsOf(key)[Symbol.iterator]().next().done;
-    const grant = grants.find(({ state }) => hasSigned || STANDING_STATES.has(state));
+    const grant = grants.find((each) => hasSigned || isStanding(each));
     if (grant === undefined) return;
     const why = hasSigned
       ? ''
@@ -219,9 +216,9 @@ export class TrustDesk {
     request: RevokeOperatorRequest & { readonly reason: string },
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
-    const keeps = keep.length > 0 || keepAll ? this.#keeps({ key, name }, keep, keepAll) : [];
+    const kept = keep.length > 0 || keepAll ? this.#keeps({ key, name }, keep, keepAll) : {};
     const cut = this.#cut(key, since_ms);
-    return { subject: key, name, reason, descendants, keeps, ...cut, ...signedWith(operatorKey) };
+    return { subject: key, name, reason, descendants, ...kept, ...cut, ...signedWith(operatorKey) };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
@@ -235,11 +232,13 @@ export class TrustDesk {
     { key, name }: { readonly key: KeyId; readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): string[] {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
     const chains = new GrantChains(this.#cluster.ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
-    const add = (grants: readonly string[]) => {
-      for (const grant of grants) keeps.add(grant);
+    const below = new Set<string>();
+    const add = ({ signed, issued }: Kept) => {
+      for (const grant of signed) keeps.add(grant);
+      for (const grant of issued) below.add(grant);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
     };
     const hosts = this.#hosts();
@@ -248,14 +247,14 @@ export class TrustDesk {
     const kept = new Set([...named, ...all].map(({ id }) => id));
     for (const host of named) {
       const grants = chains.above(key, host.id, kept);
-      if (grants.length === 0)
+      if (grants.signed.length === 0)
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
       add(grants);
     }
     for (const { id } of all) add(chains.above(key, id, kept));
-    return [...keeps];
+    return { keeps: [...keeps], issued: [...below] };
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
@@ -276,19 +275,12 @@ export class TrustDesk {
   /** @param seen digest of the plan that was agreed to, if one was. */
   async #revoke(request: RevokeRequest, seen?: string): Promise<RevocationInfo> {
     const { trust } = this.#cluster;
-    const outcome = trust.foresee(request);
-    if (seen !== undefined && seen !== this.#planOf(outcome).digest)
+    if (seen !== undefined && seen !== this.#planOf(trust.foresee(request)).digest)
       throw new ShoalError(
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
     const { digest } = await trust.revoke(request);
-    try {
-      // Whoever made a token may have its secret still: it is kept for who joined with it, and nobody joins any more.
-      await trust.close(outcome, request);
-    } catch (error) {
-      throw isShoalError(error) ? halfDone(request, error) : error;
-    }
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 
@@ -395,15 +387,6 @@ function tooManyKept(name: string): ShoalError {
     'E_BAD_INPUT',
     `one revocation names at most ${KEEPS_MAX} grants by ${name} that stay, and these hosts take more; nothing was changed. Without --descendants all that it let in before the cut stays unnamed: revoke it so, then by themselves the hosts and tokens that are not to stay`,
     { detail: { field: 'keep' } },
-  );
-}
-
-/** The revocation is written, and some token is not closed. */
-function halfDone({ subject, name = shortId(subject) }: RevokeRequest, cause: ShoalError): ShoalError {
-  return new ShoalError(
-    cause.code,
-    `the revocation of ${name} stands, but not all tokens are closed that it keeps for their hosts: run it again, which does no harm (${cause.message})`,
-    { cause },
   );
 }
 

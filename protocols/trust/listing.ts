@@ -28,6 +28,11 @@ export function isTokenGrant({ roles }: Pick<GrantInfo, 'roles'>): boolean {
   return roles.length === 1 && roles[0] === 'admit';
 }
 
+/** Does it give, or did it give until it ended, what it says? */
+export function isStanding({ state }: Pick<GrantInfo, 'state'>): boolean {
+  return state === 'valid' || state === 'used-up' || state === 'expired';
+}
+
 export interface RevocationInfo {
   /** Hex. */
   readonly digest: string;

@@ -5,7 +5,7 @@
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
-import { type GrantInfo, isTokenGrant, type RevocationInfo } from './listing.ts';
+import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
@@ -24,48 +24,80 @@ export interface Outcome {
   readonly tokens: Turn<GrantInfo>;
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
-  /** Tokens that hosts could join with afterwards: those whose issuer is the subject, and those that are kept. */
+  /** Tokens of the subject that hosts could join with afterwards, and those that are kept and not closed. */
   readonly open: readonly GrantInfo[];
   /**
    * Grants of tokens that it keeps and that nothing has closed, also where they are used up or have ended: whoever has such
-   * a token can still date a grant back. Not those of a key that stays a member: that is no token.
+   * a token can still date a grant back. Not those of a host's key, which was granted like one.
    */
   readonly kept: readonly GrantInfo[];
 }
 
-/**
- * @param revocation as it would be written; nobody needs to have signed it. @param records to be asked about.
- * @param others revocations that would be written with it.
- */
+/** All that would be written at once. */
+export interface Planned {
+  /** Nobody needs to have signed it. */
+  readonly revocation: LedgerRecord;
+  /** Revocations that would be written with it. */
+  readonly others?: readonly LedgerRecord[];
+  /** Of what was issued by grants that it keeps: what is to stay. */
+  readonly issued?: ReadonlySet<string>;
+}
+
+/** @param records to be asked about. */
 export function foresee(
   authority: Authority,
-  revocation: LedgerRecord,
+  { revocation, others = [], issued = new Set() }: Planned,
   records: Iterable<LedgerRecord>,
   now: number,
-  others: Iterable<LedgerRecord> = [],
 ): Outcome {
   const after = authority.fork();
   for (const record of [revocation, ...others]) after.add(record);
   const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
-  const keeps = new Set(listed.keeps);
   const tokens = openTokens(after, now);
   const staying = members(after, now);
+  const kept = unclosed([...after.grants(now)], new Set(listed.keeps), issued, staying);
+  const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);
   return {
     revocation: listed,
     members: turn(members(authority, now), staying),
     operators: turn(operators(authority), operators(after)),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...tokens.values()].filter(({ digest, issuer }) => issuer === listed.subject || keeps.has(digest)),
-    kept: [...after.grants(now)].filter(
-      (grant) =>
-        keeps.has(grant.digest) &&
-        isTokenGrant(grant) &&
-        grant.state !== 'revoked' &&
-        !staying.has(grant.subject),
-    ),
+    open: [...made, ...kept.filter(({ digest }) => !tokens.has(digest))],
+    kept,
   };
+}
+
+function unclosed(
+  grants: readonly GrantInfo[],
+  keeps: ReadonlySet<string>,
+  issued: ReadonlySet<string>,
+  staying: ReadonlyMap<KeyId, KeyId>,
+): GrantInfo[] {
+  const kept = grants.filter((grant) => keeps.has(grant.digest) && isTokenGrant(grant));
+  if (kept.length === 0) return [];
+  const byDigest = new Map(grants.map((grant) => [grant.digest, grant]));
+  const tokens = new Set(kept.map(({ digest }) => digest));
+  /** By another way than through a token that lets nobody in any more: two tokens could have let in one another's key. */
+  const isLetIn = (grant: GrantInfo): boolean => {
+    for (let link: GrantInfo | undefined = grant; link !== undefined; ) {
+      if (link.parent === null) return true;
+      if (tokens.has(link.parent) && !issued.has(link.digest)) return false;
+      link = byDigest.get(link.parent);
+    }
+    return false;
+  };
+  const subjects = new Set(kept.map(({ subject }) => subject));
+  const hosts = new Set<KeyId>();
+  for (const grant of grants) {
+    const { subject, roles, renews } = grant;
+    if (!subjects.has(subject) || !roles.includes('member')) continue;
+    if (!staying.has(subject) || !isStanding(grant)) continue;
+    const original = renews === null ? grant : byDigest.get(renews);
+    if (original !== undefined && isLetIn(original)) hosts.add(subject);
+  }
+  return kept.filter(({ subject, state }) => state !== 'revoked' && !hosts.has(subject));
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {

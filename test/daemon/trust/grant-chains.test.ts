@@ -22,8 +22,10 @@ function stage() {
       replica.authority.add(record);
     }
   };
-  const above = (host: string, ...kept: string[]) =>
-    new GrantChains(replica.authority.grants(NOW)).above(key('eve'), key(host), new Set(kept.map(key)));
+  const above = (host: string, ...kept: string[]) => [
+    ...new GrantChains(replica.authority.grants(NOW)).above(key('eve'), key(host), new Set(kept.map(key)))
+      .signed,
+  ];
   /** What a host is when eve has gone with all but these. */
   const rolesWith = (host: string, keeps: string[], now = NOW) => {
     const after = replica.authority.fork();

@@ -3,9 +3,10 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import type { GrantBody } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
@@ -136,6 +137,147 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
   await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id], plan: plan.digest });
   t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
 });
+
+/** What a thief of the text of tokens writes: grants of others with digests before all of these. */
+function displace(
+  { take, sealBefore }: Pick<ReturnType<typeof stage>, 'take' | 'sealBefore'>,
+  signer: Signer,
+  joined: readonly LedgerRecord[],
+): void {
+  const [first] = joined.map(({ digest }) => digest).sort();
+  const { parent } = joined[0]!.body as GrantBody;
+  for (const { id } of [stranger, testSigner(20)])
+    take([sealBefore(first!, signer, memberGrant(id, { parent }))]);
+}
+
+t.test('who joined with the same token and is not named goes, and is told of before', async (t) => {
+  const { machine, desk, areMembers } = stage({ uses: 5 });
+  const only = { ...KEEPING, keep: [h2.id] };
+  const plan = desk.planRevokeNode(eve.id, only);
+  t.same(new Set(plan.nodes.ends.map(({ key }) => key)), new Set([eve.id, h3.id]));
+  await desk.revokeNode(eve.id, { ...only, plan: plan.digest });
+  t.same(areMembers(), [true, false]);
+  t.equal([...machine.authority.revocations()].length, 2);
+});
+
+t.test('two tokens with which the thief let in one another pass for no hosts', async (t) => {
+  const staged = stage({ uses: 2 });
+  const { machine, desk, take, seal, above, made, joined, areMembers } = staged;
+  const second = testSigner(21);
+  const body = memberGrant(second.id, {
+    roles: ['admit'],
+    admits: ['member', 'worker', 'deployer'],
+    uses: 2,
+  });
+  const other = seal(eve, { ...body, parent: above.digest });
+  const fourth = seal(second, memberGrant(testSigner(22).id, { parent: other.digest }));
+  take([
+    other,
+    fourth,
+    seal(token, memberGrant(second.id, { roles: ['member'], parent: made.digest })),
+    seal(second, memberGrant(token.id, { roles: ['member'], parent: other.digest })),
+  ]);
+  await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, testSigner(22).id] });
+  displace(staged, token, joined);
+  displace(staged, second, [fourth]);
+  t.same([...areMembers(), machine.authority.isMember(testSigner(22).id)], [true, true, true]);
+  t.same(
+    [token, second, stranger].map(({ id }) => machine.authority.isMember(id)),
+    [false, false, false],
+  );
+});
+
+/** A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it. */
+function founded() {
+  const recovery = testSigner(30);
+  const founding = {
+    name: 'shop',
+    operator,
+    seniors: [recovery.id],
+    node: self.id,
+    crypto: nodeCrypto,
+    now: NOW,
+  };
+  const { genesis, grant } = found(founding);
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+  const clock = { ms: NOW };
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    machine.handle({ kind: 'introduce', envelopes }, { now: clock.ms, random: () => 0.5 });
+    return undefined;
+  };
+  const take = (records: readonly Pick<LedgerRecord, 'bytes'>[]) => {
+    void introduce(records.map(({ bytes }) => bytes));
+  };
+  const seal = (kind: 'grant' | 'revoke', signer: Signer, body: GrantBody | RevokeBody) => {
+    const known = machine.ledger.recordsOf(signer.id);
+    return sealAct({ cluster: genesis.digest, crypto: nodeCrypto, now: clock.ms, known, kind, signer, body });
+  };
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
+    for (;;) {
+      const record = seal('grant', signer, body);
+      if (record.digest < digest) return record;
+    }
+  };
+  const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+  const made = seal('grant', operator, memberGrant(token.id, { roles: ['admit'], admits, uses: 1 }));
+  take([grant, made]);
+  const joined = seal('grant', token, memberGrant(h2.id, { parent: made.digest }));
+  take([joined]);
+  clock.ms += 10_000;
+  const desk = () => {
+    const trust = trustOf(machine, { self: h2.id, genesis }, { introduce, now: () => clock.ms });
+    return deskOf(machine, trust, h2.id, clock.ms);
+  };
+  const areMembers = () => [h2, self, stranger].map(({ id }) => machine.authority.isMember(id));
+  return { recovery, machine, clock, take, seal, sealBefore, made, joined, desk, areMembers };
+}
+
+/** As in a file of an operator's key. */
+function seedText(number: number): string {
+  const seed = Buffer.alloc(32);
+  seed.writeUInt32BE(number + 1);
+  return seed.toString('hex');
+}
+
+t.test('a recovery key that a thief has dismissed closes what it keeps all the same', async (t) => {
+  const staged = founded();
+  const { recovery, machine, clock, take, seal, joined, desk, areMembers } = staged;
+  take([seal('revoke', operator, revokeBody({ subject: recovery.id, reason: 'mine' }))]);
+  const inForce = () => machine.authority.operators().map((each) => each.inForce);
+  t.same(inForce(), [false, true]);
+  clock.ms += 10_000;
+  const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'stolen' };
+  const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: seedText(30) };
+  const plan = desk().planRevokeOperator(operator.id, request);
+  t.same([plan.nodes.ends, plan.open], [[], []]);
+  await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
+  t.same(inForce(), [true, false]);
+  displace(staged, token, [joined]);
+  t.same(areMembers(), [true, true, false]);
+});
+
+t.test(
+  'a key that ends itself closes what it keeps before, and names what it may close no more',
+  async (t) => {
+    for (const since_ms of [undefined, NOW + 1]) {
+      const staged = founded();
+      const { machine, made, joined, desk, areMembers } = staged;
+      const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'a new one is there' };
+      const request = { ...keeping, operatorKey: seedText(1), ...(since_ms !== undefined && { since_ms }) };
+      const plan = desk().planRevokeOperator(operator.id, request);
+      t.same([plan.nodes.ends, plan.operators.ends.length], [[], 1]);
+      t.same(
+        plan.open.map(({ id }) => id),
+        since_ms === undefined ? [] : [made.digest],
+        'used up, but not closed',
+      );
+      await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
+      t.equal([...machine.authority.revocations()].length, since_ms === undefined ? 2 : 1);
+      displace(staged, token, [joined]);
+      t.same(areMembers().slice(0, 2), [since_ms === undefined, true]);
+    }
+  },
+);
 
 t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
   const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });

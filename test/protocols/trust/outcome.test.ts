@@ -29,7 +29,7 @@ t.test(
   async (t) => {
     const { authority: of, digests } = stage();
     const before = [...of.grants(NOW)];
-    const late = foresee(of, revoke('op', 'ann', { seq: 9 }, cut(2)), WRITTEN, NOW);
+    const late = foresee(of, { revocation: revoke('op', 'ann', { seq: 9 }, cut(2)) }, WRITTEN, NOW);
     t.same(late.members.ends, keys('ann'));
     t.same(
       late.tokens.ends.map(({ digest }) => digest),
@@ -41,7 +41,7 @@ t.test(
       [digests.token],
       'what it made before can be joined with',
     );
-    const early = foresee(of, revoke('op', 'ann', { seq: 9 }, cut(0)), WRITTEN, NOW);
+    const early = foresee(of, { revocation: revoke('op', 'ann', { seq: 9 }, cut(0)) }, WRITTEN, NOW);
     t.same([...early.members.ends].sort(), keys('ann', 'bob', 'cem', 'dan'));
     t.same(early.records.ends, WRITTEN);
     t.same(early.open, []);
@@ -53,7 +53,7 @@ t.test(
 t.test('what is kept stays, and its token is told to be open', async (t) => {
   const { authority: of, digests } = stage();
   const kept = { ...cut(0), keeps: [digests.token] };
-  const outcome = foresee(of, revoke('op', 'ann', { seq: 9 }, kept), WRITTEN, NOW);
+  const outcome = foresee(of, { revocation: revoke('op', 'ann', { seq: 9 }, kept) }, WRITTEN, NOW);
   t.same([...outcome.members.ends].sort(), keys('ann', 'dan'));
   t.same(outcome.records.ends, [WRITTEN[1]]);
   t.same(
@@ -65,11 +65,11 @@ t.test('what is kept stays, and its token is told to be open', async (t) => {
 t.test('what the thief revoked is back', async (t) => {
   const { replica, authority: of } = stage();
   replica.offer([revoke('bob', 'cem', { seq: 7 }), appoint('op', 'new', { seq: 8 })]);
-  t.same(foresee(of, revoke('sen', 'bob', { seq: 9 }, cut(6)), [], NOW).members, {
+  t.same(foresee(of, { revocation: revoke('sen', 'bob', { seq: 9 }, cut(6)) }, [], NOW).members, {
     ends: keys('bob'),
     returns: keys('cem'),
   });
-  t.same(foresee(of, revoke('sen', 'op', { seq: 9 }, cut(7)), [], NOW).operators, {
+  t.same(foresee(of, { revocation: revoke('sen', 'op', { seq: 9 }, cut(7)) }, [], NOW).operators, {
     ends: keys('op', 'new'),
     returns: [],
   });
@@ -77,15 +77,20 @@ t.test('what the thief revoked is back', async (t) => {
 
 t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
   const { authority: of } = stage(2);
-  const vote = foresee(of, revoke('sen', 'op', { seq: 9 }, { ...cut(0), descendants: true }), WRITTEN, NOW);
+  const vote = foresee(
+    of,
+    { revocation: revoke('sen', 'op', { seq: 9 }, { ...cut(0), descendants: true }) },
+    WRITTEN,
+    NOW,
+  );
   t.match(vote.revocation, { votes: 1, needed: 2, effective: false });
   const none = { ends: [], returns: [] };
   t.match(vote, { members: none, operators: none, tokens: none, records: none });
-  t.match(foresee(of, revoke('dan', 'ann', { seq: 9 }), WRITTEN, NOW).revocation, {
+  t.match(foresee(of, { revocation: revoke('dan', 'ann', { seq: 9 }) }, WRITTEN, NOW).revocation, {
     votes: 0,
     effective: false,
   });
-  t.throws(() => foresee(of, own('ann', { seq: 9 }), [], NOW), RangeError);
+  t.throws(() => foresee(of, { revocation: own('ann', { seq: 9 }) }, [], NOW), RangeError);
 });
 
 t.test('each key is asked about once, however often it was granted something', async (t) => {
@@ -98,7 +103,7 @@ t.test('each key is asked about once, however often it was granted something', a
     asked += 1;
     return isMember(...question);
   };
-  foresee(of, revoke('op', 'ann', { seq: 9 }), [], NOW);
+  foresee(of, { revocation: revoke('op', 'ann', { seq: 9 }) }, [], NOW);
   t.equal(asked, new Set([...of.grants(NOW)].map(({ subject }) => subject)).size);
 });
 
@@ -121,7 +126,7 @@ t.test('what is told is what then happens', async (t) => {
       const members = () => new Set(keys(...names).filter((name) => of.isMember(name, NOW)));
       const counting = () => new Set(WRITTEN.filter((record) => of.counts(record)));
       const [membersBefore, countingBefore] = [members(), counting()];
-      const outcome = foresee(of, last, WRITTEN, NOW);
+      const outcome = foresee(of, { revocation: last }, WRITTEN, NOW);
       replica.offer([last]);
       const expected = <T>(before: Set<T>, after: Set<T>) => ({
         ends: new Set([...before].filter((each) => !after.has(each))),
