@@ -96,21 +96,24 @@ export class GrantChains {
     return { grant, signed, issued, through };
   }
 
-  /** Those that give all roles which the chains give, that let in what the host may let in, and that others hang on. */
+  /**
+   * Those that give all roles which the chains give, that let in what the host may let in, and that others hang on. Each role
+   * by the one that lasts longest: with a fuller grant that ends in an hour a thief would have the others left out. So is
+   * what may be let in, and all of it that one grant lets in together: so many roles a token or a renewal may need.
+   */
   #enough(chains: readonly Chain[]): Chain[] {
     const sorted = chains.toSorted(byWorth);
-    const [best] = sorted;
-    if (best === undefined || !isStanding(best.grant)) return sorted.slice(0, 1);
     const standing = sorted.filter(({ grant }) => isStanding(grant));
+    if (standing.length === 0) return sorted.slice(0, 1);
     const roles = new Set<Role>();
-    const chosen = standing.filter(({ grant }) => {
+    const admitting: Link[] = [];
+    return standing.filter(({ grant }) => {
       const givesMore = grant.roles.some((role) => !roles.has(role));
       for (const role of grant.roles) roles.add(role);
-      return givesMore || this.#parents.has(grant.digest);
+      const admitsMore = grant.roles.includes('admitter') && !admitting.some((one) => admitsAll(one, grant));
+      if (admitsMore) admitting.push(grant);
+      return givesMore || admitsMore || this.#parents.has(grant.digest);
     });
-    const admitting = standing.filter(({ grant }) => grant.roles.includes('admitter'));
-    const [widest] = admitting.sort((a, b) => b.grant.admits.length - a.grant.admits.length);
-    return widest === undefined ? chosen : [...chosen, widest];
   }
 }
 
@@ -122,15 +125,20 @@ function isStanding(grant: Link): boolean {
   return rankOf(grant) <= RANK_STANDING_MAX;
 }
 
-/** The one through fewer hosts first, then the fuller one, then the last to end. */
+/** Does the first let in whatever the second does? */
+function admitsAll(first: Link, second: Link): boolean {
+  return second.admits.every((role) => first.admits.includes(role));
+}
+
+/** The one through fewer hosts first, then the last to end, then the fuller one. */
 function byWorth(a: Chain, b: Chain): number {
   const end = ({ grant }: Chain) => grant.notAfter_ms ?? Number.MAX_SAFE_INTEGER;
   return (
     rankOf(a.grant) - rankOf(b.grant) ||
     a.through.length - b.through.length ||
+    end(b) - end(a) ||
     b.grant.roles.length - a.grant.roles.length ||
     b.grant.admits.length - a.grant.admits.length ||
-    end(b) - end(a) ||
     (a.grant.digest < b.grant.digest ? -1 : 1)
   );
 }

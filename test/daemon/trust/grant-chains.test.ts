@@ -1,11 +1,12 @@
 /** By which few of its grants a host is kept. */
 import t from 'tap';
 import { GrantChains } from '../../../daemon/trust/grant-chains.ts';
-import type { GrantBody } from '../../../protocols/base/records.ts';
+import type { GrantBody, Role } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { ADMITTER, authority, grant, key, NOW, Replica, revoke } from '../../protocols/trust/facts.ts';
 
-const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
 const JUNK = 1_100;
 
 /** op -> eve, an admitter; op -> bob, another one. */
@@ -43,6 +44,29 @@ t.test('thousands of grants that its thief wrote leave a host kept by those that
   const keeps = above('h2', 'h2');
   t.ok(keeps.length <= 3, `${keeps.length} are named`);
   t.same(rolesWith('h2', keeps), ['admitter', 'deployer', 'member', 'worker']);
+});
+
+t.test('a fuller grant that ends soon takes the place of none that lasts', async (t) => {
+  const { byEve, add, above, rolesWith } = stage();
+  const soon = { notAfter_ms: NOW + HOUR_MS };
+  add(byEve('h2'), byEve('h2', { ...ADMITTER, ...soon }), byEve('h2', { admits: ADMITTER.admits, ...soon }));
+  t.same(rolesWith('h2', above('h2', 'h2'), NOW + DAY_MS), ['deployer', 'member', 'worker']);
+});
+
+t.test('of what a host may let in each part is kept by the grant that lasts longest', async (t) => {
+  const { replica, byEve, add, above } = stage();
+  const lasting = byEve('ann', { ...ADMITTER, admits: ['member', 'worker', 'admit'] });
+  const wider = byEve('ann', { ...ADMITTER, notAfter_ms: NOW + HOUR_MS });
+  add(lasting, wider);
+  for (const role of ADMITTER.admits) add(byEve('ann', { roles: ['member', 'admitter'], admits: [role] }));
+  const keeps = above('ann', 'ann');
+  t.ok(keeps.includes(lasting.digest));
+  const after = replica.authority.fork();
+  after.add(revoke('op', 'eve', { seq: 9 }, { descendants: true, keeps }));
+  const admits = (now: number, ...roles: Role[]) =>
+    after.issuing(key('ann'), now, (body) => roles.every((role) => body.admits.includes(role))) !== undefined;
+  t.ok(admits(NOW + DAY_MS, 'member', 'worker', 'admit'));
+  t.ok(admits(NOW, ...ADMITTER.admits), 'and what one grant lets in together');
 });
 
 t.test('what it let in stays, by whichever of its grants', async (t) => {
