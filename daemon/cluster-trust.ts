@@ -14,7 +14,7 @@ import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
 import { actsFor, heeded, inPlaceOf, isAct, ownGrant } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
 import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
-import type { GrantInfo, RevocationInfo } from '../protocols/trust/listing.ts';
+import { type GrantInfo, isTokenGrant, type RevocationInfo } from '../protocols/trust/listing.ts';
 import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
 import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
@@ -195,6 +195,25 @@ export class ClusterTrust {
     return this.#plan(request).outcome;
   }
 
+  /**
+   * All trust as it would be once this was written, and with it, for those who have joined, that which closes the tokens of
+   * the key that have ended themselves. @throws E_NOT_ALLOWED as `revoke`
+   */
+  imagine(request: RevokeRequest): Authority {
+    const { subject: key, reason } = request;
+    const ended = new Set<KeyId>();
+    for (const { subject, by } of this.#authority.revocations()) if (by === subject) ended.add(subject);
+    const tokens = [...this.#authority.grants(this.#init.clock.now())].filter(
+      (grant) => grant.issuer === key && isTokenGrant(grant) && ended.has(grant.subject),
+    );
+    const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) =>
+      this.tokenRevocation(subject, reason),
+    );
+    const after = this.#authority.fork();
+    for (const draft of this.#draft(request, closings)) after.add(draft);
+    return after;
+  }
+
   /** @returns besides what it would change which tokens it closes: those that its author may close once all is written. */
   #plan(request: RevokeRequest): { readonly outcome: Outcome; readonly closings: readonly RevokeRequest[] } {
     const bare = this.#outcome(request, []);
@@ -210,9 +229,8 @@ export class ClusterTrust {
   #outcome(request: RevokeRequest, closings: readonly RevokeRequest[]): Outcome {
     const { ledger, clock } = this.#init;
     const now = clock.now();
-    const author = keyOf(request.signer ?? this.#revoker(request));
-    // As they would be written, but that nobody has signed them.
-    const drafts = this.#seal({ id: author, sign: () => NO_SIGNATURE }, [...closings, request]);
+    const drafts = this.#draft(request, closings);
+    const { author } = drafts.at(-1)!;
     const wanted = WANTED_KINDS.flatMap((kind) =>
       [...ledger.machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
@@ -597,6 +615,12 @@ export class ClusterTrust {
     const own = before.filter(({ author }) => author === subject);
     const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
     return revokeBody({ subject, reason, cut: last, descendants, keeps });
+  }
+
+  /** As they would be written, but that nobody has signed them. */
+  #draft(request: RevokeRequest, closings: readonly RevokeRequest[]): LedgerRecord[] {
+    const id = keyOf(request.signer ?? this.#revoker(request));
+    return this.#seal({ id, sign: () => NO_SIGNATURE }, [...closings, request]);
   }
 
   /** In their order: so a key that revokes itself closes tokens while it may. */

@@ -55,6 +55,13 @@ export class GrantChains {
     }
   }
 
+  /** Does the host have a grant in force, or to be renewed, that hangs on one by `issuer`? */
+  stands(issuer: KeyId, host: KeyId): boolean {
+    return (this.#bySubject.get(host) ?? []).some(
+      (grant) => isStanding(grant) && this.#chain(grant, issuer).signed.length > 0,
+    );
+  }
+
   /**
    * Grants that `issuer` signed and that are enough for a host to stay what it is. Who has the key of an admitter can write
    * thousands of grants of one host: these few are those that give it its roles, and on which others hang.

@@ -216,9 +216,9 @@ export class TrustDesk {
     request: RevokeOperatorRequest & { readonly reason: string },
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
-    const kept = keep.length > 0 || keepAll ? this.#keeps({ key, name }, keep, keepAll) : {};
-    const cut = this.#cut(key, since_ms);
-    return { subject: key, name, reason, descendants, ...kept, ...cut, ...signedWith(operatorKey) };
+    const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
+    const kept = keep.length > 0 || keepAll ? this.#keeps(bare, keep, keepAll) : {};
+    return { ...bare, descendants, ...kept };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
@@ -227,13 +227,21 @@ export class TrustDesk {
     return ledger.get('member', id) !== undefined && mayStay(authority, id, this.#now);
   }
 
-  /** Grants by a key that are to stay, for these hosts to stay. @throws E_NOT_FOUND, E_BAD_INPUT */
+  /**
+   * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
+   * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
+   * that have none, those that stand now.
+   * @throws E_NOT_FOUND, E_BAD_INPUT
+   */
   #keeps(
-    { key, name }: { readonly key: KeyId; readonly name: string },
+    bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
   ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
-    const chains = new GrantChains(this.#cluster.ledger.machine.authority.grants(this.#now));
+    const { trust, ledger } = this.#cluster;
+    const { subject: key, name } = bare;
+    const chains = new GrantChains(trust.imagine(bare).grants(this.#now));
+    const present = new GrantChains(ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
     const add = ({ signed, issued }: Kept) => {
@@ -245,15 +253,16 @@ export class TrustDesk {
     const named = keep.map((text) => this.#everMember(text, hosts));
     const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
+    const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
     for (const host of named) {
-      const grants = chains.above(key, host.id, kept);
+      const grants = above(host.id);
       if (grants.signed.length === 0)
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
       add(grants);
     }
-    for (const { id } of all) add(chains.above(key, id, kept));
+    for (const { id } of all) add(above(id));
     return { keeps: [...keeps], issued: [...below] };
   }
 

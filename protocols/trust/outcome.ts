@@ -52,11 +52,16 @@ export function foresee(
 ): Outcome {
   const after = authority.fork();
   for (const record of [revocation, ...others]) after.add(record);
-  const listed = [...after.revocations()].find(({ digest }) => digest === revocation.digest);
+  const revocations = [...after.revocations()];
+  const listed = revocations.find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
   const tokens = openTokens(after, now);
   const staying = members(after, now);
-  const kept = unclosed([...after.grants(now)], new Set(listed.keeps), issued, staying);
+  // That a key ended itself closes nothing: who has it can have voided all who joined with it, and they are kept.
+  const closed = new Set<KeyId>();
+  for (const { subject, by, effective } of revocations) if (effective && by !== subject) closed.add(subject);
+  const tokensKept = keptTokens([...after.grants(now)], new Set(listed.keeps), issued, staying);
+  const kept = tokensKept.filter(({ subject }) => !closed.has(subject));
   const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);
   return {
     revocation: listed,
@@ -69,7 +74,7 @@ export function foresee(
   };
 }
 
-function unclosed(
+function keptTokens(
   grants: readonly GrantInfo[],
   keeps: ReadonlySet<string>,
   issued: ReadonlySet<string>,
@@ -97,7 +102,7 @@ function unclosed(
     const original = renews === null ? grant : byDigest.get(renews);
     if (original !== undefined && isLetIn(original)) hosts.add(subject);
   }
-  return kept.filter(({ subject, state }) => state !== 'revoked' && !hosts.has(subject));
+  return kept.filter(({ subject }) => !hosts.has(subject));
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {

@@ -279,6 +279,22 @@ t.test(
   },
 );
 
+t.test('a host is kept by what it had before the theft, whoever has ended its token since', async (t) => {
+  for (const by of [operator, token]) {
+    const { machine, clock, take, seal, desk, areMembers } = founded();
+    take([
+      seal('revoke', by, revokeBody({ subject: token.id, reason: 'mine', descendants: true })),
+      seal('grant', operator, memberGrant(h2.id, { roles: ['member'] })),
+    ]);
+    clock.ms += 10_000;
+    const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'stolen' };
+    const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: seedText(30) };
+    await desk().revokeOperator(operator.id, request);
+    t.same(areMembers(), [true, true, false]);
+    t.same([...machine.authority.roles(h2.id)].sort(), ['deployer', 'member', 'worker']);
+  }
+});
+
 t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
   const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
   const own = [...machine.authority.grants(LATER)].find(({ subject }) => subject === self.id)!;
