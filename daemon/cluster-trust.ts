@@ -625,7 +625,7 @@ export class ClusterTrust {
 
   /** In their order: so a key that revokes itself closes tokens while it may. */
   #seal(signer: Signer, requests: readonly RevokeRequest[]): LedgerRecord[] {
-    const { ledger, crypto, clock } = this.#init;
+    const { ledger, crypto } = this.#init;
     const { machine } = ledger;
     const sealed: LedgerRecord[] = [];
     for (const request of requests) {
@@ -637,11 +637,26 @@ export class ClusterTrust {
         // Each comes after the one before.
         known: sealed.length > 0 ? sealed.slice(-1) : machine.ledger.recordsOf(signer.id),
         crypto,
-        now: clock.now(),
+        now: this.#stamp_ms(signer.id, request.subject),
       });
       sealed.push(record);
     }
     return sealed;
+  }
+
+  /**
+   * Of a revocation that is written now. A clock may be behind, as without a battery: what the subject wrote up to the cut
+   * would not count by a stamp of before. Acts count whatever their stamps are, and may be this host's own by a clock that
+   * was ahead. What a subject with ill will can add is what the ledger takes in, a minute.
+   */
+  #stamp_ms(author: KeyId, subject: KeyId): number {
+    const { self, ledger, clock } = this.#init;
+    const { machine } = ledger;
+    let latest_ms = clock.now();
+    if (author === self) return Math.max(latest_ms, machine.stamped_ms);
+    for (const record of machine.ledger.recordsOf(subject))
+      if (!isAct(record)) latest_ms = Math.max(latest_ms, record.hlc.ms);
+    return latest_ms;
   }
 
   /** All or none: by the node's own key in one batch, by another in one transaction. */
@@ -697,7 +712,11 @@ export class ClusterTrust {
   /** @throws E_NOT_ALLOWED, and what the disk says */
   async #introduce(records: readonly LedgerRecord[]): Promise<void> {
     const { ledger } = this.#init;
-    const refused = await ledger.introduce(records.map(({ bytes }) => bytes));
+    const latest_ms = Math.max(...records.map(({ hlc }) => hlc.ms));
+    const refused = await ledger.introduce(
+      records.map(({ bytes }) => bytes),
+      latest_ms,
+    );
     if (refused === undefined) return;
     const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
     const taken = records.filter((record) => ledger.machine.ledger.has(record));
