@@ -167,8 +167,8 @@ export class ClusterTrust {
   /**
    * Writes a revocation, and those that close the tokens which it keeps: whoever made a token may have its secret still. All
    * at once, for in the place of who joined with an open one its thief can put others. What its author has said before is
-   * not written again: nothing would come of it, and revocations are kept for ever. Of an operator's key each is one vote of
-   * several that it may take.
+   * not written again: nothing would come of it, and revocations are kept for ever; but what it said by a clock that was
+   * ahead is, for nobody else takes that in. Of an operator's key each is one vote of several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
@@ -177,8 +177,13 @@ export class ClusterTrust {
     const signer = request.signer ?? this.#revoker(request);
     const author = keyOf(signer);
     const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
-    const saidOf = (one: RevokeRequest) =>
-      (before.get(one.subject) ?? []).filter((said) => saysAgain(said, author, this.#revokeBody(one)));
+    const saidOf = (one: RevokeRequest) => {
+      const upTo_ms = this.#stamp_ms(author, one.subject) + HLC_AHEAD_MS_MAX;
+      const said = before.get(one.subject) ?? [];
+      return said.filter(
+        (each) => each.written_ms <= upTo_ms && saysAgain(each, author, this.#revokeBody(one)),
+      );
+    };
     const said = saidOf(request).find(
       ({ effective, votes }) => effective || votes === outcome.revocation.votes,
     );
@@ -588,12 +593,19 @@ export class ClusterTrust {
       );
   }
 
-  /** And that counts, or would if the subject had not been revoked: of an operator in force each vote does. */
+  /**
+   * And that counts, or would if the subject had not been revoked: of an operator in force each vote does, but for one by a
+   * clock that was ahead.
+   */
   #hasVotedFor(subject: KeyId, voter: KeyId): boolean {
     if (!this.#authority.operators().some(({ key, inForce }) => key === voter && inForce)) return false;
-    return [...this.#authority.grants(this.#init.clock.now())].some(
-      ({ subject: appointed, issuer, roles }) =>
-        appointed === subject && issuer === voter && roles.includes('operator'),
+    const now = this.#init.clock.now();
+    return [...this.#authority.grants(now)].some(
+      ({ subject: appointed, issuer, roles, granted_ms }) =>
+        appointed === subject &&
+        issuer === voter &&
+        roles.includes('operator') &&
+        granted_ms <= now + HLC_AHEAD_MS_MAX,
     );
   }
 

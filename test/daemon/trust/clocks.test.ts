@@ -67,3 +67,26 @@ t.test(
     t.equal(told(machine, 'revoke').length, 1, 'said once');
   },
 );
+
+t.test(
+  'what was said by a clock that was ahead is said again once that is right, and then no more',
+  async (t) => {
+    const { clock, machine, theirs, trust, told, tell } = await withHost();
+    const revoke = () => trust.revoke({ subject: host.id, reason: 'stolen' });
+    clock.now = NOW + 3 * HOUR_MS;
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    clock.now = NOW + 1000;
+    t.same(tell('revoke', clock.now), ['from-the-future']);
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    for (const kind of ['revoke', 'grant']) tell(kind, clock.now);
+    t.notOk(theirs.authority.isMember(host.id));
+    t.equal(theirs.authority.operators().length, 2);
+    const before = machine.ledger.size;
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    t.equal(machine.ledger.size, before);
+    t.equal(told(machine, 'revoke').length, 2);
+  },
+);
