@@ -194,6 +194,25 @@ t.test('an admitter renews by a grant that gives what it takes, whatever else it
   t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
 });
 
+t.test('what an admitter issues hangs on no other one that has granted it as much since', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const eve = grant('op', 'eve', ADMITTER, { seq: 5 });
+  const dan = grant('bob', 'dan', { ...ADMITTER, life_ms: LIFE_MS, parent: grants.bob.digest }, { seq: 6 });
+  const fay = grant('dan', 'fay', { parent: dan.digest, notAfter_ms: END_MS }, { seq: 7 });
+  const wide: Partial<GrantBody> = { ...ADMITTER, parent: eve.digest };
+  const before = (subject: string, than: { readonly digest: string }) => {
+    for (let seq = 100; ; seq += 1) {
+      const found = grant('eve', subject, wide, { seq });
+      if (found.digest < than.digest) return found;
+    }
+  };
+  replica.offer([eve, dan, fay, before('ann', grants.ann), before('bob', grants.bob), before('dan', dan)]);
+  t.equal(of.issuing(key('ann'), NOW)?.digest, grants.ann.digest);
+  t.equal(of.issuing(key('bob'), NOW)?.digest, grants.bob.digest, 'the one nearest to genesis');
+  t.equal(of.issuing(key('dan'), NOW)?.digest, dan.digest, 'or the one that it has issued by');
+  t.notOk(of.mayRevoke(key('eve'), key('fay'), NOW));
+});
+
 t.test('what gives more is renewed beside what lasts longer and gives less', async (t) => {
   const { replica, authority: of, grants } = stage();
   const now = END_MS - 1000;
