@@ -236,7 +236,7 @@ export class Authority {
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
   memberUntil(key: KeyId): number | null | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
-    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const standing = this.#memberships(key);
     return standing.length === 0 ? undefined : lastOf(standing);
   }
 
@@ -246,7 +246,7 @@ export class Authority {
    */
   renewables(key: KeyId): Renewable[] {
     if (this.#standing.judgements.has(key)) return [];
-    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const standing = this.#memberships(key);
     const byOriginal = Map.groupBy(standing, ({ record, body }) => body.renews ?? record.digest);
     const lasting = [...byOriginal]
       .map(([digest, grants]) => ({ grant: this.#book.grant(digest), until_ms: lastOf(grants) }))
@@ -323,8 +323,11 @@ export class Authority {
     return listOperators(this.#standing);
   }
 
+  /** Grants that make it a member, whenever they end. */
   #memberships(key: KeyId): readonly Grant[] {
-    return this.#book.ofSubject(key).filter(({ body }) => body.roles.includes('member'));
+    return this.#standing
+      .good(key)
+      .filter((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, undefined));
   }
 
   /** Links up to genesis; no more are counted than there may be. */
