@@ -167,8 +167,8 @@ export class ClusterTrust {
   /**
    * Writes a revocation, and those that close the tokens which it keeps: whoever made a token may have its secret still. All
    * at once, for in the place of who joined with an open one its thief can put others. What its author has said before is
-   * not written again: nothing would come of it, and revocations are kept for ever. Of an operator's key each is one vote of
-   * several that it may take.
+   * not written again: nothing would come of it, and revocations are kept for ever; but what it said by a clock that was
+   * ahead is, for nobody else takes that in. Of an operator's key each is one vote of several that it may take.
    * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
    */
   async revoke(request: RevokeRequest): Promise<RevocationInfo> {
@@ -177,8 +177,13 @@ export class ClusterTrust {
     const signer = request.signer ?? this.#revoker(request);
     const author = keyOf(signer);
     const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
-    const saidOf = (one: RevokeRequest) =>
-      (before.get(one.subject) ?? []).filter((said) => saysAgain(said, author, this.#revokeBody(one)));
+    const saidOf = (one: RevokeRequest) => {
+      const upTo_ms = this.#stamp_ms(author, one.subject) + HLC_AHEAD_MS_MAX;
+      const said = before.get(one.subject) ?? [];
+      return said.filter(
+        (each) => each.written_ms <= upTo_ms && saysAgain(each, author, this.#revokeBody(one)),
+      );
+    };
     const said = saidOf(request).find(
       ({ effective, votes }) => effective || votes === outcome.revocation.votes,
     );
@@ -588,12 +593,19 @@ export class ClusterTrust {
       );
   }
 
-  /** And that counts, or would if the subject had not been revoked: of an operator in force each vote does. */
+  /**
+   * And that counts, or would if the subject had not been revoked: of an operator in force each vote does, but for one by a
+   * clock that was ahead.
+   */
   #hasVotedFor(subject: KeyId, voter: KeyId): boolean {
     if (!this.#authority.operators().some(({ key, inForce }) => key === voter && inForce)) return false;
-    return [...this.#authority.grants(this.#init.clock.now())].some(
-      ({ subject: appointed, issuer, roles }) =>
-        appointed === subject && issuer === voter && roles.includes('operator'),
+    const now = this.#init.clock.now();
+    return [...this.#authority.grants(now)].some(
+      ({ subject: appointed, issuer, roles, granted_ms }) =>
+        appointed === subject &&
+        issuer === voter &&
+        roles.includes('operator') &&
+        granted_ms <= now + HLC_AHEAD_MS_MAX,
     );
   }
 
@@ -625,7 +637,7 @@ export class ClusterTrust {
 
   /** In their order: so a key that revokes itself closes tokens while it may. */
   #seal(signer: Signer, requests: readonly RevokeRequest[]): LedgerRecord[] {
-    const { ledger, crypto, clock } = this.#init;
+    const { ledger, crypto } = this.#init;
     const { machine } = ledger;
     const sealed: LedgerRecord[] = [];
     for (const request of requests) {
@@ -637,11 +649,26 @@ export class ClusterTrust {
         // Each comes after the one before.
         known: sealed.length > 0 ? sealed.slice(-1) : machine.ledger.recordsOf(signer.id),
         crypto,
-        now: clock.now(),
+        now: this.#stamp_ms(signer.id, request.subject),
       });
       sealed.push(record);
     }
     return sealed;
+  }
+
+  /**
+   * Of a revocation that is written now. A clock may be behind, as without a battery: what the subject wrote up to the cut
+   * would not count by a stamp of before. Acts count whatever their stamps are, and may be this host's own by a clock that
+   * was ahead. What a subject with ill will can add is what the ledger takes in, a minute.
+   */
+  #stamp_ms(author: KeyId, subject: KeyId): number {
+    const { self, ledger, clock } = this.#init;
+    const { machine } = ledger;
+    let latest_ms = clock.now();
+    if (author === self) return Math.max(latest_ms, machine.stamped_ms);
+    for (const record of machine.ledger.recordsOf(subject))
+      if (!isAct(record)) latest_ms = Math.max(latest_ms, record.hlc.ms);
+    return latest_ms;
   }
 
   /** All or none: by the node's own key in one batch, by another in one transaction. */
@@ -697,7 +724,11 @@ export class ClusterTrust {
   /** @throws E_NOT_ALLOWED, and what the disk says */
   async #introduce(records: readonly LedgerRecord[]): Promise<void> {
     const { ledger } = this.#init;
-    const refused = await ledger.introduce(records.map(({ bytes }) => bytes));
+    const latest_ms = Math.max(...records.map(({ hlc }) => hlc.ms));
+    const refused = await ledger.introduce(
+      records.map(({ bytes }) => bytes),
+      latest_ms,
+    );
     if (refused === undefined) return;
     const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
     const taken = records.filter((record) => ledger.machine.ledger.has(record));

@@ -241,18 +241,23 @@ export class Contacts {
       mesh.connect(id, this.addressesOf(id)).catch(() => {});
   }
 
-  /** A few of those that it remembers, different ones each time. */
+  /**
+   * A few of those that it remembers, different ones each time. Also of those that somebody has revoked: a thief may have
+   * written that, and been revoked in what this disk has lost. What a door answers is signed, and lets nobody in.
+   */
   #askable(): Askable[] {
     const { self, clock } = this.#init;
     const known = [...this.#doors]
       .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }))
-      .filter(({ id, doors }) => id !== self && doors.length > 0 && this.isAdmitted(id));
+      .filter(
+        ({ id, doors }) => id !== self && doors.length > 0 && (this.#isMember(id) || this.#wasThere(id)),
+      );
     return sample(known, ASKED_MAX, () => clock.random());
   }
 
   /**
    * Whom the view does not list, and who may be a member all the same: its grant has ended, and may have been renewed
-   * since, or its member record is lost here.
+   * since, or its member record is lost here. Also of those that somebody has revoked, as when it asks what it lost.
    */
   unlisted(): Askable[] {
     const { self, machine, members } = this.#init;
@@ -264,7 +269,7 @@ export class Contacts {
     }
     return [...found]
       .filter(([id, doors]) => id !== self && doors.length > 0 && !members().has(id))
-      .filter(([id]) => authority.isMember(id) || this.#isRemembered(id))
+      .filter(([id]) => authority.isMember(id) || this.#wasThere(id))
       .map(([id, doors]) => ({ id, doors, addresses: this.addressesOf(id) }));
   }
 
@@ -352,13 +357,18 @@ export class Contacts {
     );
   }
 
-  /**
-   * While grants may be missing on this disk, whoever it holds a member record of, or has kept where it is, may bring them
-   * again. All that it holds has checksums: who was never a member here is not among them.
-   */
+  /** While grants may be missing on this disk, who was there may bring them again, but for those that were revoked. */
   #isRemembered(peer: NodeId): boolean {
+    return this.#wasThere(peer) && !this.#isAccused(peer);
+  }
+
+  /**
+   * Does this disk, from which grants may be missing, hold a member record of it, or has kept where it is? All that it holds
+   * has checksums: who was never a member here is not among them.
+   */
+  #wasThere(peer: NodeId): boolean {
     const { ledger } = this.#init.machine;
-    if (!this.#isReseeding || this.#isAccused(peer)) return false;
+    if (!this.#isReseeding) return false;
     return this.#remembered.has(peer) || ledger.get('member', peer)?.author === peer;
   }
 

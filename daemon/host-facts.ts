@@ -10,7 +10,7 @@ import type { DaemonOptions, Listen } from './config/options.ts';
 const MEMORY_SHARE = 0.9;
 /** Of the host while no other is known. */
 const LOOPBACK = '127.0.0.1';
-/** So often an address that was never there is looked for, for a minute, before any other takes its place. */
+/** So often an address that is not there is looked for, for a minute, before one of any other interface takes its place. */
 const LOOKS_MAX = 12;
 const INTERFACES_DIRECTORY = '/sys/class/net';
 
@@ -55,6 +55,8 @@ export class HostAddress {
   /** It came from a default route. */
   #isRouted = false;
   #looks = 0;
+  /** The one that had it until it was gone for long, as when a cable is out: once it is back it has it again. */
+  #left: string | undefined;
 
   constructor({ host, listen }: Pick<DaemonOptions, 'host' | 'listen'>, facts = KERNEL) {
     this.#facts = facts;
@@ -81,7 +83,8 @@ export class HostAddress {
   }
 
   /**
-   * Looks whether this host still has it. While it has none in its place, as when a cable is out, the old one stays.
+   * Looks whether this host still has it. While it has none in its place, as when a cable is out, the old one stays; that
+   * of another interface takes its place at once by a default route, and without one after a while.
    * @returns whether it is another one from now on.
    */
   look(): boolean {
@@ -89,26 +92,31 @@ export class HostAddress {
     const before = this.#current;
     const interfaces = this.#facts.interfaces();
     const holder = holderOf(interfaces, before);
+    if (holder !== undefined) this.#looks = 0;
     if (holder !== undefined && this.#isRouted) return false;
     this.#interface = holder ?? this.#interface;
     const routed = this.#facts.defaultRoutes();
     if (holder !== undefined && routed.includes(holder)) this.#isRouted = true;
     else if (this.#take(interfaces, routed)) this.#isRouted = true;
+    else if (this.#left !== undefined && this.#take(interfaces, [this.#left])) this.#left = undefined;
     else if (holder === undefined) this.#replace(interfaces);
     return this.#current !== before;
   }
 
   /** It is gone, or was never there, and there is no default route. */
   #replace(interfaces: Interfaces): void {
-    if (this.#interface === undefined) {
+    const last = this.#interface;
+    if (last === undefined || !this.#take(interfaces, [last])) {
       this.#looks += 1;
-      if (this.#looks >= LOOKS_MAX) this.#takeAny(interfaces);
-    } else if (this.#take(interfaces, [this.#interface])) this.#isRouted = false;
+      if (this.#looks < LOOKS_MAX || !this.#takeAny(interfaces)) return;
+      this.#left = last;
+    }
+    this.#isRouted = false;
   }
 
-  #takeAny(interfaces: Interfaces): void {
+  #takeAny(interfaces: Interfaces): boolean {
     const names = Object.keys(interfaces).filter((name) => !this.#facts.isForContainers(name));
-    this.#take(interfaces, names);
+    return this.#take(interfaces, names);
   }
 
   #take(interfaces: Interfaces, names: readonly string[]): boolean {

@@ -92,7 +92,7 @@ function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['pr
     const seconds = Math.round(clock.ahead_ms / 1000);
     const message =
       `until ${at} the clock of this host was ${seconds} s ahead; what this node had written was written anew. ` +
-      'Tokens and grants that it made meanwhile are not valid yet: make them again';
+      'Tokens, grants, revocations and votes that it made meanwhile are not valid yet: make them again';
     problems.push({ kind: 'clock', message });
   }
   if (quarantined > 0) {

@@ -200,12 +200,16 @@ export class LedgerDriver implements AsyncDisposable {
 
   /**
    * Takes in records from outside the mesh and gossips them. Resolves once they are durable here.
+   * @param now_ms it is at least as late as this; absent: as late as the clock says.
    * @returns why the first of them was refused, if any. @throws as `write` does, while the disk refuses and once it stops.
    */
-  async introduce(envelopes: readonly Uint8Array[]): Promise<string | undefined> {
+  async introduce(
+    envelopes: readonly Uint8Array[],
+    now_ms = this.#init.clock.now(),
+  ): Promise<string | undefined> {
     if (this.#stopped) throw stopping();
     if (this.#trouble !== undefined) throw refusal(this.#trouble, 'nothing was changed');
-    const effects = this.#handle({ kind: 'introduce', envelopes });
+    const effects = this.#handle({ kind: 'introduce', envelopes, now_ms });
     this.#enqueue(effects);
     this.#drain();
     if (this.#trouble !== undefined) throw refusal(this.#trouble, UNKEPT);

@@ -81,6 +81,8 @@ function report<Report>(taken: Taken<Report>, rejected: Rejected): void {
 export interface Source {
   readonly from: NodeId | null;
   readonly horizon_ms: number;
+  /** It is at least as late as this, whatever the clock says. Absent: the clock is right. */
+  readonly now_ms?: number;
 }
 
 /** What taking records in has come to. */
@@ -195,7 +197,7 @@ export class Intake<Report> {
       return 'unknown-author';
     }
     if (admission === 'refused') return 'not-allowed';
-    if (record.hlc.ms > env.now + HLC_AHEAD_MS_MAX) return 'from-the-future';
+    if (record.hlc.ms > Math.max(env.now, from.now_ms ?? 0) + HLC_AHEAD_MS_MAX) return 'from-the-future';
     if (!isSettled && quota.isBeyond(record, finding.replaces)) return 'over-quota';
     if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';

@@ -85,8 +85,11 @@ export type LedgerEvent =
   | ({ readonly kind: 'write'; readonly author: KeyId } & Write)
   /** All or none, under one signature. At most BATCH_RECORDS_MAX. */
   | { readonly kind: 'writes'; readonly author: KeyId; readonly writes: readonly Write[] }
-  /** Records handed in by other ways than the mesh's own, such as a knock at the door; they are gossiped on. */
-  | { readonly kind: 'introduce'; readonly envelopes: readonly Uint8Array[] }
+  /**
+   * Records handed in by other ways than the mesh's own, such as a knock at the door; they are gossiped on. With `now_ms` it is
+   * at least as late as that: of what was signed here, where this clock is behind what is known.
+   */
+  | { readonly kind: 'introduce'; readonly envelopes: readonly Uint8Array[]; readonly now_ms?: number }
   | { readonly kind: 'gossip'; readonly from: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'message'; readonly from: NodeId; readonly body: Uint8Array }
   | { readonly kind: 'connected'; readonly peer: NodeId }
@@ -253,6 +256,11 @@ export class LedgerMachine {
     return this.#acknowledgements().missing(roundEnd_ms(this.#config, now));
   }
 
+  /** The last stamp that this node gave or has seen, milliseconds: what it writes next bears no earlier one. */
+  get stamped_ms(): number {
+    return this.#clock.ms;
+  }
+
   /** Authors that signed two records with one number, and who says so. */
   flagged(): ReadonlyMap<KeyId, readonly NodeId[]> {
     return flagged(this.ledger);
@@ -281,7 +289,7 @@ export class LedgerMachine {
       case 'writes':
         return this.#write(event.author, event.writes, env);
       case 'introduce':
-        return this.#ingest(event.envelopes, NOBODY, env, true);
+        return this.#ingest(event.envelopes, { ...NOBODY, now_ms: event.now_ms ?? env.now }, env, true);
       case 'gossip':
         return this.#onGossip(event.from, event.body, env);
       case 'message':

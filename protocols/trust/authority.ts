@@ -236,7 +236,7 @@ export class Authority {
   /** Until when the key is a member, milliseconds; null: for ever; undefined: it is none, or was revoked. */
   memberUntil(key: KeyId): number | null | undefined {
     if (this.#standing.judgements.has(key)) return undefined;
-    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const standing = this.#memberships(key);
     return standing.length === 0 ? undefined : lastOf(standing);
   }
 
@@ -246,7 +246,7 @@ export class Authority {
    */
   renewables(key: KeyId): Renewable[] {
     if (this.#standing.judgements.has(key)) return [];
-    const standing = this.#memberships(key).filter((grant) => this.#standing.stands(grant, undefined));
+    const standing = this.#memberships(key);
     const byOriginal = Map.groupBy(standing, ({ record, body }) => body.renews ?? record.digest);
     const lasting = [...byOriginal]
       .map(([digest, grants]) => ({ grant: this.#book.grant(digest), until_ms: lastOf(grants) }))
@@ -264,8 +264,9 @@ export class Authority {
   }
 
   /**
-   * A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. Any admitter can
-   * write a key grants that hand on little: of those that will do, the one that limits least.
+   * A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. What is issued
+   * hangs on who gave it, and any admitter can write a key grants, of which it may have what comes below revoked: of those
+   * that will do, the one nearest to genesis, then one that it has issued by, then the one that limits least.
    * @param gives whether a grant will do for what is to be issued. Default: any does.
    */
   issuing(
@@ -277,9 +278,15 @@ export class Authority {
     if (this.#standing.operators.has(key)) return { digest: null, body: null };
     const grant = this.#book
       .ofSubject(key)
-      .filter((held) => isIssuing(held.body) && gives(held.body) && !this.#isLastLink(held))
-      .sort(byLimits)
-      .find((held) => this.#standing.mayIssue(held, now));
+      .filter(({ body }) => isIssuing(body) && gives(body))
+      .map((held) => ({ held, length: this.#chainLength(held), hasIssued: this.#book.hasIssued(held) }))
+      // What is issued by the last link that a chain may have would be refused.
+      .filter(({ length }) => length < CHAIN_LENGTH_MAX)
+      .sort(
+        (a, b) =>
+          a.length - b.length || Number(b.hasIssued) - Number(a.hasIssued) || byLimits(a.held, b.held),
+      )
+      .find(({ held }) => this.#standing.mayIssue(held, now))?.held;
     return grant && { digest: grant.record.digest, body: grant.body };
   }
 
@@ -316,18 +323,21 @@ export class Authority {
     return listOperators(this.#standing);
   }
 
+  /** Grants that make it a member, whenever they end. */
   #memberships(key: KeyId): readonly Grant[] {
-    return this.#book.ofSubject(key).filter(({ body }) => body.roles.includes('member'));
+    return this.#standing
+      .good(key)
+      .filter((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, undefined));
   }
 
-  /** Is its chain as long as one may be? What is issued by it would be refused. */
-  #isLastLink(grant: Grant): boolean {
+  /** Links up to genesis; no more are counted than there may be. */
+  #chainLength(grant: Grant): number {
     let length = 1;
     for (let link: Grant | undefined = grant; link !== undefined && link.body.parent !== null; length += 1) {
       if (length >= CHAIN_LENGTH_MAX) break;
       link = this.#book.grant(link.body.parent);
     }
-    return length >= CHAIN_LENGTH_MAX;
+    return length;
   }
 
   #isInForce(record: LedgerRecord): boolean {

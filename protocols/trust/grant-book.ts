@@ -110,6 +110,11 @@ export class GrantBook {
     return this.#children.get(parent) ?? [];
   }
 
+  /** Was anything issued by its authority, renewals among it? */
+  hasIssued({ record: { digest } }: Grant): boolean {
+    return this.#children.get(digest) !== undefined || this.#renewalsUnder.get(digest) !== undefined;
+  }
+
   renewalsOf(original: string): readonly Grant[] {
     return this.#renewalsOf.get(original) ?? [];
   }

@@ -312,6 +312,24 @@ t.test('who was revoked brings nothing, whatever a damaged disk remembers of it'
   }
 });
 
+t.test('who was revoked is asked at its door all the same, for a thief may have written that', async (t) => {
+  const [own, other] = acquainted();
+  const id = other.signer.id;
+  const revocation = { subject: id, epoch: 9, last: 99, reason: 'theft' };
+  write(own.machine, operator.id, 'revoke', recordKey.revoke(id, operator.id), revocation);
+  const welcomed = [{ id, addresses: ['/a'], doors: ['/door'] }];
+  const { contacts, mesh } = contactsOf(withoutGrants(own), { welcomed, store: lossyStore() });
+  t.notOk(contacts.isAdmitted(id));
+  t.same(contacts.unlisted(), [{ id, addresses: ['/a'], doors: ['/door'] }]);
+  const stopping = new AbortController();
+  const asked: NodeId[] = [];
+  await contacts.outwait(mesh, stopping.signal, async (members) => {
+    asked.push(...members.map((member) => member.id));
+    stopping.abort();
+  });
+  t.same(asked, [id]);
+});
+
 t.test('nobody is waited for where nobody is known, and not for ever where somebody is', async (t) => {
   const alone = contactsOf(middle);
   await alone.contacts.meet(alone.mesh, AbortSignal.timeout(10_000));

@@ -145,7 +145,28 @@ t.test('where it was before is not waited for for ever', async (t) => {
   state.interfaces = { ...state.interfaces, wlan0: [address('198.51.100.1')] };
   for (let look = 0; look < 100; look++) t.equal(booting.look(), false, 'it is there now');
   state.interfaces = { lo, docker0, eth0: [address('192.0.2.2')] };
-  for (let look = 0; look < 100; look++) t.equal(booting.look(), false, 'a cable that is out');
+  for (let look = 1; look < 12; look++) t.equal(booting.look(), false, 'a cable that is out');
+  t.same([booting.look(), booting.current], [true, '192.0.2.2'], 'or a link that is gone for good');
+});
+
+t.test('a host without a default route whose link is gone goes on by another, and back', async (t) => {
+  const { state, facts } = changing({ lo, docker0, eth0: [address('192.0.2.1')] });
+  const host = new HostAddress(wildcard, facts);
+  const both = { lo, docker0, wlan0: [address('198.51.100.1')], eth0: [address('192.0.2.1')] };
+  const { eth0, ...without } = both;
+  for (let round = 0; round < 3; round++) {
+    state.interfaces = without;
+    for (let look = 1; look < 12; look++) t.same([host.look(), host.current], [false, '192.0.2.1']);
+    state.interfaces = both;
+    t.same([host.look(), host.current], [false, '192.0.2.1'], 'it was out for less than a minute');
+  }
+  state.interfaces = without;
+  for (let look = 1; look < 12; look++) host.look();
+  t.same([host.look(), host.current, host.look()], [true, '198.51.100.1', false]);
+  state.interfaces = { ...without, eth0: [address('192.0.2.7')] };
+  t.same([host.look(), host.current, host.look()], [true, '192.0.2.7', false], 'what it had before is back');
+  state.interfaces = both;
+  t.same([host.look(), host.current], [true, '192.0.2.1']);
 });
 
 const vxlan = await canVxlan();

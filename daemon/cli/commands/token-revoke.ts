@@ -42,12 +42,12 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     noteReach(terminal, reach);
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.id);
-    const joined = token.joined.filter(({ state }) => options.hosts || STAYING.has(state));
-    const hosts = joined.map(({ nodeName }) => nodeName).join(', ');
-    if (hosts !== '')
-      note(
-        terminal,
-        printable(`${options.hosts ? 'Refused from now on' : 'Joined with it, and stay'}: ${hosts}.`),
-      );
+    // Some that joined with it may stay by another grant, or were refused before.
+    const refused = plan.nodes.ends.map(({ name }) => name);
+    const staying = token.joined.filter(({ state }) => STAYING.has(state)).map(({ nodeName }) => nodeName);
+    const [what, hosts] = options.hosts
+      ? ['Refused from now on', refused]
+      : ['Joined with it, and stay', staying];
+    if (hosts.length > 0) note(terminal, printable(`${what}: ${hosts.join(', ')}.`));
   });
 }

@@ -61,11 +61,11 @@ t.test('tokens are listed and revoked by their ids', async (t) => {
   t.equal(revoked.stderr, 'Joined with it, and stay: two.\n');
   t.same(backend.calls.at(-1)?.args, ['4f5c0e91', { reason: 'lost', plan: PLAN.digest }]);
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
-  t.match(hosts.stderr, /hosts that are refused +old, two\n(?:.*\n)*Refused from now on: two\.\n$/);
+  t.match(hosts.stderr, /hosts that are refused +old, two\n(?:.*\n)*Refused from now on: old, two\.\n$/);
   t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
 });
 
-t.test('of a revoked token those are told to stay that do', async (t) => {
+t.test('of a revoked token those are told to stay that do, and those to go', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const [host] = TOKEN.joined;
   const states = ['valid', 'expired', 'over-used', 'void', 'revoked'] as const;
@@ -73,6 +73,10 @@ t.test('of a revoked token those are told to stay that do', async (t) => {
   backend.revokeToken = async () => ({ ...TOKEN, joined });
   const { stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91']);
   t.equal(stderr, 'Joined with it, and stay: valid, expired.\n');
+  const ends = [{ key: NODE_2, name: 'valid' }];
+  backend.planRevokeToken = async () => ({ ...PLAN, nodes: { ends, returns: [] } });
+  const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
+  t.match(hosts.stderr, /\nRefused from now on: valid\.\n$/, 'and those to go that do');
 });
 
 t.test('a node is revoked with what it let in, or removed once it is gone', async (t) => {

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { GrantBody } from '../../../protocols/base/records.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { RENEWALS_MAX, renewalOnAppeal, renewalsDue, worriesAt } from '../../../protocols/trust/renewal.ts';
 import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
 import { ADMITTER, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
@@ -194,6 +195,25 @@ t.test('an admitter renews by a grant that gives what it takes, whatever else it
   t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
 });
 
+t.test('what an admitter issues hangs on no other one that has granted it as much since', async (t) => {
+  const { replica, authority: of, grants } = stage();
+  const eve = grant('op', 'eve', ADMITTER, { seq: 5 });
+  const dan = grant('bob', 'dan', { ...ADMITTER, life_ms: LIFE_MS, parent: grants.bob.digest }, { seq: 6 });
+  const fay = grant('dan', 'fay', { parent: dan.digest, notAfter_ms: END_MS }, { seq: 7 });
+  const wide: Partial<GrantBody> = { ...ADMITTER, parent: eve.digest };
+  const before = (subject: string, than: { readonly digest: string }) => {
+    for (let seq = 100; ; seq += 1) {
+      const found = grant('eve', subject, wide, { seq });
+      if (found.digest < than.digest) return found;
+    }
+  };
+  replica.offer([eve, dan, fay, before('ann', grants.ann), before('bob', grants.bob), before('dan', dan)]);
+  t.equal(of.issuing(key('ann'), NOW)?.digest, grants.ann.digest);
+  t.equal(of.issuing(key('bob'), NOW)?.digest, grants.bob.digest, 'the one nearest to genesis');
+  t.equal(of.issuing(key('dan'), NOW)?.digest, dan.digest, 'or the one that it has issued by');
+  t.notOk(of.mayRevoke(key('eve'), key('fay'), NOW));
+});
+
 t.test('what gives more is renewed beside what lasts longer and gives less', async (t) => {
   const { replica, authority: of, grants } = stage();
   const now = END_MS - 1000;
@@ -217,6 +237,32 @@ t.test('what gives more is renewed beside what lasts longer and gives less', asy
   t.same(due(), []);
   t.ok(of.roles(key('cem'), END_MS + LIFE_MS / 2).has('worker'));
 });
+
+t.test(
+  'of thousands of grants each is judged once, however often it is asked when its member ends',
+  async (t) => {
+    const { replica, authority: of, renewal } = stage();
+    let looks = 0;
+    const counted = (record: LedgerRecord): LedgerRecord =>
+      Object.defineProperty({ ...record }, 'author', {
+        get: () => {
+          looks += 1;
+          return record.author;
+        },
+      });
+    const junk = Array.from({ length: 1000 }, (_, seq) =>
+      grant('eve', 'cem', { parent: 'e'.repeat(64), notAfter_ms: END_MS + seq }, { seq }),
+    );
+    replica.offer([renewal('bob')]);
+    const before = [of.memberUntil(key('cem')), of.renewables(key('cem'))];
+    for (const record of junk) of.add(counted(record));
+    t.ok(of.isMember(key('cem'), NOW));
+    looks = 0;
+    t.same([of.memberUntil(key('cem')), of.renewables(key('cem'))], before);
+    t.equal(of.memberUntil(key('cem')), END_MS - 1000 + LIFE_MS);
+    t.equal(looks, 0);
+  },
+);
 
 t.test('an admitter whose chain is as long as one may be has nothing to renew', async (t) => {
   const { replica, authority: of, grants } = stage();

@@ -1,0 +1,92 @@
+/** Revocations and votes at a host whose clock is wrong. */
+import t from 'tap';
+import { found } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { memberGrant, NOW, rejections, testSigner, write } from '../../protocols/ledger/fixtures.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const [operator, self, host] = [testSigner(1), testSigner(2), testSigner(3)];
+
+/** A host with the operator's key and a clock, and what another one holds. */
+function stage() {
+  const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
+  const clock = { now: NOW };
+  const machineOf = (signer: typeof self) =>
+    new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer] });
+  const [machine, theirs] = [machineOf(self), machineOf(host)];
+  const introduce = (to: LedgerMachine, envelopes: readonly Uint8Array[], at_ms: number, now_ms = at_ms) =>
+    rejections(to.handle({ kind: 'introduce', envelopes, now_ms }, { now: at_ms, random: () => 0.5 }));
+  const trust = trustOf(
+    machine,
+    { self: self.id, genesis, operator },
+    {
+      introduce: async (envelopes, now_ms) => introduce(machine, envelopes, clock.now, now_ms)[0],
+      now: () => clock.now,
+    },
+  );
+  const told = (from: LedgerMachine, kind: string) =>
+    [...from.ledger.ofKind(kind)].flatMap(([, records]): readonly LedgerRecord[] => records);
+  /** What the other refuses at this time. */
+  const tell = (kind: string, at_ms: number) =>
+    introduce(
+      theirs,
+      told(machine, kind).map(({ bytes }) => bytes),
+      at_ms,
+    );
+  return { clock, machine, theirs, trust, told, tell, grant, introduce };
+}
+
+async function withHost() {
+  const all = stage();
+  all.introduce(all.machine, [all.grant.bytes], NOW);
+  await all.trust.grant(operator, memberGrant(host.id));
+  all.tell('grant', NOW);
+  return all;
+}
+
+t.test(
+  'what a host wrote up to the cut counts, also where the clock of who revokes it is behind',
+  async (t) => {
+    const { clock, machine, theirs, trust, told, tell, introduce } = await withHost();
+    const workload = write(theirs, host.id, 'workload', 'default/web', {}, NOW + DAY_MS);
+    introduce(machine, [workload.bytes], NOW + DAY_MS);
+    clock.now = NOW + HOUR_MS;
+    const desk = deskOf(machine, trust, self.id, clock.now);
+    const { ends_count } = desk.planRevokeNode(host.id, {}).records;
+    await desk.removeNode(host.id, { force: true });
+    t.equal(ends_count, 0, 'none is told to go');
+    t.ok(machine.authority.counts(workload));
+    t.notOk(machine.authority.isMember(host.id));
+    t.same(tell('revoke', NOW + DAY_MS), [], 'and others take it in');
+    t.equal(told(theirs, 'revoke').length, 1);
+    await trust.revoke({ subject: host.id, reason: 'node removed' });
+    t.equal(told(machine, 'revoke').length, 1, 'said once');
+  },
+);
+
+t.test(
+  'what was said by a clock that was ahead is said again once that is right, and then no more',
+  async (t) => {
+    const { clock, machine, theirs, trust, told, tell } = await withHost();
+    const revoke = () => trust.revoke({ subject: host.id, reason: 'stolen' });
+    clock.now = NOW + 3 * HOUR_MS;
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    clock.now = NOW + 1000;
+    t.same(tell('revoke', clock.now), ['from-the-future']);
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    for (const kind of ['revoke', 'grant']) tell(kind, clock.now);
+    t.notOk(theirs.authority.isMember(host.id));
+    t.equal(theirs.authority.operators().length, 2);
+    const before = machine.ledger.size;
+    await revoke();
+    await trust.appoint(testSigner(9).id);
+    t.equal(machine.ledger.size, before);
+    t.equal(told(machine, 'revoke').length, 2);
+  },
+);
