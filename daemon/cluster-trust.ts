@@ -40,6 +40,8 @@ import { Hearings } from './trust/hearings.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
+/** By how much a host's stamps may be ahead of this clock for that to be behind, whatever others say. */
+const SUBJECT_AHEAD_MS_MAX = 86_400_000;
 /** Between two lines of the log about one key that two daemons run with. */
 const COPIED_SAID_MS = 3_600_000;
 /**
@@ -659,16 +661,26 @@ export class ClusterTrust {
   /**
    * Of a revocation that is written now. A clock may be behind, as without a battery: what the subject wrote up to the cut
    * would not count by a stamp of before. Acts count whatever their stamps are, and may be this host's own by a clock that
-   * was ahead. What a subject with ill will can add is what the ledger takes in, a minute.
+   * was ahead. By more than a day others have to be as far: while this clock was ahead, one of ill will can have written
+   * what all others would refuse a revocation for.
    */
   #stamp_ms(author: KeyId, subject: KeyId): number {
     const { self, ledger, clock } = this.#init;
     const { machine } = ledger;
-    let latest_ms = clock.now();
-    if (author === self) return Math.max(latest_ms, machine.stamped_ms);
-    for (const record of machine.ledger.recordsOf(subject))
-      if (!isAct(record)) latest_ms = Math.max(latest_ms, record.hlc.ms);
-    return latest_ms;
+    const now = clock.now();
+    if (author === self) return Math.max(now, machine.stamped_ms);
+    const latest_ms = (records: Iterable<LedgerRecord>) => {
+      let latest = now;
+      for (const { kind, hlc } of records)
+        if (kind !== 'grant' && kind !== 'revoke') latest = Math.max(latest, hlc.ms);
+      return latest;
+    };
+    const written_ms = latest_ms(machine.ledger.recordsOf(subject));
+    if (written_ms <= now + SUBJECT_AHEAD_MS_MAX) return written_ms;
+    const others = [...machine.ledger.records()].filter(
+      (record) => record.author !== subject && record.author !== self,
+    );
+    return Math.min(written_ms, latest_ms(others));
   }
 
   /** All or none: by the node's own key in one batch, by another in one transaction. */

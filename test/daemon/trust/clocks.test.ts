@@ -37,7 +37,7 @@ function stage() {
       told(machine, kind).map(({ bytes }) => bytes),
       at_ms,
     );
-  return { clock, machine, theirs, trust, told, tell, grant, introduce };
+  return { genesis, clock, machine, theirs, trust, told, tell, grant, introduce };
 }
 
 async function withHost() {
@@ -90,3 +90,40 @@ t.test(
     t.equal(told(machine, 'revoke').length, 2);
   },
 );
+
+t.test('one that wrote into the future while the clock was ahead is revoked now all the same', async (t) => {
+  const { genesis, clock, machine, trust, told, tell, theirs, introduce } = await withHost();
+  const late = NOW + 30 * DAY_MS;
+  const workload = write(theirs, host.id, 'workload', 'default/web', {}, late);
+  introduce(machine, [workload.bytes], late);
+  clock.now = NOW + HOUR_MS;
+  await trust.revoke({ subject: host.id, reason: 'stolen' });
+  t.same(tell('revoke', clock.now), [], 'others take it in');
+  // As far as others are it is the clock that is wrong.
+  const [other, third] = [testSigner(4), testSigner(5)];
+  for (const { id } of [other, third]) await trust.grant(operator, memberGrant(id));
+  const machines = [other, third].map((signer) => {
+    const of = new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [signer],
+    });
+    introduce(
+      of,
+      told(machine, 'grant').map(({ bytes }) => bytes),
+      late,
+    );
+    return of;
+  });
+  const written = machines.map((of, at) =>
+    write(of, [other, third][at]!.id, 'workload', `default/w${at}`, {}, late),
+  );
+  introduce(
+    machine,
+    written.map(({ bytes }) => bytes),
+    late,
+  );
+  await trust.revoke({ subject: third.id, reason: 'removed' });
+  t.ok(machine.authority.counts(written[1]!));
+  t.notOk(machine.authority.isMember(third.id));
+});
