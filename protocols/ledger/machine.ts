@@ -25,6 +25,7 @@ import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
+import { Expulsion } from './expulsion.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
@@ -224,6 +225,7 @@ export class LedgerMachine {
       onAct: () => {
         this.#exchange.reconsider();
       },
+      expel: (records) => this.#expel(records),
     });
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
@@ -405,12 +407,12 @@ export class LedgerMachine {
   #evict(written: LedgerRecord): LedgerRecord[] {
     if (this.#quota.isKept(written)) return [];
     const evicted: LedgerRecord[] = [];
-    for (const record of this.#quota.excess(written)) {
-      this.ledger.remove(record);
-      if (isGrowOnly(record.kind)) this.authority.remove(record);
-      evicted.push(record);
-    }
+    for (const record of this.#quota.excess(written)) append(evicted, this.#expel([record]));
     return evicted;
+  }
+
+  #expel(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    return Expulsion.expel({ ledger: this.ledger, authority: this.authority, quota: this.#quota }, records);
   }
 
   /** Of itself, as a timer asks: a refusal is told, and takes nothing else with it. */
