@@ -130,6 +130,11 @@ export class Authority {
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
+  /** Renewals in whose place longer ones have come: what a host holds that has not dropped them. Nothing hangs on them. */
+  surplusRenewals(): LedgerRecord[] {
+    return this.#gate.surplusRenewals().map((grant) => grant.record);
+  }
+
   /** Of a grant that is one of too many under a token, and would not stay: those that are kept. None where it would. */
   inPlaceOf(record: LedgerRecord): LedgerRecord[] {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;

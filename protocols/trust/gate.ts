@@ -77,6 +77,21 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
+  /** Renewals that are there beside a longer one of the same grant by the same issuer. */
+  surplusRenewals(): Grant[] {
+    const longest = new Map<string, Grant>();
+    const shorter: Grant[] = [];
+    for (const grant of this.#init.book.grants()) {
+      const { renews } = grant.body;
+      if (renews === undefined) continue;
+      const place = `${renews} ${grant.record.author}`;
+      const [first, second] = [grant, ...(longest.has(place) ? [longest.get(place)!] : [])].sort(byEnd);
+      longest.set(place, first!);
+      if (second !== undefined) shorter.push(second);
+    }
+    return shorter;
+  }
+
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
   inPlaceOf(grant: Grant): readonly Grant[] {
     const { body } = grant;
