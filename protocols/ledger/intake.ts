@@ -7,14 +7,13 @@ import { type Env, HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { Crypto } from '../base/crypto.ts';
 import { isShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
-import type { GrantBody } from '../base/records.ts';
 import type { Authority } from '../trust/authority.ts';
 import { isOwned } from '../trust/rules.ts';
 import { SealChecker } from './envelope.ts';
 import type { EnvelopeReader } from './envelope-reader.ts';
 import { isProof } from './evidence.ts';
 import type { Horizon } from './horizon.ts';
-import { isGrowOnly, type Ledger } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
 import { type PendingConfig, PendingRecords } from './pending.ts';
 import type { Quota } from './quota.ts';
 import { keepRecord, type LedgerRecord } from './record.ts';
@@ -118,6 +117,8 @@ export interface IntakeParts<Report> {
   readonly onRefused: (record: LedgerRecord, horizon_ms: number, env: Env) => void;
   /** A grant was merged, or a revocation, which may keep some: what was refused may be allowed now. */
   readonly onAct: () => void;
+  /** Takes records away, with all that must go with them. @returns all that went. */
+  readonly expel: (records: readonly LedgerRecord[]) => readonly LedgerRecord[];
 }
 
 export class Intake<Report> {
@@ -186,7 +187,7 @@ export class Intake<Report> {
   #take(record: LedgerRecord, from: Source, env: Env, taken: Taken<Report>): Rejection | undefined {
     const { cluster, ledger, authority, quota } = this.#parts;
     if (record.cluster !== cluster && record.digest !== cluster) return 'other-cluster';
-    let finding = ledger.find(record);
+    const finding = ledger.find(record);
     const { twin } = finding;
     const isSettled = finding.isLive || finding.isReplaced;
     if (isSettled && twin === undefined) return undefined;
@@ -205,37 +206,28 @@ export class Intake<Report> {
     if (isSettled) return undefined;
     taken.reports = withAll(taken.reports, this.#parts.onNews(record, env));
     const surplus = record.kind === 'grant' ? authority.surplus(record) : NONE;
-    if (surplus.length > 0) {
-      if (surplus.includes(record)) return 'over-quota';
-      for (const grant of surplus) this.#expel(grant, taken);
-      finding = ledger.find(record);
-    }
+    if (surplus.includes(record)) return 'over-quota';
     keepRecord(record);
     const removed = ledger.merge(record, finding);
     authority.add(record);
     taken.removed = withAll(taken.removed, removed);
     taken.added = withOne(taken.added, record);
-    if (quota.isKept(record)) return undefined;
-    for (const excess of quota.excess(record)) this.#expel(excess, taken);
+    if (surplus.length === 0 && quota.isKept(record)) return undefined;
+    // Only now: of two renewals what hangs on the one may hang on the other.
+    this.#expel(surplus, taken);
+    if (!quota.isKept(record)) for (const excess of quota.excess(record)) this.#expel([excess], taken);
     return ledger.has(record) ? undefined : 'over-quota';
   }
 
-  /** Takes away what is one too many; with a grant go the records that only it let in. */
-  #expel(record: LedgerRecord, taken: Taken<Report>): void {
-    const { ledger, authority, quota } = this.#parts;
-    if (!ledger.has(record)) return;
-    ledger.remove(record);
-    if (taken.added.includes(record)) taken.added = taken.added.filter((other) => other !== record);
-    else taken.evicted = withOne(taken.evicted, record);
-    if (!isGrowOnly(record.kind)) return;
-    const unkept = authority.remove(record);
-    quota.unkept(unkept);
-    for (const grant of unkept)
-      if (ledger.has(grant)) for (const surplus of authority.surplus(grant)) this.#expel(surplus, taken);
-    const subject = record.kind === 'grant' ? (record.body as Partial<GrantBody> | null)?.subject : undefined;
-    if (subject === undefined) return;
-    for (const dependent of [...ledger.recordsOf(subject)])
-      if (authority.admission(dependent) !== 'yes') this.#expel(dependent, taken);
+  /** Takes away what is one too many, with all that must go with it. */
+  #expel(records: readonly LedgerRecord[], taken: Taken<Report>): void {
+    if (records.length === 0) return;
+    const gone = this.#parts.expel(records);
+    const left = new Set(gone);
+    const came = new Set(taken.added);
+    taken.added = taken.added.filter((record) => !left.has(record));
+    const evicted = gone.filter((record) => !came.has(record));
+    taken.evicted = withAll(taken.evicted, evicted);
   }
 
   #isProof(record: LedgerRecord): boolean {

@@ -25,6 +25,7 @@ import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
+import { Expulsion } from './expulsion.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
@@ -159,6 +160,7 @@ interface Own {
 }
 
 const NO_EFFECTS: readonly LedgerEffect[] = [];
+const NO_RECORDS: readonly LedgerRecord[] = [];
 const NO_STREAMS: readonly (readonly [StreamId, number])[] = [];
 
 /** Records that come from no member: nothing is known of how far it has collected. */
@@ -187,6 +189,8 @@ export class LedgerMachine {
   /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
   readonly #told = new Set<KeyId>();
   readonly #quota: Quota;
+  /** What the disk holds and must not: earlier versions kept what their own renewals had come in the place of. */
+  #leftOver: readonly LedgerRecord[] = NO_RECORDS;
 
   constructor(init: LedgerInit) {
     this.cluster = init.genesis.digest;
@@ -206,6 +210,7 @@ export class LedgerMachine {
       }
     }
     this.#quota = new Quota(this.#config, this.ledger, (record) => this.authority.keeperOf(record));
+    if (init.prepared === undefined) this.#leftOver = this.#expel(this.authority.surplusRenewals());
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
@@ -227,6 +232,7 @@ export class LedgerMachine {
       onAct: () => {
         this.#exchange.reconsider();
       },
+      expel: (records) => this.#expel(records),
     });
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
@@ -283,7 +289,12 @@ export class LedgerMachine {
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
     switch (event.kind) {
       case 'start':
-        return [...this.#mendClock(env), ...this.#exchange.start(env), this.#scheduleCollect(env)];
+        return [
+          ...this.#mended(),
+          ...this.#mendClock(env),
+          ...this.#exchange.start(env),
+          this.#scheduleCollect(env),
+        ];
       case 'write':
         return this.#write(event.author, [event], env);
       case 'writes':
@@ -301,6 +312,13 @@ export class LedgerMachine {
       case 'timer':
         return [...this.#mendClock(env), ...this.#onTimer(event.token, env)];
     }
+  }
+
+  /** What was found too much on the disk leaves it. */
+  #mended(): LedgerEffect[] {
+    const remove = this.#leftOver;
+    this.#leftOver = NO_RECORDS;
+    return remove.length === 0 ? [] : [{ kind: 'persist', put: [], remove, streams: NO_STREAMS }];
   }
 
   // The clock
@@ -387,14 +405,12 @@ export class LedgerMachine {
     const records = sealRecords(drafts, own.signer, this.#crypto);
     for (const record of records) this.#assertWritable(record);
     this.#quota.assertFits(records);
+    const displaced = this.#admit(records);
     this.#clock = clock;
     own.seq += records.length;
     const removed: LedgerRecord[] = [];
-    for (const record of records) {
-      removed.push(...this.ledger.merge(record));
-      this.authority.add(record);
-    }
-    const evicted = this.#evict(records[0]!);
+    for (const record of records) removed.push(...this.ledger.merge(record));
+    const evicted = this.#evict(records[0]!, displaced);
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
@@ -409,16 +425,40 @@ export class LedgerMachine {
     ];
   }
 
-  /** What this node must say may be one too many: then others of its records go, here as everywhere. */
-  #evict(written: LedgerRecord): LedgerRecord[] {
-    if (this.#quota.isKept(written)) return [];
-    const evicted: LedgerRecord[] = [];
-    for (const record of this.#quota.excess(written)) {
-      this.ledger.remove(record);
-      if (isGrowOnly(record.kind)) this.authority.remove(record);
-      evicted.push(record);
+  /**
+   * Tells the authority of own records. @returns grants in whose place they come: those must go, here as everywhere.
+   * @throws E_NOT_ALLOWED when one of them would be one of those: nothing was changed.
+   */
+  #admit(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    let displaced = NO_RECORDS;
+    for (let at = 0; at < records.length; at += 1) {
+      const record = records[at]!;
+      const surplus = record.kind === 'grant' ? this.authority.surplus(record) : NO_RECORDS;
+      if (surplus.includes(record)) {
+        this.authority.removeAll(records.slice(0, at));
+        const what = `${record.kind}/${record.key}`;
+        throw new ShoalError(
+          'E_NOT_ALLOWED',
+          `${what} has no place beside what is there; nothing was changed`,
+        );
+      }
+      if (surplus.length > 0) displaced = [...displaced, ...surplus];
+      this.authority.add(record);
     }
+    return displaced;
+  }
+
+  /** What this node must say may be one too many: then others of its records go, here as everywhere. */
+  #evict(written: LedgerRecord, displaced: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    if (displaced.length === 0 && this.#quota.isKept(written)) return NO_RECORDS;
+    const evicted = [...this.#expel(displaced)];
+    if (this.#quota.isKept(written)) return evicted;
+    for (const record of this.#quota.excess(written)) append(evicted, this.#expel([record]));
     return evicted;
+  }
+
+  #expel(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
+    return Expulsion.expel({ ledger: this.ledger, authority: this.authority, quota: this.#quota }, records);
   }
 
   /** Of itself, as a timer asks: a refusal is told, and takes nothing else with it. */

@@ -40,7 +40,7 @@ import {
   type OperatorInfo,
   type RevocationInfo,
 } from './listing.ts';
-import { OPERATOR_BITS, OPERATOR_ROLES, roleBits, roleBitsFor } from './rules.ts';
+import { OPERATOR_BITS, OPERATOR_ROLES, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
 import { type GrantState, Standing } from './standing.ts';
 import { Telling } from './telling.ts';
 
@@ -53,6 +53,16 @@ export interface Renewable {
   readonly life_ms: number;
   /** When the last renewal of it ends, also if that was void: its member can tell neither way. */
   readonly lastEnd_ms: number;
+}
+
+/** What follows once grants or revocations left the ledger. */
+export interface Removal {
+  /** Grants that hung on those: they must go too. */
+  readonly unfounded: readonly LedgerRecord[];
+  /** Keys that may do less than before: what `admission` no longer answers with yes of their records must go. */
+  readonly weakened: readonly KeyId[];
+  /** Grants that somebody kept who does so no more: `surplus` is to be asked of each again. */
+  readonly unkept: readonly LedgerRecord[];
 }
 
 export class Authority {
@@ -109,15 +119,20 @@ export class Authority {
   }
 
   /**
-   * Which grants must not be in the ledger once this one has come: it may be one of them. Asked before it is merged.
-   * Of grants under a token of n uses the n + 1 smallest digests are kept, of an issuer's renewals of one grant the
-   * one that lasts longest; and nothing stays that hangs on what goes. So the set that is kept is the same on every
-   * node. Whoever drops them calls `remove` for each, and must then drop, and `remove`, each record by the
-   * subjects of those grants that `admission` no longer answers with yes.
+   * Which grants must not be in the ledger beside this one: it may be one of them. Asked before it comes, and of one that is
+   * there once nobody keeps it any more. Of grants under a token of n uses the n + 1 smallest digests are kept, of an
+   * issuer's renewals of one grant the one that lasts longest; and nothing stays that hangs on what goes. So the set that
+   * is kept is the same on every node. Whoever drops them must drop what follows from `removeAll` as well, and may do so
+   * only once this one has come: others may hang on either of two renewals.
    */
   surplus(record: LedgerRecord): LedgerRecord[] {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
+  }
+
+  /** Renewals in whose place longer ones have come: what a host holds that has not dropped them. Nothing hangs on them. */
+  surplusRenewals(): LedgerRecord[] {
+    return this.#gate.surplusRenewals().map((grant) => grant.record);
   }
 
   /** Of a grant that is one of too many under a token, and would not stay: those that are kept. None where it would. */
@@ -135,26 +150,50 @@ export class Authority {
     return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
   }
 
-  /**
-   * Tells the authority of a record that left the ledger. @returns grants that somebody kept who does so no more:
-   * `surplus` is to be asked of each again.
-   */
-  remove(record: LedgerRecord): LedgerRecord[] {
-    const revocation = readRevocation(record);
-    if (revocation !== undefined) {
-      this.#book.removeRevocation(revocation);
-      this.#standing.unsettle();
-      return this.#gate.unrevoked(revocation).map((grant) => grant.record);
+  /** Tells the authority of a record that left the ledger. @returns `unkept`, as of `removeAll`. */
+  remove(record: LedgerRecord): readonly LedgerRecord[] {
+    return this.removeAll([record]).unkept;
+  }
+
+  /** Tells the authority of records that left the ledger; those of other kinds than grants and revocations change nothing. */
+  removeAll(records: readonly LedgerRecord[]): Removal {
+    const book = this.#book;
+    const unfounded = new Set<Grant>();
+    const unkept: Grant[] = [];
+    /** What its grants gave each subject before. */
+    const given = new Map<KeyId, RoleBits>();
+    const renewed = new Set<string>();
+    let isVoteGone = false;
+    for (const record of records) {
+      const revocation = readRevocation(record);
+      if (revocation !== undefined) {
+        book.removeRevocation(revocation);
+        for (const grant of this.#gate.unrevoked(revocation)) unkept.push(grant);
+        this.#standing.unsettle();
+      }
+      const grant = book.grant(record.digest);
+      if (grant === undefined) continue;
+      const { subject, renews } = grant.body;
+      for (const hanging of book.hangingOn(record.digest)) unfounded.add(hanging);
+      if (!given.has(subject)) given.set(subject, book.rolesGiven(subject));
+      if (renews !== undefined) renewed.add(renews);
+      isVoteGone ||= isAppointment(grant.body);
+      book.removeGrant(grant);
     }
-    const grant = this.#book.grant(record.digest);
-    if (grant === undefined) return [];
-    this.#book.removeGrant(grant);
-    if (isAppointment(grant.body)) {
+    if (given.size > 0) this.#standing.forget();
+    for (const original of renewed)
+      for (const late of this.#gate.issuedTooLate(original)) unfounded.add(late);
+    const weakened = [...given]
+      .filter(([key, bits]) => book.rolesGiven(key) !== bits || book.ofSubject(key).length === 0)
+      .map(([key]) => key);
+    if (isVoteGone) {
       this.#standing.unsettle();
-      return this.#gate.reappoint().map((other) => other.record);
+      const { dismissed, unkept: named } = this.#gate.reappoint();
+      for (const key of dismissed) weakened.push(key);
+      for (const grant of named) unkept.push(grant);
     }
-    this.#standing.forget();
-    return [];
+    const recordOf = (grant: Grant) => grant.record;
+    return { unfounded: Array.from(unfounded, recordOf), weakened, unkept: unkept.map(recordOf) };
   }
 
   /** Does the record count in the view? Judged at its own place and stamp, whatever the time is now. */

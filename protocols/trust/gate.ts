@@ -77,6 +77,21 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
+  /** Renewals that are there beside a longer one of the same grant by the same issuer. */
+  surplusRenewals(): Grant[] {
+    const longest = new Map<string, Grant>();
+    const shorter: Grant[] = [];
+    for (const grant of this.#init.book.grants()) {
+      const { renews } = grant.body;
+      if (renews === undefined) continue;
+      const place = `${renews} ${grant.record.author}`;
+      const [first, second] = [grant, ...(longest.has(place) ? [longest.get(place)!] : [])].sort(byEnd);
+      longest.set(place, first!);
+      if (second !== undefined) shorter.push(second);
+    }
+    return shorter;
+  }
+
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
   inPlaceOf(grant: Grant): readonly Grant[] {
     const { body } = grant;
@@ -126,27 +141,40 @@ export class Gate {
   }
 
   /**
-   * A vote for an operator went: the least set in which each has votes of `threshold` others. @returns the grants that
-   * those named who are in it no more.
+   * Votes for operators went: the least set in which each has votes of `threshold` others. @returns who is in it no more,
+   * and the grants that those named.
    */
-  reappoint(): Grant[] {
+  reappoint(): { readonly dismissed: readonly KeyId[]; readonly unkept: readonly Grant[] } {
     const { founders, threshold, book } = this.#init;
     const before = this.#operatorsEver;
     const ever = new Set(founders);
-    for (let size = -1; size !== ever.size; ) {
-      size = ever.size;
-      for (const [subject] of book.appointments()) {
-        const voters = book.votersFor(subject).filter((voter) => ever.has(voter));
-        if (voters.length >= threshold) ever.add(subject);
+    const votes = new Map<KeyId, number>();
+    // The set grows while it is walked.
+    for (const voter of ever) {
+      for (const subject of book.votedForBy(voter)) {
+        const count = (votes.get(subject) ?? 0) + 1;
+        votes.set(subject, count);
+        if (count >= threshold) ever.add(subject);
       }
     }
     this.#own = undefined;
     this.#operatorsEver = ever;
-    if (before.size === ever.size) return [];
-    return [...book.revocations()]
+    if (before.size === ever.size) return { dismissed: [], unkept: [] };
+    const dismissed = new Set([...before].filter((key) => !ever.has(key)));
+    const unkept = [...book.revocations()]
       .flatMap(([, cast]) => cast)
-      .filter(({ record }) => before.has(record.author) && !ever.has(record.author))
+      .filter(({ record }) => dismissed.has(record.author))
       .flatMap((revocation) => this.#namedBy(revocation));
+    return { dismissed: [...dismissed], unkept };
+  }
+
+  /** Renewals of the grant with this digest went: what was issued by it after the end that it has now. */
+  *issuedTooLate(original: string): IterableIterator<Grant> {
+    const { book } = this.#init;
+    const grant = book.grant(original);
+    if (grant === undefined) return;
+    const end_ms = book.lastEnd(grant);
+    for (const below of book.issuedUnder(original)) if (isPast(end_ms, below.record.hlc)) yield below;
   }
 
   /** Steps from genesis; Infinity for unknown keys. */

@@ -170,14 +170,23 @@ export class GrantBook {
     return this.#revocations.entries();
   }
 
-  /** A grant with all that hangs on it: grants issued by its authority, renewals of it, and so on. */
+  /** Issued by authority of the grant with this digest, renewals too. */
+  *issuedUnder(parent: string): IterableIterator<Grant> {
+    yield* this.children(parent);
+    yield* this.#renewalsUnder.get(parent) ?? [];
+  }
+
+  /** What hangs on the grant with this digest: grants issued by its authority, and renewals of it. */
+  *hangingOn(digest: string): IterableIterator<Grant> {
+    yield* this.issuedUnder(digest);
+    yield* this.renewalsOf(digest);
+  }
+
+  /** A grant with all that hangs on it, and on that, and so on. */
   subtree(root: Grant): Grant[] {
     const found = new Set([root]);
     // The set grows while it is walked.
-    for (const { record } of found) {
-      for (const below of [this.#children, this.#renewalsUnder, this.#renewalsOf])
-        for (const grant of below.get(record.digest) ?? []) found.add(grant);
-    }
+    for (const { record } of found) for (const grant of this.hangingOn(record.digest)) found.add(grant);
     return [...found];
   }
 }

@@ -140,9 +140,7 @@ export class Replica {
     for (const grant of this.authority.remove(record))
       if (this.held.has(grant.digest))
         for (const surplus of this.authority.surplus(grant)) this.#drop(surplus);
-    if (record.kind !== 'grant') return;
-    const { subject } = record.body as GrantBody;
     for (const each of [...this.held.values()])
-      if (each.author === subject && this.authority.admission(each) !== 'yes') this.#drop(each);
+      if (this.authority.admission(each) !== 'yes') this.#drop(each);
   }
 }

@@ -1,0 +1,161 @@
+/** With what is one too many goes all that only it let in, however much that is, and nothing else. */
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
+import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import { operatorGrant } from '../../../protocols/trust/acts.ts';
+import { fastCrypto, fastSigner } from '../../sim/fast-crypto.ts';
+import { exchange, genesis, introduce, memberGrant, NOW, operator, testSigner } from './fixtures.ts';
+
+const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
+const ADMITTER = { roles: ['member', 'admitter'] as Role[], admits: ADMITS };
+/** No stamp is after it. */
+const LATER = NOW + 4000;
+/** More than a stack holds, if each link is a call or two. */
+const CHAIN = 4000;
+const BATCH = 500;
+
+/** Signs grants, and what else there is, under numbers of their own. */
+class Desk {
+  readonly #cluster: string;
+  readonly #crypto: Crypto;
+  #seq = 1;
+
+  constructor(cluster: string, crypto: Crypto) {
+    this.#cluster = cluster;
+    this.#crypto = crypto;
+  }
+
+  seal(author: Signer, kind: string, key: string, body: unknown, ms = NOW): LedgerRecord {
+    this.#seq += 1;
+    const number = { epoch: 0, seq: this.#seq, hlc: { ms, n: 0 } };
+    const header = { cluster: this.#cluster, author: author.id, ...number, kind, key };
+    return sealRecord({ ...header, generation: 1, context: [] }, body, author, this.#crypto);
+  }
+
+  grant(author: Signer, body: GrantBody, ms = NOW): LedgerRecord {
+    return this.seal(author, 'grant', recordKey.grant(body.subject, author.id), body, ms);
+  }
+
+  /** One that goes after another of its author, and pushes it out where there is room for one. */
+  before(other: LedgerRecord, author: Signer, body: GrantBody): LedgerRecord {
+    for (;;) {
+      const grant = this.grant(author, body, other.hlc.ms - 1);
+      if (grant.digest < other.digest) return grant;
+    }
+  }
+}
+
+/** A cluster whose signatures take no time. */
+function quick(config: { author_records_max: number }) {
+  const op = fastSigner('op');
+  const body = { name: 'test', operators: [op.id], range: '10.210.0.0/16', nonce: '00'.repeat(16) };
+  const genesis = sealGenesis(body, op, fastCrypto, NOW);
+  const signers = [fastSigner('self')] as const;
+  const machine = new LedgerMachine({ genesis, crypto: fastCrypto, signers: [...signers], config });
+  return { op, machine, desk: new Desk(genesis.digest, fastCrypto) };
+}
+
+function take(machine: LedgerMachine, records: readonly LedgerRecord[]) {
+  for (let at = 0; at < records.length; at += BATCH) introduce(machine, records.slice(at, at + BATCH), LATER);
+}
+
+t.test('a chain of thousands of operators goes with the vote that it hangs on', async (t) => {
+  const { op, machine, desk } = quick({ author_records_max: 3 });
+  const keys = Array.from({ length: CHAIN }, (_, at) => fastSigner(`key ${at}`));
+  const chain = keys.map(({ id }, at) => desk.grant(at === 0 ? op : keys[at - 1]!, operatorGrant(id)));
+  take(machine, chain);
+  t.equal(machine.ledger.size, 1 + chain.length);
+  const fill = ['a', 'b'].map((name) => desk.before(chain[0]!, op, memberGrant(fastSigner(name).id)));
+  const persists = introduce(machine, fill, LATER).filter(({ kind }) => kind === 'persist');
+  t.equal(machine.ledger.size, 1 + fill.length);
+  t.match(persists, [{ evicted_count: CHAIN }], 'and leaves the disk');
+});
+
+t.test(
+  'a chain of thousands of renewals, each by whom the last one let in, goes with its first',
+  async (t) => {
+    const { op, machine, desk } = quick({ author_records_max: 3 * CHAIN });
+    const [ann, ben, zed] = ['ann', 'ben', 'zed'].map(fastSigner) as [Signer, Signer, Signer];
+    const root = desk.grant(op, memberGrant(ann.id, ADMITTER));
+    const parent = root.digest;
+    const single = desk.grant(ann, memberGrant(ben.id, { ...ADMITTER, parent, uses: 0 }));
+    let issuer = zed;
+    let above = desk.grant(ben, memberGrant(zed.id, { ...ADMITTER, parent: single.digest }));
+    const first = above;
+    const chain: LedgerRecord[] = [root, single, first];
+    for (let at = 0; at < CHAIN; at += 1) {
+      const [subject, next] = [fastSigner(`subject ${at}`), fastSigner(`next ${at}`)];
+      const original = desk.grant(
+        ann,
+        memberGrant(subject.id, { ...ADMITTER, parent, notAfter_ms: NOW + 5 }),
+      );
+      const renewal = { ...(original.body as GrantBody), notAfter_ms: NOW + 14, renews: original.digest };
+      chain.push(original, desk.grant(issuer, { ...renewal, parent: above.digest }, NOW + 9));
+      // What only the renewal lets in.
+      above = desk.grant(subject, memberGrant(next.id, { ...ADMITTER, parent: original.digest }), NOW + 8);
+      chain.push(above);
+      issuer = next;
+    }
+    take(machine, chain);
+    t.equal(machine.ledger.size, 1 + chain.length);
+    const smaller = desk.before(first, ben, memberGrant(fastSigner('new').id, { parent: single.digest }));
+    introduce(machine, [smaller], LATER);
+    t.ok(machine.ledger.has(smaller));
+    t.equal(machine.ledger.size, 1 + 3 + CHAIN, 'what was given for a time by others than the chain stays');
+  },
+);
+
+function nodeOf(number: number, author_records_max = 100) {
+  const signer = testSigner(number);
+  const config = { author_records_max };
+  return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config }) };
+}
+
+t.test('the renewal of a grant that is one too many of its author goes with it', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, host] = [testSigner(10), testSigner(11)];
+  const max = 5;
+  const nodes = [nodeOf(1, max), nodeOf(2, max)] as const;
+  const members = nodes.map(({ signer }) => desk.grant(operator, memberGrant(signer.id)));
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const parent = root.digest;
+  const original = desk.grant(ann, memberGrant(host.id, { parent, notAfter_ms: NOW + 9000 }));
+  const renews = original.digest;
+  const renewal = desk.grant(
+    operator,
+    memberGrant(host.id, { notAfter_ms: NOW + 12_000, renews }),
+    NOW + 3500,
+  );
+  const own = desk.seal(host, 'member', host.id, {}, NOW + 10);
+  const fill = Array.from({ length: max }, (_, at) =>
+    desk.before(original, ann, memberGrant(testSigner(50 + at).id, { parent })),
+  );
+  introduce(nodes[0].machine, [...members, root, original, renewal, own], LATER);
+  t.ok(nodes[0].machine.ledger.has(own));
+  introduce(nodes[0].machine, fill, LATER);
+  for (const record of [original, renewal, own]) t.notOk(nodes[0].machine.ledger.has(record), record.kind);
+  // Where there was no room for it from the beginning.
+  introduce(nodes[1].machine, [...members, root, ...fill, original, renewal, own], LATER);
+  exchange(...nodes, LATER);
+  t.equal(nodes[0].machine.ledger.hash, nodes[1].machine.ledger.hash);
+});
+
+t.test('what a member let in by a renewal stays when its issuer renews it once more', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, host] = [testSigner(10), testSigner(11)];
+  const { machine } = nodeOf(1);
+  const body = memberGrant(ann.id, { ...ADMITTER, notAfter_ms: NOW + 1000 });
+  const original = desk.grant(operator, body);
+  const renewals = [1000, 2000].map((ms) =>
+    desk.grant(operator, { ...body, notAfter_ms: NOW + 1000 + ms, renews: original.digest }, NOW + ms),
+  ) as [LedgerRecord, LedgerRecord];
+  const late = desk.grant(ann, memberGrant(host.id, { parent: original.digest }), NOW + 1500);
+  const own = desk.seal(host, 'member', host.id, {}, NOW + 1600);
+  introduce(machine, [original, renewals[0], late, own], LATER);
+  introduce(machine, [renewals[1]], LATER);
+  t.notOk(machine.ledger.has(renewals[0]));
+  for (const record of [original, renewals[1], late, own]) t.ok(machine.ledger.has(record));
+});
