@@ -1,22 +1,20 @@
 /**
- * How trust changes at this node: it revokes, appoints, renews the grants of others, answers keys that appeal at its
- * door, and notices when its own key may do no more. What it decides follows from protocols/trust; here it is signed,
- * written and told. Not here: who is let in with a token (admission.ts).
+ * How trust changes at this node: it appoints, renews the grants of others, answers keys that appeal at its door, and
+ * notices when its own key may do no more. What it decides follows from protocols/trust; here it is signed, written and
+ * told. Not here: who is let in with a token (admission.ts), and who is revoked (trust/revocations.ts).
  */
 
 import { HLC_AHEAD_MS_MAX } from '../protocols/base/clock.ts';
 import type { Crypto, Signer } from '../protocols/base/crypto.ts';
 import { isShoalError, ShoalError } from '../protocols/base/errors.ts';
 import { type KeyId, type NodeId, shortId } from '../protocols/base/ids.ts';
-import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../protocols/base/records.ts';
+import type { GrantBody } from '../protocols/base/records.ts';
 import { type LedgerRecord, openRecord, verifyRecord } from '../protocols/ledger/record.ts';
-import { operatorGrant, revokeBody } from '../protocols/trust/acts.ts';
+import { operatorGrant } from '../protocols/trust/acts.ts';
 import { actsFor, heeded, inPlaceOf, isAct, ownGrant } from '../protocols/trust/appeal.ts';
 import type { Authority } from '../protocols/trust/authority.ts';
-import { type Cut, cutAfter, NOTHING } from '../protocols/trust/cut.ts';
-import { type GrantInfo, isTokenGrant, type RevocationInfo } from '../protocols/trust/listing.ts';
+import type { GrantInfo } from '../protocols/trust/listing.ts';
 import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
-import { foresee, type Outcome } from '../protocols/trust/outcome.ts';
 import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import {
@@ -26,22 +24,21 @@ import {
   encodeWelcome,
   OWN_BYTES_MAX,
   openAnswer,
-  sealAct,
 } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
 import type { Log } from './log.ts';
 import { isKnown } from './stored-ledger.ts';
+import { ActWriter, type Author, keyOf } from './trust/act-writer.ts';
 import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { Hearings } from './trust/hearings.ts';
+import { Revocations } from './trust/revocations.ts';
 
 /** How often it says that its own end is near. */
 const WORRY_MS = 3_600_000;
-/** By how much a host's stamps may be ahead of this clock for that to be behind, whatever others say. */
-const SUBJECT_AHEAD_MS_MAX = 86_400_000;
 /** Between two lines of the log about one key that two daemons run with. */
 const COPIED_SAID_MS = 3_600_000;
 /**
@@ -53,12 +50,8 @@ const TOLD_BYTES_MAX = 512 << 10;
 /** An appeal that no door answered is followed by one that brings less than this part of it. */
 const SHRINKING = 4;
 
-/** What users wrote: told to them before a revocation voids it. */
-const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
 /** Why a node whose disk is damaged may be no member in its own eyes alone. */
 const MISSING = 'grants that make it a member are missing on its damaged disk';
-/** Of a draft that goes nowhere. */
-const NO_SIGNATURE = new Uint8Array(64);
 
 /** How this node's own key stands. */
 export interface OwnStanding {
@@ -71,23 +64,6 @@ export interface OwnStanding {
   readonly until_ms: number | null;
   /** Why, in the words of who revoked it, or of this node. */
   readonly reason: string | null;
-}
-
-export interface RevokeRequest {
-  readonly subject: KeyId;
-  /** What people call it, for the message when that is refused. */
-  readonly name?: string;
-  readonly reason: string;
-  /** The last record of the subject that counts; absent: the last that is known here. */
-  readonly cut?: Cut;
-  /** Void also what it granted before the cut. Default false. */
-  readonly descendants?: boolean;
-  /** Digests of grants by it that stay in any case. */
-  readonly keeps?: readonly string[];
-  /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
-  readonly issued?: readonly string[];
-  /** An operator's key to do it with; absent: the one kept here, or this node's own. */
-  readonly signer?: Signer;
 }
 
 export interface ClusterTrustInit {
@@ -123,9 +99,13 @@ export class ClusterTrust {
   #busy = false;
   /** Of what the next appeal brings. */
   #acts_bytes_max = ACTS_BYTES_MAX;
+  readonly #writer: ActWriter;
+  readonly revocations: Revocations;
 
   constructor(init: ClusterTrustInit) {
     this.#init = init;
+    this.#writer = new ActWriter(init);
+    this.revocations = new Revocations({ ...init, writer: this.#writer });
     this.#appeals = new Appeals(init.clock.now());
   }
 
@@ -166,133 +146,19 @@ export class ClusterTrust {
     );
   }
 
-  /**
-   * Writes a revocation, and those that close the tokens which it keeps: whoever made a token may have its secret still. All
-   * at once, for in the place of who joined with an open one its thief can put others. What its author has said before is
-   * not written again: nothing would come of it, and revocations are kept for ever; but what it said by a clock that was
-   * ahead is, for nobody else takes that in. Of an operator's key each is one vote of several that it may take.
-   * @throws E_NOT_ALLOWED when neither key here may: nothing was changed.
-   */
-  async revoke(request: RevokeRequest): Promise<RevocationInfo> {
-    // One that changes nothing is refused here: the ledger would take it from whoever once had the right.
-    const { closings, outcome } = this.#plan(request);
-    const signer = request.signer ?? this.#revoker(request);
-    const author = keyOf(signer);
-    const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
-    const saidOf = (one: RevokeRequest) => {
-      const upTo_ms = this.#stamp_ms(author, one.subject) + HLC_AHEAD_MS_MAX;
-      const said = before.get(one.subject) ?? [];
-      return said.filter(
-        (each) => each.written_ms <= upTo_ms && saysAgain(each, author, this.#revokeBody(one)),
-      );
-    };
-    const said = saidOf(request).find(
-      ({ effective, votes }) => effective || votes === outcome.revocation.votes,
-    );
-    const lacking = closings.filter((closing) => !saidOf(closing).some(({ effective }) => effective));
-    const written = await this.#writeRevocations(
-      signer,
-      said === undefined ? [...lacking, request] : lacking,
-    );
-    return said ?? this.#revocation(written.at(-1)!.digest);
-  }
-
-  /** What `revoke` would change. @throws E_NOT_ALLOWED as `revoke` */
-  foresee(request: RevokeRequest): Outcome {
-    return this.#plan(request).outcome;
-  }
-
-  /**
-   * All trust as it would be once this was written, and with it, for those who have joined, that which closes the tokens of
-   * the key that have ended themselves. @throws E_NOT_ALLOWED as `revoke`
-   */
-  imagine(request: RevokeRequest): Authority {
-    const { subject: key, reason } = request;
-    const ended = new Set<KeyId>();
-    for (const { subject, by } of this.#authority.revocations()) if (by === subject) ended.add(subject);
-    const tokens = [...this.#authority.grants(this.#init.clock.now())].filter(
-      (grant) => grant.issuer === key && isTokenGrant(grant) && ended.has(grant.subject),
-    );
-    const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) =>
-      this.tokenRevocation(subject, reason),
-    );
-    const after = this.#authority.fork();
-    for (const draft of this.#draft(request, closings)) after.add(draft);
-    return after;
-  }
-
-  /** @returns besides what it would change which tokens it closes: those that its author may close once all is written. */
-  #plan(request: RevokeRequest): { readonly outcome: Outcome; readonly closings: readonly RevokeRequest[] } {
-    const bare = this.#outcome(request, []);
-    if (bare.kept.length === 0) return { outcome: bare, closings: [] };
-    const tried = this.#closings(bare.kept, request);
-    const all = this.#outcome(request, tried);
-    if (all.kept.length === 0) return { outcome: all, closings: tried };
-    const open = new Set(all.kept.map(({ subject }) => subject));
-    const closings = tried.filter(({ subject }) => !open.has(subject));
-    return { outcome: this.#outcome(request, closings), closings };
-  }
-
-  #outcome(request: RevokeRequest, closings: readonly RevokeRequest[]): Outcome {
-    const { ledger, clock } = this.#init;
-    const now = clock.now();
-    const drafts = this.#draft(request, closings);
-    const { author } = drafts.at(-1)!;
-    const wanted = WANTED_KINDS.flatMap((kind) =>
-      [...ledger.machine.ledger.ofKind(kind)].flatMap(([, records]) => records),
-    );
-    const planned = {
-      revocation: drafts.at(-1)!,
-      others: drafts.slice(0, -1),
-      issued: new Set(request.issued),
-    };
-    const outcome = foresee(this.#authority, planned, wanted, now);
-    // The votes of others against the same key say nothing of this one.
-    if (!outcome.revocation.effective && !this.#authority.mayRevoke(author, request.subject, now))
-      throw new ShoalError(
-        'E_NOT_ALLOWED',
-        `the key ${shortId(author)} is no operator of this cluster, or is one no more, and may not revoke ${request.name ?? shortId(request.subject)}; nothing was changed`,
-      );
-    return outcome;
-  }
-
-  /**
-   * That no host may join with this token any more; those that did stay.
-   * @param subject the token's key. @throws E_NOT_FOUND
-   */
-  tokenRevocation(subject: KeyId, reason: string): RevokeRequest {
-    const grants = [...this.#authority.grants(this.#init.clock.now())];
-    if (!grants.some((grant) => grant.subject === subject && grant.roles.includes('admit')))
-      throw new ShoalError('E_NOT_FOUND', `there is no token with the key ${shortId(subject)}`);
-    const joined = grants.filter(({ issuer, renews }) => issuer === subject && renews === null);
-    return { subject, reason, ...keeping(joined) };
-  }
-
-  /** The same of each key of these tokens, but that of who joined only those stay that are named. */
-  #closings(tokens: readonly GrantInfo[], { reason, signer, issued = [] }: RevokeRequest): RevokeRequest[] {
-    const staying = new Set(issued);
-    const kept = [...this.#authority.grants(this.#init.clock.now())].filter(({ digest }) =>
-      staying.has(digest),
-    );
-    const byIssuer = Map.groupBy(kept, ({ issuer }) => issuer);
-    const signed = signer === undefined ? {} : { signer };
-    return Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
-      return { subject, reason, ...keeping(byIssuer.get(subject) ?? []), ...signed };
-    });
-  }
-
   /** Votes for a new operator, once. @returns whether it is one now. @throws E_NOT_ALLOWED */
   async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
     this.#assertVoteCounts(subject, signer.id);
-    if (!this.#hasVotedFor(subject, signer.id)) await this.#write(signer, 'grant', operatorGrant(subject));
+    if (!this.#hasVotedFor(subject, signer.id))
+      await this.#writer.write(signer, 'grant', operatorGrant(subject));
     return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
 
   /** Writes a grant with a key of its own, or that of this node. @throws E_NOT_ALLOWED */
-  async grant(signer: Signer | NodeId, body: GrantBody): Promise<LedgerRecord> {
-    return await this.#write(signer, 'grant', body);
+  async grant(signer: Author, body: GrantBody): Promise<LedgerRecord> {
+    return await this.#writer.write(signer, 'grant', body);
   }
 
   /** What a newcomer must know of grants and revocations to begin with. */
@@ -325,7 +191,7 @@ export class ClusterTrust {
     if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);
     if (renewal !== undefined) {
-      await this.#write(renewal.signer, 'grant', renewal.body);
+      await this.#writer.write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
     return encodeWelcome({ genesis, grants: this.#authority.about(from, TOLD_BYTES_MAX), members: [] });
@@ -478,7 +344,9 @@ export class ClusterTrust {
     for (const signer of [self, ...(operator === undefined ? [] : [operator])]) {
       const key = keyOf(signer);
       for (const body of renewalsDue({ authority: this.#authority, self: key, alive, now: clock.now() })) {
-        const written = await attempt(log, 'renewing a grant', () => this.#write(signer, 'grant', body));
+        const written = await attempt(log, 'renewing a grant', () =>
+          this.#writer.write(signer, 'grant', body),
+        );
         if (written) log('info', 'renewed the grant of a member', { node: body.subject });
       }
     }
@@ -611,7 +479,7 @@ export class ClusterTrust {
     );
   }
 
-  #renewal(subject: KeyId): { readonly signer: Signer | NodeId; readonly body: GrantBody } | undefined {
+  #renewal(subject: KeyId): { readonly signer: Author; readonly body: GrantBody } | undefined {
     const { self, operator, clock } = this.#init;
     const own = renewalOnAppeal(this.#authority, self, subject, clock.now());
     if (own !== undefined) return { signer: self, body: own };
@@ -619,173 +487,4 @@ export class ClusterTrust {
     const body = renewalOnAppeal(this.#authority, operator.id, subject, clock.now());
     return body && { signer: operator, body };
   }
-
-  /** @param before what its author writes before it. */
-  #revokeBody(
-    { subject, reason, cut, descendants = false, keeps = [] }: RevokeRequest,
-    before: readonly LedgerRecord[] = [],
-  ): RevokeBody {
-    const { ledger } = this.#init.ledger.machine;
-    const own = before.filter(({ author }) => author === subject);
-    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
-    return revokeBody({ subject, reason, cut: last, descendants, keeps });
-  }
-
-  /** As they would be written, but that nobody has signed them. */
-  #draft(request: RevokeRequest, closings: readonly RevokeRequest[]): LedgerRecord[] {
-    const id = keyOf(request.signer ?? this.#revoker(request));
-    return this.#seal({ id, sign: () => NO_SIGNATURE }, [...closings, request]);
-  }
-
-  /** In their order: so a key that revokes itself closes tokens while it may. */
-  #seal(signer: Signer, requests: readonly RevokeRequest[]): LedgerRecord[] {
-    const { ledger, crypto } = this.#init;
-    const { machine } = ledger;
-    const sealed: LedgerRecord[] = [];
-    for (const request of requests) {
-      const record = sealAct({
-        cluster: machine.cluster,
-        signer,
-        kind: 'revoke',
-        body: this.#revokeBody(request, sealed),
-        // Each comes after the one before.
-        known: sealed.length > 0 ? sealed.slice(-1) : machine.ledger.recordsOf(signer.id),
-        crypto,
-        now: this.#stamp_ms(signer.id, request.subject),
-      });
-      sealed.push(record);
-    }
-    return sealed;
-  }
-
-  /**
-   * Of a revocation that is written now. A clock may be behind, as without a battery: what the subject wrote up to the cut
-   * would not count by a stamp of before. Acts count whatever their stamps are, and may be this host's own by a clock that
-   * was ahead. By more than a day others have to be as far: while this clock was ahead, one of ill will can have written
-   * what all others would refuse a revocation for.
-   */
-  #stamp_ms(author: KeyId, subject: KeyId): number {
-    const { self, ledger, clock } = this.#init;
-    const { machine } = ledger;
-    const now = clock.now();
-    if (author === self) return Math.max(now, machine.stamped_ms);
-    const latest_ms = (records: Iterable<LedgerRecord>) => {
-      let latest = now;
-      for (const { kind, hlc } of records)
-        if (kind !== 'grant' && kind !== 'revoke') latest = Math.max(latest, hlc.ms);
-      return latest;
-    };
-    const written_ms = latest_ms(machine.ledger.recordsOf(subject));
-    if (written_ms <= now + SUBJECT_AHEAD_MS_MAX) return written_ms;
-    const others = [...machine.ledger.records()].filter(
-      (record) => record.author !== subject && record.author !== self,
-    );
-    return Math.min(written_ms, latest_ms(others));
-  }
-
-  /** All or none: by the node's own key in one batch, by another in one transaction. */
-  async #writeRevocations(
-    signer: Signer | NodeId,
-    requests: readonly RevokeRequest[],
-  ): Promise<readonly LedgerRecord[]> {
-    if (requests.length === 0) return [];
-    if (typeof signer === 'string')
-      return await Promise.all(
-        requests.map((request) => this.#write(signer, 'revoke', this.#revokeBody(request))),
-      );
-    const records = this.#seal(signer, requests);
-    await this.#introduce(records);
-    return records;
-  }
-
-  #revoker({ subject, name = shortId(subject) }: RevokeRequest): Signer | NodeId {
-    const { self, operator, clock } = this.#init;
-    const now = clock.now();
-    if (operator !== undefined && this.#authority.mayRevoke(operator.id, subject, now)) return operator;
-    if (this.#authority.mayRevoke(self, subject, now)) return self;
-    throw new ShoalError(
-      'E_NOT_ALLOWED',
-      `neither this node nor a key kept on it may revoke ${name}: do it where an operator's key is, or give one with --operator-key`,
-    );
-  }
-
-  /** @param signer a key of its own, or this node. Resolves once it is durable here. */
-  async #write(
-    signer: Signer | NodeId,
-    kind: 'grant' | 'revoke',
-    body: GrantBody | RevokeBody,
-  ): Promise<LedgerRecord> {
-    const { ledger, crypto, clock } = this.#init;
-    if (typeof signer === 'string')
-      return await ledger.write(signer, kind, recordKey[kind](body.subject, signer), body);
-    const { machine } = ledger;
-    const known = machine.ledger.recordsOf(signer.id);
-    const record = sealAct({
-      cluster: machine.cluster,
-      signer,
-      kind,
-      body,
-      known,
-      crypto,
-      now: clock.now(),
-    });
-    await this.#introduce([record]);
-    return record;
-  }
-
-  /** @throws E_NOT_ALLOWED, and what the disk says */
-  async #introduce(records: readonly LedgerRecord[]): Promise<void> {
-    const { ledger } = this.#init;
-    const latest_ms = Math.max(...records.map(({ hlc }) => hlc.ms));
-    const refused = await ledger.introduce(
-      records.map(({ bytes }) => bytes),
-      latest_ms,
-    );
-    if (refused === undefined) return;
-    const why = refused === 'unknown-author' ? 'it is no operator of this cluster' : refused;
-    const taken = records.filter((record) => ledger.machine.ledger.has(record));
-    const state =
-      taken.length === 0
-        ? 'nothing was changed'
-        : `${taken.length} of ${records.length} records were written, as \`shoal cluster history\` shows`;
-    throw new ShoalError('E_NOT_ALLOWED', `the key may not write this: ${why}; ${state}`);
-  }
-
-  #revocation(digest: string): RevocationInfo {
-    for (const revocation of this.#authority.revocations())
-      if (revocation.digest === digest) return revocation;
-    throw new Error('a revocation that was written is not there');
-  }
-}
-
-function keyOf(signer: Signer | NodeId): KeyId {
-  return typeof signer === 'string' ? signer : signer.id;
-}
-
-/**
- * What a revocation of a token leaves of what was issued with it. That hangs on any of the grants of the token's key: who
- * made the token may have granted it again, and a thief of that key has.
- */
-function keeping(joined: readonly GrantInfo[]): Pick<RevokeRequest, 'keeps' | 'cut'> {
-  // Of more than fit the first to go are those that are void already: a thief may have written them.
-  const standing = joined.filter(({ state }) => state !== 'void' && state !== 'over-used');
-  const kept = joined.length <= KEEPS_MAX ? joined : standing;
-  if (kept.length <= KEEPS_MAX) return { keeps: kept.map(({ digest }) => digest), cut: NOTHING };
-  // Too many to name: all stay, and the doors alone see to it that no more come.
-  return { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
-}
-
-/** Does a revocation say the same as one by this key would? */
-function saysAgain(said: RevocationInfo, by: KeyId, body: RevokeBody): boolean {
-  const { keeps = [] } = body;
-  return (
-    said.subject === body.subject &&
-    said.by === by &&
-    said.epoch === body.epoch &&
-    said.last === body.last &&
-    said.reason === body.reason &&
-    said.descendants === (body.descendants ?? false) &&
-    said.keeps.length === keeps.length &&
-    said.keeps.every((kept) => keeps.includes(kept))
-  );
 }

@@ -34,7 +34,6 @@ import type {
   TokenInfo,
 } from '../api/trust-schemas.ts';
 import type { Cluster } from '../cluster.ts';
-import type { RevokeRequest } from '../cluster-trust.ts';
 import type { Named } from '../contacts.ts';
 import { nodeCrypto, signerFromSeed } from '../crypto.ts';
 import { isCalled } from '../view-answers.ts';
@@ -51,6 +50,7 @@ import {
 import { GrantChains, type Kept } from './grant-chains.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 import { revocationPlan } from './revocation-plan.ts';
+import type { RevokeRequest } from './revocations.ts';
 
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
@@ -167,7 +167,7 @@ export class TrustDesk {
     const { reason = 'token revoked', hosts = false, operatorKey } = request;
     const revocation = hosts
       ? { subject: token.key, reason, cut: NOTHING, descendants: true }
-      : this.#cluster.trust.tokenRevocation(token.key, reason);
+      : this.#cluster.trust.revocations.tokenRevocation(token.key, reason);
     return { ...revocation, name: this.names(token.key), ...signedWith(operatorKey) };
   }
 
@@ -240,7 +240,7 @@ export class TrustDesk {
   ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
-    const chains = new GrantChains(trust.imagine(bare).grants(this.#now));
+    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
     const present = new GrantChains(ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
@@ -267,7 +267,7 @@ export class TrustDesk {
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
-    const plan = this.#planOf(this.#cluster.trust.foresee(request));
+    const plan = this.#planOf(this.#cluster.trust.revocations.foresee(request));
     const { cut } = request;
     if (since_ms === undefined || cut === undefined) return plan;
     const early = [...this.#cluster.ledger.machine.ledger.recordsOf(request.subject)].filter(
@@ -284,12 +284,12 @@ export class TrustDesk {
   /** @param seen digest of the plan that was agreed to, if one was. */
   async #revoke(request: RevokeRequest, seen?: string): Promise<RevocationInfo> {
     const { trust } = this.#cluster;
-    if (seen !== undefined && seen !== this.#planOf(trust.foresee(request)).digest)
+    if (seen !== undefined && seen !== this.#planOf(trust.revocations.foresee(request)).digest)
       throw new ShoalError(
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
-    const { digest } = await trust.revoke(request);
+    const { digest } = await trust.revocations.revoke(request);
     return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
   }
 

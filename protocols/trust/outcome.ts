@@ -2,6 +2,7 @@
  * What a revocation would change, told before it is written: the answers before and after it put side by side. Asked of
  * a fork, so nothing is changed here. Not here: whether its author may write it (standing.ts), and who asks (daemon).
  */
+import { HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
@@ -59,7 +60,10 @@ export function foresee(
   const staying = members(after, now);
   // That a key ended itself closes nothing: who has it can have voided all who joined with it, and they are kept.
   const closed = new Set<KeyId>();
-  for (const { subject, by, effective } of revocations) if (effective && by !== subject) closed.add(subject);
+  // Nor does what others refuse, for it was written by a clock that was ahead.
+  const upTo_ms = Math.max(now, revocation.hlc.ms) + HLC_AHEAD_MS_MAX;
+  for (const { subject, by, effective, written_ms } of revocations)
+    if (effective && by !== subject && written_ms <= upTo_ms) closed.add(subject);
   const tokensKept = keptTokens([...after.grants(now)], new Set(listed.keeps), issued, staying);
   const kept = tokensKept.filter(({ subject }) => !closed.has(subject));
   const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);

@@ -41,7 +41,8 @@ async function robbed(t: Test, ...names: string[]) {
   const since_ms = Date.now();
   await eventually('the clock ticks', () => Date.now() > since_ms);
   const refused = [b, c].filter(({ name }) => names.includes(name));
-  for (const { id } of refused) await a.cluster!.trust.revoke({ subject: id, reason: 'mine now' });
+  for (const { id } of refused)
+    await a.cluster!.trust.revocations.revoke({ subject: id, reason: 'mine now' });
   for (const node of refused)
     await eventually(`${node.name} says so`, async () => (await standing(node))?.state === 'revoked', 60_000);
   const { id: stolen } = a.cluster!.trust.operator!;
@@ -73,7 +74,7 @@ t.test('who was sent away for good leaves nothing at a door', async (t) => {
   const { ledger, trust } = a.cluster!;
   const thief = trust.operator!;
   await a.backend.revokeOperator(undo.stolen, undo.request);
-  await a.cluster!.trust.revoke({
+  await a.cluster!.trust.revocations.revoke({
     subject: b.id,
     reason: 'sold',
     signer: signerFromSeed(Buffer.from(undo.request.operatorKey, 'hex')),

@@ -69,7 +69,7 @@ t.test('a revoked member is let go by all and let in by none', async (t) => {
   const rest = hosts.filter((host) => host !== gone);
 
   const start_ms = performance.now();
-  await first.node.cluster!.trust.revoke({ subject: gone.node.id, reason: 'lost' });
+  await first.node.cluster!.trust.revocations.revoke({ subject: gone.node.id, reason: 'lost' });
   await eventually('nobody is connected to it', () =>
     rest.every(({ mesh }) => !mesh().peers().includes(gone.node.id)),
   );

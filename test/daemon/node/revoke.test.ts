@@ -481,6 +481,6 @@ t.test('a stolen key of an admitter keeps no key from office that was voted for'
   await trust.grant(thief!, { ...body, subject: next!.id, roles: ['member'], parent });
   const vote = async () => await a.backend.appoint({ key: next!.id, operatorKey: second });
   await t.rejects(vote(), { code: 'E_BAD_INPUT', message: new RegExp(`grant by .*${thief!.id.slice(-8)}`) });
-  await trust.revoke({ subject: thief!.id, reason: 'stolen', descendants: true });
+  await trust.revocations.revoke({ subject: thief!.id, reason: 'stolen', descendants: true });
   t.match(await vote(), { votes: 2, needed: 2, effective: true });
 });

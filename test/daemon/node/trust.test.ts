@@ -32,9 +32,11 @@ t.test('a revoked node leaves the view of all, its work goes elsewhere, and it s
   const token = (await a!.backend.createToken({ uses: 5 })).token;
   const before = a!.cluster!.ledger.machine.ledger.size;
 
-  await t.rejects(b!.cluster!.trust.revoke({ subject: c!.id, reason: 'no' }), { code: 'E_NOT_ALLOWED' });
+  await t.rejects(b!.cluster!.trust.revocations.revoke({ subject: c!.id, reason: 'no' }), {
+    code: 'E_NOT_ALLOWED',
+  });
   t.equal(a!.cluster!.ledger.machine.ledger.size >= before, true);
-  t.match(await a!.cluster!.trust.revoke({ subject: c!.id, reason: 'stolen from the van' }), {
+  t.match(await a!.cluster!.trust.revocations.revoke({ subject: c!.id, reason: 'stolen from the van' }), {
     subject: c!.id,
     by: a!.cluster!.trust.operator?.id,
     effective: true,
@@ -64,7 +66,7 @@ t.test('a node that was cut off when it was revoked learns of it at a door', asy
   const cluster = await MemoryCluster.create(t);
   const [a, b] = await cluster.grow('a', 'b');
   await cluster.stop('b');
-  await a!.cluster!.trust.revoke({ subject: b!.id, reason: 'sold' });
+  await a!.cluster!.trust.revocations.revoke({ subject: b!.id, reason: 'sold' });
   const said: string[] = [];
   const back = await cluster.start('b', {}, (_level, message) => void said.push(message));
   t.match(await standing(back), { state: 'member' }, 'it cannot know yet');
@@ -81,9 +83,14 @@ t.test('a token that was revoked lets nobody in, and who came with it stays', as
   const { authority } = a!.cluster!.ledger.machine;
   const grant = [...authority.grants(Date.now())].find(({ roles }) => roles.includes('admit'))!;
   t.match(grant, { state: 'valid', uses: 3, used: 1 });
-  t.match(await a!.cluster!.trust.revoke(a!.cluster!.trust.tokenRevocation(grant.subject, 'leaked')), {
-    effective: true,
-  });
+  t.match(
+    await a!.cluster!.trust.revocations.revoke(
+      a!.cluster!.trust.revocations.tokenRevocation(grant.subject, 'leaked'),
+    ),
+    {
+      effective: true,
+    },
+  );
   const c = await cluster.start('c');
   await t.rejects(c.backend.join({ token }), { code: 'E_TOKEN_REFUSED' });
   t.equal((await c.backend.status()).cluster, null);
@@ -161,10 +168,10 @@ t.test(
       { ...said, signer: senior! },
     ];
     for (const [at, request] of requests.entries()) {
-      await trust.revoke(request);
+      await trust.revocations.revoke(request);
       t.equal(written('revoke'), at + 1, `request ${at} says something else than those before it`);
     }
-    for (const request of requests) await trust.revoke(request);
+    for (const request of requests) await trust.revocations.revoke(request);
     t.equal(written('revoke'), requests.length, 'nothing is said twice');
 
     const grants = written('grant');
@@ -173,14 +180,14 @@ t.test(
     t.equal(written('grant'), grants + 2, 'two votes for one key, by two');
     await trust.appoint(thief!.id, junior!);
     t.equal(written('grant'), grants + 3, 'another key is another vote');
-    await trust.revoke({ subject: thief!.id, reason: 'stolen', signer: senior! });
+    await trust.revocations.revoke({ subject: thief!.id, reason: 'stolen', signer: senior! });
     await t.rejects(trust.appoint(thief!.id, junior!), {
       code: 'E_NOT_ALLOWED',
       message: /was revoked, and no vote for a revoked key is written/,
     });
     const late = signerFromSeed(Buffer.alloc(32, 0x34)).id;
     t.ok(await trust.appoint(late, other!), 'who is in force may');
-    await trust.revoke({ subject: other!.id, reason: 'lost', signer: senior! });
+    await trust.revocations.revoke({ subject: other!.id, reason: 'lost', signer: senior! });
     await t.rejects(trust.appoint(signerFromSeed(Buffer.alloc(32, 0x56)).id, other!), {
       code: 'E_NOT_ALLOWED',
       message: /is an operator no more, and its vote counts for nothing/,
@@ -312,15 +319,15 @@ t.test('with a recovery key a stolen operator key is dismissed, and what it did 
     ],
   );
   // The thief is at the first host.
-  const theft = await trust.revoke({ subject: b.id, reason: 'mine now' });
-  await trust.revoke({ subject: recovery.id, reason: 'mine now' });
+  const theft = await trust.revocations.revoke({ subject: b.id, reason: 'mine now' });
+  await trust.revocations.revoke({ subject: recovery.id, reason: 'mine now' });
   t.notOk(authority.isMember(b.id));
   t.same(authority.operators().filter(({ inForce }) => inForce).length, 1);
   // The answer, cut before the theft: nothing that the thief signed stays.
   const stranger = signerFromSeed(new Uint8Array(randomBytes(32)));
   const answer = { subject: trust.operator!.id, reason: 'stolen', cut: { epoch: 0, last: 2 } };
-  await t.rejects(trust.revoke({ ...answer, signer: stranger }), { code: 'E_NOT_ALLOWED' });
-  await trust.revoke({ ...answer, signer: recovery });
+  await t.rejects(trust.revocations.revoke({ ...answer, signer: stranger }), { code: 'E_NOT_ALLOWED' });
+  await trust.revocations.revoke({ ...answer, signer: recovery });
   t.ok(authority.isMember(b.id));
   t.same(
     authority.operators().map(({ inForce }) => inForce),

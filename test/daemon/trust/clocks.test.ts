@@ -63,7 +63,7 @@ t.test(
     t.notOk(machine.authority.isMember(host.id));
     t.same(tell('revoke', NOW + DAY_MS), [], 'and others take it in');
     t.equal(told(theirs, 'revoke').length, 1);
-    await trust.revoke({ subject: host.id, reason: 'node removed' });
+    await trust.revocations.revoke({ subject: host.id, reason: 'node removed' });
     t.equal(told(machine, 'revoke').length, 1, 'said once');
   },
 );
@@ -72,7 +72,7 @@ t.test(
   'what was said by a clock that was ahead is said again once that is right, and then no more',
   async (t) => {
     const { clock, machine, theirs, trust, told, tell } = await withHost();
-    const revoke = () => trust.revoke({ subject: host.id, reason: 'stolen' });
+    const revoke = () => trust.revocations.revoke({ subject: host.id, reason: 'stolen' });
     clock.now = NOW + 3 * HOUR_MS;
     await revoke();
     await trust.appoint(testSigner(9).id);
@@ -97,7 +97,7 @@ t.test('one that wrote into the future while the clock was ahead is revoked now 
   const workload = write(theirs, host.id, 'workload', 'default/web', {}, late);
   introduce(machine, [workload.bytes], late);
   clock.now = NOW + HOUR_MS;
-  await trust.revoke({ subject: host.id, reason: 'stolen' });
+  await trust.revocations.revoke({ subject: host.id, reason: 'stolen' });
   t.same(tell('revoke', clock.now), [], 'others take it in');
   // As far as others are it is the clock that is wrong.
   const [other, third] = [testSigner(4), testSigner(5)];
@@ -123,7 +123,7 @@ t.test('one that wrote into the future while the clock was ahead is revoked now 
     written.map(({ bytes }) => bytes),
     late,
   );
-  await trust.revoke({ subject: third.id, reason: 'removed' });
+  await trust.revocations.revoke({ subject: third.id, reason: 'removed' });
   t.ok(machine.authority.counts(written[1]!));
   t.notOk(machine.authority.isMember(third.id));
 });
