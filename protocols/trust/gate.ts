@@ -333,9 +333,14 @@ function livesWithin(above: Grant, { record, body }: Grant): boolean {
   );
 }
 
+/**
+ * What may let in few is not prolonged: which of those stay would hang on which renewals there are, and which renewals
+ * there are on which of those stay.
+ */
 function prolongs({ record, body }: Grant, original: Grant): boolean {
   const life_ms = lifeOf(original);
   return (
+    original.body.uses === null &&
     original.body.renews === undefined &&
     original.body.subject === body.subject &&
     original.body.roles.includes('member') &&
