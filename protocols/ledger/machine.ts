@@ -409,7 +409,7 @@ export class LedgerMachine {
       { kind: 'persist', put: live, remove: without([...removed, ...evicted], records), streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: [...live, ...evicted] },
-      ...this.#exchange.changed(records, removed, env),
+      ...this.#exchange.changed(records, removed, env, evicted),
       ...this.#enqueue(envelopesOf(records), env),
       ...(records.some(({ kind }) => kind === 'grant')
         ? this.#taken(this.#intake.granted(env), env, true)
@@ -553,7 +553,7 @@ export class LedgerMachine {
       { kind: 'changed', records: changed },
     ];
     if (relay) append(effects, this.#enqueue(envelopesOf(live), env));
-    append(effects, this.#exchange.changed(added, removed, env));
+    append(effects, this.#exchange.changed(added, removed, env, evicted));
     append(effects, taken.reports);
     return effects;
   }
