@@ -5,9 +5,19 @@ import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
-import { operatorGrant } from '../../../protocols/trust/acts.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { fastCrypto, fastSigner } from '../../sim/fast-crypto.ts';
-import { exchange, genesis, introduce, memberGrant, NOW, operator, testSigner } from './fixtures.ts';
+import {
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
 const ADMITTER = { roles: ['member', 'admitter'] as Role[], admits: ADMITS };
@@ -158,4 +168,41 @@ t.test('what a member let in by a renewal stays when its issuer renews it once m
   introduce(machine, [renewals[1]], LATER);
   t.notOk(machine.ledger.has(renewals[0]));
   for (const record of [original, renewals[1], late, own]) t.ok(machine.ledger.has(record));
+});
+
+/** A token that lets in one, and two grants by it; the first has to go for the second. */
+function crowded(desk: Desk) {
+  const [token, ann, ben] = [testSigner(20), testSigner(21), testSigner(22)];
+  const single = memberGrant(token.id, { roles: ['admit'], admits: ADMITS, uses: 0 });
+  const root = desk.grant(operator, single);
+  const larger = desk.grant(token, memberGrant(ann.id, { ...ADMITTER, parent: root.digest }));
+  const smaller = desk.before(larger, token, memberGrant(ben.id, { parent: root.digest }));
+  return { token, ann, ben, root, larger, smaller };
+}
+
+t.test('what waits for a grant is taken in though others of the same batch went for that', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const { ann, ben, root, larger, smaller } = crowded(desk);
+  const { machine } = nodeOf(1);
+  const below = desk.grant(ann, memberGrant(testSigner(23).id, { parent: larger.digest }));
+  const waiting = desk.seal(ben, 'member', ben.id, {});
+  introduce(machine, [root, larger, below, waiting, smaller], LATER);
+  t.notOk(machine.ledger.has(below));
+  t.ok(machine.ledger.has(waiting));
+});
+
+t.test('what was refused is asked for again once an own revocation keeps it', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const { token, root, larger, smaller } = crowded(desk);
+  const [a, b] = [newNode(testSigner(2), operator), newNode(testSigner(1))] as const;
+  const members = [a, b].map(({ signer }) => desk.grant(operator, memberGrant(signer.id)));
+  introduce(a.machine, [...members, root, smaller, larger], LATER);
+  t.notOk(a.machine.ledger.has(larger));
+  const body = revokeBody({ subject: token.id, reason: '', keeps: [larger.digest] });
+  const key = recordKey.revoke(token.id, operator.id);
+  const revocation = write(a.machine, operator.id, 'revoke', key, body, LATER);
+  introduce(b.machine, [...members, root, revocation, smaller, larger], LATER);
+  t.ok(b.machine.ledger.has(larger));
+  exchange(a, b, LATER);
+  t.ok(a.machine.ledger.has(larger));
 });
