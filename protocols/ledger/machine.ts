@@ -207,7 +207,10 @@ export class LedgerMachine {
         this.authority.add(record);
       }
     }
-    this.#quota = new Quota(this.#config, this.ledger, (record) => this.authority.keeperOf(record));
+    this.#quota = new Quota(this.#config, this.ledger, {
+      keeperOf: (record) => this.authority.keeperOf(record),
+      linksOf: (record) => this.authority.linksOf(record),
+    });
     this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota };
     if (init.prepared === undefined)
       this.#leftOver = Expulsion.expel(this.#expulsion, this.authority.surplusRenewals());

@@ -185,6 +185,14 @@ export class Gate {
     return least;
   }
 
+  /** See `Authority.linksOf`. It never changes while what a grant hangs on is there. */
+  links(grant: Grant): number {
+    const { renews } = grant.body;
+    const original = renews === undefined ? undefined : this.#init.book.grant(renews);
+    const length = this.#chainLength(grant);
+    return original === undefined ? length : Math.max(length, this.#chainLength(original) + 1);
+  }
+
   #grantAdmission(record: LedgerRecord): Admission {
     const { book } = this.#init;
     const grant = readGrant(record);
