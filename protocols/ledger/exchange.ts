@@ -144,13 +144,14 @@ export class Exchange {
     return [this.#scheduleExchange(env)];
   }
 
-  /** Records changed here: whoever missed them shall not wait for long. */
+  /** Records changed here: whoever missed them shall not wait for long. @param evicted as of `RecentChanges.add`. */
   changed(
     added: readonly LedgerRecord[],
     removed: readonly LedgerRecord[],
     env: Env,
+    evicted?: readonly LedgerRecord[],
   ): readonly ExchangeEffect[] {
-    this.#recent.add(added, removed, env.now);
+    this.#recent.add(added, removed, env.now, evicted);
     if (this.#interval_ms === this.#config.exchange_ms) return NO_EFFECTS;
     this.#interval_ms = this.#config.exchange_ms;
     return [this.#scheduleExchange(env)];

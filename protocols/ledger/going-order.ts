@@ -14,13 +14,27 @@ export interface Placed {
   readonly record: LedgerRecord;
   /** The rank of who keeps it, in a revocation of its author, 0 the most senior; Infinity: nobody does (trust/gate.ts). */
   readonly keeper: number;
+  /** Of a grant, how many steps it hangs below genesis; 0 of other kinds. */
+  readonly links: number;
 }
 
-/** A total order of one author's records. */
+/** What the order asks of others: as of `Authority`. */
+export interface Marks {
+  readonly keeperOf: (record: LedgerRecord) => number;
+  readonly linksOf: (record: LedgerRecord) => number;
+}
+
+/**
+ * A total order of one author's records. Those that only grow go by digest, as where a token was used too often: by two
+ * orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
+ * stays: so of grants those go first that are the furthest from genesis, and revocations, which may keep a grant, after them.
+ */
 export function goesBefore(a: Placed, b: Placed): boolean {
-  const order = weight(a.record) - weight(b.record);
+  const order = weight(a) - weight(b);
   if (order !== 0) return order < 0;
-  return a.keeper === b.keeper ? isStampedLater(a.record, b.record) : a.keeper > b.keeper;
+  if (!isGrowOnly(a.record.kind)) return isStampedLater(a.record, b.record);
+  if (a.keeper !== b.keeper) return a.keeper > b.keeper;
+  return a.links === b.links ? a.record.digest > b.record.digest : a.links > b.links;
 }
 
 /** What a node must say, whatever it has written before. */
@@ -28,28 +42,25 @@ export function isSaidAlways(record: LedgerRecord): boolean {
   return record.isTombstone || MUST_SAY.has(record.kind);
 }
 
-function weight(record: LedgerRecord): number {
-  if (isGrowOnly(record.kind)) return 2;
+function weight({ record, keeper }: Placed): number {
+  if (record.kind === 'revoke') return 3;
+  if (record.kind === 'grant') return keeper < Number.POSITIVE_INFINITY ? 4 : 2;
   return isSaidAlways(record) ? 1 : 0;
 }
 
 /** The live records of one author, the first to go first, and what they fill. */
 export class GoingOrder {
   readonly #ledger: Pick<Ledger, 'has'>;
-  readonly #keeperOf: (record: LedgerRecord) => number;
+  readonly #marks: Marks;
   /** Who keeps a record may have changed since it was put here: that is looked at when it comes up. */
   #heap: Placed[] = [];
   count = 0;
   bytes = 0;
 
-  /** @param keeperOf as of `Placed`. @param records all that are live. */
-  constructor(
-    ledger: Pick<Ledger, 'has'>,
-    keeperOf: (record: LedgerRecord) => number,
-    records: Iterable<LedgerRecord>,
-  ) {
+  /** @param records all that are live. */
+  constructor(ledger: Pick<Ledger, 'has'>, marks: Marks, records: Iterable<LedgerRecord>) {
     this.#ledger = ledger;
-    this.#keeperOf = keeperOf;
+    this.#marks = marks;
     for (const record of records) this.add(record);
   }
 
@@ -99,7 +110,8 @@ export class GoingOrder {
   }
 
   #placed(record: LedgerRecord): Placed {
-    return { record, keeper: this.#keeperOf(record) };
+    const { keeperOf, linksOf } = this.#marks;
+    return { record, keeper: keeperOf(record), links: linksOf(record) };
   }
 
   #put(placed: Placed): void {

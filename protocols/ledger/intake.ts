@@ -171,14 +171,13 @@ export class Intake<Report> {
   }
 
   #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
-    const added = taken.added.length;
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
       const isForgiven = reason === 'from-the-future' && record.hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
       report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
-    } else if (taken.added.length > added) {
+    } else if (taken.added[taken.added.length - 1] === record) {
       if (record.kind === 'grant') this.#free(taken);
       else if (record.kind === 'revoke') this.#parts.onAct();
     }

@@ -25,7 +25,7 @@ import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
 import { EVIDENCE_BYTES_MAX, evidenceBody, evidenceKey, flagged, type Pair } from './evidence.ts';
 import { EXCHANGE_DEFAULTS, Exchange, type ExchangeConfig, inChunks } from './exchange.ts';
-import { Expulsion } from './expulsion.ts';
+import { Expulsion, type ExpulsionParts } from './expulsion.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
@@ -189,6 +189,7 @@ export class LedgerMachine {
   /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
   readonly #told = new Set<KeyId>();
   readonly #quota: Quota;
+  readonly #expulsion: ExpulsionParts;
   /** What the disk holds and must not: earlier versions kept what their own renewals had come in the place of. */
   #leftOver: readonly LedgerRecord[] = NO_RECORDS;
 
@@ -209,8 +210,13 @@ export class LedgerMachine {
         this.authority.add(record);
       }
     }
-    this.#quota = new Quota(this.#config, this.ledger, (record) => this.authority.keeperOf(record));
-    if (init.prepared === undefined) this.#leftOver = this.#expel(this.authority.surplusRenewals());
+    this.#quota = new Quota(this.#config, this.ledger, {
+      keeperOf: (record) => this.authority.keeperOf(record),
+      linksOf: (record) => this.authority.linksOf(record),
+    });
+    this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota };
+    if (init.prepared === undefined)
+      this.#leftOver = Expulsion.expel(this.#expulsion, this.authority.surplusRenewals());
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
@@ -411,13 +417,15 @@ export class LedgerMachine {
     const removed: LedgerRecord[] = [];
     for (const record of records) removed.push(...this.ledger.merge(record));
     const evicted = this.#evict(records[0]!, displaced);
+    // What was refused it may keep.
+    if (records.some(({ kind }) => kind === 'revoke')) this.#exchange.reconsider();
     const live = this.#live(records);
     const streams = [[streamId(author, own.epoch), own.seq] as const];
     return [
       { kind: 'persist', put: live, remove: without([...removed, ...evicted], records), streams },
       ...records.map((record): LedgerEffect => ({ kind: 'written', record })),
       { kind: 'changed', records: [...live, ...evicted] },
-      ...this.#exchange.changed(records, removed, env),
+      ...this.#exchange.changed(records, removed, env, evicted),
       ...this.#enqueue(envelopesOf(records), env),
       ...(records.some(({ kind }) => kind === 'grant')
         ? this.#taken(this.#intake.granted(env), env, true)
@@ -458,7 +466,10 @@ export class LedgerMachine {
   }
 
   #expel(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
-    return Expulsion.expel({ ledger: this.ledger, authority: this.authority, quota: this.#quota }, records);
+    const gone = Expulsion.expel(this.#expulsion, records);
+    // What was refused for one of them may be allowed now.
+    if (gone.some(({ kind }) => isGrowOnly(kind))) this.#exchange.reconsider();
+    return gone;
   }
 
   /** Of itself, as a timer asks: a refusal is told, and takes nothing else with it. */
@@ -561,7 +572,7 @@ export class LedgerMachine {
       { kind: 'changed', records: changed },
     ];
     if (relay) append(effects, this.#enqueue(envelopesOf(live), env));
-    append(effects, this.#exchange.changed(added, removed, env));
+    append(effects, this.#exchange.changed(added, removed, env, evicted));
     append(effects, taken.reports);
     return effects;
   }

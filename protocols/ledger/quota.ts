@@ -1,14 +1,15 @@
 /**
- * What one author may fill. Beyond it those of its records go that have the latest stamps, whatever came first: so all
- * nodes keep the same ones. Who has stolen a key may write stamps of long ago, and push out what the key wrote; so what
- * others hang on (grants, and what was revoked) goes last, and where all begins never. Of that too such a thief may write
- * any amount; so the grants that a senior's revocation of the key keeps go last of all. What a node must say whatever it
+ * What one author may fill. Beyond it those of its records go that have the latest stamps, and of grants and revocations
+ * those with the largest digests, whatever came first: so all nodes keep the same ones (going-order.ts). Who has stolen a key
+ * may write stamps of long ago, and any number of digests, and push out what the key wrote; so what others hang on (grants,
+ * and what was revoked) goes last, and where all begins never. Of that too such a thief may write any amount; so the grants
+ * that a senior's revocation of the key keeps go last of all. What a node must say whatever it
  * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, and a
  * part of the quota is left free for it.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';
-import { GoingOrder, isSaidAlways } from './going-order.ts';
+import { GoingOrder, isSaidAlways, type Marks } from './going-order.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -37,15 +38,15 @@ interface Filled {
 export class Quota {
   readonly #config: QuotaConfig;
   readonly #ledger: Ledger;
-  readonly #keeperOf: (record: LedgerRecord) => number;
+  readonly #marks: Marks;
   /** Of each author that was found at its quota, exactly what it fills: about as much memory as a word for each record. */
   readonly #full = new Map<KeyId, GoingOrder>();
 
-  /** @param ledger tells nobody else of its changes. @param keeperOf as of `Authority`. */
-  constructor(config: QuotaConfig, ledger: Ledger, keeperOf: (record: LedgerRecord) => number) {
+  /** @param ledger tells nobody else of its changes. */
+  constructor(config: QuotaConfig, ledger: Ledger, marks: Marks) {
     this.#config = config;
     this.#ledger = ledger;
-    this.#keeperOf = keeperOf;
+    this.#marks = marks;
     ledger.watch({
       added: (record) => this.#full.get(record.author)?.add(record),
       removed: (record) => this.#full.get(record.author)?.remove(record),
@@ -144,7 +145,7 @@ export class Quota {
   #orderOf(author: KeyId): GoingOrder {
     const known = this.#full.get(author);
     if (known !== undefined) return known;
-    const order = new GoingOrder(this.#ledger, this.#keeperOf, this.#ledger.recordsOf(author));
+    const order = new GoingOrder(this.#ledger, this.#marks, this.#ledger.recordsOf(author));
     this.#full.set(author, order);
     if (this.#full.size > FULL_MAX) this.#full.delete(this.#full.keys().next().value!);
     return order;

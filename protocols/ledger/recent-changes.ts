@@ -13,6 +13,8 @@ export const CHANGES_MAX = 4096;
 /** Of a payload. A larger record is not kept in memory for its words. */
 const KEPT_BYTES_MAX = 1024;
 
+const NONE: readonly LedgerRecord[] = [];
+
 interface Change {
   readonly ms: number;
   /** Most often the record. */
@@ -32,12 +34,21 @@ export class RecentChanges {
     this.#since_ms = since_ms;
   }
 
-  /** @param removed what went because of `added`, or without another in its place. */
-  add(added: readonly LedgerRecord[], removed: readonly LedgerRecord[], now: number): void {
+  /**
+   * @param removed what went because of `added`, or without another in its place.
+   * @param evicted what was one too many beside `added`, or went with that.
+   */
+  add(
+    added: readonly LedgerRecord[],
+    removed: readonly LedgerRecord[],
+    now: number,
+    evicted: readonly LedgerRecord[] = NONE,
+  ): void {
     const from_ms = now - KEPT_MS;
     for (let at = 0; at < added.length; at += 1) this.#keep(added[at]!.hlc.ms, added[at]!, from_ms);
     if (added.length === 1) this.#keepReplaced(added[0]!, removed, from_ms);
     else if (removed.length > 0) this.#keepAllReplaced(added, removed, from_ms);
+    if (evicted.length > 0) this.#keepEvicted(added, evicted, from_ms);
     if (this.#changes.length > CHANGES_MAX || Math.abs(now - this.#trimmed_ms) > TRIMMED_MS)
       this.#trim(from_ms, now);
   }
@@ -76,6 +87,13 @@ export class RecentChanges {
       const ms = stampOf(record);
       if (ms !== undefined) this.#keep(ms, record, from_ms);
     }
+  }
+
+  /** Which of what came it was that one had to go for is not told: the last of it had come by then. */
+  #keepEvicted(added: readonly LedgerRecord[], evicted: readonly LedgerRecord[], from_ms: number): void {
+    let last_ms = Number.NEGATIVE_INFINITY;
+    for (const { hlc } of added) last_ms = Math.max(last_ms, hlc.ms);
+    for (const record of evicted) this.#keep(Math.max(last_ms, record.hlc.ms), record, from_ms);
   }
 
   #keep(ms: number, record: LedgerRecord, from_ms: number): void {

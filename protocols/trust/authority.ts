@@ -150,6 +150,12 @@ export class Authority {
     return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
   }
 
+  /** How many steps a grant hangs below genesis: below the one by which it was issued, and what it renews; 0: no grant. */
+  linksOf(record: LedgerRecord): number {
+    const grant = record.kind === 'grant' ? readGrant(record) : undefined;
+    return grant === undefined ? 0 : this.#gate.links(grant);
+  }
+
   /** Tells the authority of a record that left the ledger. @returns `unkept`, as of `removeAll`. */
   remove(record: LedgerRecord): readonly LedgerRecord[] {
     return this.removeAll([record]).unkept;

@@ -185,6 +185,14 @@ export class Gate {
     return least;
   }
 
+  /** See `Authority.linksOf`. It never changes while what a grant hangs on is there. */
+  links(grant: Grant): number {
+    const { renews } = grant.body;
+    const original = renews === undefined ? undefined : this.#init.book.grant(renews);
+    const length = this.#chainLength(grant);
+    return original === undefined ? length : Math.max(length, this.#chainLength(original) + 1);
+  }
+
   #grantAdmission(record: LedgerRecord): Admission {
     const { book } = this.#init;
     const grant = readGrant(record);
@@ -333,9 +341,14 @@ function livesWithin(above: Grant, { record, body }: Grant): boolean {
   );
 }
 
+/**
+ * What may let in few is not prolonged: which of those stay would hang on which renewals there are, and which renewals
+ * there are on which of those stay.
+ */
 function prolongs({ record, body }: Grant, original: Grant): boolean {
   const life_ms = lifeOf(original);
   return (
+    original.body.uses === null &&
     original.body.renews === undefined &&
     original.body.subject === body.subject &&
     original.body.roles.includes('member') &&

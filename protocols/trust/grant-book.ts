@@ -17,6 +17,8 @@ export class GrantBook {
   readonly #renewalsUnder: LayeredMap<string, readonly Grant[]>;
   /** By digest of the grant that they prolong. */
   readonly #renewalsOf: LayeredMap<string, readonly Grant[]>;
+  /** When the last of those ends, milliseconds, as far as it was asked: a grant can have thousands. */
+  readonly #lastEnds: LayeredMap<string, { readonly end_ms: number }>;
   readonly #appointments: LayeredMap<KeyId, readonly Grant[]>;
   /** Who has voted for a key, and for whom a key has voted: each once, however often it did. */
   readonly #voters: LayeredMap<KeyId, readonly KeyId[]>;
@@ -31,6 +33,7 @@ export class GrantBook {
     this.#children = from === undefined ? new LayeredMap() : from.#children.fork();
     this.#renewalsUnder = from === undefined ? new LayeredMap() : from.#renewalsUnder.fork();
     this.#renewalsOf = from === undefined ? new LayeredMap() : from.#renewalsOf.fork();
+    this.#lastEnds = from === undefined ? new LayeredMap() : from.#lastEnds.fork();
     this.#appointments = from === undefined ? new LayeredMap() : from.#appointments.fork();
     this.#voters = from === undefined ? new LayeredMap() : from.#voters.fork();
     this.#votedFor = from === undefined ? new LayeredMap() : from.#votedFor.fork();
@@ -46,7 +49,10 @@ export class GrantBook {
     this.#give(body.subject, bitsGiven(body));
     if (body.parent !== null)
       insert(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, grant);
-    if (body.renews !== undefined) insert(this.#renewalsOf, body.renews, grant);
+    if (body.renews !== undefined) {
+      insert(this.#renewalsOf, body.renews, grant);
+      this.#lastEnds.delete(body.renews);
+    }
     if (isAppointment(body)) {
       insert(this.#appointments, body.subject, grant);
       this.#vote(record.author, body.subject);
@@ -62,7 +68,10 @@ export class GrantBook {
     for (const left of this.ofSubject(body.subject)) this.#give(body.subject, bitsGiven(left.body));
     if (body.parent !== null)
       takeOut(body.renews === undefined ? this.#children : this.#renewalsUnder, body.parent, record.digest);
-    if (body.renews !== undefined) takeOut(this.#renewalsOf, body.renews, record.digest);
+    if (body.renews !== undefined) {
+      takeOut(this.#renewalsOf, body.renews, record.digest);
+      this.#lastEnds.delete(body.renews);
+    }
     if (isAppointment(body)) {
       takeOut(this.#appointments, body.subject, record.digest);
       this.#unvote(record.author, body.subject);
@@ -121,9 +130,16 @@ export class GrantBook {
 
   /** When the last of a grant and its renewals ends, milliseconds; null: never. */
   lastEnd({ record, body }: Grant): number | null {
-    if (body.notAfter_ms === null) return null;
-    const ends = this.renewalsOf(record.digest).map((renewal) => renewal.body.notAfter_ms ?? 0);
-    return Math.max(body.notAfter_ms, ...ends);
+    const renewals = this.renewalsOf(record.digest);
+    if (body.notAfter_ms === null || renewals.length === 0) return body.notAfter_ms;
+    let last = this.#lastEnds.get(record.digest);
+    if (last === undefined) {
+      let end_ms = body.notAfter_ms;
+      for (const renewal of renewals) end_ms = Math.max(end_ms, renewal.body.notAfter_ms ?? 0);
+      last = { end_ms };
+      this.#lastEnds.set(record.digest, last);
+    }
+    return last.end_ms;
   }
 
   /** Who has voted for a key. */

@@ -33,7 +33,7 @@ export function renewalsDue({ authority, self, alive, now }: RenewalInit): Grant
   const due: GrantBody[] = [];
   for (const subject of members) {
     if (subject === self) continue;
-    for (const renewable of authority.renewables(subject)) {
+    for (const renewable of renewablesOf(authority, subject)) {
       const { grant, until_ms, life_ms } = renewable;
       const place = placeAmong(admitters, subject, self);
       const turn_ms = until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART);
@@ -59,7 +59,7 @@ export function renewalOnAppeal(
   now: number,
 ): GrantBody | undefined {
   if (subject === self) return undefined;
-  for (const renewable of authority.renewables(subject)) {
+  for (const renewable of renewablesOf(authority, subject)) {
     const { grant, until_ms, life_ms } = renewable;
     if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) continue;
     const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
@@ -71,14 +71,19 @@ export function renewalOnAppeal(
 /** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
 export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
   if (authority.isMember(key, now)) return true;
-  return authority.renewables(key).some((renewable) => !isTooLate(renewable, now));
+  return renewablesOf(authority, key).some((renewable) => !isTooLate(renewable, now));
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
 export function worriesAt(authority: Authority, self: KeyId, now: number): number | undefined {
-  const left = authority.renewables(self).filter((renewable) => !isTooLate(renewable, now));
+  const left = renewablesOf(authority, self).filter((renewable) => !isTooLate(renewable, now));
   if (left.length === 0) return undefined;
   return Math.min(...left.map(({ until_ms, life_ms }) => until_ms - life_ms / (2 * LEFT_PART)));
+}
+
+/** What may let in few is never prolonged (gate.ts). */
+function renewablesOf(authority: Authority, key: KeyId): Renewable[] {
+  return authority.renewables(key).filter(({ grant }) => grant.body.uses === null);
 }
 
 /** After one more life. */

@@ -5,9 +5,19 @@ import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
-import { operatorGrant } from '../../../protocols/trust/acts.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { fastCrypto, fastSigner } from '../../sim/fast-crypto.ts';
-import { exchange, genesis, introduce, memberGrant, NOW, operator, testSigner } from './fixtures.ts';
+import {
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  newNode,
+  operator,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
 const ADMITTER = { roles: ['member', 'admitter'] as Role[], admits: ADMITS };
@@ -16,6 +26,8 @@ const LATER = NOW + 4000;
 /** More than a stack holds, if each link is a call or two. */
 const CHAIN = 4000;
 const BATCH = 500;
+/** All is offered again until nothing moves; it has to rest by then. */
+const ROUNDS_MAX = 12;
 
 /** Signs grants, and what else there is, under numbers of their own. */
 class Desk {
@@ -39,7 +51,7 @@ class Desk {
     return this.seal(author, 'grant', recordKey.grant(body.subject, author.id), body, ms);
   }
 
-  /** One that goes after another of its author, and pushes it out where there is room for one. */
+  /** One that goes after another of its author, where both hang on the same: it pushes that out where there is room for one. */
   before(other: LedgerRecord, author: Signer, body: GrantBody): LedgerRecord {
     for (;;) {
       const grant = this.grant(author, body, other.hlc.ms - 1);
@@ -158,4 +170,114 @@ t.test('what a member let in by a renewal stays when its issuer renews it once m
   introduce(machine, [renewals[1]], LATER);
   t.notOk(machine.ledger.has(renewals[0]));
   for (const record of [original, renewals[1], late, own]) t.ok(machine.ledger.has(record));
+});
+
+/** A token that lets in one, and two grants by it; the first has to go for the second. */
+function crowded(desk: Desk) {
+  const [token, ann, ben] = [testSigner(20), testSigner(21), testSigner(22)];
+  const single = memberGrant(token.id, { roles: ['admit'], admits: ADMITS, uses: 0 });
+  const root = desk.grant(operator, single);
+  const larger = desk.grant(token, memberGrant(ann.id, { ...ADMITTER, parent: root.digest }));
+  const smaller = desk.before(larger, token, memberGrant(ben.id, { parent: root.digest }));
+  return { token, ann, ben, root, larger, smaller };
+}
+
+t.test('what waits for a grant is taken in though others of the same batch went for that', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const { ann, ben, root, larger, smaller } = crowded(desk);
+  const { machine } = nodeOf(1);
+  const below = desk.grant(ann, memberGrant(testSigner(23).id, { parent: larger.digest }));
+  const waiting = desk.seal(ben, 'member', ben.id, {});
+  introduce(machine, [root, larger, below, waiting, smaller], LATER);
+  t.notOk(machine.ledger.has(below));
+  t.ok(machine.ledger.has(waiting));
+});
+
+t.test('what was refused is asked for again once an own revocation keeps it', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const { token, root, larger, smaller } = crowded(desk);
+  const [a, b] = [newNode(testSigner(2), operator), newNode(testSigner(1))] as const;
+  const members = [a, b].map(({ signer }) => desk.grant(operator, memberGrant(signer.id)));
+  introduce(a.machine, [...members, root, smaller, larger], LATER);
+  t.notOk(a.machine.ledger.has(larger));
+  const body = revokeBody({ subject: token.id, reason: '', keeps: [larger.digest] });
+  const key = recordKey.revoke(token.id, operator.id);
+  const revocation = write(a.machine, operator.id, 'revoke', key, body, LATER);
+  introduce(b.machine, [...members, root, revocation, smaller, larger], LATER);
+  t.ok(b.machine.ledger.has(larger));
+  exchange(a, b, LATER);
+  t.ok(a.machine.ledger.has(larger));
+});
+
+/** All of it, again and again until it rests, in this order and turned round. @returns whether that comes to the same. */
+function settled(records: readonly LedgerRecord[], author_records_max: number): LedgerMachine | undefined {
+  const machines = [records, records.toReversed()].map((order) => {
+    const { machine } = nodeOf(1, author_records_max);
+    for (let round = 0; round < ROUNDS_MAX; round += 1) {
+      const { hash } = machine.ledger;
+      for (const record of order) introduce(machine, [record], LATER);
+      if (machine.ledger.hash === hash) return machine;
+    }
+    return undefined;
+  });
+  return machines[0]?.ledger.hash === machines[1]?.ledger.hash ? machines[0] : undefined;
+}
+
+t.test(
+  'a token that is used too often and has written too much leaves the same, whatever came first',
+  async (t) => {
+    const desk = new Desk(genesis.digest, nodeCrypto);
+    const token = testSigner(20);
+    const body = memberGrant(token.id, { roles: ['admit'], admits: ADMITS, uses: 1 });
+    const root = desk.grant(operator, body);
+    const joining = (number: number, ms: number) =>
+      desk.grant(token, memberGrant(testSigner(number).id, { parent: root.digest }), ms);
+    for (let round = 0; round < 8; round += 1) {
+      const joins = [0, 1, 2].map((at) => joining(30 + 3 * round + at, NOW + 1000 * ((round >> at) & 1)));
+      const fill = [0, 1].map((at) =>
+        desk.seal(
+          token,
+          'revoke',
+          recordKey.revoke(token.id, token.id),
+          revokeBody({ subject: token.id, reason: `${at}`, cut: { epoch: 9, last: 9 } }),
+          NOW + at,
+        ),
+      );
+      t.ok(settled([root, ...joins, ...fill], 4));
+    }
+  },
+);
+
+t.test('a revocation that keeps a grant is not pushed out by what hangs on that grant', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, token] = [testSigner(21), testSigner(20)];
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const parent = root.digest;
+  const single = desk.grant(ann, memberGrant(token.id, { ...ADMITTER, parent, uses: 0 }));
+  const kept = desk.grant(token, memberGrant(ann.id, { ...ADMITTER, parent: single.digest }));
+  const smaller = desk.before(kept, token, memberGrant(testSigner(22).id, { parent: single.digest }));
+  const body = revokeBody({
+    subject: token.id,
+    reason: '',
+    cut: { epoch: 9, last: 9 },
+    keeps: [kept.digest],
+  });
+  const revocation = desk.seal(ann, 'revoke', recordKey.revoke(token.id, ann.id), body, NOW + 100);
+  const below = desk.grant(ann, memberGrant(testSigner(23).id, { parent: kept.digest }), NOW + 5);
+  const machine = settled([root, single, smaller, revocation, kept, below], 2);
+  t.ok(machine, 'it comes to rest');
+  for (const record of [single, kept, revocation]) t.ok(machine?.ledger.has(record));
+  t.notOk(machine?.ledger.has(below));
+});
+
+t.test('a grant is not pushed out by what its author could write by that grant alone', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, ben] = [testSigner(21), testSigner(22)];
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const given = desk.grant(ann, memberGrant(ben.id, { ...ADMITTER, parent: root.digest }));
+  const back = desk.grant(ben, memberGrant(ann.id, { ...ADMITTER, parent: given.digest }));
+  const below = desk.before(given, ann, memberGrant(testSigner(23).id, { parent: back.digest }));
+  const other = desk.before(given, ann, memberGrant(testSigner(24).id, { parent: root.digest }));
+  const machine = settled([root, given, back, other, below], 2);
+  t.ok(machine?.ledger.has(back), 'it comes to rest');
 });

@@ -13,7 +13,7 @@ function recordOf(seq: number, kind: string, ms: number): LedgerRecord {
   return { ...unsigned({ ...header, kind, key: `${seq}` }, {}, digest), payload_bytes: seq };
 }
 
-const kinds = ['tag', 'member', 'grant', 'genesis'];
+const kinds = ['tag', 'member', 'grant', 'revoke', 'genesis'];
 const step = fc.record({
   what: fc.constantFrom('add', 'add', 'remove', 'again', 'take', 'keep', 'leave'),
   kind: fc.constantFrom(...kinds),
@@ -28,8 +28,9 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
       const gone: LedgerRecord[] = [];
       const keepers = new Map<LedgerRecord, number>();
       const keeperOf = (record: LedgerRecord) => keepers.get(record) ?? Number.POSITIVE_INFINITY;
-      const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record) });
-      const order = new GoingOrder({ has: (record) => live.has(record) }, keeperOf, []);
+      const linksOf = ({ kind, seq }: LedgerRecord) => (kind === 'grant' ? seq % 3 : 0);
+      const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record), links: linksOf(record) });
+      const order = new GoingOrder({ has: (record) => live.has(record) }, { keeperOf, linksOf }, []);
       for (const [at, { what, kind, ms, pick }] of steps.entries()) {
         const added =
           what === 'again' ? gone.splice(pick % (gone.length || 1), 1)[0] : recordOf(at + 1, kind, ms);

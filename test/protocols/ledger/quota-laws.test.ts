@@ -2,15 +2,22 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
+import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { introduce, memberGrant, NOW, testSigner } from './fixtures.ts';
 
-/** Each key may be stolen, and fills its quota: three operators of genesis, and two that they appoint. */
+/**
+ * Each key may be stolen, and fills its quota: three operators of genesis, and two that they appoint. All of them may be
+ * admitters too, also by one another.
+ */
 const KEYS = [1, 2, 3, 4, 5].map(testSigner);
 const RECORDS_MAX = 3;
+const ADMITTER = {
+  roles: ['member', 'admitter'] as Role[],
+  admits: ['member', 'worker', 'deployer', 'admitter', 'admit'] as Role[],
+};
 /** All is offered again until nothing moves; it has to rest by then. */
 const ROUNDS_MAX = 12;
 
@@ -27,11 +34,17 @@ const genesis = sealGenesis(
 );
 
 const act = fc.record({
-  what: fc.constantFrom('appoint', 'grant', 'grant', 'revoke', 'revoke', 'revoke'),
+  what: fc.constantFrom('appoint', 'grant', 'grant', 'revoke', 'revoke', 'revoke', 'below', 'below', 'again'),
   author: fc.nat(KEYS.length - 1),
   subject: fc.nat(KEYS.length - 1),
-  /** Of the grants of the subject, by bits. */
+  /** Of the grants of the subject that hang on no others, by bits: who keeps a grant has to keep what it hangs on. */
   keeps: fc.nat(0xffff),
+  /** By which grant it is issued, and what it renews. */
+  above: fc.nat(99),
+  renews: fc.nat(99),
+  uses: fc.constantFrom(null, null, 0, 1),
+  /** None is issued later than that. */
+  life_ms: fc.constantFrom(null, 2000),
   ms: fc.nat(1000),
 });
 type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
@@ -39,15 +52,20 @@ type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
 function recordsOf(acts: readonly Act[]): LedgerRecord[] {
   const records: LedgerRecord[] = [];
   for (const [at, one] of acts.entries()) {
-    const author = KEYS[one.author]!;
+    const grants = records.filter(({ kind }) => kind === 'grant');
+    const below = one.what === 'below' || one.what === 'again' ? belowOf(one, grants) : undefined;
+    const author = KEYS.find(({ id }) => id === below?.issuer) ?? KEYS[one.author]!;
     const subject = KEYS[one.subject]!.id;
     const kind = one.what === 'revoke' ? 'revoke' : 'grant';
     const keeps = records
-      .filter((record) => record.kind === 'grant' && record.author === subject)
+      .filter(
+        ({ kind, author, body }) => kind === 'grant' && author === subject && hangsOnNone(body as GrantBody),
+      )
       .filter((_, bit) => ((one.keeps >> bit) & 1) === 1)
       .map(({ digest }) => digest);
     let body: GrantBody | RevokeBody = memberGrant(testSigner(100 + at).id);
     if (one.what === 'appoint') body = operatorGrant(KEYS[3 + (one.subject % 2)]!.id);
+    if (below !== undefined) body = below.body;
     if (one.what === 'revoke') body = revokeBody({ subject, reason: '', keeps });
     const header = {
       cluster: genesis.digest,
@@ -63,6 +81,37 @@ function recordsOf(acts: readonly Act[]): LedgerRecord[] {
     records.push(sealRecord(header, body, author, nodeCrypto));
   }
   return records;
+}
+
+function hangsOnNone({ parent, renews }: GrantBody): boolean {
+  return parent === null && renews === undefined;
+}
+
+/** A grant of one of the keys by a grant that it holds, or a renewal of what ends; undefined where there is none. */
+function belowOf(one: Act, grants: readonly LedgerRecord[]): { issuer: string; body: GrantBody } | undefined {
+  const bodies = grants.map(({ body, digest, hlc }) => ({ ...(body as GrantBody), digest, ms: hlc.ms }));
+  const issuing = bodies.filter(
+    ({ subject, admits, renews }) =>
+      admits.length > 0 && renews === undefined && KEYS.some(({ id }) => id === subject),
+  );
+  const above = issuing[one.above % (issuing.length + 1)];
+  const issuer = above?.subject ?? KEYS[one.author % 3]!.id;
+  const parent = above?.digest ?? null;
+  const ms = 1 + one.ms;
+  if (one.what === 'again') {
+    const mortal = bodies.filter(({ notAfter_ms, renews }) => notAfter_ms !== null && renews === undefined);
+    const original = mortal[one.renews % (mortal.length || 1)];
+    if (original === undefined) return undefined;
+    const { digest, ms: from_ms, ...body } = original;
+    return {
+      issuer,
+      body: { ...body, parent, renews: digest, notAfter_ms: ms + original.notAfter_ms! - from_ms },
+    };
+  }
+  const subject = KEYS[one.subject]!.id;
+  const { uses, life_ms } = one;
+  const notAfter_ms = life_ms === null ? null : ms + life_ms;
+  return { issuer, body: memberGrant(subject, { ...ADMITTER, parent, uses, notAfter_ms }) };
 }
 
 /** @returns undefined where it comes to no rest. */
@@ -91,7 +140,7 @@ t.test('authors beyond their quota leave the same on all nodes, whoever keeps wh
         (order) => heldOf(order)?.ledger.hash === first.ledger.hash,
       );
     }),
-    { numRuns: 60 },
+    { numRuns: 150 },
   );
   t.ok(kept > 5, `${kept} were kept`);
 });

@@ -1,11 +1,24 @@
 /** What the hash was a moment ago, and that nodes do not repair what is only on its way. */
 import t from 'tap';
+import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/machine.ts';
 import { CHANGES_MAX, RecentChanges } from '../../../protocols/ledger/recent-changes.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
-import { cluster, env, exchange, NOW, TAG, type TestNode, write } from './fixtures.ts';
+import {
+  cluster,
+  env,
+  exchange,
+  introduce,
+  memberGrant,
+  NOW,
+  operator,
+  TAG,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const { settle_ms, exchange_ms } = LEDGER_DEFAULTS;
 /** What the fixture wrote has settled by then. */
@@ -130,6 +143,43 @@ t.test('what one side has just written is on its way, and no reason to compare',
     const late = LATER + settle_ms + 500;
     t.same(answer(b, a, hello(a, late), late), ['compare'], 'by now it should have come');
   }
+});
+
+t.test('nor is what had to go for it', async (t) => {
+  for (const isWriters of [true, false]) {
+    const [writer, other] = acquainted();
+    const host = testSigner(7).id;
+    const grant = (changes: Partial<GrantBody>, now: number) =>
+      write(
+        writer.machine,
+        operator.id,
+        'grant',
+        recordKey.grant(host, operator.id),
+        memberGrant(host, changes),
+        now,
+      );
+    const original = grant({ notAfter_ms: NOW + 90_000 }, NOW);
+    const renews = original.digest;
+    const first = grant({ notAfter_ms: NOW + 91_000, renews }, NOW + 1000);
+    introduce(other.machine, [original, first], NOW + 1000);
+    for (const { machine } of [writer, other]) machine.handle({ kind: 'start' }, env(NOW));
+    grant({ notAfter_ms: LATER + 90_000, renews }, LATER);
+    t.notOk(writer.machine.ledger.has(first));
+    const [from, to] = isWriters ? [writer, other] : [other, writer];
+    t.same(answer(to, from, hello(from, LATER + 500), LATER + 500), []);
+  }
+});
+
+t.test('the hash of every moment is known also where an earlier record pushed out a later one', async (t) => {
+  const ledger = new Ledger();
+  const recent = new RecentChanges(NOW - 1);
+  const [early, late] = writes(2) as [LedgerRecord, LedgerRecord];
+  recent.add([late], ledger.merge(late), NOW + 100);
+  ledger.remove(late);
+  recent.add([early], ledger.merge(early), NOW + 200, [late]);
+  const { hash } = ledger;
+  for (const ms of [NOW, NOW + 50, NOW + 100]) t.equal(hashAt(recent, ledger, ms), hash);
+  t.equal(hashAt(recent, ledger, NOW - 1), new Ledger().hash);
 });
 
 t.test('peers that have just met compare what was just written: nothing is on its way', async (t) => {

@@ -16,6 +16,9 @@ import { unsigned } from '../ledger/fixtures.ts';
 export const NOW = 1_800_000_000_000;
 export const GENESIS = 'f'.repeat(64);
 
+/** Each may bring what the one before had refused: it has to rest by then. */
+const ROUNDS_MAX = 100;
+
 /** A key that has a name. */
 export function key(name: string): string {
   return name.padEnd(44, '.');
@@ -114,11 +117,12 @@ export class Replica {
   /** Anti-entropy: what was refused is offered again, until nothing moves. */
   offer(records: readonly LedgerRecord[]): this {
     for (const record of records) this.#offered.add(record);
-    for (let before: string | undefined; before !== this.picture; ) {
-      before = this.picture;
+    for (let round = 0; round < ROUNDS_MAX; round += 1) {
+      const before = this.picture;
       for (const record of this.#offered) this.#take(record);
+      if (this.picture === before) return this;
     }
-    return this;
+    throw new Error('what is held comes to no rest');
   }
 
   /** What it holds, in no order that it came in. */

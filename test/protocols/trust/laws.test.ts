@@ -16,6 +16,8 @@ const ROLE_SETS: Role[][] = [
 ];
 /** Of two replicas, until they hold the same: in 30,000 runs it took three at most. */
 const MEETINGS_MAX = 4;
+const FEW: { readonly roles: Role[] } = { roles: ['member', 'admitter'] };
+const FEW_MS = 5;
 const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
 
 const name = fc.constantFrom(...NAMES);
@@ -48,6 +50,10 @@ const revokeAct = fc.record({
 const appointAct = fc.record({ what: fc.constant('appoint' as const), author: name, subject: name, place });
 const joinAct = fc.record({ what: fc.constant('join' as const), subject: name, place });
 const ownAct = fc.record({ what: fc.constant('own' as const), author: name, place });
+/** Which of two admitters that may let in one, for a time: what it does, and what somebody it let in does for the other. */
+const which = fc.constantFrom(0, 1);
+const fewAct = fc.record({ what: fc.constant('few' as const), which, subject: name, place });
+const againAct = fc.record({ what: fc.constant('again' as const), which, by: fc.nat(30), place });
 const act = fc.oneof(
   { weight: 4, arbitrary: grantAct },
   { weight: 4, arbitrary: revokeAct },
@@ -55,8 +61,13 @@ const act = fc.oneof(
   { weight: 2, arbitrary: joinAct },
   { weight: 2, arbitrary: ownAct },
 );
+const crossAct = fc.oneof(
+  { weight: 6, arbitrary: fewAct },
+  { weight: 4, arbitrary: againAct },
+  { weight: 1, arbitrary: act },
+);
 
-type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
+type Act = typeof act | typeof crossAct extends fc.Arbitrary<infer A> ? A : never;
 
 /** Some chains to begin with, so that most of the rest has something to hang on. */
 function firstRecords(): LedgerRecord[] {
@@ -71,7 +82,15 @@ function firstRecords(): LedgerRecord[] {
     { roles: ['admit'], admits: ADMITS, parent: cem.digest, uses: 1 },
     { seq: 3 },
   );
-  return [ann, bob, cem, back, token];
+  const few = ['dora', 'eve'].map((name, at) =>
+    grant(
+      'ann',
+      name,
+      { ...FEW, admits: ADMITS, parent: ann.digest, uses: 0, notAfter_ms: NOW + FEW_MS },
+      { seq: 4 + at },
+    ),
+  );
+  return [ann, bob, cem, back, token, ...few];
 }
 
 function recordsOf(acts: readonly Act[]): LedgerRecord[] {
@@ -82,6 +101,8 @@ function recordsOf(acts: readonly Act[]): LedgerRecord[] {
     else if (one.what === 'join')
       records.push(grant('token', one.subject, { roles: ['member'], parent: grants[4]!.digest }, one.place));
     else if (one.what === 'own') records.push(own(one.author, one.place));
+    else if (one.what === 'few') records.push(underFew(grants[5 + one.which]!, one));
+    else if (one.what === 'again') records.push(...againOf(one, grants));
     else if (one.what === 'revoke') {
       const kept = one.keeps === null ? undefined : grants[one.keeps % grants.length];
       const { last, descendants } = one;
@@ -92,6 +113,31 @@ function recordsOf(acts: readonly Act[]): LedgerRecord[] {
     } else records.push(grantOf(one, grants));
   }
   return records;
+}
+
+function underFew(
+  { body, digest }: LedgerRecord,
+  { subject, place }: Extract<Act, { what: 'few' }>,
+): LedgerRecord {
+  return grant(nameOf(body as GrantBody), subject, { ...FEW, admits: ADMITS, parent: digest }, place);
+}
+
+/** A renewal of the one, by somebody whom the other has let in. */
+function againOf(
+  { which, by, place }: Extract<Act, { what: 'again' }>,
+  grants: readonly LedgerRecord[],
+): LedgerRecord[] {
+  const [one, other] = [grants[5 + which]!, grants[6 - which]!];
+  const issuers = grants.filter(({ body }) => (body as GrantBody).parent === other.digest);
+  const issuer = issuers[by % issuers.length];
+  if (issuer === undefined) return [];
+  const body = { ...(one.body as GrantBody), parent: issuer.digest, renews: one.digest };
+  const notAfter_ms = (place.at_ms ?? NOW) + FEW_MS;
+  return [grant(nameOf(issuer.body as GrantBody), nameOf(body), { ...body, notAfter_ms }, place)];
+}
+
+function nameOf({ subject }: GrantBody): string {
+  return subject.replaceAll('.', '');
 }
 
 /** Issued by whom its parent was given to, with what the parent may hand on: most of them hold. */
@@ -112,7 +158,7 @@ function grantOf(one: Extract<Act, { what: 'grant' }>, grants: readonly LedgerRe
   };
   return grant(
     author.replaceAll('.', ''),
-    original?.subject.replaceAll('.', '') ?? one.subject,
+    original === undefined ? one.subject : nameOf(original),
     body,
     one.place,
   );
@@ -120,7 +166,10 @@ function grantOf(one: Extract<Act, { what: 'grant' }>, grants: readonly LedgerRe
 
 const scenario = fc
   .record({
-    acts: fc.array(act, { minLength: 6, maxLength: 30, size: 'max' }),
+    acts: fc.oneof(
+      { weight: 3, arbitrary: fc.array(act, { minLength: 6, maxLength: 30, size: 'max' }) },
+      { weight: 1, arbitrary: fc.array(crossAct, { minLength: 6, maxLength: 20, size: 'max' }) },
+    ),
     threshold: fc.constantFrom(1, 1, 2, 3),
   })
   .map(({ acts, threshold }) => ({ records: recordsOf(acts), threshold }));

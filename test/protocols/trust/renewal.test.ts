@@ -104,6 +104,18 @@ t.test('a renewal is like what it renews, and no longer', async (t) => {
     'what never ends': { renews: grants.ann.digest },
   }))
     t.equal(of.admission(renewal('bob', changes)), 'refused', what);
+  const few = grant(
+    'ann',
+    'fay',
+    { ...ADMITTER, parent: grants.ann.digest, notAfter_ms: END_MS, uses: 1 },
+    {
+      seq: 4,
+    },
+  );
+  replica.offer([few]);
+  const again = { ...(few.body as GrantBody), parent: null, renews: few.digest };
+  t.equal(of.admission(grant('op', 'fay', again, { seq: 7 })), 'refused', 'what may let in few');
+  t.same(renewalsDue({ authority: of, self: key('op'), alive: [key('fay')], now: END_MS - 1 }), []);
   t.equal(of.admission(renewal('bob', { renews: 'a'.repeat(64) })), 'unknown-author');
   t.equal(of.admission(renewal('cem', { parent: grants.cem.digest })), 'refused', 'its own');
   const token = grant('op', 'tok', { roles: ['admit'], admits: ADMITTER.admits, uses: 1 }, { seq: 5 });
