@@ -62,8 +62,12 @@ export function foresee(
   const closed = new Set<KeyId>();
   // Nor does what others refuse, for it was written by a clock that was ahead.
   const upTo_ms = Math.max(now, revocation.hlc.ms) + HLC_AHEAD_MS_MAX;
-  for (const { subject, by, effective, written_ms } of revocations)
-    if (effective && by !== subject && written_ms <= upTo_ms) closed.add(subject);
+  const rule = new Set([listed.by, ...after.operators().map(({ key }) => key)]);
+  for (const { subject, by, effective, written_ms, descendants, epoch, last, keeps } of revocations) {
+    const leavesNothing = descendants || (epoch === 0 && last === 0);
+    if (!effective || by === subject || written_ms > upTo_ms || !rule.has(by)) continue;
+    if (leavesNothing && keeps.every((kept) => issued.has(kept))) closed.add(subject);
+  }
   const tokensKept = keptTokens([...after.grants(now)], new Set(listed.keeps), issued, staying);
   const kept = tokensKept.filter(({ subject }) => !closed.has(subject));
   const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);
