@@ -14,28 +14,19 @@ export interface Placed {
   readonly record: LedgerRecord;
   /** The rank of who keeps it, in a revocation of its author, 0 the most senior; Infinity: nobody does (trust/gate.ts). */
   readonly keeper: number;
-  readonly rung: Rung;
-}
-
-/** Where a grant or revocation hangs. */
-export interface Rung {
-  /** Of a grant, how many steps below genesis; 0 of other kinds. */
+  /** Of a grant, how many steps it hangs below genesis; 0 of other kinds. */
   readonly links: number;
-  /** The digest of what it renews, or its own: of one issuer's renewals of one grant another one takes the place. */
-  readonly name: string;
-  /** When a renewal ends, milliseconds: the last to end stays. 0 of others. */
-  readonly end_ms: number;
 }
 
 /** What the order asks of others: as of `Authority`. */
 export interface Marks {
   readonly keeperOf: (record: LedgerRecord) => number;
-  readonly rungOf: (record: LedgerRecord) => Rung;
+  readonly linksOf: (record: LedgerRecord) => number;
 }
 
 /**
- * A total order of one author's records. Those that only grow go by digest, as where a token was used too often, and renewals
- * by their ends, as where one takes the place of another: by two orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
+ * A total order of one author's records. Those that only grow go by digest, as where a token was used too often: by two
+ * orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
  * stays: so of grants those go first that are the furthest from genesis, and revocations, which may keep a grant, after them.
  */
 export function goesBefore(a: Placed, b: Placed): boolean {
@@ -43,9 +34,7 @@ export function goesBefore(a: Placed, b: Placed): boolean {
   if (order !== 0) return order < 0;
   if (!isGrowOnly(a.record.kind)) return isStampedLater(a.record, b.record);
   if (a.keeper !== b.keeper) return a.keeper > b.keeper;
-  if (a.rung.links !== b.rung.links) return a.rung.links > b.rung.links;
-  if (a.rung.name !== b.rung.name) return a.rung.name > b.rung.name;
-  return a.rung.end_ms === b.rung.end_ms ? a.record.digest > b.record.digest : a.rung.end_ms < b.rung.end_ms;
+  return a.links === b.links ? a.record.digest > b.record.digest : a.links > b.links;
 }
 
 /** What a node must say, whatever it has written before. */
@@ -121,8 +110,8 @@ export class GoingOrder {
   }
 
   #placed(record: LedgerRecord): Placed {
-    const { keeperOf, rungOf } = this.#marks;
-    return { record, keeper: keeperOf(record), rung: rungOf(record) };
+    const { keeperOf, linksOf } = this.#marks;
+    return { record, keeper: keeperOf(record), links: linksOf(record) };
   }
 
   #put(placed: Placed): void {

@@ -212,7 +212,7 @@ export class LedgerMachine {
     }
     this.#quota = new Quota(this.#config, this.ledger, {
       keeperOf: (record) => this.authority.keeperOf(record),
-      rungOf: (record) => this.authority.rungOf(record),
+      linksOf: (record) => this.authority.linksOf(record),
     });
     this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota };
     if (init.prepared === undefined)

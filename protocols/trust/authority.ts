@@ -20,7 +20,6 @@
  */
 import type { KeyId } from '../base/ids.ts';
 import type { GenesisBody, GrantBody, Role } from '../base/records.ts';
-import type { Rung } from '../ledger/going-order.ts';
 import type { LedgerRecord, RecordHeader } from '../ledger/record.ts';
 import {
   type Grant,
@@ -151,10 +150,10 @@ export class Authority {
     return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
   }
 
-  /** Where a record hangs among those of its author. It never changes while what a grant hangs on is there. */
-  rungOf(record: LedgerRecord): Rung {
+  /** How many steps a grant hangs below genesis: below the one by which it was issued, and what it renews; 0: no grant. */
+  linksOf(record: LedgerRecord): number {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
-    return grant === undefined ? { links: 0, name: record.digest, end_ms: 0 } : this.#gate.rung(grant);
+    return grant === undefined ? 0 : this.#gate.links(grant);
   }
 
   /** Tells the authority of a record that left the ledger. @returns `unkept`, as of `removeAll`. */

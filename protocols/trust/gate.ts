@@ -5,7 +5,6 @@
  */
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
-import type { Rung } from '../ledger/going-order.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import {
   type Grant,
@@ -186,13 +185,12 @@ export class Gate {
     return least;
   }
 
-  /** See `Authority.rungOf`. All renewals of one grant hang below that, whatever they were issued by: they are one rung. */
-  rung(grant: Grant): Rung {
-    const { renews, notAfter_ms } = grant.body;
+  /** See `Authority.linksOf`. It never changes while what a grant hangs on is there. */
+  links(grant: Grant): number {
+    const { renews } = grant.body;
     const original = renews === undefined ? undefined : this.#init.book.grant(renews);
-    const { digest } = grant.record;
-    if (original === undefined) return { links: this.#chainLength(grant), name: digest, end_ms: 0 };
-    return { links: this.#chainLength(original) + 1, name: renews!, end_ms: notAfter_ms ?? 0 };
+    const length = this.#chainLength(grant);
+    return original === undefined ? length : Math.max(length, this.#chainLength(original) + 1);
   }
 
   #grantAdmission(record: LedgerRecord): Admission {

@@ -28,17 +28,9 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
       const gone: LedgerRecord[] = [];
       const keepers = new Map<LedgerRecord, number>();
       const keeperOf = (record: LedgerRecord) => keepers.get(record) ?? Number.POSITIVE_INFINITY;
-      const rungOf = ({ kind, seq, digest, hlc }: LedgerRecord) => {
-        const isRenewal = kind === 'grant' && seq % 5 === 0;
-        const links = kind === 'grant' ? seq % 3 : 0;
-        return { links, name: isRenewal ? 'r' : digest, end_ms: isRenewal ? hlc.ms % 3 : 0 };
-      };
-      const placed = (record: LedgerRecord) => ({
-        record,
-        keeper: keeperOf(record),
-        rung: rungOf(record),
-      });
-      const order = new GoingOrder({ has: (record) => live.has(record) }, { keeperOf, rungOf }, []);
+      const linksOf = ({ kind, seq }: LedgerRecord) => (kind === 'grant' ? seq % 3 : 0);
+      const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record), links: linksOf(record) });
+      const order = new GoingOrder({ has: (record) => live.has(record) }, { keeperOf, linksOf }, []);
       for (const [at, { what, kind, ms, pick }] of steps.entries()) {
         const added =
           what === 'again' ? gone.splice(pick % (gone.length || 1), 1)[0] : recordOf(at + 1, kind, ms);
