@@ -2,6 +2,7 @@
  * In which order one author's records go when there are too many, and the first to go at hand: a heap, from which what
  * is live no more is dropped when it comes up. Not here: how many are too many (quota.ts).
  */
+import type { GrantBody } from '../base/records.ts';
 import { isGrowOnly, isStampedLater, type Ledger } from './ledger.ts';
 import { isSameRecord, type LedgerRecord } from './record.ts';
 
@@ -14,7 +15,7 @@ export interface Placed {
   readonly record: LedgerRecord;
   /** The rank of who keeps it, in a revocation of its author, 0 the most senior; Infinity: nobody does (trust/gate.ts). */
   readonly keeper: number;
-  /** Of a grant, how many steps it hangs below genesis; 0 of other kinds. */
+  /** From a grant to genesis; Infinity of a renewal, on which no other grant hangs; 0 of other kinds. */
   readonly links: number;
 }
 
@@ -25,8 +26,8 @@ export interface Marks {
 }
 
 /**
- * A total order of one author's records. Those that only grow go by digest, as where a token was used too often: by two
- * orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
+ * A total order of one author's records. Those that only grow go by digest, as where a token was used too often, and
+ * renewals by their ends, as those of one issuer: by two orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
  * stays: so of grants those go first that are the furthest from genesis, and revocations, which may keep a grant, after them.
  */
 export function goesBefore(a: Placed, b: Placed): boolean {
@@ -34,7 +35,14 @@ export function goesBefore(a: Placed, b: Placed): boolean {
   if (order !== 0) return order < 0;
   if (!isGrowOnly(a.record.kind)) return isStampedLater(a.record, b.record);
   if (a.keeper !== b.keeper) return a.keeper > b.keeper;
-  return a.links === b.links ? a.record.digest > b.record.digest : a.links > b.links;
+  if (a.links !== b.links) return a.links > b.links;
+  const sooner_ms = endOf(b) - endOf(a);
+  return sooner_ms === 0 ? a.record.digest > b.record.digest : sooner_ms > 0;
+}
+
+/** Of renewals: those of one issuer are kept by their ends too. */
+function endOf({ record, links }: Placed): number {
+  return links === Number.POSITIVE_INFINITY ? ((record.body as GrantBody).notAfter_ms ?? 0) : 0;
 }
 
 /** What a node must say, whatever it has written before. */

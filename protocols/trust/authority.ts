@@ -150,7 +150,7 @@ export class Authority {
     return grant === undefined ? Number.POSITIVE_INFINITY : this.#gate.keeperOf(grant);
   }
 
-  /** How many steps a grant hangs below genesis: below the one by which it was issued, and what it renews; 0: no grant. */
+  /** Links from a grant to genesis; Infinity of a renewal, on which no other hangs; 0: it is no grant. */
   linksOf(record: LedgerRecord): number {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
     return grant === undefined ? 0 : this.#gate.links(grant);

@@ -187,10 +187,7 @@ export class Gate {
 
   /** See `Authority.linksOf`. It never changes while what a grant hangs on is there. */
   links(grant: Grant): number {
-    const { renews } = grant.body;
-    const original = renews === undefined ? undefined : this.#init.book.grant(renews);
-    const length = this.#chainLength(grant);
-    return original === undefined ? length : Math.max(length, this.#chainLength(original) + 1);
+    return grant.body.renews === undefined ? this.#chainLength(grant) : Number.POSITIVE_INFINITY;
   }
 
   #grantAdmission(record: LedgerRecord): Admission {

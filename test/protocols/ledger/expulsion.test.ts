@@ -281,3 +281,24 @@ t.test('a grant is not pushed out by what its author could write by that grant a
   const machine = settled([root, given, back, other, below], 2);
   t.ok(machine?.ledger.has(back), 'it comes to rest');
 });
+
+t.test('of two renewals the longer stays, also where their issuer has room for one', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, host] = [testSigner(21), testSigner(22)];
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const body = memberGrant(host.id, { notAfter_ms: NOW + 1000 });
+  const original = desk.grant(operator, body);
+  const renewed = { ...body, parent: root.digest, renews: original.digest };
+  const longer = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 1500 }, NOW + 501);
+  const shorter = desk.before(longer, ann, { ...renewed, notAfter_ms: NOW + 1400 });
+  const other = desk.before(longer, ann, memberGrant(testSigner(23).id, { parent: root.digest }));
+  const machine = settled([root, original, longer, shorter, other], 3);
+  t.ok(machine?.ledger.has(longer));
+  const { machine: full } = nodeOf(1, 3);
+  const last = desk.before(longer, ann, memberGrant(testSigner(24).id, { parent: root.digest }));
+  introduce(full, [root, original, other, last, shorter], LATER);
+  t.ok(full.ledger.has(shorter));
+  introduce(full, [longer], LATER);
+  t.ok(full.ledger.has(longer), 'and not the one that came first');
+  t.notOk(full.ledger.has(shorter));
+});
