@@ -8,7 +8,7 @@
  * Pure functions of a ledger. Not here: with whom, when and how often (exchange.ts).
  */
 import { asked, type Cover } from './cover.ts';
-import type { Ledger } from './ledger.ts';
+import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 import { PREFIX_LENGTH_MAX, type Prefix } from './record-trie.ts';
 import {
@@ -176,11 +176,14 @@ function compareListing(
   const give: LedgerRecord[] = [];
   for (const record of own) {
     if (theirs.has(shortDigest(record))) continue;
-    const placeLow = record.placeLow >>> 0;
-    const later = coming.get(placeLow);
-    if (later !== undefined && isLater(later, { ms: record.hlc.ms, n: record.hlc.n })) continue;
+    // Nothing takes the place of a grant: the other side may refuse a later one of the same key, and lack this one.
+    if (!isGrowOnly(record.kind)) {
+      const placeLow = record.placeLow >>> 0;
+      const later = coming.get(placeLow);
+      if (later !== undefined && isLater(later, { ms: record.hlc.ms, n: record.hlc.n })) continue;
+      newest.set(placeLow, record);
+    }
     give.push(record);
-    newest.set(placeLow, record);
   }
   // What ours will replace over there need not come here first.
   const wanted = want.filter((item) => {

@@ -1,8 +1,21 @@
 /** Comparing ranges makes any two ledgers equal to the full exchange of their states, at about the cost of the difference. */
 import fc from 'fast-check';
 import t from 'tap';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { cluster, exchange, introduce, NOW, type TestNode, write } from './fixtures.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import {
+  cluster,
+  exchange,
+  genesis,
+  introduce,
+  memberGrant,
+  NOW,
+  operator,
+  type TestNode,
+  testSigner,
+  write,
+} from './fixtures.ts';
 
 const step = fc.record({
   node: fc.nat(1),
@@ -44,3 +57,29 @@ t.test('an empty ledger is filled through as many rounds as its size needs', asy
   t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
   t.ok(bytes < 120 * 60_000 * 1.05, `${bytes} bytes`);
 });
+
+t.test('of two grants of one key both travel, whichever the other side refuses', async (t) => {
+  for (const isTurned of [false, true]) {
+    const [a, b] = (isTurned ? cluster(2).reverse() : cluster(2)) as [TestNode, TestNode];
+    const [older, later] = [0, 1].map((at) => {
+      const body = memberGrant(testSigner(50).id, { roles: ['member'], notAfter_ms: NOW + at });
+      return sealed(2 ** 31 + at, body, NOW + at);
+    }) as [LedgerRecord, LedgerRecord];
+    introduce(a.machine, [older], NOW + 2);
+    introduce(b.machine, [later], NOW + 2);
+    // Whatever it is refused for there: the other one is asked for all the same.
+    const refused = a.machine.authority.admission.bind(a.machine.authority);
+    a.machine.authority.admission = (record) =>
+      record.digest === later.digest ? 'unknown-author' : refused(record);
+    exchange(a, b, NOW + 3_000);
+    t.ok(b.machine.ledger.has(older));
+  }
+});
+
+function sealed(seq: number, body: GrantBody, ms: number): LedgerRecord {
+  const header = {
+    ...{ cluster: genesis.digest, author: operator.id, epoch: 0, seq, hlc: { ms, n: 0 } },
+    ...{ kind: 'grant', key: recordKey.grant(body.subject, operator.id), generation: 1, context: [] },
+  };
+  return sealRecord(header, body, operator, nodeCrypto);
+}

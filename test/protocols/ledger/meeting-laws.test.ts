@@ -1,0 +1,248 @@
+/**
+ * Two members that were told the same acts in any order, or only some of them, hold the same once they have met: with
+ * chains, tokens of few uses, renewals, ends, revocations that keep, and authors beyond their quota. Whole machines, with
+ * signatures, that exchange what they have as they do over the mesh.
+ */
+import fc from 'fast-check';
+import t from 'tap';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { KeyId } from '../../../protocols/base/ids.ts';
+import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { introduce, memberGrant, NOW, type TestNode, testSigner } from './fixtures.ts';
+
+const OPERATORS = [1, 2].map(testSigner);
+/** Lets in those who meet, and does nothing else. */
+const FOUNDER = testSigner(10);
+const NODES = [3, 4].map(testSigner) as [Signer, Signer];
+const KEYS: readonly Signer[] = [...OPERATORS, ...[5, 6, 7, 8, 9].map(testSigner)];
+const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
+const ROLE_SETS: Role[][] = [['member'], ['member', 'admitter'], ['admit'], ['member', 'admit']];
+/** What one refuses it may ask for again after so long. */
+const PAUSE_MS = 700_000;
+const MEETINGS_MAX = 8;
+/** All is offered again until nothing moves; it has to rest by then. */
+const ROUNDS_MAX = 12;
+
+const genesis = sealGenesis(
+  {
+    name: 'test',
+    operators: [FOUNDER, ...OPERATORS].map(({ id }) => id),
+    range: '10.210.0.0/16',
+    nonce: '00'.repeat(16),
+  },
+  OPERATORS[0]!,
+  nodeCrypto,
+  NOW,
+);
+
+const key = fc.nat(KEYS.length - 1);
+const at_ms = fc.nat(9);
+const act = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      what: fc.constant('grant' as const),
+      subject: key,
+      roles: fc.constantFrom(...ROLE_SETS),
+      parent: fc.nat(),
+      renews: fc.option(fc.nat(), { nil: null, freq: 2 }),
+      uses: fc.constantFrom(null, null, 0, 1, 1, 2),
+      life_ms: fc.constantFrom(null, null, 3, 20),
+      at_ms,
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      what: fc.constant('revoke' as const),
+      author: key,
+      subject: key,
+      descendants: fc.boolean(),
+      /** Of the grants of the subject, by bits. */
+      keeps: fc.nat(0xffff),
+      at_ms,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ what: fc.constant('appoint' as const), author: key, subject: key, at_ms }),
+  },
+  { weight: 1, arbitrary: fc.record({ what: fc.constant('own' as const), author: key, at_ms }) },
+);
+type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
+
+const signers = new Map(KEYS.map((signer) => [signer.id, signer]));
+
+function seal(
+  seq: number,
+  author: Signer,
+  kind: 'grant' | 'revoke',
+  body: GrantBody | RevokeBody,
+  ms: number,
+) {
+  return sealRecord(
+    {
+      ...{ cluster: genesis.digest, author: author.id, epoch: 0, seq, hlc: { ms: NOW + ms, n: 0 } },
+      ...{ kind, key: recordKey[kind](body.subject, author.id), generation: 1, context: [] },
+    },
+    body,
+    author,
+    nodeCrypto,
+  );
+}
+
+/**
+ * @param isFull authors have more than they may. What is issued only thanks to a renewal has no place of its own in the order
+ * in which they go then, nor has what an author can write only by what it has let others give it: both are left out.
+ */
+function recordsOf(acts: readonly Act[], isFull: boolean): LedgerRecord[] {
+  const [one, other] = OPERATORS as [Signer, Signer];
+  const wide = { roles: ['member', 'admitter'] as Role[], admits: ADMITS };
+  const records = [
+    seal(2, one, 'grant', memberGrant(KEYS[2]!.id, wide), 0),
+    seal(2, other, 'grant', memberGrant(KEYS[3]!.id, { ...wide, notAfter_ms: NOW + 5 }), 0),
+    ...NODES.map(({ id }, at) => seal(3 + at, FOUNDER, 'grant', memberGrant(id), 0)),
+  ];
+  for (const [at, each] of acts.entries()) {
+    const seq = 10 + at;
+    const grants = records.filter(({ kind }) => kind === 'grant');
+    const bodies = grants.map(({ body, digest }) => ({ ...(body as GrantBody), digest }));
+    if (each.what === 'grant') {
+      const issuing = bodies.filter(({ admits, subject }) => admits.length > 0 && signers.has(subject));
+      const parent = issuing[each.parent % issuing.length]!;
+      const mortal = bodies.filter(({ notAfter_ms }) => notAfter_ms !== null);
+      const original = each.renews === null || isFull ? undefined : mortal[each.renews % mortal.length];
+      const handsOn = each.roles.some((role) => role.startsWith('admit'));
+      const body: GrantBody = {
+        ...memberGrant(KEYS[each.subject]!.id, { roles: each.roles, admits: handsOn ? ADMITS : [] }),
+        uses: each.uses,
+        ...(original && { ...original, renews: original.digest }),
+        parent: parent.digest,
+        notAfter_ms: each.life_ms === null ? null : NOW + each.at_ms + each.life_ms,
+      };
+      delete (body as { digest?: string }).digest;
+      const above: KeyId[] = [];
+      for (let link = grants.find(({ digest }) => digest === parent.digest); link !== undefined; ) {
+        above.push(link.author);
+        const { parent: next } = link.body as GrantBody;
+        link = grants.find(({ digest }) => digest === next);
+      }
+      if (isFull && above.includes(body.subject)) continue;
+      records.push(seal(seq, signers.get(parent.subject)!, 'grant', body, each.at_ms));
+    } else if (each.what === 'revoke') {
+      const subject = KEYS[each.subject]!.id;
+      const keeps = grants
+        .filter(({ author }) => author === subject)
+        .filter((_, bit) => ((each.keeps >> bit) & 1) === 1)
+        .map(({ digest }) => digest);
+      const body = revokeBody({ subject, reason: '', descendants: each.descendants, keeps });
+      records.push(seal(seq, KEYS[each.author]!, 'revoke', body, each.at_ms));
+    } else if (each.what === 'appoint') {
+      records.push(seal(seq, KEYS[each.author]!, 'grant', operatorGrant(KEYS[each.subject]!.id), each.at_ms));
+    } else {
+      const author = KEYS[each.author]!;
+      const header = {
+        ...{ cluster: genesis.digest, author: author.id, epoch: 0, seq, hlc: { ms: NOW + each.at_ms, n: 0 } },
+        ...{ kind: 'tag', key: `tag-${seq}`, generation: 1, context: [] },
+      };
+      records.push(sealRecord(header, { digest: `sha256:${'1'.repeat(64)}` }, author, nodeCrypto));
+    }
+  }
+  return records;
+}
+
+function nodeWith(signer: Signer, records_max: number): TestNode {
+  const config = { author_records_max: records_max };
+  return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config }) };
+}
+
+/** In an order by lot; of each only what the bits say. */
+function tell(
+  node: TestNode,
+  records: readonly LedgerRecord[],
+  order: readonly number[],
+  bits: number,
+): void {
+  const sorted = records
+    .map((record, at) => ({ record, at, by: order[at % order.length]! * 31 + at }))
+    .sort((a, b) => a.by - b.by);
+  for (const { record, at } of sorted)
+    if (at < 4 || ((bits >> (at % 30)) & 1) === 1) introduce(node.machine, [record], NOW + 1_000);
+}
+
+/** As over the mesh: each of the two begins in its turn. */
+function meet(x: TestNode, y: TestNode, now: number): void {
+  const at = { now, random: () => 0.5 };
+  const pairs = [
+    [x, y],
+    [y, x],
+  ] as const;
+  const queue: { from: TestNode; to: TestNode; body: Uint8Array }[] = [];
+  const collect = (from: TestNode, to: TestNode, effects: readonly LedgerEffect[]) => {
+    for (const effect of effects) if (effect.kind === 'send') queue.push({ from, to, body: effect.body });
+  };
+  const drain = () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const { from, to, body } = next;
+      collect(to, from, to.machine.handle({ kind: 'message', from: from.signer.id, body }, at));
+    }
+  };
+  for (const [one, other] of pairs)
+    collect(one, other, one.machine.handle({ kind: 'connected', peer: other.signer.id }, at));
+  drain();
+  for (const [one, other] of pairs) {
+    for (const effect of one.machine.handle({ kind: 'start' }, at))
+      if (effect.kind === 'schedule' && effect.token.startsWith('exchange/'))
+        collect(one, other, one.machine.handle({ kind: 'timer', token: effect.token }, at));
+    drain();
+  }
+  for (const [one, other] of pairs) one.machine.handle({ kind: 'disconnected', peer: other.signer.id }, at);
+}
+
+function hashes(...nodes: readonly TestNode[]): string {
+  return nodes.map(({ machine }) => machine.ledger.hash).join();
+}
+
+const MOST = 0x3fffffff;
+const bits = fc.oneof(fc.constant(MOST), fc.nat(MOST));
+
+t.test('members that met often enough hold the same', async (t) => {
+  let differed = 0;
+  fc.assert(
+    fc.property(
+      fc.array(act, { minLength: 8, maxLength: 40, size: 'max' }),
+      fc.array(fc.nat(1000), { minLength: 44, maxLength: 44 }),
+      fc.array(fc.nat(1000), { minLength: 44, maxLength: 44 }),
+      fc.tuple(bits, bits),
+      fc.constantFrom(4, 6, 1_000, 1_000),
+      (acts, first, second, [some, others], records_max) => {
+        const records = recordsOf(acts, records_max < 1_000);
+        const [x, y] = NODES.map((signer) => nodeWith(signer, records_max)) as [TestNode, TestNode];
+        tell(x, records, first, some);
+        tell(y, records, second, others);
+        let now = NOW + 2_000;
+        const areEqual = () => x.machine.ledger.hash === y.machine.ledger.hash;
+        if (!areEqual()) differed += 1;
+        for (let meeting = 0; meeting < MEETINGS_MAX && !areEqual(); meeting += 1) {
+          meet(x, y, now);
+          now += PAUSE_MS;
+        }
+        if (!areEqual()) return false;
+        for (const { id } of KEYS)
+          if (x.machine.authority.isMember(id) !== y.machine.authority.isMember(id)) return false;
+        for (let round = 0, before = ''; before !== hashes(x, y); round += 1) {
+          if (round > ROUNDS_MAX) return false;
+          before = hashes(x, y);
+          for (const { machine } of [x, y]) for (const record of records) introduce(machine, [record], now);
+        }
+        return areEqual();
+      },
+    ),
+    { numRuns: Number(process.env['RUNS'] ?? 300) },
+  );
+  t.ok(differed > 50, `${differed} differed at first`);
+});
