@@ -312,11 +312,12 @@ function takeIn(authority: Authority, records: readonly LedgerRecord[]): LedgerR
     for (const other of [...taken.values()]) if (!isAdmitted(other)) drop(other);
   };
   const take = (record: LedgerRecord) => {
-    const surplus = authority.surplus(record).map(({ digest }) => digest);
-    for (const digest of surplus) if (taken.has(digest)) drop(taken.get(digest)!);
-    if (surplus.includes(record.digest)) return;
+    const surplus = authority.surplus(record);
+    if (surplus.includes(record)) return;
     authority.add(record);
     taken.set(record.digest, record);
+    // Now that it is there: what hung on a renewal may hang on the next one.
+    for (const { digest } of surplus) if (taken.has(digest)) drop(taken.get(digest)!);
   };
   let rest = records.filter(({ kind }) => kind === 'grant' || kind === 'revoke');
   for (let before = -1; rest.length !== before; ) {

@@ -58,18 +58,21 @@ export function foresee(
   if (listed === undefined) throw new RangeError('this is no revocation');
   const tokens = openTokens(after, now);
   const staying = members(after, now);
-  // That a key ended itself closes nothing: who has it can have voided all who joined with it, and they are kept.
-  const closed = new Set<KeyId>();
-  // Nor does what others refuse, for it was written by a clock that was ahead.
+  // Others may refuse what was written by a clock that was ahead.
   const upTo_ms = Math.max(now, revocation.hlc.ms) + HLC_AHEAD_MS_MAX;
+  // A token is closed by who rules it, and not by its own key, or an admitter who has granted that something as well.
   const rule = new Set([listed.by, ...after.operators().map(({ key }) => key)]);
-  for (const { subject, by, effective, written_ms, descendants, epoch, last, keeps } of revocations) {
-    const leavesNothing = descendants || (epoch === 0 && last === 0);
-    if (!effective || by === subject || written_ms > upTo_ms || !rule.has(by)) continue;
-    if (leavesNothing && keeps.every((kept) => issued.has(kept))) closed.add(subject);
-  }
-  const tokensKept = keptTokens([...after.grants(now)], new Set(listed.keeps), issued, staying);
-  const kept = tokensKept.filter(({ subject }) => !closed.has(subject));
+  const closing = revocations.filter(
+    ({ subject, by, effective, written_ms, descendants, epoch, last, keeps }) =>
+      effective &&
+      by !== subject &&
+      rule.has(by) &&
+      written_ms <= upTo_ms &&
+      (descendants || (epoch === 0 && last === 0)) &&
+      keeps.every((digest) => issued.has(digest)),
+  );
+  const closed = new Set(closing.map(({ subject }) => subject));
+  const { unclosed, inUse } = keptTokens([...after.grants(now)], listed.keeps, { issued, staying, closed });
   const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);
   return {
     revocation: listed,
@@ -77,19 +80,30 @@ export function foresee(
     operators: turn(operators(authority), operators(after)),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...made, ...kept.filter(({ digest }) => !tokens.has(digest))],
-    kept,
+    open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
+    kept: unclosed,
   };
 }
 
+/** Tokens that a revocation keeps: those that are to be closed, and those whose key is a host's, that others joined with. */
 function keptTokens(
   grants: readonly GrantInfo[],
-  keeps: ReadonlySet<string>,
-  issued: ReadonlySet<string>,
-  staying: ReadonlyMap<KeyId, KeyId>,
-): GrantInfo[] {
-  const kept = grants.filter((grant) => keeps.has(grant.digest) && isTokenGrant(grant));
-  if (kept.length === 0) return [];
+  keeps: readonly string[],
+  {
+    issued,
+    staying,
+    closed,
+  }: {
+    readonly issued: ReadonlySet<string>;
+    readonly staying: ReadonlyMap<KeyId, KeyId>;
+    readonly closed: ReadonlySet<KeyId>;
+  },
+): { readonly unclosed: readonly GrantInfo[]; readonly inUse: readonly GrantInfo[] } {
+  const named = new Set(keeps);
+  const kept = grants.filter(
+    (grant) => named.has(grant.digest) && isTokenGrant(grant) && !closed.has(grant.subject),
+  );
+  if (kept.length === 0) return { unclosed: [], inUse: [] };
   const byDigest = new Map(grants.map((grant) => [grant.digest, grant]));
   const tokens = new Set(kept.map(({ digest }) => digest));
   /** By another way than through a token that lets nobody in any more: two tokens could have let in one another's key. */
@@ -110,7 +124,11 @@ function keptTokens(
     const original = renews === null ? grant : byDigest.get(renews);
     if (original !== undefined && isLetIn(original)) hosts.add(subject);
   }
-  return kept.filter(({ subject }) => !hosts.has(subject));
+  const used = new Set(grants.flatMap(({ digest, parent }) => (issued.has(digest) && parent) || []));
+  return {
+    unclosed: kept.filter(({ subject }) => !hosts.has(subject)),
+    inUse: kept.filter(({ subject, digest }) => hosts.has(subject) && used.has(digest)),
+  };
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {

@@ -160,6 +160,29 @@ t.test('who joined with the same token and is not named goes, and is told of bef
   t.equal([...machine.authority.revocations()].length, 2);
 });
 
+t.test('a token passes for closed by nothing that leaves more than what is kept', async (t) => {
+  const all = stage({ uses: 3 });
+  await all.desk.revokeToken(all.made.digest, {});
+  t.same(all.areMembers(), [true, true]);
+  const only = { ...KEEPING, keep: [h2.id] };
+  const plan = all.desk.planRevokeNode(eve.id, only);
+  t.same(new Set(plan.nodes.ends.map(({ key }) => key)), new Set([eve.id, h3.id]));
+  await all.desk.revokeNode(eve.id, { ...only, plan: plan.digest });
+  t.same(all.areMembers(), [true, false]);
+  for (const last of [0, Number.MAX_SAFE_INTEGER]) {
+    const staged = stage({ uses: 2 });
+    const { genesis, desk, take, joined, areMembers } = staged;
+    const keeps = last === 0 ? [...joined.map(({ digest }) => digest), 'f'.repeat(64)] : [];
+    const body = revokeBody({ subject: token.id, reason: '', cut: { epoch: last, last }, keeps });
+    const sealed = { cluster: genesis.digest, known: [], crypto: nodeCrypto, now: NOW };
+    take([sealAct({ ...sealed, kind: 'revoke', signer: eve, body })]);
+    t.same(areMembers(), [true, true]);
+    await desk.revokeNode(eve.id, KEEPING);
+    displace(staged, token, joined);
+    t.same(areMembers(), [true, true]);
+  }
+});
+
 t.test('two tokens with which the thief let in one another pass for no hosts', async (t) => {
   const staged = stage({ uses: 2 });
   const { machine, desk, take, seal, above, made, joined, areMembers } = staged;
