@@ -152,6 +152,34 @@ t.test('they stay where both sides of a broken network keep them, and the thief 
     );
 });
 
+t.test(
+  'they stay where the admitter has revoked their token, and whoever has its text does so too',
+  async (t) => {
+    const { genesis, introduce, machine, desk, take, seal, areMembers } = stage({ uses: 2 });
+    const [own] = [...machine.authority.grants(LATER)].filter(({ subject }) => subject === self.id);
+    const other = testSigner(23);
+    const body = memberGrant(other.id, {
+      roles: ['admit'],
+      admits: ['member'],
+      uses: 1,
+      parent: own!.digest,
+    });
+    const made = seal(self, body);
+    const host = testSigner(24);
+    take([made, seal(other, memberGrant(host.id, { roles: ['member'], parent: made.digest }))]);
+    const here = trustOf(machine, { self: self.id, genesis }, { introduce, now: () => LATER });
+    await deskOf(machine, here, self.id, LATER).revokeToken(made.digest, {});
+    const end = revokeBody({ subject: other.id, reason: 'mine', descendants: true });
+    const { bytes } = sealAct({
+      ...{ cluster: genesis.digest, known: [], crypto: nodeCrypto, now: LATER + 1 },
+      ...{ kind: 'revoke', signer: other, body: end },
+    });
+    take([{ bytes }]);
+    t.ok(machine.authority.isMember(host.id));
+    t.same([...areMembers(), desk.tokens({}).length], [true, true, 0]);
+  },
+);
+
 t.test('the key of a host is not closed as a token, though the thief granted it like one', async (t) => {
   const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
   const like = { roles: ['admit' as const], admits: ['member' as const], parent: above.digest };
