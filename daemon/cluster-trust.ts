@@ -96,6 +96,8 @@ export class ClusterTrust {
   #worried_ms = Number.NEGATIVE_INFINITY;
   readonly #appeals: Appeals;
   readonly #hearings = new Hearings();
+  /** The same of hosts whose own grants are compared, strangers among them. */
+  readonly #comparings = new Hearings();
   #busy = false;
   /** Of what the next appeal brings. */
   #acts_bytes_max = ACTS_BYTES_MAX;
@@ -167,8 +169,7 @@ export class ClusterTrust {
     const all = ['grant', 'revoke'].flatMap((kind) =>
       [...ledger.ofKind(kind)].flatMap(([, records]) => records),
     );
-    const bytes = all.reduce((sum, record) => sum + record.bytes.byteLength, 0);
-    if (bytes <= TOLD_BYTES_MAX) return all;
+    if (sizeOf(all) <= TOLD_BYTES_MAX) return all;
     return this.#authority.about([newcomer, ...others], TOLD_BYTES_MAX);
   }
 
@@ -182,9 +183,11 @@ export class ClusterTrust {
     from: NodeId,
     { acts, own }: Pick<Appeal, 'acts' | 'own'> = { acts: [] },
   ): Promise<Uint8Array> {
-    const { genesis, log } = this.#init;
-    if (!isKnown(this.#init.ledger.machine, from)) {
-      const others = own === undefined ? [] : this.#inPlaceOf(from, own);
+    const { genesis, log, clock, ledger } = this.#init;
+    // Another admitter may have written it a grant since, by which it is known, and no member.
+    const isMember = this.#authority.isMember(from, clock.now());
+    const others = own === undefined || isMember ? [] : this.#inPlaceOf(from, own);
+    if (!isKnown(ledger.machine, from)) {
       if (others.length > 0) return encodeWelcome({ genesis, grants: others, members: [] });
       throw new ShoalError('E_TOKEN_REFUSED', 'the key that knocks is no member: it needs a token');
     }
@@ -194,19 +197,20 @@ export class ClusterTrust {
       await this.#writer.write(renewal.signer, 'grant', renewal.body);
       log('info', 'renewed the grant of a host that asked', { node: from });
     }
-    return encodeWelcome({ genesis, grants: this.#authority.about(from, TOLD_BYTES_MAX), members: [] });
+    const about = this.#authority.about(from, TOLD_BYTES_MAX - sizeOf(others));
+    return encodeWelcome({ genesis, grants: [...others, ...about], members: [] });
   }
 
-  /** @throws E_MALFORMED */
+  /** What costs nothing is asked first, for anybody may knock. @throws E_MALFORMED */
   #inPlaceOf(from: NodeId, envelope: Uint8Array): LedgerRecord[] {
-    const { ledger, crypto } = this.#init;
+    const { ledger, crypto, clock } = this.#init;
     if (envelope.byteLength > OWN_BYTES_MAX) return [];
     const own = openRecord(envelope, crypto);
-    if (own.cluster !== ledger.machine.cluster || !verifyRecord(own, crypto)) return [];
+    if (own.cluster !== ledger.machine.cluster) return [];
     const others = inPlaceOf(this.#authority, from, own);
-    const bytes = others.reduce((sum, record) => sum + record.bytes.byteLength, 0);
-    // Some of them say nothing.
-    return bytes > TOLD_BYTES_MAX ? [] : others;
+    // Some of them say nothing: of a token of so many uses that they have no room nothing can be told.
+    if (others.length === 0 || sizeOf(others) > TOLD_BYTES_MAX) return [];
+    return this.#comparings.hear(from, clock.now()) && verifyRecord(own, crypto) ? others : [];
   }
 
   /**
@@ -392,7 +396,7 @@ export class ClusterTrust {
     });
     if (due.length === 0) return;
     const acts = this.#acts();
-    this.#acts_bytes_max = acts.reduce((sum, { bytes }) => sum + bytes.byteLength, 0) / SHRINKING;
+    this.#acts_bytes_max = sizeOf(acts) / SHRINKING;
     for (const member of due) {
       if (!(await this.#ask(member, acts))) continue;
       this.#acts_bytes_max = ACTS_BYTES_MAX;
@@ -487,4 +491,8 @@ export class ClusterTrust {
     const body = renewalOnAppeal(this.#authority, operator.id, subject, clock.now());
     return body && { signer: operator, body };
   }
+}
+
+function sizeOf(records: readonly LedgerRecord[]): number {
+  return records.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
 }

@@ -163,7 +163,7 @@ export class Cluster implements AsyncDisposable {
     const last = recorded && bodyOf('member', recorded)?.host;
     if (last !== undefined) init.host.begin(last);
     this.#followed = init.host.current;
-    this.#isWaiting = !isKnown(machine, self);
+    this.#isWaiting = !isKnown(machine, self) && !stored.isDisplaced;
     const members = () => this.view.members;
     this.guard = new GuardDriver({ self, clock, log });
     this.ledger = new LedgerDriver({
@@ -354,7 +354,7 @@ export class Cluster implements AsyncDisposable {
     await this.#open();
     await this.#recallFounding();
     await this.#contacts.meet(this.#mesh!, this.#stopping.signal);
-    if (isKnown(this.ledger.machine, this.self)) return await this.#rise();
+    if (!this.#isWaiting || isKnown(this.ledger.machine, this.self)) return await this.#rise();
     this.#components.log('warn', this.lack!, { code: 'E_DATA_CORRUPT' });
     this.#up = this.#riseLate();
     this.#up.catch(() => {});

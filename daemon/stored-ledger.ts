@@ -9,6 +9,7 @@ import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { EPOCH_END } from '../protocols/ledger/record-reader.ts';
 import { startEpoch } from '../protocols/ledger/start-epoch.ts';
+import { readGrant } from '../protocols/trust/acts.ts';
 import type { Log } from './log.ts';
 import type { StateStore } from './store/state-store.ts';
 
@@ -28,12 +29,14 @@ export interface StoredLedger {
   readonly epoch: number;
   /** Values that the disk did not take, to be written once it does. */
   readonly unkept: readonly (readonly [name: string, value: string])[];
+  /** Nothing is lost, and the grant of this node is gone: others are kept in its place. It was told so, and says so. */
+  readonly isDisplaced: boolean;
 }
 
 /** Where an epoch cannot be kept, this life takes one of so many by lot. */
 const LOTS = 65_536;
 
-/** @throws E_DATA_CORRUPT when nothing that is stored makes this node a member, and nothing was found lost. */
+/** @throws E_DATA_CORRUPT when nothing that is stored has ever made this node a member, and nothing was found lost. */
 export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
   const { store, crypto, log, genesis, signer, started_ms, random } = init;
   const stored = store.load();
@@ -41,6 +44,11 @@ export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
   let before = Number(store.value(epochName) ?? -1);
   // What a life wrote whose epoch could not be kept.
   for (const { author, epoch } of stored.records) if (author === signer.id) before = Math.max(before, epoch);
+  if (before < 0 && !store.isIncomplete && !stored.records.some((record) => isGrantOf(record, signer.id))) {
+    const message =
+      'the record that makes this node a member is not in state.db; its records were left as they are';
+    throw new ShoalError('E_DATA_CORRUPT', message);
+  }
   const next = startEpoch(before < 0 ? undefined : before, started_ms, stored.records);
   const valuesOf = (epoch: number): [string, string][] => [
     [epochName, String(epoch)],
@@ -58,13 +66,9 @@ export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
     epochs: new Map([[signer.id, epoch]]),
     horizon_ms: store.isIncomplete ? HORIZON_UNKNOWN : Number(store.value('horizon') ?? 0),
   });
-  // One that was revoked, or whose grant has ended, starts all the same: to say so, and to ask.
-  if (!isKnown(machine, signer.id) && !store.isIncomplete) {
-    const message =
-      'the record that makes this node a member is not in state.db; its records were left as they are';
-    throw new ShoalError('E_DATA_CORRUPT', message);
-  }
-  return { machine, epoch, unkept: isKept ? [] : valuesOf(epoch) };
+  // One that was revoked or displaced, or whose grant has ended, starts all the same: to say so, and to ask.
+  const isDisplaced = !isKnown(machine, signer.id) && !store.isIncomplete;
+  return { machine, epoch, unkept: isKept ? [] : valuesOf(epoch), isDisplaced };
 }
 
 /** A disk that refuses keeps no node from its start. @returns whether it took them. */
@@ -76,6 +80,10 @@ function keep(store: StateStore, values: readonly (readonly [string, string])[],
     log('warn', 'keeping the new epoch failed', { error: String(error) });
     return false;
   }
+}
+
+function isGrantOf(record: LedgerRecord, key: KeyId): boolean {
+  return record.kind === 'grant' && readGrant(record)?.body.subject === key;
 }
 
 /** Does any grant name the key, whatever has become of it? */

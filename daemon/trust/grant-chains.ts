@@ -6,7 +6,16 @@ import type { GrantState } from '../../protocols/trust/standing.ts';
 
 type Link = Pick<
   GrantInfo,
-  'digest' | 'subject' | 'issuer' | 'parent' | 'renews' | 'roles' | 'admits' | 'notAfter_ms' | 'state'
+  | 'digest'
+  | 'subject'
+  | 'issuer'
+  | 'parent'
+  | 'renews'
+  | 'roles'
+  | 'admits'
+  | 'granted_ms'
+  | 'notAfter_ms'
+  | 'state'
 >;
 
 /** A grant of a host, with what it hangs on. */
@@ -106,22 +115,45 @@ export class GrantChains {
   /**
    * Those that give all roles which the chains give, that let in what the host may let in, and that others hang on. Each role
    * by the one that lasts longest: with a fuller grant that ends in an hour a thief would have the others left out. So is
-   * what may be let in, and all of it that one grant lets in together: so many roles a token or a renewal may need.
+   * what may be let in, and the one grant that lets in the most together: so many roles a token or a renewal may need. And
+   * the oldest: on another side of a broken network, where the thief has written others, the same command names it too.
    */
   #enough(chains: readonly Chain[]): Chain[] {
     const sorted = chains.toSorted(byWorth);
     const standing = sorted.filter(({ grant }) => isStanding(grant));
     if (standing.length === 0) return sorted.slice(0, 1);
-    const roles = new Set<Role>();
-    const admitting: Link[] = [];
-    return standing.filter(({ grant }) => {
-      const givesMore = grant.roles.some((role) => !roles.has(role));
-      for (const role of grant.roles) roles.add(role);
-      const admitsMore = grant.roles.includes('admitter') && !admitting.some((one) => admitsAll(one, grant));
-      if (admitsMore) admitting.push(grant);
-      return givesMore || admitsMore || this.#parents.has(grant.digest);
-    });
+    const admitting = standing.filter(({ grant }) => grant.roles.includes('admitter')).sort(byAdmits);
+    const [most] = admitting.toSorted(
+      (a, b) => byRank(a, b) || b.grant.admits.length - a.grant.admits.length,
+    );
+    const hungOn = standing.filter(({ grant }) => this.#parents.has(grant.digest));
+    const chosen = [
+      ...covering(standing, ({ roles }) => roles),
+      ...covering(admitting, ({ admits }) => admits),
+      ...(most === undefined ? [] : [most]),
+      ...oldest(standing),
+      ...hungOn,
+    ];
+    return [...new Set(chosen)];
   }
+}
+
+/** Of these, in their order, those that give what none before them does. */
+function covering(chains: readonly Chain[], giving: (grant: Link) => readonly Role[]): Chain[] {
+  const given = new Set<Role>();
+  return chains.filter(({ grant }) => {
+    const givesMore = giving(grant).some((role) => !given.has(role));
+    for (const role of giving(grant)) given.add(role);
+    return givesMore;
+  });
+}
+
+/** One of those in force, and one of those to be renewed. */
+function oldest(chains: readonly Chain[]): Chain[] {
+  const byAge = (a: Chain, b: Chain) =>
+    a.grant.granted_ms - b.grant.granted_ms || (a.grant.digest < b.grant.digest ? -1 : 1);
+  const ranked = Map.groupBy(chains, ({ grant }) => rankOf(grant));
+  return Array.from(ranked.values(), (alike) => alike.toSorted(byAge)[0]!);
 }
 
 function rankOf({ state }: Link): number {
@@ -132,18 +164,27 @@ function isStanding(grant: Link): boolean {
   return rankOf(grant) <= RANK_STANDING_MAX;
 }
 
-/** Does the first let in whatever the second does? */
-function admitsAll(first: Link, second: Link): boolean {
-  return second.admits.every((role) => first.admits.includes(role));
+function byRank(a: Chain, b: Chain): number {
+  return rankOf(a.grant) - rankOf(b.grant);
+}
+
+/** The last to end first. */
+function byEnd(a: Chain, b: Chain): number {
+  const end = ({ grant }: Chain) => grant.notAfter_ms ?? Number.MAX_SAFE_INTEGER;
+  return end(b) - end(a);
+}
+
+/** The last to end first, then the one that lets in more. */
+function byAdmits(a: Chain, b: Chain): number {
+  return byRank(a, b) || byEnd(a, b) || b.grant.admits.length - a.grant.admits.length;
 }
 
 /** The one through fewer hosts first, then the last to end, then the fuller one. */
 function byWorth(a: Chain, b: Chain): number {
-  const end = ({ grant }: Chain) => grant.notAfter_ms ?? Number.MAX_SAFE_INTEGER;
   return (
-    rankOf(a.grant) - rankOf(b.grant) ||
+    byRank(a, b) ||
     a.through.length - b.through.length ||
-    end(b) - end(a) ||
+    byEnd(a, b) ||
     b.grant.roles.length - a.grant.roles.length ||
     b.grant.admits.length - a.grant.admits.length ||
     (a.grant.digest < b.grant.digest ? -1 : 1)

@@ -56,6 +56,9 @@ import type { RevokeRequest } from './revocations.ts';
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
 
+/** Ids of hosts of one name in a message. */
+const NAMESAKES_TOLD_MAX = 8;
+
 /** Members, and those that were let in and are in no list of members. */
 interface Hosts {
   readonly present: readonly Named[];
@@ -250,7 +253,7 @@ export class TrustDesk {
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
     };
     const hosts = this.#hosts();
-    const named = keep.map((text) => this.#everMember(text, hosts));
+    const named = keep.map((text) => this.#keptHost(text, hosts));
     const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
     const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
@@ -366,6 +369,21 @@ export class TrustDesk {
     throw new ShoalError(
       'E_NOT_FOUND',
       `${why} ${node}; \`shoal node ls\` has their ids, and \`shoal grant ls --all\` those of former ones`,
+    );
+  }
+
+  /**
+   * The same of a host that is to stay, but that a name has to be that of one host alone: who has stolen a key can send a host
+   * away, and let in another one by its name.
+   * @throws E_NOT_FOUND
+   */
+  #keptHost(node: string, hosts: Hosts): Named {
+    const called = [...hosts.present, ...hosts.former].filter(({ id, name }) => isCalled(node, id, name));
+    if (called.length < 2 || called.some(({ id }) => id === node)) return this.#everMember(node, hosts);
+    const ids = called.map(({ id }) => id).slice(0, NAMESAKES_TOLD_MAX);
+    throw new ShoalError(
+      'E_NOT_FOUND',
+      `${called.length} nodes are called ${node}: say which is to stay by its id, ${ids.join(' or ')}; \`shoal grant ls --all\` has who let them in, and when; nothing was changed`,
     );
   }
 

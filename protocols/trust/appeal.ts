@@ -27,8 +27,9 @@ export function ownGrant(authority: Authority, self: KeyId): LedgerRecord | unde
 }
 
 /**
- * Of a host that nobody knows here: which others are kept in its place, for its token was used too often. Whoever has the
- * seed of a token can ask, and learns who else has used it. @param own as `ownGrant`, with its signature checked.
+ * Of a host that is no member here: which others are kept in its place, for its token was used too often. Whoever has the
+ * seed of a token can ask, and learns who else has used it. @param own as `ownGrant`: before they are told, its signature is
+ * to be checked.
  */
 export function inPlaceOf(authority: Authority, host: KeyId, own: LedgerRecord): LedgerRecord[] {
   return isLetIn(own, host) && authority.admission(own) === 'yes' ? authority.inPlaceOf(own) : [];

@@ -311,7 +311,8 @@ export class Authority {
   /**
    * A grant in force by which `key` may issue grants, with what is left of it; undefined when there is none. What is issued
    * hangs on who gave it, and any admitter can write a key grants, of which it may have what comes below revoked: of those
-   * that will do, the one nearest to genesis, then one that it has issued by, then the one that limits least.
+   * that will do, one that it has issued by, which nobody else can make it, then the one nearest to genesis, then the one
+   * that limits least.
    * @param gives whether a grant will do for what is to be issued. Default: any does.
    */
   issuing(
@@ -329,7 +330,7 @@ export class Authority {
       .filter(({ length }) => length < CHAIN_LENGTH_MAX)
       .sort(
         (a, b) =>
-          a.length - b.length || Number(b.hasIssued) - Number(a.hasIssued) || byLimits(a.held, b.held),
+          Number(b.hasIssued) - Number(a.hasIssued) || a.length - b.length || byLimits(a.held, b.held),
       )
       .find(({ held }) => this.#standing.mayIssue(held, now))?.held;
     return grant && { digest: grant.record.digest, body: grant.body };

@@ -85,6 +85,8 @@ export class Standing {
    * has that admitter's key can write thousands of them, and as many revocations.
    */
   readonly #cutBelow = new Map<string, CutBelow>();
+  /** Of keys that admitters have revoked, what counts against them below those admitters' cuts. */
+  readonly #judgementsUnder = new Map<CutBelow, Judgement>();
   /** Digests of revocations of a key by admitters that change something, by key. */
   readonly #effectiveBelow = new Map<KeyId, ReadonlySet<string>>();
   readonly #faults = new Map<string, IssueFault | undefined>();
@@ -124,6 +126,7 @@ export class Standing {
   /** A grant came or went. */
   forget(): void {
     this.#cutBelow.clear();
+    this.#judgementsUnder.clear();
     this.#effectiveBelow.clear();
     this.#faults.clear();
     this.#votesAgainst.clear();
@@ -183,21 +186,46 @@ export class Standing {
     let link = grant;
     for (let length = 0; length < CHAIN_LENGTH_MAX; length += 1) {
       const { record, body } = link;
-      const judgement = this.judgements.get(record.author);
-      if (judgement !== undefined && agree(judgement, (cuts) => cuts.void(record))) return 'void';
+      const above = body.parent === null ? undefined : this.#book.grant(body.parent);
+      if (this.#isVoid(record, above)) return 'void';
       if (body.parent === null) {
         if (!this.operators.has(record.author)) return 'void';
         return isAppointment(grant.body) && !this.operators.has(grant.body.subject) ? 'awaiting' : undefined;
       }
-      const above = this.#book.grant(body.parent);
       if (above === undefined) return 'void';
-      if (this.#below(above).cuts.void(record)) return 'void';
       if (above.body.uses !== null && body.renews === undefined) {
         if (this.#isOverUsed(above, above.body.uses, link)) return 'over-used';
       }
       link = above;
     }
     return 'void';
+  }
+
+  /**
+   * What counts against a key, of what hangs on this grant of it. Who was cut off by an admitter above that cannot make it
+   * worse afterwards: what the admitter has kept would go by the word of who stole the key.
+   */
+  judgementUnder(key: KeyId, held: Grant | undefined): Judgement | undefined {
+    const judgement = this.judgements.get(key);
+    const below = held === undefined ? NOT_CUT : this.#below(held);
+    if (judgement === undefined || below.votes.length === 0 || this.operators.has(key)) return judgement;
+    let under = this.#judgementsUnder.get(below);
+    if (under === undefined) {
+      const isLate = ({ record }: Revocation) => record.author === key && below.cuts.leaveOut(record);
+      under = judgementOf(
+        judgement.votes.filter((vote) => !isLate(vote)),
+        1,
+      );
+      this.#judgementsUnder.set(below, under);
+    }
+    return under;
+  }
+
+  /** Do revocations of its author void a grant? @param above the one that it was issued by. */
+  #isVoid(record: LedgerRecord, above: Grant | undefined): boolean {
+    const judgement = this.judgementUnder(record.author, above);
+    if (judgement !== undefined && agree(judgement, (cuts) => cuts.void(record))) return true;
+    return above !== undefined && this.#below(above).cuts.void(record);
   }
 
   /** Was its subject revoked by an admitter that the grant comes from? */
@@ -361,11 +389,9 @@ export class Standing {
 
   #lastUse(above: Grant, uses: number, siblings: readonly Grant[]): string {
     if (uses === 0) return '';
-    const { cuts } = this.#below(above);
-    const judgement = this.judgements.get(above.body.subject);
     let used = 0;
     for (const { record } of siblings) {
-      if (cuts.void(record) || (judgement && agree(judgement, (each) => each.void(record)))) continue;
+      if (this.#isVoid(record, above)) continue;
       used += 1;
       if (used === uses) return record.digest;
     }

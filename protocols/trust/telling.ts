@@ -194,9 +194,9 @@ export class Telling {
    * @param held a grant of the key, that an admitter above it may have revoked. @param written by the key.
    */
   #against(key: KeyId, held: Grant | undefined, written: readonly LedgerRecord[]): void {
-    const { judgements, operators } = this.#standing;
+    const { operators } = this.#standing;
     this.#office(key);
-    const { votes = [] } = judgements.get(key) ?? {};
+    const { votes = [] } = this.#standing.judgementUnder(key, held) ?? {};
     for (const cast of operators.has(key) ? this.#bySeniority(votes) : [votes])
       for (const { record } of decisive(cast, written)) {
         this.#add(record);

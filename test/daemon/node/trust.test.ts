@@ -419,5 +419,10 @@ t.test(
     const again = await cluster.start(name);
     await eventually('it says so', async () => (await standing(again))?.state === 'evicted', 60_000);
     t.match(await standing(again), { reason: 'its join token was used by too many hosts' });
+    await cluster.stop(name);
+    const { backend } = await cluster.start(name);
+    const told = { state: 'evicted', reason: 'its join token was used by too many hosts' };
+    t.match(await backend.status(), { standing: told }, 'and it says so after each start');
+    await t.rejects(backend.run({ name: 'web', image: IMAGE }), { code: 'E_NOT_ALLOWED' });
   },
 );

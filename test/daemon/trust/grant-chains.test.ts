@@ -42,7 +42,8 @@ t.test('thousands of grants that its thief wrote leave a host kept by those that
   for (let at = 0; at < JUNK; at += 1) add(byEve('h2', { roles: at % 2 === 0 ? ['member'] : ['worker'] }));
   add(byEve('h2', { roles: ['member', 'admitter'], admits: ['member'] }));
   const keeps = above('h2', 'h2');
-  t.ok(keeps.length <= 3, `${keeps.length} are named`);
+  // One for each role, and the oldest.
+  t.ok(keeps.length <= 4, `${keeps.length} are named`);
   t.same(rolesWith('h2', keeps), ['admitter', 'deployer', 'member', 'worker']);
 });
 
@@ -67,6 +68,31 @@ t.test('of what a host may let in each part is kept by the grant that lasts long
     after.issuing(key('ann'), now, (body) => roles.every((role) => body.admits.includes(role))) !== undefined;
   t.ok(admits(NOW + DAY_MS, 'member', 'worker', 'admit'));
   t.ok(admits(NOW, ...ADMITTER.admits), 'and what one grant lets in together');
+});
+
+t.test('each part of what a host may let in costs one name, however many grants split it up', async (t) => {
+  const { byEve, add, above } = stage();
+  add(byEve('ann'));
+  const sets = Array.from({ length: 2 ** ADMITTER.admits.length }, (_, bits) =>
+    ADMITTER.admits.filter((_role, at) => bits & (1 << at)),
+  );
+  // The fewer it lets in, the longer it lasts: each lets in something that none before it does.
+  for (const admits of sets)
+    add(byEve('ann', { roles: ['member', 'admitter'], admits, notAfter_ms: NOW + DAY_MS - admits.length }));
+  const most = 2 + ADMITTER.admits.length + 2;
+  t.ok(above('ann', 'ann').length <= most, `${above('ann', 'ann').length} are named`);
+});
+
+t.test('where a thief has written a fuller grant on one side, both sides name the older one', async (t) => {
+  const { byEve, add, above } = stage();
+  const host = byEve('h2', { roles: ['member'] });
+  const ended = byEve('h2', { roles: ['member'], notAfter_ms: NOW - 1 });
+  add(host, ended);
+  const before = above('h2', 'h2');
+  t.same(before.sort(), [host.digest, ended.digest].sort());
+  const { parent } = host.body as GrantBody;
+  add(grant('eve', 'h2', { ...ADMITTER, parent }, { seq: 9, at_ms: NOW + 1 }));
+  t.ok(before.every((digest) => above('h2', 'h2').includes(digest)));
 });
 
 t.test('what it let in stays, by whichever of its grants', async (t) => {

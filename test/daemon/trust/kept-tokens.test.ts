@@ -40,12 +40,12 @@ function stage({
     const envelopes = records.map(({ bytes }) => bytes);
     machine.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
   };
-  const seal = (signer: Signer, body: GrantBody) =>
+  const seal = (signer: Signer, body: GrantBody, now = NOW) =>
     sealAct({
       cluster: genesis.digest,
       known: [],
       crypto: nodeCrypto,
-      now: NOW,
+      now,
       kind: 'grant',
       signer,
       body,
@@ -121,6 +121,62 @@ t.test(
       await desk.revokeNode(eve.id, KEEPING);
       t.equal(written(), before, 'nor is it written twice');
     }
+  },
+);
+
+t.test('they stay where both sides of a broken network keep them, and the thief wrote on one', async (t) => {
+  const { genesis, machine, seal, above } = stage({ uses: 2 });
+  const all = (of: LedgerMachine) =>
+    ['grant', 'revoke'].flatMap((kind) => [...of.ledger.ofKind(kind)].flatMap(([, records]) => records));
+  const sides = [self, stranger].map((signer) => {
+    const here = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer] });
+    const introduce = async (envelopes: readonly Uint8Array[]) => {
+      here.handle({ kind: 'introduce', envelopes }, { now: LATER, random: () => 0.5 });
+      return undefined;
+    };
+    const take = (records: readonly LedgerRecord[]) => introduce(records.map(({ bytes }) => bytes));
+    const given = { self: signer.id, genesis, operator };
+    const trust = trustOf(here, given, { introduce, now: () => LATER });
+    return { here, take, desk: deskOf(here, trust, signer.id, LATER) };
+  });
+  for (const { take } of sides) await take(all(machine));
+  // Numbers are by lot, and stamps are not.
+  const fuller = seal(eve, { ...memberGrant(h2.id, ADMITTER), parent: above.digest }, NOW + 1);
+  await sides[1]!.take([fuller]);
+  for (const { desk } of sides) await desk.revokeNode(eve.id, KEEPING);
+  for (const { here } of sides) for (const { take } of sides) await take(all(here));
+  for (const { here } of sides)
+    t.same(
+      [h2, h3].map(({ id }) => here.authority.isMember(id)),
+      [true, true],
+    );
+});
+
+t.test(
+  'they stay where the admitter has revoked their token, and whoever has its text does so too',
+  async (t) => {
+    const { genesis, introduce, machine, desk, take, seal, areMembers } = stage({ uses: 2 });
+    const [own] = [...machine.authority.grants(LATER)].filter(({ subject }) => subject === self.id);
+    const other = testSigner(23);
+    const body = memberGrant(other.id, {
+      roles: ['admit'],
+      admits: ['member'],
+      uses: 1,
+      parent: own!.digest,
+    });
+    const made = seal(self, body);
+    const host = testSigner(24);
+    take([made, seal(other, memberGrant(host.id, { roles: ['member'], parent: made.digest }))]);
+    const here = trustOf(machine, { self: self.id, genesis }, { introduce, now: () => LATER });
+    await deskOf(machine, here, self.id, LATER).revokeToken(made.digest, {});
+    const end = revokeBody({ subject: other.id, reason: 'mine', descendants: true });
+    const { bytes } = sealAct({
+      ...{ cluster: genesis.digest, known: [], crypto: nodeCrypto, now: LATER + 1 },
+      ...{ kind: 'revoke', signer: other, body: end },
+    });
+    take([{ bytes }]);
+    t.ok(machine.authority.isMember(host.id));
+    t.same([...areMembers(), desk.tokens({}).length], [true, true, 0]);
   },
 );
 

@@ -147,7 +147,9 @@ t.test(
 );
 
 t.test('a host whose grant nobody has any more is told who took the uses of its token', async (t) => {
-  const { genesis, machine, take, seal, trust: door } = stage();
+  const { genesis, machine, take, seal, admitter: byOperator } = stage();
+  let now = NOW;
+  const door = trustOf(machine, { self: self.id, genesis }, { now: () => now });
   const seed = new Uint8Array(32).fill(9);
   const key = signerFromSeed(seed);
   const admitter = [...machine.ledger.recordsOf(operator.id)].find(({ key }) => key.startsWith(self.id))!;
@@ -161,7 +163,7 @@ t.test('a host whose grant nobody has any more is told who took the uses of its 
   });
   hosts.sort((a, b) => (a.own.digest < b.own.digest ? -1 : 1));
   take([token, ...hosts.map(({ own }) => own)]);
-  const [first, second, third] = hosts.map(({ number, id, own }) => {
+  const comeUp = ({ number, id, own }: (typeof hosts)[number]) => {
     const late = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(number)] });
     const introduce = async (envelopes: readonly Uint8Array[]) => {
       late.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
@@ -173,8 +175,9 @@ t.test('a host whose grant nobody has any more is told who took the uses of its 
       if (brought.kind !== 'appeal') throw new Error('it is no stranger');
       return await door.answerAppeal(id, brought);
     };
-    return { id, own, machine: late, trust: trustOf(late, { self: id, genesis, knock }, { introduce }) };
-  });
+    return { id, own, trust: trustOf(late, { self: id, genesis, knock }, { introduce }) };
+  };
+  const [first, second, third] = hosts.map(comeUp);
   t.equal(machine.authority.depth(third!.id), Number.POSITIVE_INFINITY, 'more than one too many');
   for (const { trust } of [first!, second!, third!]) {
     t.match(trust.standing(), { state: 'member' });
@@ -189,6 +192,7 @@ t.test('a host whose grant nobody has any more is told who took the uses of its 
   forged.bytes[forged.bytes.length - 1]! ^= 1;
   const endless = sealNodeGrant(given, testSigner(14), third!.id, nodeCrypto, NOW);
   for (const own of [undefined, other!, forged, endless, token, admitter]) {
+    now += 60_000;
     const asked = door.answerAppeal(third!.id, { acts: [], ...(own && { own: own.bytes }) });
     await t.rejects(asked, { code: 'E_TOKEN_REFUSED' });
   }
@@ -196,4 +200,14 @@ t.test('a host whose grant nobody has any more is told who took the uses of its 
     code: 'E_MALFORMED',
   });
   t.equal(machine.authority.issuedBy(token.digest).length, 2, 'and nothing is left at the door');
+  now += 60_000;
+  const brought = { acts: [], own: third!.own.bytes };
+  t.ok(await door.answerAppeal(third!.id, brought));
+  await t.rejects(door.answerAppeal(third!.id, brought), { code: 'E_TOKEN_REFUSED' }, 'once in a while');
+  // By this it is known at the door, and no member.
+  take([seal(thief, 'grant', memberGrant(third!.id, { roles: ['worker'], parent: byOperator.digest }))]);
+  now += 60_000;
+  const { trust } = comeUp(hosts[2]!);
+  await trust.ask([{ id: self.id, doors: ['door'] }]);
+  t.match(trust.standing(), { state: 'evicted' }, 'also where another admitter has granted it something');
 });

@@ -38,9 +38,15 @@ export function trustOf(
   });
 }
 
-/** What users ask about trust at such a node, of which no member is up. */
-export function deskOf(machine: LedgerMachine, trust: ClusterTrust, self: string, now = NOW): TrustDesk {
-  const view = { self, members: new Map() };
+/** What users ask about trust at such a node. @param members of which it knows. */
+export function deskOf(
+  machine: LedgerMachine,
+  trust: ClusterTrust,
+  self: string,
+  now = NOW,
+  members: readonly { readonly id: string; readonly name: string }[] = [],
+): TrustDesk {
+  const view = { self, members: new Map(members.map((member) => [member.id, member])) };
   const addresses = { doors: [] };
   const cluster = { id: machine.cluster, self, addresses, remembered: [], ledger: { machine }, trust, view };
   return new TrustDesk(cluster as unknown as Cluster, now);

@@ -223,6 +223,9 @@ t.test('what an admitter issues hangs on no other one that has granted it as muc
   t.equal(of.issuing(key('ann'), NOW)?.digest, grants.ann.digest);
   t.equal(of.issuing(key('bob'), NOW)?.digest, grants.bob.digest, 'the one nearest to genesis');
   t.equal(of.issuing(key('dan'), NOW)?.digest, dan.digest, 'or the one that it has issued by');
+  const nearer = grant('op', 'dan', { ...ADMITTER, life_ms: LIFE_MS }, { seq: 8 });
+  replica.offer([nearer]);
+  t.equal(of.issuing(key('dan'), NOW)?.digest, dan.digest, 'also where another one is nearer to genesis');
   t.notOk(of.mayRevoke(key('eve'), key('fay'), NOW));
 });
 

@@ -247,6 +247,30 @@ t.test('a key may renounce itself, and cannot make its own end worse later', asy
   t.ok(late.authority.counts(own('cem', { seq: 8 })), 'the thief of a dismissed key burns nothing down');
 });
 
+t.test(
+  'what an admitter keeps of a key that it cut off does not go by that key, whatever it says then',
+  async (t) => {
+    const { replica, authority: of, grants } = stage();
+    const more = grant('bob', 'eve', { parent: grants.bob.digest }, { seq: 4 });
+    const other = grant('dan', 'bob', { ...ADMITTER, parent: grants.dan.digest }, { seq: 1 });
+    const beside = grant('bob', 'fay', { parent: other.digest }, { seq: 5 });
+    replica.offer([more, other, beside]);
+    const keeps = [grants.cem.digest];
+    replica.offer([revoke('ann', 'bob', { seq: 9 }, { ...cut(0), descendants: true, keeps })]);
+    t.equal(members(of), 'ann,bob,cem,dan', 'by the word of dan');
+    const whole = (each: Authority) => ['cem', 'eve', 'fay'].map((name) => each.isMember(key(name)));
+    t.same(whole(of), [true, false, true]);
+    for (const seq of [6, 7])
+      replica.offer([revoke('bob', 'bob', { seq }, { ...cut(0), descendants: true })]);
+    t.same(whole(of), [true, false, false], 'and what ann had no say in goes');
+    const told = authority(['op']);
+    for (const record of of.about(key('cem'))) told.add(record);
+    t.ok(told.isMember(key('cem')), 'also where only that was told');
+    replica.offer([revoke('op', 'bob', { seq: 9 }, { ...cut(0), descendants: true })]);
+    t.same(whole(of), [false, false, false], 'an operator ends that');
+  },
+);
+
 t.test('a token takes nobody back, even when its key is an admitter by another grant', async (t) => {
   const token = grant('op', 'ann', { roles: ['admit'], admits: ['member'] }, { seq: 5 });
   const eve = grant('ann', 'eve', { roles: ['member'], parent: token.digest }, { seq: 9 });

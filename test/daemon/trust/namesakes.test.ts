@@ -1,0 +1,85 @@
+/** Hosts of one name: who is kept when the key that let them in is revoked. */
+import t from 'tap';
+import { found, sealAct } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import {
+  type GrantBody,
+  type MemberBody,
+  type RevokeBody,
+  recordKey,
+} from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { sealRecord } from '../../../protocols/ledger/record.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
+import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const [operator, self, eve, host, puppet] = [1, 2, 3, 4, 5].map(testSigner) as [
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+];
+const FACTS: MemberBody = {
+  name: 'host2',
+  incarnation: 1,
+  addresses: [],
+  doors: [],
+  host: '192.0.2.1',
+  labels: {},
+  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
+  subnet: null,
+  driver: 'memory',
+  version: '1',
+};
+const THEFT_MS = NOW + 1_000;
+const LATER = NOW + 2_000;
+
+t.test(
+  'a name of a host here and of one that was sent away keeps neither: the id has to be given',
+  async (t) => {
+    const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+    const introduce = async (envelopes: readonly Uint8Array[]) => {
+      machine.handle({ kind: 'introduce', envelopes }, { now: LATER, random: () => 0.5 });
+      return undefined;
+    };
+    const seal = (kind: 'grant' | 'revoke', signer: Signer, body: GrantBody | RevokeBody, now = NOW) => {
+      const known = machine.ledger.recordsOf(signer.id);
+      return sealAct({ cluster: genesis.digest, crypto: nodeCrypto, known, now, kind, signer, body });
+    };
+    const above = seal('grant', operator, memberGrant(eve.id, ADMITTER));
+    await introduce([grant.bytes, above.bytes]);
+    await introduce([seal('grant', eve, memberGrant(host.id, { parent: above.digest })).bytes]);
+    const header = {
+      ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
+      ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
+    };
+    await introduce([sealRecord(header, FACTS, host, nodeCrypto).bytes]);
+    // The thief lets in a host of its own by that name, and sends the other one away.
+    await introduce([
+      seal('grant', eve, memberGrant(puppet.id, { parent: above.digest }), THEFT_MS).bytes,
+      seal('revoke', eve, revokeBody({ subject: host.id, reason: 'mine' }), THEFT_MS).bytes,
+    ]);
+    const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
+    const desk = deskOf(machine, trust, self.id, LATER, [
+      { id: eve.id, name: 'eve' },
+      { id: puppet.id, name: 'host2' },
+    ]);
+    const keeping = (keep: string) => {
+      return { descendants: true, since_ms: NOW + 500, keep: [keep], reason: 'stolen' };
+    };
+    const plan = (keep: string) => desk.planRevokeNode(eve.id, keeping(keep));
+    t.throws(() => plan('host2'), { code: 'E_NOT_FOUND', message: /^2 nodes are called host2/ });
+    for (const { id } of [host, puppet]) t.throws(() => plan('host2'), { message: new RegExp(id) });
+    await desk.revokeNode(eve.id, { ...keeping(host.id), plan: plan(host.id).digest });
+    t.same(
+      [host, puppet].map(({ id }) => machine.authority.isMember(id)),
+      [true, false],
+    );
+    t.equal((await desk.revokeNode('host2', {})).key, puppet.id, 'else a name is first that of a member');
+  },
+);
