@@ -27,8 +27,9 @@ export interface Marks {
 
 /**
  * A total order of one author's records. Those that only grow go by digest, as where a token was used too often, and
- * renewals by their ends, as those of one issuer: by two orders what is kept would hang on what came first. Nothing may push out what it hangs on itself, or there is no set that
- * stays: so of grants those go first that are the furthest from genesis, and revocations, which may keep a grant, after them.
+ * renewals by their ends, as those of one issuer: by two orders what is kept would hang on what came first. Nothing
+ * may push out what it hangs on itself, or there is no set that stays: so of grants those go first that are the
+ * furthest from genesis, and revocations, which may keep a grant, after them.
  */
 export function goesBefore(a: Placed, b: Placed): boolean {
   const order = weight(a) - weight(b);
