@@ -94,18 +94,25 @@ export class Revocations {
 
   /**
    * All trust as it would be once this was written, and with it, for those who have joined, that which closes the tokens of
-   * the key that have ended themselves. @throws E_NOT_ALLOWED as `revoke`
+   * the key that have ended themselves: what those have left takes their uses before what they have not. @throws E_NOT_ALLOWED as `revoke`
    */
   imagine(request: RevokeRequest): Authority {
     const { subject: key, reason } = request;
     const ended = new Set<KeyId>();
     for (const { subject, by } of this.#authority.revocations()) if (by === subject) ended.add(subject);
-    const tokens = [...this.#authority.grants(this.#init.clock.now())].filter(
+    const grants = [...this.#authority.grants(this.#init.clock.now())];
+    const tokens = grants.filter(
       (grant) => grant.issuer === key && isTokenGrant(grant) && ended.has(grant.subject),
     );
-    const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) =>
-      this.tokenRevocation(subject, reason),
-    );
+    const usesOf = new Map(grants.map(({ digest, uses }) => [digest, uses]));
+    const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
+      const joined = grants.filter(({ issuer, renews }) => issuer === subject && renews === null);
+      const byParent = Map.groupBy(joined, ({ parent }) => parent);
+      const kept = [...byParent].flatMap(([parent, all]) =>
+        withinUses(all, usesOf.get(parent ?? '') ?? null),
+      );
+      return { subject, reason, ...keeping(kept) };
+    });
     const after = this.#authority.fork();
     for (const draft of this.#draft(request, closings)) after.add(draft);
     return after;
@@ -274,11 +281,21 @@ export class Revocations {
  */
 function keeping(joined: readonly GrantInfo[]): Pick<RevokeRequest, 'keeps' | 'cut'> {
   // Of more than fit the first to go are those that are void already: a thief may have written them.
-  const standing = joined.filter(({ state }) => state !== 'void' && state !== 'over-used');
+  const standing = joined.filter(isLeft);
   const kept = joined.length <= KEEPS_MAX ? joined : standing;
   if (kept.length <= KEEPS_MAX) return { keeps: kept.map(({ digest }) => digest), cut: NOTHING };
   // Too many to name: all stay, and the doors alone see to it that no more come.
   return { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
+}
+
+function isLeft({ state }: GrantInfo): boolean {
+  return state !== 'void' && state !== 'over-used';
+}
+
+/** As many as a token may let in: those that stand, and then the first of the others. */
+function withinUses(joined: readonly GrantInfo[], uses: number | null): readonly GrantInfo[] {
+  const all = [...joined.filter(isLeft), ...joined.filter((grant) => !isLeft(grant))];
+  return uses === null ? all : all.slice(0, uses);
 }
 
 /** Does a revocation say the same as one by this key would? */

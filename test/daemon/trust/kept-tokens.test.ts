@@ -374,6 +374,31 @@ t.test('a host is kept by what it had before the theft, whoever has ended its to
   }
 });
 
+t.test(
+  'a host is kept by the grant that is left where its token has ended itself but for that one',
+  async (t) => {
+    const { machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
+    const other = testSigner(25);
+    const body = memberGrant(other.id, { roles: ['admit'], admits: ['member', 'worker'], uses: 1 });
+    const made = seal(eve, { ...body, parent: above.digest });
+    const host = testSigner(26);
+    const joined = seal(other, memberGrant(host.id, { roles: ['member', 'worker'], parent: made.digest }));
+    take([made, joined]);
+    const end = revokeBody({ subject: other.id, reason: 'mine', keeps: [joined.digest] });
+    const known = machine.ledger.recordsOf(other.id);
+    const cluster = machine.cluster;
+    take([
+      sealAct({ cluster, known, crypto: nodeCrypto, now: NOW, kind: 'revoke', signer: other, body: end }),
+    ]);
+    take([
+      sealBefore(joined.digest, other, memberGrant(host.id, { roles: ['member'], parent: made.digest })),
+    ]);
+    t.same([...machine.authority.roles(host.id)].sort(), ['member', 'worker']);
+    await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, host.id] });
+    t.same([...machine.authority.roles(host.id)].sort(), ['member', 'worker']);
+  },
+);
+
 t.test('a token is made by a grant that hands on what it takes, or else by the operator', async (t) => {
   const { genesis, introduce, machine, desk, take, seal, sealBefore, above } = stage({ uses: 5 });
   const own = [...machine.authority.grants(LATER)].find(({ subject }) => subject === self.id)!;
