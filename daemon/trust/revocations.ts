@@ -74,10 +74,9 @@ export class Revocations {
     const before = Map.groupBy(this.#authority.revocations(), ({ subject }) => subject);
     const saidOf = (one: RevokeRequest) => {
       const upTo_ms = this.#stamp_ms(author, one.subject) + HLC_AHEAD_MS_MAX;
+      const body = this.#revokeBody(one);
       const said = before.get(one.subject) ?? [];
-      return said.filter(
-        (each) => each.written_ms <= upTo_ms && saysAgain(each, author, this.#revokeBody(one)),
-      );
+      return said.filter((each) => each.written_ms <= upTo_ms && saysAgain(each, author, body));
     };
     const said = saidOf(request).find(
       ({ effective, votes }) => effective || votes === outcome.revocation.votes,
@@ -94,7 +93,8 @@ export class Revocations {
 
   /**
    * All trust as it would be once this was written, and with it, for those who have joined, that which closes the tokens of
-   * the key that have ended themselves: what those have left takes their uses before what they have not. @throws E_NOT_ALLOWED as `revoke`
+   * the key that have ended themselves: what those have left takes their uses before what they have not.
+   * @throws E_NOT_ALLOWED as `revoke`
    */
   imagine(request: RevokeRequest): Authority {
     const { subject: key, reason } = request;
@@ -105,9 +105,12 @@ export class Revocations {
       (grant) => grant.issuer === key && isTokenGrant(grant) && ended.has(grant.subject),
     );
     const usesOf = new Map(grants.map(({ digest, uses }) => [digest, uses]));
+    const issued = Map.groupBy(
+      grants.filter(({ renews }) => renews === null),
+      ({ issuer }) => issuer,
+    );
     const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
-      const joined = grants.filter(({ issuer, renews }) => issuer === subject && renews === null);
-      const byParent = Map.groupBy(joined, ({ parent }) => parent);
+      const byParent = Map.groupBy(issued.get(subject) ?? [], ({ parent }) => parent);
       const kept = [...byParent].flatMap(([parent, all]) =>
         withinUses(all, usesOf.get(parent ?? '') ?? null),
       );

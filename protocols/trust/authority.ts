@@ -325,7 +325,7 @@ export class Authority {
     const grant = this.#book
       .ofSubject(key)
       .filter(({ body }) => isIssuing(body) && gives(body))
-      .map((held) => ({ held, length: this.#chainLength(held), hasIssued: this.#book.hasIssued(held) }))
+      .map((held) => ({ held, length: this.#gate.links(held), hasIssued: this.#book.hasIssued(held) }))
       // What is issued by the last link that a chain may have would be refused.
       .filter(({ length }) => length < CHAIN_LENGTH_MAX)
       .sort(
@@ -374,16 +374,6 @@ export class Authority {
     return this.#standing
       .good(key)
       .filter((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, undefined));
-  }
-
-  /** Links up to genesis; no more are counted than there may be. */
-  #chainLength(grant: Grant): number {
-    let length = 1;
-    for (let link: Grant | undefined = grant; link !== undefined && link.body.parent !== null; length += 1) {
-      if (length >= CHAIN_LENGTH_MAX) break;
-      link = this.#book.grant(link.body.parent);
-    }
-    return length;
   }
 
   #isInForce(record: LedgerRecord): boolean {

@@ -207,8 +207,9 @@ export class Standing {
    */
   judgementUnder(key: KeyId, held: Grant | undefined): Judgement | undefined {
     const judgement = this.judgements.get(key);
-    const below = held === undefined ? NOT_CUT : this.#below(held);
-    if (judgement === undefined || below.votes.length === 0 || this.operators.has(key)) return judgement;
+    if (judgement === undefined || held === undefined || this.operators.has(key)) return judgement;
+    const below = this.#below(held);
+    if (below.votes.length === 0) return judgement;
     let under = this.#judgementsUnder.get(below);
     if (under === undefined) {
       const isLate = ({ record }: Revocation) => record.author === key && below.cuts.leaveOut(record);
