@@ -4,11 +4,11 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
-import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
@@ -70,11 +70,7 @@ function stage({ isByAdmitter }: Law) {
   ): LedgerRecord => {
     const seq = (numbers.get(signer.id) ?? 0) + 1;
     numbers.set(signer.id, seq);
-    const header = {
-      ...{ cluster: genesis.digest, author: signer.id, epoch: 1, seq, hlc: { ms: at_ms, n: 0 } },
-      ...{ kind, key: recordKey[kind](body.subject, signer.id), generation: 1, context: [] },
-    };
-    return sealRecord(header, body, signer, nodeCrypto);
+    return sealedAct(genesis.digest, signer, kind, body, { epoch: 1, seq, ms: at_ms });
   };
   const take = (...records: readonly LedgerRecord[]) => void introduce(records.map(({ bytes }) => bytes));
   const aboveEve = isByAdmitter

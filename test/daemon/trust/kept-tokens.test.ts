@@ -7,7 +7,7 @@ import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
-import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
@@ -311,13 +311,6 @@ function founded() {
   return { recovery, machine, clock, take, seal, sealBefore, made, joined, desk, areMembers };
 }
 
-/** As in a file of an operator's key. */
-function seedText(number: number): string {
-  const seed = Buffer.alloc(32);
-  seed.writeUInt32BE(number + 1);
-  return seed.toString('hex');
-}
-
 t.test('a recovery key that a thief has dismissed closes what it keeps all the same', async (t) => {
   const staged = founded();
   const { recovery, machine, clock, take, seal, joined, desk, areMembers } = staged;
@@ -326,7 +319,7 @@ t.test('a recovery key that a thief has dismissed closes what it keeps all the s
   t.same(inForce(), [false, true]);
   clock.ms += 10_000;
   const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'stolen' };
-  const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: seedText(30) };
+  const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: testSeed(30).toString('hex') };
   const plan = desk().planRevokeOperator(operator.id, request);
   t.same([plan.nodes.ends, plan.open], [[], []]);
   await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
@@ -342,7 +335,11 @@ t.test(
       const staged = founded();
       const { machine, made, joined, desk, areMembers } = staged;
       const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'a new one is there' };
-      const request = { ...keeping, operatorKey: seedText(1), ...(since_ms !== undefined && { since_ms }) };
+      const request = {
+        ...keeping,
+        operatorKey: testSeed(1).toString('hex'),
+        ...(since_ms !== undefined && { since_ms }),
+      };
       const plan = desk().planRevokeOperator(operator.id, request);
       t.same([plan.nodes.ends, plan.operators.ends.length], [[], 1]);
       t.same(
@@ -367,7 +364,7 @@ t.test('a host is kept by what it had before the theft, whoever has ended its to
     ]);
     clock.ms += 10_000;
     const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'stolen' };
-    const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: seedText(30) };
+    const request = { ...keeping, since_ms: NOW + 5_000, operatorKey: testSeed(30).toString('hex') };
     await desk().revokeOperator(operator.id, request);
     t.same(areMembers(), [true, true, false]);
     t.same([...machine.authority.roles(h2.id)].sort(), ['deployer', 'member', 'worker']);

@@ -4,11 +4,11 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
-import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
 const DAY_MS = 86_400_000;
@@ -37,11 +37,7 @@ function stage() {
   const seal = (signer: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody, at_ms = NOW) => {
     const seq = (numbers.get(signer.id) ?? 0) + 1;
     numbers.set(signer.id, seq);
-    const header = {
-      ...{ cluster: genesis.digest, author: signer.id, epoch: 0, seq, hlc: { ms: at_ms, n: 0 } },
-      ...{ kind, key: recordKey[kind](body.subject, signer.id), generation: 1, context: [] },
-    };
-    return sealRecord(header, body, signer, nodeCrypto);
+    return sealedAct(genesis.digest, signer, kind, body, { seq, ms: at_ms });
   };
   const take = (...records: readonly LedgerRecord[]) => void introduce(records.map(({ bytes }) => bytes));
   const made = tokens.map((token, at) =>
@@ -96,13 +92,6 @@ function commit({ machine, seal }: ReturnType<typeof stage>, act: Crime): Ledger
   return seal(by, 'grant', { ...body, uses: act.uses, notAfter_ms, parent: parent ?? null }, at_ms);
 }
 
-/** As in a file of an operator's key. */
-function seedText(number: number): string {
-  const seed = Buffer.alloc(32);
-  seed.writeUInt32BE(number + 1);
-  return seed.toString('hex');
-}
-
 t.test('the recovery key has the last word, and those whom it keeps are what they were', async (t) => {
   let refused = 0;
   await fc.assert(
@@ -124,7 +113,7 @@ t.test('the recovery key has the last word, and those whom it keeps are what the
         if (kept.some(({ id }) => !authority.isMember(id))) refused += 1;
         const request = {
           ...{ descendants: true, keep: kept.map(({ id }) => id), reason: 'stolen' },
-          ...{ since_ms: THEFT_MS - 1, operatorKey: seedText(RECOVERY) },
+          ...{ since_ms: THEFT_MS - 1, operatorKey: testSeed(RECOVERY).toString('hex') },
         };
         const plan = desk.planRevokeOperator(operator.id, request);
         await desk.revokeOperator(operator.id, { ...request, plan: plan.digest });

@@ -2,7 +2,7 @@
 import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
-import { firstPart, type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import { firstPart, type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { authorHash, placeOf } from '../../../protocols/ledger/place.ts';
 import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../protocols/ledger/record.ts';
@@ -10,9 +10,14 @@ import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../proto
 export const NOW = 1_800_000_000_000;
 
 export function testSigner(number: number): Signer {
-  const seed = new Uint8Array(32);
-  new DataView(seed.buffer).setUint32(0, number + 1);
-  return signerFromSeed(seed);
+  return signerFromSeed(testSeed(number));
+}
+
+/** In hex it is what a file of an operator's key holds. */
+export function testSeed(number: number): Buffer {
+  const seed = Buffer.alloc(32);
+  seed.writeUInt32BE(number + 1);
+  return seed;
 }
 
 export const operator = testSigner(1000);
@@ -131,6 +136,21 @@ export function exchange(
   a.machine.handle({ kind: 'disconnected', peer: b.signer.id }, { now, random });
   b.machine.handle({ kind: 'disconnected', peer: a.signer.id }, { now, random });
   return spent;
+}
+
+/** A grant or revocation under a number of the test's choice. Epoch 0 where none is given. */
+export function sealedAct(
+  cluster: string,
+  author: Signer,
+  kind: 'grant' | 'revoke',
+  body: GrantBody | RevokeBody,
+  { epoch = 0, seq, ms }: { readonly epoch?: number; readonly seq: number; readonly ms: number },
+): LedgerRecord {
+  const header = {
+    ...{ cluster, author: author.id, epoch, seq, hlc: { ms, n: 0 } },
+    ...{ kind, key: recordKey[kind](body.subject, author.id), generation: 1, context: [] },
+  };
+  return sealRecord(header, body, author, nodeCrypto);
 }
 
 /** The record with changes, signed by the one who is given: what a member with bad intent would send. */

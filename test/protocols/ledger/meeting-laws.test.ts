@@ -8,11 +8,11 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
-import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
 import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
-import { introduce, memberGrant, NOW, type TestNode, testSigner } from './fixtures.ts';
+import { introduce, memberGrant, NOW, sealedAct, type TestNode, testSigner } from './fixtures.ts';
 
 const OPERATORS = [1, 2].map(testSigner);
 /** Lets in those who meet, and does nothing else. */
@@ -84,15 +84,7 @@ function seal(
   body: GrantBody | RevokeBody,
   ms: number,
 ) {
-  return sealRecord(
-    {
-      ...{ cluster: genesis.digest, author: author.id, epoch: 0, seq, hlc: { ms: NOW + ms, n: 0 } },
-      ...{ kind, key: recordKey[kind](body.subject, author.id), generation: 1, context: [] },
-    },
-    body,
-    author,
-    nodeCrypto,
-  );
+  return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW + ms });
 }
 
 /**

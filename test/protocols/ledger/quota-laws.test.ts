@@ -2,11 +2,11 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
-import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
-import { introduce, memberGrant, NOW, testSigner } from './fixtures.ts';
+import { introduce, memberGrant, NOW, sealedAct, testSigner } from './fixtures.ts';
 
 /**
  * Each key may be stolen, and fills its quota: three operators of genesis, and two that they appoint. All of them may be
@@ -67,18 +67,7 @@ function recordsOf(acts: readonly Act[]): LedgerRecord[] {
     if (one.what === 'appoint') body = operatorGrant(KEYS[3 + (one.subject % 2)]!.id);
     if (below !== undefined) body = below.body;
     if (one.what === 'revoke') body = revokeBody({ subject, reason: '', keeps });
-    const header = {
-      cluster: genesis.digest,
-      author: author.id,
-      epoch: 0,
-      seq: at + 2,
-      hlc: { ms: 1 + one.ms, n: 0 },
-      kind,
-      key: recordKey[kind](body.subject, author.id),
-      generation: 1,
-      context: [],
-    };
-    records.push(sealRecord(header, body, author, nodeCrypto));
+    records.push(sealedAct(genesis.digest, author, kind, body, { seq: at + 2, ms: 1 + one.ms }));
   }
   return records;
 }

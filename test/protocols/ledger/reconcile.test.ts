@@ -1,9 +1,7 @@
 /** Comparing ranges makes any two ledgers equal to the full exchange of their states, at about the cost of the difference. */
 import fc from 'fast-check';
 import t from 'tap';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
-import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
-import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import {
   cluster,
   exchange,
@@ -12,6 +10,7 @@ import {
   memberGrant,
   NOW,
   operator,
+  sealedAct,
   type TestNode,
   testSigner,
   write,
@@ -63,7 +62,7 @@ t.test('of two grants of one key both travel, whichever the other side refuses',
     const [a, b] = (isTurned ? cluster(2).reverse() : cluster(2)) as [TestNode, TestNode];
     const [older, later] = [0, 1].map((at) => {
       const body = memberGrant(testSigner(50).id, { roles: ['member'], notAfter_ms: NOW + at });
-      return sealed(2 ** 31 + at, body, NOW + at);
+      return sealedAct(genesis.digest, operator, 'grant', body, { seq: 2 ** 31 + at, ms: NOW + at });
     }) as [LedgerRecord, LedgerRecord];
     introduce(a.machine, [older], NOW + 2);
     introduce(b.machine, [later], NOW + 2);
@@ -75,11 +74,3 @@ t.test('of two grants of one key both travel, whichever the other side refuses',
     t.ok(b.machine.ledger.has(older));
   }
 });
-
-function sealed(seq: number, body: GrantBody, ms: number): LedgerRecord {
-  const header = {
-    ...{ cluster: genesis.digest, author: operator.id, epoch: 0, seq, hlc: { ms, n: 0 } },
-    ...{ kind: 'grant', key: recordKey.grant(body.subject, operator.id), generation: 1, context: [] },
-  };
-  return sealRecord(header, body, operator, nodeCrypto);
-}
