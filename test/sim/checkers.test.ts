@@ -75,17 +75,21 @@ t.test(
 );
 
 t.test('a verdict is excused by trouble of its member, or lately of both', async (t) => {
-  const { world, stage, chronicle, ...run } = fresh();
-  const [a, b] = names(run);
+  const run = fresh();
+  const { world, stage, chronicle } = run;
+  const [a, b, c] = names(run);
   const judged = (after_ms: number) => {
     world.now_ms += after_ms;
     return chronicle.judge(a, b);
   };
+  const hear = () => {
+    for (const end of world.host(a).ends.get(b)!) end.heard_ms = world.now_ms;
+  };
   stage.pause(b, 1000);
-  t.same(
-    [judged(0), judged(900), judged(200), judged(500)],
-    ['troubled', 'troubled', 'troubled', 'recovered'],
-  );
+  t.same([judged(0), judged(900), judged(200), judged(500)], ['troubled', 'troubled', 'troubled', 'unheard']);
+  hear();
+  t.equal(judged(0), 'recovered', 'what it says arrives again');
+  t.equal(chronicle.judge(c, b), 'unheard', 'not everywhere');
   stage.pause(a, 100);
   t.same([judged(50), judged(100), judged(RECOVERED_MS)], ['troubled', 'troubled', 'healthy']);
   stage.pause(a, 5000);
@@ -110,7 +114,11 @@ t.test('a verdict that was right may be read late, and one that was not is never
   t.equal(found_count(), 1, 'nobody accused that incarnation');
   chronicle.accused(c, b, 1);
   chronicle.status(world.now_ms, a, b, 'failed', failed(1));
-  t.equal(found_count(), 2, 'it was well when it was accused again');
+  t.equal(found_count(), 1, 'nothing that it said since had arrived when it was accused again');
+  for (const end of world.host(c).ends.get(b)!) end.heard_ms = world.now_ms;
+  chronicle.accused(c, b, 1);
+  chronicle.status(world.now_ms, a, b, 'failed', failed(1));
+  t.equal(found_count(), 2, 'it was well, and had been heard, when it was accused again');
   stage.pause(b, 1000);
   chronicle.accused(c, b, 3);
   world.now_ms += 1000 + RECOVERED_MS;

@@ -59,7 +59,8 @@ export class Chronicle {
   /** Times that a view was found to call a member failed long after both were well again. */
   readonly heldWrongly: Failed[] = [];
   /** Whether a member is dead for good, or what excuses that it is called failed, now: the stage knows. */
-  judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' | 'recovered' = () => 'healthy';
+  judge: (node: NodeId, member: NodeId) => 'dead' | 'healthy' | 'troubled' | 'unheard' | 'recovered' = () =>
+    'healthy';
   /** By watcher and subject: the incarnation of the last verdict that was right when it was given. */
   readonly #rightly = new Map<string, number>();
   /** Members that do harm. */
@@ -94,8 +95,8 @@ export class Chronicle {
   accused(watcher: NodeId, subject: NodeId, incarnation: number): void {
     const key = `${watcher}/${subject}`;
     const judgement = this.judge(watcher, subject);
-    if (judgement === 'dead' || judgement === 'troubled') this.#rightly.set(key, incarnation);
-    else this.#rightly.delete(key);
+    if (judgement === 'healthy' || judgement === 'recovered') this.#rightly.delete(key);
+    else this.#rightly.set(key, incarnation);
   }
 
   /** @param verdicts what the node holds of the member, by watcher. */
@@ -109,7 +110,8 @@ export class Chronicle {
     this.counts[status] += 1;
     if (status !== 'failed') return;
     const judgement = this.judge(node, member);
-    if (judgement === 'troubled' || (judgement === 'recovered' && this.#wereRight(member, verdicts))) {
+    const isLately = judgement === 'unheard' || judgement === 'recovered';
+    if (judgement === 'troubled' || (isLately && this.#wereRight(member, verdicts))) {
       this.counts.excused += 1;
       return;
     }

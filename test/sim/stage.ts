@@ -98,11 +98,20 @@ export class Stage {
   /**
    * May it call that member failed now? A member that is in trouble, or was a moment ago, is silent. And who was in
    * trouble itself reads what came meanwhile: of others that were then, or not long before. For a while after that it may
-   * by verdicts that were right when they were given: what takes them back can get lost as anything else.
+   * by verdicts that were right when they were given: what takes them back can get lost as anything else. And while the
+   * network holds back all that the member has said since, the silence to judge by is still the one of its trouble.
    */
-  excuseOf(observer: NodeId, member: NodeId): 'troubled' | 'recovered' | null {
+  excuseOf(observer: NodeId, member: NodeId): 'troubled' | 'unheard' | 'recovered' | null {
     if (this.#isExcused(observer, member)) return 'troubled';
-    return this.isWell(member, RECOVERED_MS) ? null : 'recovered';
+    if (this.isWell(member, RECOVERED_MS)) return null;
+    return this.#isUnheard(observer, member) ? 'unheard' : 'recovered';
+  }
+
+  /** They are connected, and nothing of what the member has said since its trouble ended has reached the observer. */
+  #isUnheard(observer: NodeId, member: NodeId): boolean {
+    const { until_ms } = this.#troubles.get(member) ?? NEVER;
+    const heard_ms = this.world.transport.heardFrom_ms(this.world.host(observer), member);
+    return heard_ms !== null && heard_ms <= until_ms;
   }
 
   #isExcused(observer: NodeId, member: NodeId): boolean {

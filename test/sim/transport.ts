@@ -70,6 +70,8 @@ export interface End {
   readonly isOutbound: boolean;
   isOpen: boolean;
   opened_ms: number;
+  /** When something arrived here last, or the connection was made. */
+  heard_ms: number;
   /** When what was sent last arrives: nothing arrives before it. */
   arrival_ms: number;
   /** What waits for a lost segment, in order; null when nothing does. */
@@ -159,6 +161,12 @@ export class Transport {
     this.#world.push(after_ms, STEP.retry, end.host, end.retry_number, 0, end, null);
   }
 
+  /** @returns when something of `peer` arrived at `host` last, on the connections that they have now; null without one. */
+  heardFrom_ms(host: Host, peer: NodeId): number | null {
+    const ends = host.ends.get(peer) ?? [];
+    return ends.length === 0 ? null : Math.max(...ends.map(({ heard_ms }) => heard_ms));
+  }
+
   /** As daemon/drivers/membership-driver.ts: what is asked for during a dial is dialled after it. */
   dial(host: Host, peer: NodeId): void {
     if (host.ends.has(peer)) return;
@@ -240,6 +248,7 @@ export class Transport {
       if (end.other.isOpen) this.#strandSegment(end.other, message);
       return;
     }
+    end.heard_ms = this.#world.now_ms;
     const peer = end.other.host.id;
     for (let part: Message | null = message; part !== null; part = part.next) {
       if (!end.isOpen) {
@@ -442,6 +451,7 @@ export class Transport {
     const peer = end.other.host.id;
     end.isOpen = true;
     end.opened_ms = this.#world.now_ms;
+    end.heard_ms = end.opened_ms;
     const ends = host.ends.get(peer);
     if (ends !== undefined) {
       ends.push(end);
@@ -488,6 +498,7 @@ function createEnds(near: Host, far: Host): [End, End] {
     other: undefined as unknown as End,
     isOpen: false,
     opened_ms: 0,
+    heard_ms: 0,
     arrival_ms: 0,
     stuck: null,
     stuckSince_ms: 0,
