@@ -25,7 +25,7 @@ import {
   type Turn,
 } from './state.ts';
 import { heard, hearIncarnation } from './suspicion.ts';
-import { lossSilence_ms, noteBeatOf, roundTrip_ms } from './weather.ts';
+import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
 const ROUND_TICKS = 2;
@@ -126,7 +126,7 @@ function lateIn_ms(turn: Turn, member: Member): number {
 /** By how much a sign of life may miss its time. */
 function grace_ms(state: MembershipState, member: Member): number {
   const { late_ms, lateChance } = state.config;
-  return late_ms + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
+  return late_ms + member.roundTrip_ms + lossSilence_ms(state, lateChance);
 }
 
 /**
@@ -221,7 +221,7 @@ function keepUp(turn: Turn): void {
 function wantsRoundTrip({ state: { config }, random }: Turn, member: Member): boolean {
   if (!member.isConnected) return false;
   if (member.gauges_count > 0) return true;
-  return roundTrip_ms(member) > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
+  return member.roundTrip_ms > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
 }
 
 /** Others took back that a member is failed; our own doubt of it stays until it is asked again. */
@@ -237,6 +237,7 @@ function resumeQuestions(turn: Turn): void {
 /** Most targets are in doubt: perhaps all the world is. Others are asked too, so that we know soon. */
 function widen(turn: Turn): void {
   const { state } = turn;
+  if (state.doubted.size === 0) return;
   let doubted_count = 0;
   for (const id of state.targets) if (state.doubted.has(id)) doubted_count += 1;
   if (state.targets.size < 2 || doubted_count * 2 <= state.targets.size) return;

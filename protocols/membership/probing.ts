@@ -23,7 +23,7 @@ import {
 } from './state.ts';
 import { confirmed_ms, heard, hearIncarnation, suspect } from './suspicion.ts';
 import { isAccused } from './votes.ts';
-import { lossSilence_ms, noteAnswer, noteRoundTrip, roundTrip_ms } from './weather.ts';
+import { lossSilence_ms, noteAnswer, noteRoundTrip } from './weather.ts';
 
 /** A relay answers for the subject, or says nack, within this part of the probe timeout. */
 const NACK_PART = 0.8;
@@ -39,7 +39,7 @@ export function accusation(member: Member): number | null {
 /** Until then an answer is not late: with what the network needs. */
 function answerIn_ms(state: MembershipState, member: Member): number {
   const { probe_timeout_ms, lateChance } = state.config;
-  return probe_timeout_ms * patienceOf(state) + roundTrip_ms(member) + lossSilence_ms(state, lateChance);
+  return probe_timeout_ms * patienceOf(state) + member.roundTrip_ms + lossSilence_ms(state, lateChance);
 }
 
 function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
@@ -211,7 +211,7 @@ export function onRequest(turn: Turn, from: NodeId, message: Message & { type: '
   const { seq } = state;
   // A peer need not be a member yet.
   const known = state.members.get(subject);
-  const away_ms = known === undefined ? 0 : roundTrip_ms(known);
+  const away_ms = known === undefined ? 0 : known.roundTrip_ms;
   const nack_ms = state.config.probe_timeout_ms * NACK_PART + away_ms;
   const timer = startTimer(turn, 'relay', seq, nack_ms);
   state.relays.set(seq, { origin: from, originSeq: message.seq, subject, timer, isNacked: false });

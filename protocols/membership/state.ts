@@ -133,6 +133,8 @@ export interface Member {
   gauge: { readonly seq: number; readonly asked_ms: number } | null;
   /** Of questions to it over this connection and those before; null: none was answered yet. */
   readonly roundTrips_ms: number[];
+  /** What nearly all its answers take on their way beyond a LAN's round trip, by these; 0 when nothing is known. */
+  roundTrip_ms: number;
   /** So many more questions shall measure them. */
   gauges_count: number;
   /** The timer that looks whether it is late; targets have one. */
@@ -322,6 +324,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     sampled_ms: NEVER_MS,
     gauge: null,
     roundTrips_ms: [],
+    roundTrip_ms: 0,
     gauges_count: turn.state.config.roundTrips_count,
     late: null,
     probe: null,

@@ -17,7 +17,7 @@ import {
   worsenHealth,
 } from './state.ts';
 import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
-import { lossSilence_ms, roundTrip_ms } from './weather.ts';
+import { lossSilence_ms } from './weather.ts';
 
 /** Of a member that no two watchers can tell about, the closing of one connection says too little. */
 const CLOSED_MIN = 2;
@@ -31,7 +31,7 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   const watchers_count = watchersOf(state, member.id).length;
   const { confirmedBy, closedBy } = suspicion;
   if (closedBy.has(state.self) && closedBy.size >= Math.max(CLOSED_MIN, agreement(watchers_count))) {
-    return config.suspicionClosed_ms + 2 * roundTrip_ms(member);
+    return config.suspicionClosed_ms + 2 * member.roundTrip_ms;
   }
   const alone_ms =
     config.suspicion_ms * Math.max(1, Math.log10(state.roster.size)) + networkWait_ms(state, member);
@@ -42,7 +42,7 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
 
 /** A question after the first, and what loss may make of it. */
 function networkWait_ms(state: MembershipState, member: Member): number {
-  return 2 * roundTrip_ms(member) + lossSilence_ms(state, state.config.silenceChance);
+  return 2 * member.roundTrip_ms + lossSilence_ms(state, state.config.silenceChance);
 }
 
 /** From suspicion to verdict when enough others have confirmed. */
@@ -201,6 +201,8 @@ export function raiseIncarnation(turn: Turn, member: Member, incarnation: number
 
 /** As a message tells it. What leaps too far is for a record to say: nobody could be accused at where it leads. */
 export function hearIncarnation(turn: Turn, member: Member, incarnation: number): void {
+  // Nearly always: the roster is not looked at for what each beat repeats.
+  if (incarnation <= member.incarnation) return;
   const recorded = turn.state.roster.get(member.id) ?? 0;
   if (incarnation <= recorded + MEMBERSHIP_LIMITS.incarnationLeap_max)
     raiseIncarnation(turn, member, incarnation);

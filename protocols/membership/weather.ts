@@ -40,13 +40,8 @@ export function noteRoundTrip(member: Member, took_ms: number): void {
   roundTrips_ms.push(Math.min(Math.max(0, took_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max));
   if (roundTrips_ms.length > ROUND_TRIPS_KEPT) roundTrips_ms.shift();
   member.gauges_count = Math.max(0, member.gauges_count - 1);
-}
-
-/** What nearly all answers of `member` take on their way beyond a LAN's round trip; 0 when nothing is known. */
-export function roundTrip_ms({ roundTrips_ms }: Member): number {
-  if (roundTrips_ms.length === 0) return 0;
   const more_ms = ROUND_TRIP_TIMES * Math.min(...roundTrips_ms) - ROUND_TRIP_MS_FREE;
-  return Math.min(Math.max(0, more_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max);
+  member.roundTrip_ms = Math.min(Math.max(0, more_ms), MEMBERSHIP_LIMITS.roundTrip_ms_max);
 }
 
 /**

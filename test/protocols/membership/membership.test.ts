@@ -3,6 +3,7 @@ import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { isWatcher, rankedFor } from '../../../protocols/membership/duties.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
 import { decodeMessage, type Message } from '../../../protocols/membership/messages.ts';
+import { noteRoundTrip } from '../../../protocols/membership/weather.ts';
 import { Machine } from './harness.ts';
 
 const FAILED_B = { kind: 'verdict', subject: 'b', incarnation: 1, verdict: 'failed' } as const;
@@ -650,7 +651,7 @@ t.test('a node whose loop stalls again and again comes to its verdict all the sa
     for (const work_ms of [100, 400]) {
       const a = new Machine('a').join('b', 'c');
       const b = a.state.members.get('b')!;
-      b.roundTrips_ms.push(roundTrip_ms);
+      noteRoundTrip(b, roundTrip_ms);
       for (let round = 0; round < 100 && a.of('verdict').length === 0; round += 1) {
         a.give({ kind: 'heard', peer: 'c' });
         a.pass(work_ms);

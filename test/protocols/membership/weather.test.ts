@@ -8,7 +8,6 @@ import {
   noteAnswer,
   noteBeat,
   noteRoundTrip,
-  roundTrip_ms,
 } from '../../../protocols/membership/weather.ts';
 import { Machine } from './harness.ts';
 
@@ -49,7 +48,7 @@ t.test('a node asks whom it watches for the round trip, and no more once it know
   const a = gauged(2);
   const { roundTrips_ms, gauges_count } = a.state.members.get('b')!;
   t.strictSame([roundTrips_ms.length, gauges_count], [MEMBERSHIP_DEFAULTS.roundTrips_count, 0]);
-  t.ok(roundTrip_ms(a.state.members.get('b')!) < 5 * STEP_MS);
+  t.ok(a.state.members.get('b')!.roundTrip_ms < 5 * STEP_MS);
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
@@ -80,7 +79,7 @@ t.test('over a slow link an answer is awaited for its round trip longer', async 
   ] as const) {
     const a = gauged(took_ms);
     a.hear('b', { type: 'beat', incarnation: 1, next_ms: 2400 });
-    const late_ms = 2400 + MEMBERSHIP_DEFAULTS.late_ms + roundTrip_ms(a.state.members.get('b')!);
+    const late_ms = 2400 + MEMBERSHIP_DEFAULTS.late_ms + a.state.members.get('b')!.roundTrip_ms;
     passWith(a, late_ms, 'c', 'd');
     t.match(
       a.sent().find(({ to, message }) => to === 'b' && message.type === 'ping'),
@@ -95,9 +94,9 @@ t.test('the path is what the quickest of recent answers took: the others waited 
   const a = new Machine('a').join('b');
   const b = a.state.members.get('b')!;
   for (const took_ms of [900, 20, 900, 900]) noteRoundTrip(b, took_ms);
-  t.equal(roundTrip_ms(b), 0);
+  t.equal(b.roundTrip_ms, 0);
   for (let answer = 0; answer < 8; answer += 1) noteRoundTrip(b, 900);
-  t.ok(roundTrip_ms(b) > 900, 'a path that became longer is known in the end');
+  t.ok(b.roundTrip_ms > 900, 'a path that became longer is known in the end');
 });
 
 t.test('a node whose own timers are late learns nothing of the network', async (t) => {
@@ -126,7 +125,7 @@ t.test('whatever is measured, no wait grows by more than its caps', async () => 
     ),
   );
   const far = gauged(60_000).state.members.get('b')!;
-  assert.ok(roundTrip_ms(far) <= MEMBERSHIP_LIMITS.roundTrip_ms_max);
+  assert.ok(far.roundTrip_ms <= MEMBERSHIP_LIMITS.roundTrip_ms_max);
 });
 
 t.test(
