@@ -43,11 +43,7 @@ export class Timers {
     return this.#last;
   }
 
-  has(token: number): boolean {
-    return this.get(token) !== undefined;
-  }
-
-  /** Undefined when it has ended. What it says holds until another is started. */
+  /** Undefined when it has ended. What it says holds until another is started: by its token one can tell. */
   get(token: number): Readonly<Timer> | undefined {
     const place = this.#places[token & (this.#places.length - 1)]!;
     return token > 0 && place.token === token ? place : undefined;

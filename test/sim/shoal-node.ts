@@ -184,7 +184,7 @@ export class ShoalNode implements SimNode {
 
   timer(core: number, token: number): void {
     if (core === MEMBER) {
-      if (this.membership.timers.has(token)) this.#feedMembership({ kind: 'timer', token });
+      this.#feedMembership({ kind: 'timer', token });
     } else if (core === LEDGER) this.#feedLedger({ kind: 'timer', token: this.#timerNamed(token) });
     else this.#announce();
   }
@@ -435,7 +435,7 @@ export class ShoalNode implements SimNode {
           this.#host.send(effect.to, MEMBER, effect.body);
           break;
         case 'schedule':
-          this.#host.schedule(MEMBER, effect.token, effect.at_ms);
+          this.#host.schedule(MEMBER, effect.token, effect.at_ms, this.membership.timers.get(effect.token));
           break;
         case 'connect':
           this.#host.connect(effect.peer);

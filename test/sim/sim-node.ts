@@ -39,8 +39,11 @@ export interface SimHost {
   publish(body: Uint8Array): void;
   connect(peer: NodeId): void;
   disconnect(peer: NodeId): void;
-  /** @param at_ms by the node's own clock as it is now; later jumps do not move it. */
-  schedule(core: number, token: number, at_ms: number): void;
+  /**
+   * @param at_ms by the node's own clock as it is now; later jumps do not move it.
+   * @param place when its token is another by then, the timer was stopped, and the node is not bothered with it.
+   */
+  schedule(core: number, token: number, at_ms: number, place?: { readonly token: number }): void;
   /** The node does nothing else for this long, as while a disk writes, and then `action`. */
   block(for_ms: number, action: () => void): void;
 }

@@ -193,7 +193,8 @@ export class Simulator<N extends SimNode = SimNode> {
         this.transport.onArrival(ref as End, body as Message);
         break;
       case STEP.timer:
-        host.node!.timer(a, b);
+        // Most have been stopped: to see that from here spares a look into the node, whose memory is far.
+        if (ref === null || (ref as { readonly token: number }).token === b) host.node!.timer(a, b);
         break;
       case STEP.start:
         host.node!.start();
@@ -293,9 +294,9 @@ export class Simulator<N extends SimNode = SimNode> {
       disconnect: (peer) => {
         if (isCurrent()) this.transport.disconnect(host, peer);
       },
-      schedule: (core, token, at_ms) => {
+      schedule: (core, token, at_ms, place) => {
         const after_ms = Math.max(0, at_ms - EPOCH_MS - host.skew_ms - this.now_ms);
-        this.#queue.push(this.now_ms + after_ms, STEP.timer, host.at, life, core, token, null, null);
+        this.#queue.push(this.now_ms + after_ms, STEP.timer, host.at, life, core, token, place ?? null, null);
       },
       block: (for_ms, action) => {
         host.busyUntil_ms = Math.max(host.busyUntil_ms, this.now_ms) + for_ms;
