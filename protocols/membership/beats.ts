@@ -24,7 +24,7 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { heard, hearIncarnation } from './suspicion.ts';
+import { heard, hearIncarnation, lapseUnrecorded } from './suspicion.ts';
 import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -206,6 +206,7 @@ function keepUp(turn: Turn): void {
   fillRedials(turn);
   pruneLinks(turn);
   resumeQuestions(turn);
+  lapseUnrecorded(turn);
   for (const id of state.targets) {
     const member = state.members.get(id);
     if (member === undefined || member.status === 'failed') continue;

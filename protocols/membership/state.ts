@@ -227,6 +227,8 @@ export interface MembershipState {
   ticks_count: number;
   /** Members with a suspicion here or a failed verdict that holds. */
   readonly doubted: Set<NodeId>;
+  /** Members that have told a higher incarnation than is on record of them. */
+  readonly unrecorded: Set<NodeId>;
   /** Members that are failed in this view, and since when. */
   readonly failed: Map<NodeId, number>;
   /** Doubted members whose status must be derived again before this event is done. */
@@ -281,6 +283,7 @@ export function createState(
     unlinked: new Set(),
     ticks_count: 0,
     doubted: new Set(),
+    unrecorded: new Set(),
     failed: new Map(),
     unsettled: new Set(),
     dutiesDirty: false,

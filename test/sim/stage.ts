@@ -30,7 +30,7 @@ export class Stage {
   /** Those that were killed for good, and when; and those that were revoked. */
   readonly dead = new Map<NodeId, number>();
   readonly revoked = new Map<NodeId, number>();
-  /** Records that were on one disk alone when that was damaged or rolled back: nobody can bring them again. */
+  /** Records that were on one disk alone when that was damaged, rolled back or gone: nobody can bring them again. */
   readonly lost = new Set<string>();
   readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
   /** The last that was done to each host, and what went before without time to recover. */
@@ -149,11 +149,13 @@ export class Stage {
     this.after(down_ms, () => this.world.start(id));
   }
 
+  /** For good, and its disk with it. */
   kill(id: NodeId, isSilent: boolean): void {
     this.dead.set(id, this.world.now_ms);
     const before = [...this.world.hosts].filter(({ node }) => node?.membership.failed.has(id));
     this.failedBefore.set(id, new Set(before.map((host) => host.id)));
     this.#crash(id, isSilent);
+    this.#lose(this.#disks.get(id)!.wipe());
   }
 
   /** Power fails, and some of what was on the disk for long cannot be read afterwards. */

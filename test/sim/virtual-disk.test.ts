@@ -62,3 +62,12 @@ t.test('an old image brings the old content back', async (t) => {
   t.same(held(disk), ['a', 'b']);
   t.equal(disk.load().epoch, 0);
 });
+
+t.test('a disk that is gone tells what it alone may have held', async (t) => {
+  const disk = diskOf('a');
+  disk.stage(put('b'));
+  disk.sync();
+  disk.stage(put('c'));
+  t.same(disk.wipe(), ['b'], 'not what it began with, as all did, nor what was never synced');
+  t.notOk(disk.holds('b'));
+});

@@ -123,6 +123,14 @@ export class VirtualDisk {
     return before.filter((digest) => !this.holds(digest));
   }
 
+  /** It is gone for good. @returns digests of what had been put there. */
+  wipe(): readonly string[] {
+    const before = [...this.#changes.keys()].filter((digest) => this.holds(digest));
+    for (const digest of before) this.#changes.set(digest, null);
+    this.#staged = [];
+    return before;
+  }
+
   *#records(): IterableIterator<LedgerRecord> {
     for (const [digest, record] of this.#base) if (!this.#changes.has(digest)) yield record;
     for (const record of this.#changes.values()) if (record !== null) yield record;

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
-import { isWatcher, rankedFor } from '../../../protocols/membership/duties.ts';
+import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
+import { isWatcher, rankedFor, watchersOf } from '../../../protocols/membership/duties.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
 import { decodeMessage, type Message } from '../../../protocols/membership/messages.ts';
 import { noteRoundTrip } from '../../../protocols/membership/weather.ts';
@@ -200,6 +200,32 @@ t.test('a verdict that came long before the life that it is about stands when th
   b.give({ ...FAILED_B, watcher: 'c', incarnation: inNextLife });
   b.give(record);
   t.match(b.of('refute'), [{ incarnation: inNextLife + 1 }], 'nor does b itself miss it');
+});
+
+t.test('who dies before its refutation is on record is failed where that was heard, too', async (t) => {
+  const crowd = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
+  for (const isRecorded of [false, true]) {
+    const a = new Machine('a').join(...crowd);
+    const subject = crowd.find((id) => !watchersOf(a.state, id).includes('a'))!;
+    const verdicts = watchersOf(a.state, subject).map((watcher) => {
+      return { ...FAILED_B, watcher, subject, incarnation: 1 };
+    });
+    const passWithOthers = (duration_ms: number) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+        a.pass(100);
+        for (const peer of crowd) if (peer !== subject) a.give({ kind: 'heard', peer });
+      }
+    };
+    a.hear(subject, { type: 'beat', incarnation: 2, next_ms: 2400 });
+    for (const verdict of verdicts) a.give(verdict);
+    passWithOthers(MEMBERSHIP_DEFAULTS.takeBack_ms - 500);
+    t.equal(memberStatus(a.state, subject), 'alive', 'its record may be on its way');
+    if (isRecorded) a.give({ kind: 'member', id: subject, incarnation: 2 });
+    passWithOthers(2000);
+    t.equal(memberStatus(a.state, subject), isRecorded ? 'alive' : 'failed');
+    a.hear(subject, { type: 'beat', incarnation: 2, next_ms: 2400 });
+    t.equal(memberStatus(a.state, subject), 'alive');
+  }
 });
 
 t.test(
