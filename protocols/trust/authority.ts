@@ -121,15 +121,16 @@ export class Authority {
   /**
    * Which grants must not be in the ledger beside this one: it may be one of them. Asked before it comes, and of one that is
    * there once nobody keeps it any more. Of grants under a token of n uses the n + 1 smallest digests are kept, of an
-   * issuer's renewals of one grant the one that lasts longest; and nothing stays that hangs on what goes. So the set that
-   * is kept is the same on every node. Whoever drops them must drop what follows from `removeAll` as well.
+   * issuer's renewals of one grant the one that a senior keeps, or the one that lasts longest; and nothing stays that hangs
+   * on what goes. So the set that is kept is the same on every node. Whoever drops them must drop what follows from
+   * `removeAll` as well.
    */
   surplus(record: LedgerRecord): LedgerRecord[] {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
-  /** Renewals in whose place longer ones have come: what a host holds that has not dropped them. Nothing hangs on them. */
+  /** Renewals in whose place others have come: what a host holds that has not dropped them. Nothing hangs on them. */
   surplusRenewals(): LedgerRecord[] {
     return this.#gate.surplusRenewals().map((grant) => grant.record);
   }

@@ -78,19 +78,20 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
-  /** Renewals that are there beside a longer one of the same grant by the same issuer. */
+  /** Renewals that are there beside another of the same grant by the same issuer, in whose place that is kept. */
   surplusRenewals(): Grant[] {
-    const longest = new Map<string, Grant>();
-    const shorter: Grant[] = [];
+    const foremost = new Map<string, Grant>();
+    const others: Grant[] = [];
     for (const grant of this.#init.book.grants()) {
       const { renews } = grant.body;
       if (renews === undefined) continue;
       const place = `${renews} ${grant.record.author}`;
-      const [first, second] = [grant, ...(longest.has(place) ? [longest.get(place)!] : [])].sort(byEnd);
-      longest.set(place, first!);
-      if (second !== undefined) shorter.push(second);
+      const known = foremost.get(place);
+      const [first, second] = this.#inOrder(known === undefined ? [grant] : [grant, known]);
+      foremost.set(place, first!);
+      if (second !== undefined) others.push(second);
     }
-    return shorter;
+    return others;
   }
 
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
@@ -252,7 +253,7 @@ export class Gate {
     const { record, body } = grant;
     if (body.renews !== undefined) {
       const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
-      return [...own, grant].sort(byEnd).slice(1);
+      return this.#inOrder([...own, grant]).slice(1);
     }
     const uses = this.#usesAbove(body);
     if (uses === null) return [];
@@ -261,6 +262,17 @@ export class Gate {
     const last = uses + SURPLUS_KEPT - 1;
     const loser = placeOf(siblings, record.digest) > last ? grant : siblings[last];
     return loser === undefined || this.#isKept(loser) ? [] : [loser];
+  }
+
+  /**
+   * Renewals of one grant by one issuer, that first which is to stay: what a senior keeps, then the last to end. Whoever has
+   * stolen the key can write a longer one. Where there is too much of an issuer they go by the same order (going-order.ts).
+   */
+  #inOrder(renewals: readonly Grant[]): Grant[] {
+    return renewals.toSorted((a, b) => {
+      const [one, other] = [this.keeperOf(a), this.keeperOf(b)];
+      return one === other ? byEnd(a, b) : Math.sign(one - other);
+    });
   }
 
   /** Is it there, one too many, and kept by nobody? */

@@ -295,3 +295,24 @@ t.test('of two renewals the longer stays, also where their issuer has room for o
   t.ok(full.ledger.has(longer), 'and not the one that came first');
   t.notOk(full.ledger.has(shorter));
 });
+
+t.test('a renewal that an operator keeps stays, also where its issuer has room for no more', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, host] = [testSigner(21), testSigner(22)];
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const body = memberGrant(host.id, { notAfter_ms: NOW + 1000 });
+  const original = desk.grant(operator, body);
+  const renewed = { ...body, parent: root.digest, renews: original.digest };
+  const kept = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 1900 }, NOW + 900);
+  const longer = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 3000 }, NOW + 2000);
+  const fill = [23, 24, 25].map((at) =>
+    desk.grant(ann, memberGrant(testSigner(at).id, { parent: root.digest })),
+  );
+  const key = recordKey.revoke(ann.id, operator.id);
+  const keeping = revokeBody({ subject: ann.id, reason: '', descendants: true, keeps: [kept.digest] });
+  const revocation = desk.seal(operator, 'revoke', key, keeping, NOW + 1500);
+  const machine = settled([root, original, ...fill, kept, revocation, longer], 4);
+  t.ok(machine?.ledger.has(kept), 'whatever came first');
+  t.notOk(machine?.ledger.has(longer));
+  t.equal(machine?.authority.memberUntil(host.id), NOW + 1900);
+});

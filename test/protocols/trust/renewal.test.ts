@@ -208,6 +208,34 @@ t.test('of the renewals by one admitter the longest is kept, in whatever order t
   t.equal(replica.held.size, 4);
 });
 
+t.test(
+  'of the renewals by a revoked admitter the one that a senior keeps stays, and no longer one',
+  async (t) => {
+    const { renewal } = stage();
+    const [kept, longer, last] = [1, 2, 3].map((at) => renewal('bob', {}, NOW + at * 1000, 9 + at)) as [
+      LedgerRecord,
+      LedgerRecord,
+      LedgerRecord,
+    ];
+    const revocation = revoke('op', 'bob', { seq: 20 }, { descendants: true, keeps: [kept.digest] });
+    fc.assert(
+      fc.property(fc.shuffledSubarray([kept, longer, last, revocation], { minLength: 4 }), (order) => {
+        const { replica, authority: of } = stage();
+        for (const record of order) replica.offer([record]);
+        return (
+          replica.held.has(kept.digest) &&
+          replica.held.size === 5 &&
+          of.memberUntil(key('cem')) === NOW + 1000 + LIFE_MS
+        );
+      }),
+    );
+    const junior = stage();
+    const byAnn = revoke('ann', 'bob', { seq: 20 }, { keeps: [kept.digest] });
+    junior.replica.offer([kept, longer, byAnn]);
+    t.ok(junior.replica.held.has(longer.digest), 'who has stolen a key could keep it as well');
+  },
+);
+
 t.test('one admitter renews in the last third, and another when the first does not', async (t) => {
   const { authority: of, replica } = stage();
   const alive = ['ann', 'bob', 'cem'].map(key);
