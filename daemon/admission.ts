@@ -316,7 +316,6 @@ function takeIn(authority: Authority, records: readonly LedgerRecord[]): LedgerR
     if (surplus.includes(record)) return;
     authority.add(record);
     taken.set(record.digest, record);
-    // Now that it is there: what hung on a renewal may hang on the next one.
     for (const { digest } of surplus) if (taken.has(digest)) drop(taken.get(digest)!);
   };
   let rest = records.filter(({ kind }) => kind === 'grant' || kind === 'revoke');

@@ -212,7 +212,6 @@ export class Intake<Report> {
     taken.removed = withAll(taken.removed, removed);
     taken.added = withOne(taken.added, record);
     if (surplus.length === 0 && quota.isKept(record)) return undefined;
-    // Only now: of two renewals what hangs on the one may hang on the other.
     this.#expel(surplus, taken);
     if (!quota.isKept(record)) for (const excess of quota.excess(record)) this.#expel([excess], taken);
     return ledger.has(record) ? undefined : 'over-quota';

@@ -435,23 +435,23 @@ export class LedgerMachine {
 
   /**
    * Tells the authority of own records. @returns grants in whose place they come: those must go, here as everywhere.
-   * @throws E_NOT_ALLOWED when one of them would be one of those: nothing was changed.
+   * @throws E_NOT_ALLOWED when one of them would be one of those, or void: by its stamp the grant of its author may have
+   * ended, and it would take the place of a renewal that counts. Nothing was changed.
    */
   #admit(records: readonly LedgerRecord[]): readonly LedgerRecord[] {
     let displaced = NO_RECORDS;
     for (let at = 0; at < records.length; at += 1) {
       const record = records[at]!;
       const surplus = record.kind === 'grant' ? this.authority.surplus(record) : NO_RECORDS;
-      if (surplus.includes(record)) {
-        this.authority.removeAll(records.slice(0, at));
+      const isExcess = surplus.includes(record);
+      if (!isExcess) this.authority.add(record);
+      if (isExcess || this.authority.stateOf(record.digest, record.hlc.ms) === 'void') {
+        this.authority.removeAll(records.slice(0, at + 1));
         const what = `${record.kind}/${record.key}`;
-        throw new ShoalError(
-          'E_NOT_ALLOWED',
-          `${what} has no place beside what is there; nothing was changed`,
-        );
+        const why = isExcess ? 'has no place beside what is there' : 'would count nowhere';
+        throw new ShoalError('E_NOT_ALLOWED', `${what} ${why}; nothing was changed`);
       }
       if (surplus.length > 0) displaced = [...displaced, ...surplus];
-      this.authority.add(record);
     }
     return displaced;
   }

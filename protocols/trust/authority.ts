@@ -121,16 +121,16 @@ export class Authority {
   /**
    * Which grants must not be in the ledger beside this one: it may be one of them. Asked before it comes, and of one that is
    * there once nobody keeps it any more. Of grants under a token of n uses the n + 1 smallest digests are kept, of an
-   * issuer's renewals of one grant the one that lasts longest; and nothing stays that hangs on what goes. So the set that
-   * is kept is the same on every node. Whoever drops them must drop what follows from `removeAll` as well, and may do so
-   * only once this one has come: others may hang on either of two renewals.
+   * issuer's renewals of one grant the one that a senior keeps, or the one that lasts longest; and nothing stays that hangs
+   * on what goes. So the set that is kept is the same on every node. Whoever drops them must drop what follows from
+   * `removeAll` as well.
    */
   surplus(record: LedgerRecord): LedgerRecord[] {
     const grant = record.kind === 'grant' ? readGrant(record) : undefined;
     return grant === undefined ? [] : this.#gate.surplus(grant).map((dropped) => dropped.record);
   }
 
-  /** Renewals in whose place longer ones have come: what a host holds that has not dropped them. Nothing hangs on them. */
+  /** Renewals in whose place others have come: what a host holds that has not dropped them. Nothing hangs on them. */
   surplusRenewals(): LedgerRecord[] {
     return this.#gate.surplusRenewals().map((grant) => grant.record);
   }
@@ -168,7 +168,6 @@ export class Authority {
     const unkept: Grant[] = [];
     /** What its grants gave each subject before. */
     const given = new Map<KeyId, RoleBits>();
-    const renewed = new Set<string>();
     let isVoteGone = false;
     for (const record of records) {
       const revocation = readRevocation(record);
@@ -179,16 +178,13 @@ export class Authority {
       }
       const grant = book.grant(record.digest);
       if (grant === undefined) continue;
-      const { subject, renews } = grant.body;
+      const { subject } = grant.body;
       for (const hanging of book.hangingOn(record.digest)) unfounded.add(hanging);
       if (!given.has(subject)) given.set(subject, book.rolesGiven(subject));
-      if (renews !== undefined) renewed.add(renews);
       isVoteGone ||= isAppointment(grant.body);
       book.removeGrant(grant);
     }
     if (given.size > 0) this.#standing.forget();
-    for (const original of renewed)
-      for (const late of this.#gate.issuedTooLate(original)) unfounded.add(late);
     const weakened = [...given]
       .filter(([key, bits]) => book.rolesGiven(key) !== bits || book.ofSubject(key).length === 0)
       .map(([key]) => key);

@@ -1,7 +1,8 @@
 /**
  * What may enter the ledger, and which grants must leave it again. The answer grows with what is known: more grants can
- * only turn a no to a yes, clocks do not matter, and of revocations only what they keep. So nodes that know the same
- * grants and revocations hold the same records. Not here: what of it counts (standing.ts).
+ * only turn a no to a yes, clocks do not matter, and of revocations only what they keep. Nothing is let in by a renewal: a
+ * longer one takes its place, and what needed the first might need one that nobody holds any more. So nodes that know the
+ * same grants and revocations hold the same records. Not here: what of it counts (standing.ts).
  */
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
@@ -77,19 +78,20 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
-  /** Renewals that are there beside a longer one of the same grant by the same issuer. */
+  /** Renewals that are there beside another of the same grant by the same issuer, in whose place that is kept. */
   surplusRenewals(): Grant[] {
-    const longest = new Map<string, Grant>();
-    const shorter: Grant[] = [];
+    const foremost = new Map<string, Grant>();
+    const others: Grant[] = [];
     for (const grant of this.#init.book.grants()) {
       const { renews } = grant.body;
       if (renews === undefined) continue;
       const place = `${renews} ${grant.record.author}`;
-      const [first, second] = [grant, ...(longest.has(place) ? [longest.get(place)!] : [])].sort(byEnd);
-      longest.set(place, first!);
-      if (second !== undefined) shorter.push(second);
+      const known = foremost.get(place);
+      const [first, second] = this.#inOrder(known === undefined ? [grant] : [grant, known]);
+      foremost.set(place, first!);
+      if (second !== undefined) others.push(second);
     }
-    return shorter;
+    return others;
   }
 
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
@@ -168,15 +170,6 @@ export class Gate {
     return { dismissed: [...dismissed], unkept };
   }
 
-  /** Renewals of the grant with this digest went: what was issued by it after the end that it has now. */
-  *issuedTooLate(original: string): IterableIterator<Grant> {
-    const { book } = this.#init;
-    const grant = book.grant(original);
-    if (grant === undefined) return;
-    const end_ms = book.lastEnd(grant);
-    for (const below of book.issuedUnder(original)) if (isPast(end_ms, below.record.hlc)) yield below;
-  }
-
   /** Steps from genesis; Infinity for unknown keys. */
   depth(key: KeyId): number {
     if (this.#init.founders.includes(key)) return 0;
@@ -202,9 +195,8 @@ export class Gate {
       const above = book.grant(body.parent);
       if (above === undefined) return 'unknown-author';
       if (!this.#mayIssue(above, grant)) return 'refused';
-      // A member's grant may have been renewed; a token's never is.
-      if (isPast(book.lastEnd(above), record.hlc))
-        return above.body.roles.includes('member') ? 'unknown-author' : 'refused';
+      // What may have been renewed is for standing.ts: two that renew one another each hang on the other's renewal.
+      if (!isRenewable(above) && isPast(above.body.notAfter_ms, record.hlc)) return 'refused';
     }
     if (body.renews === undefined) return 'yes';
     const original = book.grant(body.renews);
@@ -212,7 +204,7 @@ export class Gate {
     return prolongs(grant, original) ? 'yes' : 'refused';
   }
 
-  /** Time aside. What it says never changes, for a grant and the one above it are what they are. */
+  /** Ends aside. What it says never changes, for a grant and the one above it are what they are. */
   #mayIssue(above: Grant, { record, body }: Grant): boolean {
     const { admits } = above.body;
     return (
@@ -261,7 +253,7 @@ export class Gate {
     const { record, body } = grant;
     if (body.renews !== undefined) {
       const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
-      return [...own, grant].sort(byEnd).slice(1);
+      return this.#inOrder([...own, grant]).slice(1);
     }
     const uses = this.#usesAbove(body);
     if (uses === null) return [];
@@ -270,6 +262,17 @@ export class Gate {
     const last = uses + SURPLUS_KEPT - 1;
     const loser = placeOf(siblings, record.digest) > last ? grant : siblings[last];
     return loser === undefined || this.#isKept(loser) ? [] : [loser];
+  }
+
+  /**
+   * Renewals of one grant by one issuer, that first which is to stay: what a senior keeps, then the last to end. Whoever has
+   * stolen the key can write a longer one. Where there is too much of an issuer they go by the same order (going-order.ts).
+   */
+  #inOrder(renewals: readonly Grant[]): Grant[] {
+    return renewals.toSorted((a, b) => {
+      const [one, other] = [this.keeperOf(a), this.keeperOf(b)];
+      return one === other ? byEnd(a, b) : Math.sign(one - other);
+    });
   }
 
   /** Is it there, one too many, and kept by nobody? */
@@ -339,16 +342,18 @@ function livesWithin(above: Grant, { record, body }: Grant): boolean {
 }
 
 /**
- * What may let in few is not prolonged: which of those stay would hang on which renewals there are, and which renewals
- * there are on which of those stay.
+ * Can a grant that ends be prolonged? A token is not, nor what may let in few: which of those stay would hang on which
+ * renewals there are, and which renewals there are on which of those stay.
  */
+function isRenewable({ body }: Grant): boolean {
+  return body.uses === null && body.renews === undefined && body.roles.includes('member');
+}
+
 function prolongs({ record, body }: Grant, original: Grant): boolean {
   const life_ms = lifeOf(original);
   return (
-    original.body.uses === null &&
-    original.body.renews === undefined &&
+    isRenewable(original) &&
     original.body.subject === body.subject &&
-    original.body.roles.includes('member') &&
     sameRoles(original.body.roles, body.roles) &&
     sameRoles(original.body.admits, body.admits) &&
     original.body.uses === body.uses &&

@@ -31,7 +31,7 @@ export const GRANT_STATES = [
   'revoked',
   /** One of too many under one token: smaller digests stay. */
   'over-used',
-  /** Its issuer might not issue it: something above it was revoked. */
+  /** Its issuer might not issue it: something above it was revoked, or had ended. */
   'void',
   /** A vote for an operator that is not one, for want of votes. */
   'awaiting',
@@ -192,7 +192,7 @@ export class Standing {
         if (!this.operators.has(record.author)) return 'void';
         return isAppointment(grant.body) && !this.operators.has(grant.body.subject) ? 'awaiting' : undefined;
       }
-      if (above === undefined) return 'void';
+      if (above === undefined || isPast(this.#book.lastEnd(above), record.hlc)) return 'void';
       if (above.body.uses !== null && body.renews === undefined) {
         if (this.#isOverUsed(above, above.body.uses, link)) return 'over-used';
       }

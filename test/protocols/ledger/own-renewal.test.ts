@@ -80,6 +80,28 @@ t.test(
   },
 );
 
+t.test('who has ended by the stamp that its renewal would bear writes none', async (t) => {
+  const { a, b, give } = stage();
+  const [node, other] = [newNode(testSigner(2)), testSigner(3)];
+  const admitter = { roles: ['member', 'admitter'], admits: ['member'] } as Partial<GrantBody>;
+  const own = give(memberGrant(node.signer.id, { ...admitter, notAfter_ms: NOW + LIFE_MS }));
+  give(memberGrant(other.id));
+  const host = give(memberGrant(testSigner(8).id, { roles: ['member'], notAfter_ms: NOW + LIFE_MS }));
+  exchange(a, b, NOW + 100);
+  exchange(a, node, NOW + 100);
+  const renew = (now: number) => {
+    const body = { ...(host.body as GrantBody), parent: own.digest, renews: host.digest };
+    const key = recordKey.grant(body.subject, node.signer.id);
+    return write(node.machine, node.signer.id, 'grant', key, { ...body, notAfter_ms: now + 1000 }, now);
+  };
+  const first = renew(NOW + LIFE_MS);
+  const { hash } = node.machine.ledger;
+  t.throws(() => renew(NOW + LIFE_MS + 1), { code: 'E_NOT_ALLOWED', message: /would count nowhere/ });
+  t.equal(node.machine.ledger.hash, hash);
+  t.equal(node.machine.authority.memberUntil(testSigner(8).id), NOW + LIFE_MS + 1000);
+  t.ok(node.machine.ledger.has(first), 'in the place of one that counts');
+});
+
 t.test('a renewal that an earlier version left on the disk goes at the next start', async (t) => {
   const { a, b, give, renewal } = stage();
   const first = give(renewal(NOW + 6000), NOW + 6000);

@@ -52,8 +52,9 @@ t.test('what a grant let in before its end stays after it', async (t) => {
   const late = grant('dan', 'fay', { parent: timed.digest }, { seq: 2, at_ms: END_MS + 1 });
   replica.offer([timed, eve, late]);
   t.ok(of.isMember(key('eve'), END_MS * 2));
+  t.ok(replica.held.has(late.digest), 'a renewal of its issuer may be on its way');
   t.notOk(of.isMember(key('fay'), NOW));
-  t.equal(of.admission(late), 'unknown-author', 'a renewal of its issuer may be on its way');
+  t.equal(of.stateOf(late.digest, NOW), 'void');
   const { body } = timed;
   replica.offer([
     grant(
@@ -64,6 +65,57 @@ t.test('what a grant let in before its end stays after it', async (t) => {
     ),
   ]);
   t.ok(of.isMember(key('fay'), NOW), 'and was');
+});
+
+t.test('nothing is let in by what has ended and cannot be renewed', async (t) => {
+  const { replica, authority: of } = stage();
+  const ends = { notAfter_ms: END_MS };
+  const token = grant('op', 'tok', { roles: ['admit'], admits: ADMITTER.admits, ...ends }, { seq: 5 });
+  const few = grant('op', 'dan', { ...ADMITTER, ...ends, uses: 3 }, { seq: 6 });
+  replica.offer([token, few]);
+  for (const [author, above] of [
+    ['tok', token],
+    ['dan', few],
+  ] as const) {
+    const at = (at_ms: number) => grant(author, 'new', { parent: above.digest }, { seq: 1, at_ms });
+    t.equal(of.admission(at(END_MS)), 'yes');
+    t.equal(of.admission(at(END_MS + 1)), 'refused');
+  }
+});
+
+t.test('a renewal by whose own grant had ended prolongs nothing, until that was renewed', async (t) => {
+  const { replica, authority: of, grants, renewal } = stage();
+  const dan = grant('op', 'dan', { ...ADMITTER, notAfter_ms: END_MS }, { seq: 5 });
+  const late = renewal('dan', { parent: dan.digest }, END_MS + 1);
+  replica.offer([dan, late]);
+  t.equal(of.memberUntil(key('cem')), END_MS);
+  t.notOk(of.isMember(key('cem'), END_MS * 2));
+  const body = { ...(dan.body as GrantBody), notAfter_ms: END_MS + 1, renews: dan.digest };
+  replica.offer([grant('bob', 'dan', { ...body, parent: grants.bob.digest }, { seq: 6, at_ms: NOW + 10 })]);
+  t.equal(of.memberUntil(key('cem')), END_MS + 1 + LIFE_MS);
+});
+
+t.test('two may renew one another for ever, also where each has dropped what it began with', async (t) => {
+  const { replica, authority: of } = stage();
+  const [dan, eve] = ['dan', 'eve'].map((name, at) =>
+    grant('op', name, { ...ADMITTER, notAfter_ms: END_MS }, { seq: 5 + at }),
+  ) as [LedgerRecord, LedgerRecord];
+  const renew = (author: string, subject: string, own: LedgerRecord, other: LedgerRecord, at_ms: number) =>
+    grant(
+      author,
+      subject,
+      {
+        ...(other.body as GrantBody),
+        ...{ parent: own.digest, renews: other.digest, notAfter_ms: at_ms + LIFE_MS },
+      },
+      { seq: 9, at_ms },
+    );
+  const last_ms = END_MS + LIFE_MS;
+  const renewals = [renew('dan', 'eve', dan, eve, last_ms), renew('eve', 'dan', eve, dan, last_ms)];
+  replica.offer([dan, eve, ...renewals]);
+  for (const name of ['dan', 'eve']) t.equal(of.memberUntil(key(name)), last_ms + LIFE_MS);
+  replica.offer([revoke('op', 'dan', { seq: 20 }, { descendants: true })]);
+  t.equal(of.memberUntil(key('eve')), END_MS, 'and who falls takes what it has renewed with it');
 });
 
 t.test('a renewal prolongs, and shares the fate of what it prolongs', async (t) => {
@@ -155,6 +207,34 @@ t.test('of the renewals by one admitter the longest is kept, in whatever order t
   replica.offer(three);
   t.equal(replica.held.size, 4);
 });
+
+t.test(
+  'of the renewals by a revoked admitter the one that a senior keeps stays, and no longer one',
+  async (t) => {
+    const { renewal } = stage();
+    const [kept, longer, last] = [1, 2, 3].map((at) => renewal('bob', {}, NOW + at * 1000, 9 + at)) as [
+      LedgerRecord,
+      LedgerRecord,
+      LedgerRecord,
+    ];
+    const revocation = revoke('op', 'bob', { seq: 20 }, { descendants: true, keeps: [kept.digest] });
+    fc.assert(
+      fc.property(fc.shuffledSubarray([kept, longer, last, revocation], { minLength: 4 }), (order) => {
+        const { replica, authority: of } = stage();
+        for (const record of order) replica.offer([record]);
+        return (
+          replica.held.has(kept.digest) &&
+          replica.held.size === 5 &&
+          of.memberUntil(key('cem')) === NOW + 1000 + LIFE_MS
+        );
+      }),
+    );
+    const junior = stage();
+    const byAnn = revoke('ann', 'bob', { seq: 20 }, { keeps: [kept.digest] });
+    junior.replica.offer([kept, longer, byAnn]);
+    t.ok(junior.replica.held.has(longer.digest), 'who has stolen a key could keep it as well');
+  },
+);
 
 t.test('one admitter renews in the last third, and another when the first does not', async (t) => {
   const { authority: of, replica } = stage();
