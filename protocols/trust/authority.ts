@@ -169,7 +169,7 @@ export class Authority {
     /** What its grants gave each subject before. */
     const given = new Map<KeyId, RoleBits>();
     const renewed = new Set<string>();
-    let isVoteGone = false;
+    const votes: Grant[] = [];
     for (const record of records) {
       const revocation = readRevocation(record);
       if (revocation !== undefined) {
@@ -183,7 +183,7 @@ export class Authority {
       for (const hanging of book.hangingOn(record.digest)) unfounded.add(hanging);
       if (!given.has(subject)) given.set(subject, book.rolesGiven(subject));
       if (renews !== undefined) renewed.add(renews);
-      isVoteGone ||= isAppointment(grant.body);
+      if (isAppointment(grant.body)) votes.push(grant);
       book.removeGrant(grant);
     }
     if (given.size > 0) this.#standing.forget();
@@ -192,9 +192,9 @@ export class Authority {
     const weakened = [...given]
       .filter(([key, bits]) => book.rolesGiven(key) !== bits || book.ofSubject(key).length === 0)
       .map(([key]) => key);
-    if (isVoteGone) {
+    if (votes.length > 0) {
       this.#standing.unsettle();
-      const { dismissed, unkept: named } = this.#gate.reappoint();
+      const { dismissed, unkept: named } = this.#gate.reappoint(votes);
       for (const key of dismissed) weakened.push(key);
       for (const grant of named) unkept.push(grant);
     }
