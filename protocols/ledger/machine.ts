@@ -29,6 +29,7 @@ import { Expulsion, type ExpulsionParts } from './expulsion.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
+import { Lots } from './lots.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
@@ -214,7 +215,8 @@ export class LedgerMachine {
       keeperOf: (record) => this.authority.keeperOf(record),
       linksOf: (record) => this.authority.linksOf(record),
     });
-    this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota };
+    const lots = new Lots(this.ledger);
+    this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota, lots };
     if (init.prepared === undefined)
       this.#leftOver = Expulsion.expel(this.#expulsion, this.authority.surplusRenewals());
     this.#clock = this.ledger.latest;
