@@ -96,11 +96,13 @@ export interface Taken<Report> {
   evicted: readonly LedgerRecord[];
   /** What had waited for a grant that came. */
   freed: readonly LedgerRecord[];
+  /** Of the envelopes: those whose signature was looked at and held. Not those of what is known, or refused before that. */
+  checked_count: number;
   reports: readonly (Rejected | Report)[];
 }
 
 function nothing<Report>(): Taken<Report> {
-  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, reports: NO_REPORTS };
+  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, checked_count: 0, reports: NO_REPORTS };
 }
 
 export interface IntakeParts<Report> {
@@ -199,11 +201,11 @@ export class Intake<Report> {
     if (isSettled && twin === undefined) return undefined;
     if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
-    if (admission === 'unknown-author') return this.#wait(record, from);
+    if (admission === 'unknown-author') return this.#wait(record, from, taken);
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > Math.max(env.now, from.now_ms ?? 0) + HLC_AHEAD_MS_MAX) return 'from-the-future';
     if (!isSettled && quota.isBeyond(record, finding.replaces)) return 'over-quota';
-    if (!this.#isSigned(record, from)) return 'bad-signature';
+    if (!this.#isSigned(record, from, taken)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports = withAll(taken.reports, this.#parts.onTwins(twin, record, env));
     if (isSettled) return undefined;
@@ -234,16 +236,22 @@ export class Intake<Report> {
   }
 
   /** Its author is known by its key, so what is not signed need not wait for that to be found. */
-  #wait(record: LedgerRecord, from: Source): Rejection {
-    if (this.#pending.has(record)) return 'unknown-author';
-    if (!this.#isSigned(record, from)) return 'bad-signature';
+  #wait(record: LedgerRecord, from: Source, taken: Taken<Report>): Rejection {
+    if (this.#pending.has(record)) {
+      taken.checked_count += 1;
+      return 'unknown-author';
+    }
+    if (!this.#isSigned(record, from, taken)) return 'bad-signature';
     this.#pending.add(record);
     return 'unknown-author';
   }
 
-  #isSigned(record: LedgerRecord, from: Source): boolean {
+  #isSigned(record: LedgerRecord, from: Source, taken: Taken<Report>): boolean {
     // What has waited was found to be.
-    return from.hasWaited === true || this.#parts.reader.verify(record, this.#parts.crypto, this.#seals);
+    if (from.hasWaited) return true;
+    if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return false;
+    taken.checked_count += 1;
+    return true;
   }
 
   #isProof(record: LedgerRecord): boolean {

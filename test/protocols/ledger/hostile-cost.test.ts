@@ -200,6 +200,33 @@ t.test(
   },
 );
 
+t.test(
+  'gossip is passed on where all of it was checked, not along with what was known or refused',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const tag = write(a.machine, a.signer.id, 'tag', 'app:0', TAG);
+    introduce(b.machine, [tag]);
+    let seq = 9;
+    const make = (changes: Partial<LedgerRecord>, signer = a.signer) => {
+      seq += 1;
+      return forged(tag, { seq, key: `app:${seq}`, ...changes }, signer);
+    };
+    const passedOn = (record: LedgerRecord) => {
+      const body = encodeGossip([make({}), record].map(({ bytes }) => bytes));
+      return gossipVerdict(b.machine.handle({ kind: 'gossip', from: a.signer.id, body }, env()));
+    };
+    // As each of these is where it is not known or is allowed, so it would be held against this node there.
+    t.equal(passedOn(withBadSignature(tag)), 'ignore', 'known');
+    t.equal(passedOn(withBadSignature(make({ hlc: { ms: NOW + 90_000, n: 0 } }))), 'ignore', 'early');
+    t.equal(passedOn(withBadSignature(make({ kind: 'alloc', key: 'x' }))), 'ignore', 'not allowed');
+    t.equal(passedOn(withBadSignature(make({}))), 'reject');
+    t.equal(passedOn(make({})), 'accept');
+    const waiting = make({}, testSigner(40));
+    t.equal(passedOn(waiting), 'accept', 'waits');
+    t.equal(passedOn(waiting), 'accept', 'has waited already');
+  },
+);
+
 t.test('equivocation is news once, and not each time that somebody repeats it', async (t) => {
   const [a, b] = cluster(2) as [TestNode, TestNode];
   const one = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
