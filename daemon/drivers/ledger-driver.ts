@@ -213,7 +213,8 @@ export class LedgerDriver implements AsyncDisposable {
     this.#enqueue(effects);
     this.#drain();
     if (this.#trouble !== undefined) throw refusal(this.#trouble, UNKEPT);
-    return effects.find((effect) => effect.kind === 'rejected')?.reason;
+    const refused = effects.filter((effect) => effect.kind === 'rejected');
+    return refused.find(({ hasWaited }) => !hasWaited)?.reason;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -6,6 +6,7 @@
 import type { KeyId } from '../base/ids.ts';
 import type { Authority } from '../trust/authority.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
+import type { Lots } from './lots.ts';
 import type { Quota } from './quota.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -13,6 +14,7 @@ export interface ExpulsionParts {
   readonly ledger: Ledger;
   readonly authority: Authority;
   readonly quota: Quota;
+  readonly lots: Lots;
 }
 
 const NONE: readonly LedgerRecord[] = [];
@@ -61,11 +63,15 @@ export class Expulsion {
 
   /** What may be in the ledger no more, of keys that may do less. */
   #refused(): LedgerRecord[] {
-    const { ledger, authority } = this.#parts;
+    const { lots, authority } = this.#parts;
     const refused: LedgerRecord[] = [];
     for (const key of this.#weakened)
-      for (const record of ledger.recordsOf(key))
-        if (authority.admission(record) !== 'yes') refused.push(record);
+      for (const lot of lots.of(key)) {
+        const [first] = lot.values();
+        if (first === undefined || authority.admission(first) === 'yes') continue;
+        // Most likely none is: a damaged disk may have lost what one of them needs besides.
+        for (const record of lot.values()) if (authority.admission(record) !== 'yes') refused.push(record);
+      }
     this.#weakened.clear();
     return refused;
   }

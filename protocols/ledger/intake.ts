@@ -52,6 +52,8 @@ export interface Rejected {
   readonly author: KeyId | null;
   /** It is held against nobody. */
   readonly isForgiven?: true;
+  /** It had waited, and the grant that it waited for came: who brought that is not who brought this. */
+  readonly hasWaited?: true;
 }
 
 const NONE: readonly LedgerRecord[] = [];
@@ -80,6 +82,8 @@ function report<Report>(taken: Taken<Report>, rejected: Rejected): void {
 export interface Source {
   readonly from: NodeId | null;
   readonly horizon_ms: number;
+  /** It is of what has waited here for a grant that came. */
+  readonly hasWaited?: true;
   /** It is at least as late as this, whatever the clock says. Absent: the clock is right. */
   readonly now_ms?: number;
 }
@@ -92,11 +96,13 @@ export interface Taken<Report> {
   evicted: readonly LedgerRecord[];
   /** What had waited for a grant that came. */
   freed: readonly LedgerRecord[];
+  /** Of the envelopes: those whose signature was looked at and held. Not those of what is known, or refused before that. */
+  checked_count: number;
   reports: readonly (Rejected | Report)[];
 }
 
 function nothing<Report>(): Taken<Report> {
-  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, reports: NO_REPORTS };
+  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, checked_count: 0, reports: NO_REPORTS };
 }
 
 export interface IntakeParts<Report> {
@@ -167,7 +173,9 @@ export class Intake<Report> {
 
   /** It grows while it is walked, for there may be grants among it. */
   #takeFreed(source: Source, env: Env, taken: Taken<Report>): void {
-    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, source, env, taken);
+    if (taken.freed.length === 0) return;
+    const waited = { ...source, hasWaited: true } as const;
+    for (let at = 0; at < taken.freed.length; at += 1) this.#takeOne(taken.freed[at]!, waited, env, taken);
   }
 
   #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
@@ -175,7 +183,8 @@ export class Intake<Report> {
     if (reason !== undefined) {
       const isForgiven = reason === 'from-the-future' && record.hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
-      report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
+      if (source.hasWaited) report(taken, { ...rejected, isForgiven: true, hasWaited: true });
+      else report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
     } else if (taken.added[taken.added.length - 1] === record) {
       if (record.kind === 'grant') this.#free(taken);
@@ -192,14 +201,11 @@ export class Intake<Report> {
     if (isSettled && twin === undefined) return undefined;
     if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
-    if (admission === 'unknown-author') {
-      this.#pending.add(record);
-      return 'unknown-author';
-    }
+    if (admission === 'unknown-author') return this.#wait(record, from, taken);
     if (admission === 'refused') return 'not-allowed';
     if (record.hlc.ms > Math.max(env.now, from.now_ms ?? 0) + HLC_AHEAD_MS_MAX) return 'from-the-future';
     if (!isSettled && quota.isBeyond(record, finding.replaces)) return 'over-quota';
-    if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return 'bad-signature';
+    if (!this.#isSigned(record, from, taken)) return 'bad-signature';
     if (record.kind === 'evidence' && !record.isTombstone && !this.#isProof(record)) return 'not-allowed';
     if (twin !== undefined) taken.reports = withAll(taken.reports, this.#parts.onTwins(twin, record, env));
     if (isSettled) return undefined;
@@ -226,6 +232,25 @@ export class Intake<Report> {
     taken.added = taken.added.filter((record) => !left.has(record));
     const evicted = gone.filter((record) => !came.has(record));
     taken.evicted = withAll(taken.evicted, evicted);
+  }
+
+  /** Its author is known by its key, so what is not signed need not wait for that to be found. */
+  #wait(record: LedgerRecord, from: Source, taken: Taken<Report>): Rejection {
+    if (this.#pending.has(record)) {
+      taken.checked_count += 1;
+      return 'unknown-author';
+    }
+    if (!this.#isSigned(record, from, taken)) return 'bad-signature';
+    this.#pending.add(record);
+    return 'unknown-author';
+  }
+
+  #isSigned(record: LedgerRecord, from: Source, taken: Taken<Report>): boolean {
+    // What has waited was found to be.
+    if (from.hasWaited) return true;
+    if (!this.#parts.reader.verify(record, this.#parts.crypto, this.#seals)) return false;
+    taken.checked_count += 1;
+    return true;
   }
 
   #isProof(record: LedgerRecord): boolean {

@@ -67,7 +67,7 @@ export class Ledger {
   readonly #secret: number;
   #tombstones_count = 0;
   #latest: Hlc = { ms: 0, n: 0 };
-  #watcher: LedgerWatcher | undefined;
+  readonly #watchers: LedgerWatcher[] = [];
 
   /**
    * @param secret 32 bits that nobody else knows, or an author could choose numbers that all fall into one leaf. Nothing
@@ -78,9 +78,9 @@ export class Ledger {
     this.#byNumber = new RecordTrie(byNumber(secret));
   }
 
-  /** Told of each change from now on, instead of whoever was before. A fork tells nobody. */
+  /** Told of each change from now on, after who was before. A fork tells nobody. */
   watch(watcher: LedgerWatcher): void {
-    this.#watcher = watcher;
+    this.#watchers.push(watcher);
   }
 
   /** The latest stamp of all that was ever live here. */
@@ -153,7 +153,7 @@ export class Ledger {
     this.#byNumber.add(record);
     if (record.isTombstone) this.#tombstones_count += 1;
     if (hlcCompare(record.hlc, this.#latest) > 0) this.#latest = record.hlc;
-    this.#watcher?.added(record);
+    for (let at = 0; at < this.#watchers.length; at += 1) this.#watchers[at]!.added(record);
     return removed;
   }
 
@@ -166,7 +166,7 @@ export class Ledger {
   #forget(record: LedgerRecord): void {
     this.#byNumber.remove(record);
     if (record.isTombstone) this.#tombstones_count -= 1;
-    this.#watcher?.removed(record);
+    for (let at = 0; at < this.#watchers.length; at += 1) this.#watchers[at]!.removed(record);
   }
 
   #twin(record: LedgerRecord): LedgerRecord | undefined {

@@ -29,6 +29,7 @@ import { Expulsion, type ExpulsionParts } from './expulsion.ts';
 import { Horizon } from './horizon.ts';
 import { DISHONEST, Intake, type Rejected, type Source, type Taken } from './intake.ts';
 import { isGrowOnly, Ledger } from './ledger.ts';
+import { Lots } from './lots.ts';
 import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
@@ -119,6 +120,8 @@ export type LedgerEffect =
   /** What this node had to say by itself, by kinds, and could not. */
   | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
+  /** Of a gossip message with news: it had more, that was known or refused before its signature was looked at. */
+  | { readonly kind: 'unchecked' }
   | {
       readonly kind: 'equivocation';
       readonly author: KeyId;
@@ -214,7 +217,8 @@ export class LedgerMachine {
       keeperOf: (record) => this.authority.keeperOf(record),
       linksOf: (record) => this.authority.linksOf(record),
     });
-    this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota };
+    const lots = new Lots(this.ledger);
+    this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota, lots };
     if (init.prepared === undefined)
       this.#leftOver = Expulsion.expel(this.#expulsion, this.authority.surplusRenewals());
     this.#clock = this.ledger.latest;
@@ -518,7 +522,13 @@ export class LedgerMachine {
   #onGossip(from: NodeId, body: Uint8Array, env: Env): LedgerEffect[] {
     if (isLaterVersion(body)) return [];
     try {
-      return this.#ingest(this.#reader.envelopesOf(body), { from, horizon_ms: 0 }, env, false);
+      const envelopes = this.#reader.envelopesOf(body);
+      const taken = this.#take(envelopes, { from, horizon_ms: 0 }, env);
+      const effects = this.#taken(taken, env, false);
+      // Whoever gets it from here holds this node to all of it.
+      if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')
+        effects.push({ kind: 'unchecked' });
+      return effects;
     } catch (error) {
       return rejectMalformed(error, from);
     }
@@ -548,12 +558,16 @@ export class LedgerMachine {
   }
 
   #ingest(envelopes: readonly Uint8Array[], source: Source, env: Env, relay: boolean): LedgerEffect[] {
+    return this.#taken(this.#take(envelopes, source, env), env, relay);
+  }
+
+  #take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<LedgerEffect> {
     const taken = this.#intake.take(envelopes, source, env);
     this.#horizon.took(
       taken.added,
       source.from === null ? 0 : this.#believed_ms(source.from, source.horizon_ms),
     );
-    return this.#taken(taken, env, relay);
+    return taken;
   }
 
   #taken(taken: Taken<LedgerEffect>, env: Env, relay: boolean): LedgerEffect[] {
@@ -770,14 +784,20 @@ export class LedgerMachine {
   }
 }
 
-/** What a mesh shall do with a gossip message that had these effects: pass it on, keep it, or hold it against its sender. */
+/**
+ * What a mesh shall do with a gossip message that had these effects: pass it on, keep it, or hold it against its sender. What
+ * has a part that was not checked here is not passed on: where nobody knows that part, its false signatures would be held
+ * against this node.
+ */
 export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ignore' | 'reject' {
   let isNews = false;
+  let isChecked = true;
   for (const effect of effects) {
     if (effect.kind === 'rejected' && DISHONEST.has(effect.reason)) return 'reject';
+    if (effect.kind === 'unchecked') isChecked = false;
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
-  return isNews ? 'accept' : 'ignore';
+  return isNews && isChecked ? 'accept' : 'ignore';
 }
 
 /**

@@ -1,4 +1,7 @@
-/** Records whose author's grant has not come yet. Anti-entropy brings again what had no room here. */
+/**
+ * Records whose author's grant has not come yet, and which that author signed: a false signature is the doing of who
+ * brings it, and would be found when somebody else brings the grant. Anti-entropy brings again what had no room here.
+ */
 import type { Crypto } from '../base/crypto.ts';
 import { keepRecord, type LedgerRecord } from './record.ts';
 
@@ -14,7 +17,7 @@ export const PENDING_DEFAULTS: PendingConfig = { pending_records_max: 2_048, pen
 export class PendingRecords {
   readonly #config: PendingConfig;
   readonly #crypto: Crypto;
-  /** By envelope: one with a false signature must not take the place of the true one. */
+  /** By envelope: one with a false signature must not pass for the true one. */
   readonly #records = new Map<string, LedgerRecord>();
   #bytes = 0;
 
@@ -27,8 +30,13 @@ export class PendingRecords {
     return { records: this.#records.size, bytes: this.#bytes };
   }
 
+  has(record: LedgerRecord): boolean {
+    return this.#records.has(this.#nameOf(record));
+  }
+
+  /** @param record is signed. */
   add(record: LedgerRecord): void {
-    const name = this.#crypto.sha256Text(record.bytes);
+    const name = this.#nameOf(record);
     if (this.#records.has(name)) return;
     keepRecord(record);
     this.#records.set(name, record);
@@ -51,5 +59,9 @@ export class PendingRecords {
       this.#bytes -= record.bytes.byteLength;
     }
     return ready;
+  }
+
+  #nameOf(record: LedgerRecord): string {
+    return this.#crypto.sha256Text(record.bytes);
   }
 }

@@ -168,7 +168,7 @@ export class Authority {
     const unkept: Grant[] = [];
     /** What its grants gave each subject before. */
     const given = new Map<KeyId, RoleBits>();
-    let isVoteGone = false;
+    const votes: Grant[] = [];
     for (const record of records) {
       const revocation = readRevocation(record);
       if (revocation !== undefined) {
@@ -181,16 +181,16 @@ export class Authority {
       const { subject } = grant.body;
       for (const hanging of book.hangingOn(record.digest)) unfounded.add(hanging);
       if (!given.has(subject)) given.set(subject, book.rolesGiven(subject));
-      isVoteGone ||= isAppointment(grant.body);
+      if (isAppointment(grant.body)) votes.push(grant);
       book.removeGrant(grant);
     }
     if (given.size > 0) this.#standing.forget();
     const weakened = [...given]
       .filter(([key, bits]) => book.rolesGiven(key) !== bits || book.ofSubject(key).length === 0)
       .map(([key]) => key);
-    if (isVoteGone) {
+    if (votes.length > 0) {
       this.#standing.unsettle();
-      const { dismissed, unkept: named } = this.#gate.reappoint();
+      const { dismissed, unkept: named } = this.#gate.reappoint(votes);
       for (const key of dismissed) weakened.push(key);
       for (const grant of named) unkept.push(grant);
     }

@@ -44,6 +44,7 @@ export interface GateInit {
 
 export class Gate {
   readonly #init: GateInit;
+  readonly #founders: ReadonlySet<KeyId>;
   /** Replaced, and not changed, once somebody else has it: forks share it. */
   #operatorsEver: ReadonlySet<KeyId>;
   /** The same, where nobody else has it. */
@@ -53,7 +54,8 @@ export class Gate {
 
   constructor(init: GateInit) {
     this.#init = init;
-    this.#operatorsEver = init.operatorsEver ?? new Set(init.founders);
+    this.#founders = new Set(init.founders);
+    this.#operatorsEver = init.operatorsEver ?? this.#founders;
   }
 
   get operatorsEver(): ReadonlySet<KeyId> {
@@ -143,31 +145,54 @@ export class Gate {
   }
 
   /**
-   * Votes for operators went: the least set in which each has votes of `threshold` others. @returns who is in it no more,
-   * and the grants that those named.
+   * Votes for operators went: the least set in which each has votes of `threshold` others. All are where they were but
+   * those that may hang on these votes. @returns who is in it no more, and the grants that those named.
    */
-  reappoint(): { readonly dismissed: readonly KeyId[]; readonly unkept: readonly Grant[] } {
-    const { founders, threshold, book } = this.#init;
-    const before = this.#operatorsEver;
-    const ever = new Set(founders);
+  reappoint(gone: readonly Grant[]): {
+    readonly dismissed: readonly KeyId[];
+    readonly unkept: readonly Grant[];
+  } {
+    const doubted = this.#doubted(gone);
+    if (doubted.size === 0) return { dismissed: [], unkept: [] };
+    const { threshold, book } = this.#init;
+    this.#own ??= new Set(this.#operatorsEver);
+    const ever = this.#own;
+    this.#operatorsEver = ever;
+    for (const key of doubted) ever.delete(key);
     const votes = new Map<KeyId, number>();
-    // The set grows while it is walked.
-    for (const voter of ever) {
-      for (const subject of book.votedForBy(voter)) {
-        const count = (votes.get(subject) ?? 0) + 1;
-        votes.set(subject, count);
-        if (count >= threshold) ever.add(subject);
+    for (const key of doubted) votes.set(key, book.votersFor(key).filter((voter) => ever.has(voter)).length);
+    const back = [...doubted].filter((key) => votes.get(key)! >= threshold);
+    // The list grows while it is walked.
+    for (const key of back) {
+      ever.add(key);
+      for (const subject of book.votedForBy(key)) {
+        const count = votes.get(subject);
+        if (count === undefined) continue;
+        votes.set(subject, count + 1);
+        if (count + 1 === threshold) back.push(subject);
       }
     }
-    this.#own = undefined;
-    this.#operatorsEver = ever;
-    if (before.size === ever.size) return { dismissed: [], unkept: [] };
-    const dismissed = new Set([...before].filter((key) => !ever.has(key)));
-    const unkept = [...book.revocations()]
-      .flatMap(([, cast]) => cast)
-      .filter(({ record }) => dismissed.has(record.author))
-      .flatMap((revocation) => this.#namedBy(revocation));
-    return { dismissed: [...dismissed], unkept };
+    const dismissed = [...doubted].filter((key) => !ever.has(key));
+    return { dismissed, unkept: dismissed.flatMap((key) => this.#keptBy(key)) };
+  }
+
+  /** For whom these votes may have been needed, and for whom those have voted, and so on. */
+  #doubted(gone: readonly Grant[]): Set<KeyId> {
+    const { threshold, book } = this.#init;
+    const doubted = new Set<KeyId>();
+    const doubt = (subject: KeyId) => {
+      if (!this.#operatorsEver.has(subject) || this.#founders.has(subject)) return;
+      // Whom enough of genesis have voted for needs no other.
+      const sure = book.votersFor(subject).filter((voter) => this.#founders.has(voter));
+      if (sure.length < threshold) doubted.add(subject);
+    };
+    for (const { record, body } of gone) {
+      const { author } = record;
+      if (this.#operatorsEver.has(author) && !book.isVoter(author, body.subject)) doubt(body.subject);
+    }
+    // The set grows while it is walked.
+    for (const key of doubted) for (const subject of book.votedForBy(key)) doubt(subject);
+    return doubted;
   }
 
   /** Steps from genesis; Infinity for unknown keys. */
@@ -287,6 +312,19 @@ export class Gate {
   #namedBy({ body: { subject, keeps = [] } }: Revocation): Grant[] {
     const grants = keeps.map((digest) => this.#init.book.grant(digest));
     return grants.filter((grant) => grant !== undefined).filter(({ record }) => record.author === subject);
+  }
+
+  /** The grants that revocations of their issuers by this key name as good. */
+  #keptBy(author: KeyId): Grant[] {
+    const { book } = this.#init;
+    this.#keepers ??= new Keepers(book.revocations());
+    const kept: Grant[] = [];
+    for (const [issuer, named] of this.#keepers.by(author))
+      for (const digest of named.keys()) {
+        const grant = book.grant(digest);
+        if (grant?.record.author === issuer) kept.push(grant);
+      }
+    return kept;
   }
 
   /** Does anybody name it as good who may revoke its issuer: an operator, or an admitter above? */

@@ -152,22 +152,21 @@ export class GrantBook {
     return this.#votedFor.get(voter) ?? [];
   }
 
+  /** Has a key voted for another? */
+  isVoter(voter: KeyId, subject: KeyId): boolean {
+    return isIn(this.votersFor(subject), voter);
+  }
+
   #vote(voter: KeyId, subject: KeyId): void {
-    if (this.votersFor(subject).includes(voter)) return;
-    this.#voters.set(subject, [...this.votersFor(subject), voter]);
-    this.#votedFor.set(voter, [...this.votedForBy(voter), subject]);
+    if (this.isVoter(voter, subject)) return;
+    insertKey(this.#voters, subject, voter);
+    insertKey(this.#votedFor, voter, subject);
   }
 
   #unvote(voter: KeyId, subject: KeyId): void {
     if (this.appointmentsOf(subject).some(({ record }) => record.author === voter)) return;
-    this.#voters.set(
-      subject,
-      this.votersFor(subject).filter((each) => each !== voter),
-    );
-    this.#votedFor.set(
-      voter,
-      this.votedForBy(voter).filter((each) => each !== subject),
-    );
+    takeOutKey(this.#voters, subject, voter);
+    takeOutKey(this.#votedFor, voter, subject);
   }
 
   appointments(): Iterable<readonly [KeyId, readonly Grant[]]> {
@@ -213,13 +212,36 @@ function bitsGiven(body: Grant['body']): RoleBits {
 
 /** Where a digest is, or would be, in a list in order of digests. */
 export function placeOf(list: readonly (Grant | Revocation)[], digest: string): number {
+  return placeIn(list, ({ record }) => record.digest < digest);
+}
+
+function placeIn<Item>(list: readonly Item[], isBefore: (item: Item) => boolean): number {
   let [low, high] = [0, list.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (list[middle]!.record.digest < digest) low = middle + 1;
+    if (isBefore(list[middle]!)) low = middle + 1;
     else high = middle;
   }
   return low;
+}
+
+function isIn(keys: readonly KeyId[], key: KeyId): boolean {
+  return keys[placeIn(keys, (other) => other < key)] === key;
+}
+
+type KeyLists = LayeredMap<KeyId, readonly KeyId[]>;
+
+/** Into a list in order of keys, for one key may have voted for thousands. */
+function insertKey(lists: KeyLists, of: KeyId, key: KeyId): void {
+  const keys = lists.get(of) ?? [];
+  const at = placeIn(keys, (other) => other < key);
+  lists.set(of, keys.toSpliced(at, 0, key));
+}
+
+function takeOutKey(lists: KeyLists, of: KeyId, key: KeyId): void {
+  const keys = lists.get(of) ?? [];
+  const at = placeIn(keys, (other) => other < key);
+  if (keys[at] === key) lists.set(of, keys.toSpliced(at, 1));
 }
 
 function insert<K, V extends Grant | Revocation>(map: LayeredMap<K, readonly V[]>, key: K, value: V): void {
@@ -232,7 +254,9 @@ function takeOut<K, V extends Grant | Revocation>(
   key: K,
   digest: string,
 ): void {
-  const list = (map.get(key) ?? []).filter(({ record }) => record.digest !== digest);
-  if (list.length > 0) map.set(key, list);
+  const list = map.get(key) ?? [];
+  const at = placeOf(list, digest);
+  if (list[at]?.record.digest !== digest) return;
+  if (list.length > 1) map.set(key, list.toSpliced(at, 1));
   else map.delete(key);
 }

@@ -3,12 +3,23 @@ import t, { type Test } from 'tap';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
 import { gossipVerdict } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import { STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { connected, event, failure, TestCluster } from '../../conformance/mesh.ts';
-import { forged, cluster as ledgers, NOW, type TestNode, write } from '../../protocols/ledger/fixtures.ts';
+import {
+  forged,
+  cluster as ledgers,
+  memberGrant,
+  NOW,
+  operator,
+  type TestNode,
+  testSigner,
+  write,
+} from '../../protocols/ledger/fixtures.ts';
 
 async function guarded(t: Test) {
   const network = new MemoryNetwork();
@@ -90,4 +101,27 @@ t.test('what another clock took in and passed on is held against nobody, what no
   t.match(guard.counters.offences, { 'from-the-future': 0 });
   relay('liar', 2 * HLC_AHEAD_MS_MAX + 1);
   t.ok(guard.isBanned('liar'));
+});
+
+t.test('what had waited and is refused is not held against who brings the grant', async (t) => {
+  const { guard } = await guarded(t);
+  const [a, b] = ledgers(2) as [TestNode, TestNode];
+  const tag = write(a.machine, a.signer.id, 'tag', 'app:1', { digest: `sha256:${'1'.repeat(64)}` });
+  for (let number = 40; number < 160; number += 1) {
+    const signer = testSigner(number);
+    const gossip = (from: string, record: LedgerRecord) => {
+      const body = encodeGossip([record.bytes]);
+      const effects = b.machine.handle({ kind: 'gossip', from, body }, { now: NOW, random: () => 0.5 });
+      guard.judge(from, effects);
+      return effects;
+    };
+    t.match(gossip('liar', forged(tag, { seq: 9 }, signer)), [{ reason: 'unknown-author' }]);
+    const body = memberGrant(signer.id, { roles: ['member'] });
+    const key = recordKey.grant(signer.id, operator.id);
+    const effects = gossip('honest', write(a.machine, operator.id, 'grant', key, body));
+    t.equal(gossipVerdict(effects), 'accept');
+    t.ok(effects.some((effect) => effect.kind === 'rejected' && effect.reason === 'not-allowed'));
+  }
+  t.notOk(guard.isBanned('honest'));
+  t.match(guard.counters.offences, { 'not-allowed': 0, 'unknown-author': 120 });
 });

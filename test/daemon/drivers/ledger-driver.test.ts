@@ -15,6 +15,7 @@ import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { PublishedHandler } from '../../../protocols/mesh/mesh.ts';
 import {
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -320,6 +321,20 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
     judged.filter((kind) => kind === 'rejected'),
     ['rejected', 'rejected', 'rejected'],
   );
+});
+
+t.test('a grant is taken, whatever else had waited for it and is refused', async (t) => {
+  const { driver } = await driverOf(t, { clock: { ...systemClock, now: () => NOW } });
+  const publish = await startedMesh(t, driver);
+  const other = testSigner(2);
+  const late = { author: other.id, seq: 2, kind: 'intent', key: other.id };
+  const tag = await driver.write(operator.id, 'intent', other.id, intent);
+  t.equal(publish('p', encodeGossip([forged(tag, late, other).bytes])), 'ignore');
+  const key = recordKey.grant(other.id, operator.id);
+  const body = memberGrant(other.id, { roles: ['member'] });
+  const grant = write(newNode(operator).machine, operator.id, 'grant', key, body);
+  t.equal(await driver.introduce([grant.bytes]), undefined);
+  t.equal(await driver.introduce([forged(tag, { ...late, seq: 3 }, other).bytes]), 'not-allowed');
 });
 
 t.test('a stopped driver has written what it had, and takes no more', async (t) => {

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Crypto, Signer } from '../../../protocols/base/crypto.ts';
+import type { KeyId } from '../../../protocols/base/ids.ts';
 import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
@@ -15,6 +16,7 @@ import {
   NOW,
   newNode,
   operator,
+  TAG,
   testSigner,
   write,
 } from './fixtures.ts';
@@ -316,3 +318,54 @@ t.test('a renewal that an operator keeps stays, also where its issuer has room f
   t.notOk(machine?.ledger.has(longer));
   t.equal(machine?.authority.memberUntil(host.id), NOW + 1900);
 });
+t.test(
+  'a role that comes and goes takes along what needs it, without a look at all else each time',
+  async (t) => {
+    const max = 40;
+    const { op, machine, desk } = quick({ author_records_max: max });
+    const { ledger, authority } = machine;
+    const [ann, ben] = [fastSigner('ann'), fastSigner('ben')];
+    const root = desk.grant(op, memberGrant(ann.id, ADMITTER));
+    const parent = root.digest;
+    const wide = memberGrant(ben.id, { roles: ['worker', 'admitter'], admits: ADMITS, parent });
+    const hosts = Array.from({ length: 9 * max }, (_, at) =>
+      desk.grant(ann, memberGrant(fastSigner(`host ${at}`).id, { parent })),
+    ).sort(byDigest);
+    // What ann may write is full of the smallest digests, and one more: that goes for the next, which is smaller.
+    const fill = hosts.splice(0, max - 1);
+    const turns: LedgerRecord[] = [];
+    const last = () => turns.at(-1) ?? hosts.at(-1)!;
+    for (let host = hosts.pop(); host !== undefined; host = hosts.pop()) {
+      if (host.digest >= last().digest && turns.length > 0) continue;
+      const again = desk.before(host, ann, wide);
+      if (again.digest > fill.at(-1)!.digest) turns.push(host, again);
+    }
+    const roles: Role[] = ['member', 'deployer', 'admit'];
+    const others = desk.grant(op, memberGrant(ben.id, { roles, admits: ADMITS }));
+    take(machine, [root, others, ...fill]);
+    const revoke = (subject: KeyId, reason: string) => {
+      const body = revokeBody({ subject, reason, cut: { epoch: 9, last: 9 } });
+      return desk.seal(ben, 'revoke', recordKey.revoke(subject, ben.id), body);
+    };
+    const guest = memberGrant(fastSigner('guest').id, { roles: ['member'], parent: others.digest });
+    const kept = Array.from({ length: max / 2 }, (_, at) => desk.seal(ben, 'tag', `app:${at}`, TAG));
+    kept.push(revoke(ben.id, 'own'), desk.grant(ben, guest));
+    take(machine, kept);
+    const looked = t.capture(ledger, 'recordsOf', ledger.recordsOf.bind(ledger));
+    for (const grant of turns) {
+      const more = [desk.seal(ben, 'alloc', `${ben.id}/${grant.seq}`, {}), revoke(ann.id, `${grant.seq}`)];
+      take(machine, [grant, ...more]);
+      const isWide = (grant.body as GrantBody).subject === ben.id;
+      for (const record of more) t.equal(ledger.has(record), isWide, record.kind);
+      for (const record of ledger.records()) t.equal(authority.admission(record), 'yes', record.kind);
+    }
+    for (const record of kept) t.ok(ledger.has(record), record.kind);
+    t.ok(turns.length >= 6, `${turns.length} turns`);
+    const times = looked().filter(({ args }) => args[0] === ben.id).length;
+    t.ok(times <= 1, `all that it wrote was looked at ${times} times`);
+  },
+);
+
+function byDigest(a: LedgerRecord, b: LedgerRecord): number {
+  return a.digest < b.digest ? -1 : 1;
+}

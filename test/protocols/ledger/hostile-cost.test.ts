@@ -1,6 +1,7 @@
 /** What a member with bad intent can make others spend or leave undone: never more than in proportion to what it sends. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Crypto } from '../../../protocols/base/crypto.ts';
 import { mix32 } from '../../../protocols/base/hash.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { gossipVerdict, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
@@ -147,6 +148,84 @@ t.test('nor does it, while the grant of its author is awaited, take the place of
   introduce(b.machine, [grant]);
   t.ok(b.machine.ledger.has(record));
 });
+
+t.test('what nobody signed does not wait: who brings it pays, and not who brings the grant', async (t) => {
+  const [a, b, c] = cluster(3) as [TestNode, TestNode, TestNode];
+  const signer = testSigner(40);
+  const grant = write(a.machine, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id));
+  const like = write(c.machine, c.signer.id, 'tag', 'app:1', TAG);
+  const false_ = withBadSignature(forged(like, { seq: 9 }, signer));
+  const gossip = (from: TestNode, ...records: readonly LedgerRecord[]) =>
+    b.machine.handle(
+      { kind: 'gossip', from: from.signer.id, body: encodeGossip(records.map(({ bytes }) => bytes)) },
+      env(),
+    );
+  const planted = gossip(c, like, false_);
+  t.same(rejections(planted), ['bad-signature']);
+  t.equal(gossipVerdict(planted), 'reject', 'nor is it passed on along with news');
+  t.equal(b.machine.pending.records, 0);
+  const brought = gossip(a, grant);
+  t.same(rejections(brought), []);
+  t.equal(gossipVerdict(brought), 'accept');
+});
+
+t.test(
+  'a signature is checked once, however often what waits is brought, and not again after it',
+  async (t) => {
+    const [a] = cluster(1) as [TestNode];
+    const signer = testSigner(40);
+    const grant = write(
+      a.machine,
+      operator.id,
+      'grant',
+      `${signer.id}/${operator.id}`,
+      memberGrant(signer.id),
+    );
+    const like = write(a.machine, operator.id, 'tag', 'app:1', TAG);
+    const records = [1, 2, 3].map((seq) => forged(like, { seq, key: `app:${seq}` }, signer));
+    let checked = 0;
+    const crypto: Crypto = {
+      ...nodeCrypto,
+      verify(signed) {
+        checked += 1;
+        return nodeCrypto.verify(signed);
+      },
+    };
+    const machine = new LedgerMachine({ genesis, crypto, signers: [testSigner(1)] });
+    for (let time = 0; time < 10; time += 1) introduce(machine, records);
+    t.equal(checked, records.length);
+    introduce(machine, [grant]);
+    for (const record of records) t.ok(machine.ledger.has(record));
+    t.equal(checked, records.length + 1);
+  },
+);
+
+t.test(
+  'gossip is passed on where all of it was checked, not along with what was known or refused',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const tag = write(a.machine, a.signer.id, 'tag', 'app:0', TAG);
+    introduce(b.machine, [tag]);
+    let seq = 9;
+    const make = (changes: Partial<LedgerRecord>, signer = a.signer) => {
+      seq += 1;
+      return forged(tag, { seq, key: `app:${seq}`, ...changes }, signer);
+    };
+    const passedOn = (record: LedgerRecord) => {
+      const body = encodeGossip([make({}), record].map(({ bytes }) => bytes));
+      return gossipVerdict(b.machine.handle({ kind: 'gossip', from: a.signer.id, body }, env()));
+    };
+    // As each of these is where it is not known or is allowed, so it would be held against this node there.
+    t.equal(passedOn(withBadSignature(tag)), 'ignore', 'known');
+    t.equal(passedOn(withBadSignature(make({ hlc: { ms: NOW + 90_000, n: 0 } }))), 'ignore', 'early');
+    t.equal(passedOn(withBadSignature(make({ kind: 'alloc', key: 'x' }))), 'ignore', 'not allowed');
+    t.equal(passedOn(withBadSignature(make({}))), 'reject');
+    t.equal(passedOn(make({})), 'accept');
+    const waiting = make({}, testSigner(40));
+    t.equal(passedOn(waiting), 'accept', 'waits');
+    t.equal(passedOn(waiting), 'accept', 'has waited already');
+  },
+);
 
 t.test('equivocation is news once, and not each time that somebody repeats it', async (t) => {
   const [a, b] = cluster(2) as [TestNode, TestNode];

@@ -189,6 +189,41 @@ t.test(
   },
 );
 
+t.test('a vote that goes costs no look at other votes, nor at all revocations', async (t) => {
+  const of = authority(['op', 'sue'], 1);
+  const votes = Array.from({ length: 50 }, (_, at) => appoint('sue', `x${at}`, { seq: at + 1 }));
+  const others = Array.from({ length: 50 }, (_, at) => appoint('x0', `y${at}`, { seq: at + 1 }));
+  for (const vote of [...votes, ...others, appoint('op', 'x0', { seq: 1 })]) of.add(vote);
+  const [looked, voters] = (['votedForBy', 'votersFor'] as const).map((name) =>
+    t.capture(GrantBook.prototype, name, GrantBook.prototype[name]),
+  );
+  const revocations = t.capture(GrantBook.prototype, 'revocations', GrantBook.prototype.revocations);
+  for (const vote of votes.slice(1)) t.same(of.remove(vote), []);
+  t.ok(looked!().length <= 2 * votes.length, 'for whom those have voted who go');
+  t.ok(voters!().length <= 5 * votes.length);
+  t.ok(revocations().length <= 1);
+  t.notOk(of.admission(appoint('x1', 'gil', { seq: 9 })) === 'yes');
+  of.remove(votes[0]!);
+  t.ok(looked!().length + voters!().length <= 5, 'nor at what hangs on one that others of genesis carry');
+  t.equal(of.admission(appoint('y1', 'gil', { seq: 9 })), 'yes');
+});
+
+t.test('what an operator kept it keeps no more once it is none, though it may revoke still', async (t) => {
+  const token = grant('op', 'tok', { roles: ['admit'], admits: NODE, uses: 0 }, { seq: 1 });
+  const joins = [1, 2, 3].map((epoch) =>
+    grant('tok', `n${epoch}`, { parent: token.digest }, { seq: 1, epoch }),
+  );
+  const [last] = joins.toSorted((a, b) => (a.digest < b.digest ? 1 : -1));
+  const vote = appoint('op', 'ann', { seq: 2 });
+  const of = authority(['op']);
+  for (const record of [token, vote, grant('op', 'ann', ADMITTER, { seq: 3 })]) of.add(record);
+  of.add(revoke('ann', 'tok', { seq: 1 }, { keeps: [last!.digest] }));
+  for (const join of joins) of.add(join);
+  t.same(of.surplus(last!), []);
+  t.same(of.removeAll([vote]).unkept, [last]);
+  t.same(of.surplus(last!), [last]);
+});
+
 t.test(
   'what was kept by the word of somebody who goes, goes with it, in whatever order it came',
   async (t) => {

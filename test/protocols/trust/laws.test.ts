@@ -307,6 +307,35 @@ t.test(
   },
 );
 
+t.test('when votes for operators go, those are operators no more whom the others do not carry', async (t) => {
+  const names = [...OPERATORS, ...'abcdefghijkl'];
+  const who = fc.nat(names.length - 1).map((at) => names[at]!);
+  const votes = fc.array(fc.tuple(who, who), { maxLength: 40 });
+  fc.assert(
+    fc.property(votes, fc.constantFrom(1, 2, 3), fc.integer(), fc.integer({ min: 1, max: 4 }), (...given) => {
+      const [pairs, threshold, seed, together] = given;
+      const cast = pairs.map(([voter, subject], seq) => appoint(voter, subject, { seq }));
+      const appointed = (of: Authority) =>
+        names.filter((each) => of.admission(appoint(each, 'zoe', { seq: 99 })) === 'yes');
+      const of = authority(OPERATORS, threshold);
+      for (const vote of cast) of.add(vote);
+      const going = shuffle(cast, seed);
+      while (going.length > 0) {
+        const before = appointed(of);
+        const { weakened } = of.removeAll(going.splice(0, together));
+        const fresh = authority(OPERATORS, threshold);
+        for (const vote of going) fresh.add(vote);
+        const after = appointed(of);
+        if (after.join() !== appointed(fresh).join()) return false;
+        if (before.some((each) => !after.includes(each) && !weakened.includes(key(each)))) return false;
+      }
+      return true;
+    }),
+    { numRuns: 500 },
+  );
+  t.pass();
+});
+
 /** Deterministic in the seed: fast-check prints it with a failure. */
 function shuffle<T>(list: readonly T[], seed: number): T[] {
   let state = seed | 0;
