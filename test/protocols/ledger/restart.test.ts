@@ -15,6 +15,7 @@ import { revokeBody } from '../../../protocols/trust/acts.ts';
 import {
   cluster,
   env,
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -288,3 +289,35 @@ t.test('what went for a record that was one too many itself is told, and leaves 
   save();
   t.equal(disk.restart(node).machine.ledger.hash, node.machine.ledger.hash);
 });
+
+t.test(
+  'of acknowledgements under ever new epochs the latest are live and on the disk, in any order',
+  async (t) => {
+    const [a, b, liar] = cluster(3) as [TestNode, TestNode, TestNode];
+    const body = { upTo_ms: NOW, hash: '0'.repeat(32), collected_ms: 0, isInDoubt: false, before: [] };
+    const like = write(liar.machine, liar.signer.id, 'ack', liar.signer.id, body);
+    const acks = Array.from({ length: 100 }, (_, at) => {
+      // Each is stamped before the one of the life before it.
+      return forged(like, { epoch: 1 + at, seq: 1, hlc: { ms: NOW - at, n: 0 }, context: [] }, liar.signer);
+    });
+    const scattered = acks.map((_, at) => acks[(37 * at + 11) % acks.length]!);
+    const expected = acks.slice(-8).map(({ digest }) => digest);
+    for (const [node, order] of [
+      [a, acks],
+      [b, scattered],
+    ] as const) {
+      const disk = new Disk(node);
+      for (const at of [0, 1, 2, 50]) {
+        const effects = disk.carryOut(introduce(node.machine, order.slice(at, at === 50 ? 100 : at + 50)));
+        t.same(rejections(effects), []);
+      }
+      const { machine } = disk.restart(node);
+      for (const { ledger } of [node.machine, machine]) {
+        const live = ledger.siblings('ack', liar.signer.id);
+        t.same(new Set(live.map(({ digest }) => digest)), new Set(expected));
+      }
+      t.equal(machine.ledger.hash, node.machine.ledger.hash);
+    }
+    t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  },
+);
