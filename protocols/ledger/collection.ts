@@ -33,8 +33,6 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 const QUANTUM_PART = 4;
 /** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
 const ROUNDS_MAX = 16;
-/** Of one member that are looked at, the latest: each start is one, until the next acknowledgement knows it. */
-const LIVES_MAX = 8;
 const NO_ROUNDS: ReadonlySet<number> = new Set();
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
@@ -88,7 +86,7 @@ export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   const rounds: Round[] = [];
   let collected_ms = 0;
   let isInDoubt = true;
-  for (const { body } of latestLives(ledger.siblings('ack', member))) {
+  for (const { body } of ledger.siblings('ack', member)) {
     if (!isRound(body)) continue;
     const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
     isInDoubt &&= doubts === true;
@@ -98,11 +96,6 @@ export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
   }
   if (rounds.length === 0) return undefined;
   return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
-}
-
-function latestLives(siblings: readonly LedgerRecord[]): readonly LedgerRecord[] {
-  if (siblings.length <= LIVES_MAX) return siblings;
-  return [...siblings].sort((a, b) => b.epoch - a.epoch || b.seq - a.seq).slice(0, LIVES_MAX);
 }
 
 function isRound(value: unknown): value is Round {

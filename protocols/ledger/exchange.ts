@@ -256,7 +256,7 @@ export class Exchange {
     const believed_ms = this.#parts.believed_ms(from, peer.horizon_ms);
     const cover = this.#parts.coverOf(believed_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
-    const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover);
+    const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover, () => env.random());
     peer.give_bytes -= answer.looked_count * LOOK_BYTES;
     const give = this.#parts.mayGive(answer.give, believed_ms);
     // Only now: what the other side lacks was doubted to the last.
@@ -414,21 +414,22 @@ export class Exchange {
   }
 
   /**
-   * Grants first, those nearest to genesis first of all: no record shall come before its author's grant. The others
-   * from a place by lot, so that what is refused over there does not stand before the rest for ever.
+   * Grants first, those nearest to genesis first of all: no record shall come before its author's grant. Those of one
+   * depth, and the others, from a place by lot, so that what is refused over there does not stand before the rest for ever.
    */
   #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
+    const lot = env.random();
     // Asked once of each author: it walks all grants of one.
     const depths = new Map<KeyId, number>();
     for (const record of records)
       if (record.kind === 'grant' && !depths.has(record.author))
         depths.set(record.author, this.#parts.depth(record));
-    const grants = records
-      .filter(({ kind }) => kind === 'grant')
-      .sort((a, b) => depths.get(a.author)! - depths.get(b.author)!);
+    const grants = records.filter(({ kind }) => kind === 'grant');
     const others = records.filter(({ kind }) => kind !== 'grant');
-    const from = Math.floor(env.random() * others.length);
-    return [...grants, ...others.slice(from), ...others.slice(0, from)];
+    return [
+      ...fromLot(grants, lot).sort((a, b) => depths.get(a.author)! - depths.get(b.author)!),
+      ...fromLot(others, lot),
+    ];
   }
 
   #isUnwanted(digest: ShortDigest, theirs_ms: number, now: number): boolean {
@@ -457,6 +458,12 @@ export class Exchange {
   #send(to: NodeId, message: SyncMessage): ExchangeEffect {
     return { kind: 'send', to, body: encodeSync(message) };
   }
+}
+
+/** @param lot from 0 up to 1. */
+function fromLot<Item>(items: readonly Item[], lot: number): Item[] {
+  const from = Math.floor(lot * items.length);
+  return [...items.slice(from), ...items.slice(0, from)];
 }
 
 export function inChunks(envelopes: readonly Uint8Array[]): Uint8Array[][] {

@@ -24,9 +24,9 @@ import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie
 export interface Finding {
   /** This very record is live. */
   readonly isLive: boolean;
-  /** Another that is live stands in its place. */
+  /** Another that is live stands in its place, or LIVES_MAX later lives of its author do. */
   readonly isReplaced: boolean;
-  /** Live records that it replaces, if it is merged. */
+  /** Live records that it replaces, if it is merged; also the life that is then one too many. */
   readonly replaces: readonly LedgerRecord[];
   /** Proof that the author signed two records for one sequence: the other one, which is live. Both are kept. */
   readonly twin: LedgerRecord | undefined;
@@ -46,6 +46,11 @@ const GROW_ONLY: ReadonlySet<string> = new Set(['grant', 'revoke']);
  * cannot unsay.
  */
 const BY_LIFE: ReadonlySet<string> = new Set(['ack']);
+/**
+ * So many lives of an author stay beside one another at a key, the latest: each start is one, until the next record knows
+ * it. A later one replaces an earlier one, never the reverse, so what stays is the same whatever came first.
+ */
+export const LIVES_MAX = 8;
 const NONE: readonly LedgerRecord[] = [];
 
 /** By kind and key: what is read, replaced and compared. */
@@ -121,6 +126,7 @@ export class Ledger {
     let isLive = false;
     let isReplaced = false;
     let replaced = NONE;
+    let beside_count = 0;
     const { placeHigh, placeLow } = record;
     const { items, lows } = this.#byKey.near(placeHigh, placeLow);
     for (let at = 0; at < lows.length; at += 1) {
@@ -134,6 +140,12 @@ export class Ledger {
       const order = whichReplaces(record, sibling);
       if (order < 0) isReplaced = true;
       else if (order > 0) replaced = replaced === NONE ? [sibling] : [...replaced, sibling];
+      else beside_count += 1;
+    }
+    if (beside_count >= LIVES_MAX && BY_LIFE.has(record.kind) && !isLive && !isReplaced) {
+      const surplus = this.#surplusLife(record, replaced);
+      if (surplus === record) isReplaced = true;
+      else if (surplus !== undefined) replaced = [...replaced, surplus];
     }
     return { isLive, isReplaced, replaces: replaced, twin: this.#twin(record) };
   }
@@ -167,6 +179,18 @@ export class Ledger {
     this.#byNumber.remove(record);
     if (record.isTombstone) this.#tombstones_count -= 1;
     for (let at = 0; at < this.#watchers.length; at += 1) this.#watchers[at]!.removed(record);
+  }
+
+  /** The earliest life of the author at this key, itself perhaps, if there is one too many with it. */
+  #surplusLife(record: LedgerRecord, replaced: readonly LedgerRecord[]): LedgerRecord | undefined {
+    let [earliest, lives_count] = [record, 1];
+    for (const sibling of this.#byKey.near(record.placeHigh, record.placeLow).items) {
+      if (sibling.author !== record.author || !isSameKey(sibling, record) || replaced.includes(sibling))
+        continue;
+      lives_count += 1;
+      if (isLater(earliest, sibling)) earliest = sibling;
+    }
+    return lives_count > LIVES_MAX ? earliest : undefined;
   }
 
   #twin(record: LedgerRecord): LedgerRecord | undefined {
@@ -305,8 +329,13 @@ function whichReplaces(one: LedgerRecord, other: LedgerRecord): number {
     if (one.epoch !== other.epoch || one.seq !== other.seq) return isLater(one, other) ? 1 : -1;
     return compareText(other.digest, one.digest);
   }
-  if (order > 0) return hasSeen(one, other) ? 1 : 0;
-  return order < 0 && hasSeen(other, one) ? -1 : 0;
+  if (order > 0) return hasSeen(one, other) && mayReplace(one, other) ? 1 : 0;
+  return order < 0 && hasSeen(other, one) && mayReplace(other, one) ? -1 : 0;
+}
+
+/** No life knows a later one of its own author, whatever it says. */
+function mayReplace(later: LedgerRecord, earlier: LedgerRecord): boolean {
+  return later.author !== earlier.author || later.epoch > earlier.epoch;
 }
 
 function hasSeen(later: LedgerRecord, earlier: LedgerRecord): boolean {

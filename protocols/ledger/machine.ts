@@ -573,19 +573,15 @@ export class LedgerMachine {
   #taken(taken: Taken<LedgerEffect>, env: Env, relay: boolean): LedgerEffect[] {
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
-    const isOne = added.length === 1 && !removed.includes(added[0]!);
-    const live = isOne ? added : this.#live(added);
-    // What came and went within one batch was never on the disk.
-    const replaced = isOne ? removed : without(removed, added);
-    const gone = evicted.length === 0 ? replaced : [...replaced, ...evicted];
-    const changed = evicted.length === 0 ? live : [...live, ...evicted];
+    const { put, remove } = netOf(added, removed, evicted);
+    if (put.length + remove.length === 0) return [...taken.reports];
     const effects: LedgerEffect[] = [
       evicted.length === 0
-        ? { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS }
-        : { kind: 'persist', put: live, remove: gone, streams: NO_STREAMS, evicted_count: evicted.length },
-      { kind: 'changed', records: changed },
+        ? { kind: 'persist', put, remove, streams: NO_STREAMS }
+        : { kind: 'persist', put, remove, streams: NO_STREAMS, evicted_count: evicted.length },
+      { kind: 'changed', records: evicted.length === 0 ? withLost(put, remove) : [...put, ...remove] },
     ];
-    if (relay) append(effects, this.#enqueue(envelopesOf(live), env));
+    if (relay) append(effects, this.#enqueue(envelopesOf(put), env));
     append(effects, this.#exchange.changed(added, removed, env, evicted));
     append(effects, taken.reports);
     return effects;
@@ -843,6 +839,38 @@ function without(records: readonly LedgerRecord[], others: readonly LedgerRecord
   if (records.length === 0) return records;
   const left = new Set(others);
   return records.filter((record) => !left.has(record));
+}
+
+/**
+ * What several records have come to: a record may come, go and come again among them. What is live and was not there
+ * before is to be put on the disk, what was there and is live no more is to be removed from it.
+ */
+function netOf(
+  added: readonly LedgerRecord[],
+  removed: readonly LedgerRecord[],
+  evicted: readonly LedgerRecord[],
+): { put: readonly LedgerRecord[]; remove: readonly LedgerRecord[] } {
+  if (evicted.length === 0 && (added.length === 1 || removed.length === 0))
+    return { put: added, remove: removed };
+  const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
+  // By name: what comes again is another object.
+  const balance = new Map<string, number>();
+  for (const { digest } of added) balance.set(digest, (balance.get(digest) ?? 0) + 1);
+  for (const { digest } of gone) balance.set(digest, (balance.get(digest) ?? 0) - 1);
+  return {
+    put: added.filter(({ digest }) => (balance.get(digest) ?? 0) > 0 && balance.delete(digest)),
+    remove: gone.filter(({ digest }) => (balance.get(digest) ?? 0) < 0 && balance.delete(digest)),
+  };
+}
+
+/** With what went though nothing stays in its place: what had come there was one too many itself. */
+function withLost(put: readonly LedgerRecord[], remove: readonly LedgerRecord[]): readonly LedgerRecord[] {
+  const [one] = put;
+  const isOfOne = ({ kind, key }: LedgerRecord) => key === one?.key && kind === one.kind;
+  if (put.length <= 1 && remove.every(isOfOne)) return put;
+  const keys = new Set(put.map(({ kind, key }) => `${kind}/${key}`));
+  const lost = remove.filter(({ kind, key }) => !keys.has(`${kind}/${key}`));
+  return lost.length === 0 ? put : [...put, ...lost];
 }
 
 function append<Item>(list: Item[], more: readonly Item[]): void {

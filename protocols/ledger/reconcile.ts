@@ -4,13 +4,14 @@
  * before, and believes no claim: at worst a liar wastes what its own quota allows.
  *
  * Of two versions of a key only the later one travels: the other side pulls it, and whatever of its own outlives the
- * merge is found by the next comparison.
+ * merge is found by the next comparison. Many records may be at one place, for grants of one key stay side by side, and
+ * places can be chosen: of those a comparison shows as many as a message holds, and each time others.
  * Pure functions of a ledger. Not here: with whom, when and how often (exchange.ts).
  */
 import { asked, type Cover } from './cover.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
-import { PREFIX_LENGTH_MAX, type Prefix } from './record-trie.ts';
+import type { Prefix } from './record-trie.ts';
 import {
   COMPARISONS_MAX,
   type Compare,
@@ -64,13 +65,14 @@ export function isRecognized({ splits }: Comparison): boolean {
 
 /**
  * @param isUnwanted says of a record that we lack whether we would refuse it again. @param cover of a side in doubt that
- * compares itself with one in none.
+ * compares itself with one in none. @param random from 0 up to 1: which part of too long a listing is shown.
  */
 export function answerCompare(
   ledger: Ledger,
   message: Compare,
   isUnwanted: (digest: ShortDigest) => boolean,
   cover?: Cover,
+  random = () => 0,
 ): Answer {
   const splits: Split[] = [];
   const listings: Listing[] = [];
@@ -99,17 +101,19 @@ export function answerCompare(
       if (cover !== undefined) {
         bytes += PART_BYTES;
         splits.push(asked(part.prefix));
-      } else if (own.count <= LISTED_BEST || part.prefix.length >= PREFIX_LENGTH_MAX) {
-        if (own.count === 0) splits.push({ prefix: part.prefix, parts: [] });
-        else {
-          const listed = listing(ledger, part.prefix);
+      } else if (own.count === 0) {
+        splits.push({ prefix: part.prefix, parts: [] });
+      } else {
+        const divided = own.count <= LISTED_BEST ? undefined : split(ledger, part.prefix);
+        if (divided === undefined || isUndivided(divided)) {
+          const listed = listing(ledger, part.prefix, random);
+          if (divided !== undefined) looked_count += own.count;
           bytes += listed.items.length * ITEM_BYTES;
           listings.push(listed);
+        } else {
+          bytes += divided.parts.length * PART_BYTES;
+          splits.push(divided);
         }
-      } else {
-        const divided = split(ledger, part.prefix);
-        bytes += divided.parts.length * PART_BYTES;
-        splits.push(divided);
       }
     }
   }
@@ -146,51 +150,66 @@ function split(ledger: Ledger, prefix: Prefix): Split {
   return { prefix, parts: parts.filter(({ count }) => count > 0) };
 }
 
-function listing(ledger: Ledger, prefix: Prefix): Listing {
-  const items: Item[] = [];
-  for (const record of ledger.places.range(prefix)) {
-    if (items.length >= LISTED_MAX) break;
-    items.push(itemOf(record));
-  }
-  return { prefix, items };
+/** All of the range is at one place: answered by the like, it would go to and fro for ever. */
+function isUndivided({ prefix, parts }: Split): boolean {
+  return parts.length === 1 && parts[0]!.prefix === prefix;
+}
+
+/**
+ * Of more than a listing holds, those whose digests follow one another from one by lot on, round in a ring: the other side
+ * sees from the first and the last what is meant, and another time it is others.
+ */
+function listing(ledger: Ledger, prefix: Prefix, random: () => number): Listing {
+  const records = [...ledger.places.range(prefix)];
+  if (records.length < LISTED_MAX) return { prefix, items: records.map(itemOf) };
+  records.sort((a, b) => (a.digest < b.digest ? -1 : 1));
+  const from = Math.floor(random() * records.length);
+  const shown = [...records.slice(from), ...records.slice(0, from)].slice(0, LISTED_MAX);
+  return { prefix, items: shown.map(itemOf) };
+}
+
+/** Whether a listing would hold the record, if its author had it. */
+function isShown({ items }: Listing, digest: ShortDigest): boolean {
+  if (items.length < LISTED_MAX) return true;
+  const first = items[0]!.digest;
+  const last = items[items.length - 1]!.digest;
+  return first <= last ? digest >= first && digest <= last : digest >= first || digest <= last;
 }
 
 function compareListing(
   ledger: Ledger,
-  { prefix, items }: Listing,
+  theirs: Listing,
   isUnwanted: (digest: ShortDigest) => boolean,
 ): { give: LedgerRecord[]; want: ShortDigest[]; looked_count: number } {
-  const own = [...ledger.places.range(prefix)];
+  const own = [...ledger.places.range(theirs.prefix)];
   const held = new Set(own.map(shortDigest));
-  const theirs = new Set<ShortDigest>();
-  const coming = new Map<number, Item>();
-  const want: Item[] = [];
-  for (const item of items) {
-    theirs.add(item.digest);
-    if (held.has(item.digest) || isUnwanted(item.digest)) continue;
-    const other = coming.get(item.placeLow);
-    if (other === undefined || isLater(item, other)) coming.set(item.placeLow, item);
-    want.push(item);
-  }
-  const newest = new Map<number, LedgerRecord>();
-  const give: LedgerRecord[] = [];
-  for (const record of own) {
-    if (theirs.has(shortDigest(record))) continue;
-    // Nothing takes the place of a grant: the other side may refuse a later one of the same key, and lack this one.
-    if (!isGrowOnly(record.kind)) {
-      const placeLow = record.placeLow >>> 0;
-      const later = coming.get(placeLow);
-      if (later !== undefined && isLater(later, { ms: record.hlc.ms, n: record.hlc.n })) continue;
-      newest.set(placeLow, record);
-    }
-    give.push(record);
-  }
-  // What ours will replace over there need not come here first.
-  const wanted = want.filter((item) => {
-    const ours = newest.get(item.placeLow);
-    return ours === undefined || isLater(item, { ms: ours.hlc.ms, n: ours.hlc.n });
+  const listed = new Set(theirs.items.map(({ digest }) => digest));
+  const coming = theirs.items.filter(({ digest }) => !held.has(digest) && !isUnwanted(digest));
+  const going = own.filter((record) => {
+    const digest = shortDigest(record);
+    return !listed.has(digest) && isShown(theirs, digest);
   });
-  return { give, want: wanted.map(({ digest }) => digest), looked_count: own.length };
+  const ours = alone(going.filter(({ kind }) => !isGrowOnly(kind)).map(itemOf));
+  const others = alone(coming);
+  /** Of two versions of a key, theirs is the later one. Where more stand side by side all travel. */
+  const isTheirsLater = (placeLow: number) => {
+    const [one, other] = [ours.get(placeLow), others.get(placeLow)];
+    return one && other ? isLater(other, one) : undefined;
+  };
+  // Nothing takes the place of a grant: the other side may refuse a later one of the same key, and lack this one.
+  const give = going.filter(
+    ({ kind, placeLow }) => isGrowOnly(kind) || isTheirsLater(placeLow >>> 0) !== true,
+  );
+  // What ours will replace over there need not come here first.
+  const want = coming.filter(({ placeLow }) => isTheirsLater(placeLow) !== false);
+  return { give, want: want.map(({ digest }) => digest), looked_count: own.length };
+}
+
+/** By the low half of their places, items that are alone there; null where there are several. */
+function alone(items: readonly Item[]): Map<number, Item | null> {
+  const found = new Map<number, Item | null>();
+  for (const item of items) found.set(item.placeLow, found.has(item.placeLow) ? null : item);
+  return found;
 }
 
 function isLater(a: Pick<Item, 'ms' | 'n'>, b: Pick<Item, 'ms' | 'n'>): boolean {

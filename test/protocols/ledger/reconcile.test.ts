@@ -1,7 +1,14 @@
 /** Comparing ranges makes any two ledgers equal to the full exchange of their states, at about the cost of the difference. */
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
+import { BATCH_RECORDS_MAX } from '../../../protocols/ledger/envelope.ts';
+import { Ledger } from '../../../protocols/ledger/ledger.ts';
+import { answerCompare, splitAll } from '../../../protocols/ledger/reconcile.ts';
+import { type LedgerRecord, sealRecords, type Words } from '../../../protocols/ledger/record.ts';
+import { decodeSync, encodeSync, LISTED_MAX } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
   exchange,
@@ -13,6 +20,7 @@ import {
   sealedAct,
   type TestNode,
   testSigner,
+  unsigned,
   write,
 } from './fixtures.ts';
 
@@ -74,3 +82,117 @@ t.test('of two grants of one key both travel, whichever the other side refuses',
     t.ok(b.machine.ledger.has(older));
   }
 });
+
+/** Lots that are soon everywhere: the golden section of the ring. */
+function lots(): () => number {
+  let turn = 0;
+  return () => {
+    turn += 1;
+    return (turn * 0.618034) % 1;
+  };
+}
+
+/** Records that nobody signed, all at one place: grants of one key, tags of one key, or keys that were chosen for it. */
+function atOnePlace(kind: 'grant' | 'tag' | 'chosen', count: number): LedgerRecord[] {
+  return Array.from({ length: count }, (_, at) => {
+    const header = {
+      ...{
+        cluster: 'f'.repeat(64),
+        author: kind === 'grant' ? 'ann' : `author ${at}`,
+        epoch: 0,
+        seq: at + 1,
+      },
+      ...{ hlc: { ms: NOW + at, n: 0 }, kind: kind === 'grant' ? kind : 'tag', generation: 1, context: [] },
+      key: kind === 'chosen' ? `app:${at}` : 'app:1',
+    };
+    const hash = createHash('sha256').update(`${kind}/${at}`).digest();
+    const words = [0, 4, 8, 12].map((byte) => hash.readInt32BE(byte)) as unknown as Words;
+    return { ...unsigned(header, {}, hash.toString('hex')), placeHigh: 7, placeLow: 7, words };
+  });
+}
+
+/** Compares until nothing is asked any more. @returns how many messages that took. */
+function repair(a: Ledger, b: Ledger, random: () => number): number {
+  let [answering, other] = [b, a];
+  let messages = 1;
+  for (let compare: ReturnType<typeof splitAll> | undefined = splitAll(a); compare !== undefined; ) {
+    if (messages > 100) throw new Error('a comparison does not end');
+    const message = decodeSync(encodeSync({ kind: 'compare', ...compare, horizon_ms: 0 }));
+    if (message.kind !== 'compare') throw new Error('no comparison');
+    const answer = answerCompare(answering, message, () => false, undefined, random);
+    for (const record of answer.give) other.merge(record);
+    messages += 1;
+    [answering, other] = [other, answering];
+    compare = answer.compare;
+  }
+  return messages;
+}
+
+t.test('whatever is at one place, a comparison ends, and soon both sides hold all of it', async (t) => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('grant', 'tag', 'chosen'),
+      fc.nat(200),
+      // Of so many one is held by both, for each that is held by one.
+      fc.constantFrom(0, 1, 10, 1000),
+      fc.nat(),
+      (kind, count, shared, salt) => {
+        const sides = [new Ledger(), new Ledger()] as const;
+        for (const [at, record] of atOnePlace(kind, count).entries()) {
+          const isShared = (at + salt) % (shared + 1) !== 0;
+          for (const [side, ledger] of sides.entries())
+            if (isShared || (Math.imul(at + salt, 0x9e3779b1) >>> 7) % 2 === side) ledger.merge(record);
+        }
+        const [a, b] = sides;
+        const random = lots();
+        let repairs = 0;
+        for (; a.hash !== b.hash && repairs < 20; repairs += 1) if (repair(a, b, random) > 8) return false;
+        return a.size === count && a.hash === b.hash && (count >= LISTED_MAX || repairs <= 2);
+      },
+    ),
+    {
+      numRuns: 60,
+      examples: [
+        ['grant', LISTED_MAX + 1000, 10, 0],
+        ['tag', LISTED_MAX, 1, 0],
+        ['chosen', LISTED_MAX + 1000, 0, 0],
+      ],
+    },
+  );
+  t.pass();
+});
+
+t.test(
+  'nodes whose grants of one key differ agree, with more of them than a message lists as well',
+  async (t) => {
+    const admitter = testSigner(60);
+    const subject = testSigner(61).id;
+    for (const [count, messages_max] of [
+      [60, 20],
+      [LISTED_MAX + 400, 80],
+    ] as const) {
+      const [a, b] = cluster(2) as [TestNode, TestNode];
+      const wide = memberGrant(admitter.id, { roles: ['member', 'admitter'], admits: ['member'] });
+      const root = sealedAct(genesis.digest, operator, 'grant', wide, { seq: 2 ** 31, ms: NOW });
+      const body = memberGrant(subject, { roles: ['member'], parent: root.digest });
+      const key = recordKey.grant(subject, admitter.id);
+      const header = { cluster: genesis.digest, author: admitter.id, epoch: 0, kind: 'grant', key };
+      const drafts = Array.from({ length: count }, (_, at) => {
+        const stamp = { seq: at + 1, hlc: { ms: NOW, n: at }, generation: 1, context: [] };
+        return { header: { ...header, ...stamp }, body };
+      });
+      const grants: LedgerRecord[] = [];
+      for (let at = 0; at < count; at += BATCH_RECORDS_MAX)
+        grants.push(...sealRecords(drafts.slice(at, at + BATCH_RECORDS_MAX), admitter, nodeCrypto));
+      introduce(a.machine, [root, ...grants.slice(0, -5)]);
+      introduce(b.machine, [root, ...grants.slice(5)]);
+      const random = lots();
+      let messages = 0;
+      for (let turn = 1; turn <= 10 && a.machine.ledger.hash !== b.machine.ledger.hash; turn += 1)
+        messages += exchange(a, b, NOW + turn * 60_000, random).messages;
+      t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+      t.equal(a.machine.ledger.siblings('grant', key).length, count);
+      t.ok(messages <= messages_max, `${messages} messages for ${count}`);
+    }
+  },
+);

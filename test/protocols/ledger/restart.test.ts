@@ -2,11 +2,20 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { Unsaved } from '../../../daemon/drivers/unsaved.ts';
 import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
+import {
+  type LedgerRecord,
+  openRecord,
+  type StreamId,
+  sealRecord,
+} from '../../../protocols/ledger/record.ts';
+import { encodeGossip } from '../../../protocols/ledger/sync.ts';
+import { revokeBody } from '../../../protocols/trust/acts.ts';
 import {
   cluster,
   env,
+  forged,
   genesis,
   introduce,
   memberGrant,
@@ -14,6 +23,7 @@ import {
   newNode,
   operator,
   rejections,
+  sealedAct,
   TAG,
   type TestNode,
   testSigner,
@@ -207,3 +217,107 @@ t.test('a node whose clock is behind keeps what it has written, and goes on from
   introduce(d.machine, [deletion], later);
   t.equal(d.machine.ledger.get('tag', 'own:1'), undefined, 'what it writes later is later');
 });
+
+/** A node that a peer gossips to, and its disk, to which the daemon writes all that waits at once. */
+function gossipedTo(self = testSigner(3), config = {}) {
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self], config });
+  const node = { signer: self, machine };
+  const disk = new Disk(node);
+  const unsaved = new Unsaved();
+  const hears = (...records: LedgerRecord[]) => {
+    const body = encodeGossip(records.map(({ bytes }) => bytes));
+    const effects = machine.handle({ kind: 'gossip', from: testSigner(4).id, body }, env(NOW + 1000));
+    for (const effect of effects) unsaved.add(effect);
+    return effects;
+  };
+  const save = () => {
+    const { put, remove } = unsaved.batch();
+    disk.carryOut([{ kind: 'persist', put, remove, streams: [] }]);
+    unsaved.clear();
+  };
+  return { node, disk, hears, save };
+}
+
+t.test('what goes and comes again within one message is on the disk, if it is live', async (t) => {
+  const { node, disk, hears, save } = gossipedTo();
+  const token = testSigner(5);
+  const admit = memberGrant(token.id, { roles: ['admit'], admits: ['member'], uses: 1 });
+  const opening = sealedAct(genesis.digest, operator, 'grant', admit, { seq: 2, ms: NOW });
+  const joined = [10, 11, 12].map((number, at) => {
+    const body = memberGrant(testSigner(number).id, { roles: ['member'], parent: opening.digest });
+    return sealedAct(genesis.digest, token, 'grant', body, { seq: 1 + at, ms: NOW });
+  });
+  // Of those that are too many the first two stay.
+  const [first, second, kept] = joined.sort((a, b) => (a.digest < b.digest ? -1 : 1)) as [
+    LedgerRecord,
+    LedgerRecord,
+    LedgerRecord,
+  ];
+  const keeping = revokeBody({ subject: token.id, reason: '', keeps: [kept.digest], descendants: true });
+  const revocation = sealedAct(genesis.digest, operator, 'revoke', keeping, { seq: 3, ms: NOW });
+  hears(opening, second);
+  save();
+  // Not on the disk yet when the message comes in which it is one too many at first, and then kept.
+  hears(kept);
+  t.ok(node.machine.ledger.has(kept));
+  hears(first, revocation, kept);
+  t.ok(node.machine.ledger.has(kept));
+  save();
+  t.equal(disk.restart(node).machine.ledger.hash, node.machine.ledger.hash);
+});
+
+t.test('what went for a record that was one too many itself is told, and leaves the disk', async (t) => {
+  const { node, disk, hears, save } = gossipedTo(testSigner(3), { author_records_max: 4 });
+  const [full, other] = [6, 7].map(testSigner) as [typeof operator, typeof operator];
+  const tag = (by: typeof operator, seq: number, key: string, ms: number, seen: LedgerRecord[] = []) => {
+    const context = seen.map(({ author, epoch, seq }) => ({ author, epoch, seq }));
+    const header = { cluster: genesis.digest, author: by.id, epoch: 0, seq, hlc: { ms: NOW + ms, n: 0 } };
+    return sealRecord({ ...header, kind: 'tag', key, generation: 1, context }, TAG, by, nodeCrypto);
+  };
+  const grants = [full, other].map(({ id }, at) =>
+    sealedAct(genesis.digest, operator, 'grant', memberGrant(id), { seq: 2 + at, ms: NOW }),
+  );
+  const replaced = tag(other, 1, 'app:1', 5);
+  hears(...grants, ...[1, 2, 3].map((n) => tag(full, n, `full:${n}`, 1)), replaced);
+  save();
+  // The second is earlier, and the author full: the first goes, which had replaced what was there.
+  const effects = hears(tag(full, 20, 'app:1', 9, [replaced]), tag(full, 21, 'full:4', 2));
+  t.notOk(node.machine.ledger.has(replaced));
+  t.equal(node.machine.ledger.get('tag', 'app:1'), undefined);
+  const changed = effects.flatMap((effect) => (effect.kind === 'changed' ? effect.records : []));
+  t.ok(changed.some(({ key }) => key === 'app:1'));
+  save();
+  t.equal(disk.restart(node).machine.ledger.hash, node.machine.ledger.hash);
+});
+
+t.test(
+  'of acknowledgements under ever new epochs the latest are live and on the disk, in any order',
+  async (t) => {
+    const [a, b, liar] = cluster(3) as [TestNode, TestNode, TestNode];
+    const body = { upTo_ms: NOW, hash: '0'.repeat(32), collected_ms: 0, isInDoubt: false, before: [] };
+    const like = write(liar.machine, liar.signer.id, 'ack', liar.signer.id, body);
+    const acks = Array.from({ length: 100 }, (_, at) => {
+      // Each is stamped before the one of the life before it.
+      return forged(like, { epoch: 1 + at, seq: 1, hlc: { ms: NOW - at, n: 0 }, context: [] }, liar.signer);
+    });
+    const scattered = acks.map((_, at) => acks[(37 * at + 11) % acks.length]!);
+    const expected = acks.slice(-8).map(({ digest }) => digest);
+    for (const [node, order] of [
+      [a, acks],
+      [b, scattered],
+    ] as const) {
+      const disk = new Disk(node);
+      for (const at of [0, 1, 2, 50]) {
+        const effects = disk.carryOut(introduce(node.machine, order.slice(at, at === 50 ? 100 : at + 50)));
+        t.same(rejections(effects), []);
+      }
+      const { machine } = disk.restart(node);
+      for (const { ledger } of [node.machine, machine]) {
+        const live = ledger.siblings('ack', liar.signer.id);
+        t.same(new Set(live.map(({ digest }) => digest)), new Set(expected));
+      }
+      t.equal(machine.ledger.hash, node.machine.ledger.hash);
+    }
+    t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
+  },
+);
