@@ -194,8 +194,11 @@ export class ClusterTrust {
     if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);
     if (renewal !== undefined) {
-      await this.#writer.write(renewal.signer, 'grant', renewal.body);
-      log('info', 'renewed the grant of a host that asked', { node: from });
+      // What cannot be written here, as on a full disk, another door may: it is told how it stands all the same.
+      const written = await attempt(log, 'renewing the grant of a host that asked', () =>
+        this.#writer.write(renewal.signer, 'grant', renewal.body),
+      );
+      if (written) log('info', 'renewed the grant of a host that asked', { node: from });
     }
     const about = this.#authority.about(from, TOLD_BYTES_MAX - sizeOf(others));
     return encodeWelcome({ genesis, grants: [...others, ...about], members: [] });
