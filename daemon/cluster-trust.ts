@@ -183,7 +183,7 @@ export class ClusterTrust {
     from: NodeId,
     { acts, own }: Pick<Appeal, 'acts' | 'own'> = { acts: [] },
   ): Promise<Uint8Array> {
-    const { genesis, log, clock, ledger } = this.#init;
+    const { self, genesis, log, clock, ledger } = this.#init;
     // Another admitter may have written it a grant since, by which it is known, and no member.
     const isMember = this.#authority.isMember(from, clock.now());
     const others = own === undefined || isMember ? [] : this.#inPlaceOf(from, own);
@@ -200,7 +200,8 @@ export class ClusterTrust {
       );
       if (written) log('info', 'renewed the grant of a host that asked', { node: from });
     }
-    const about = this.#authority.about(from, TOLD_BYTES_MAX - sizeOf(others));
+    // One that has lost what makes this node a member refuses it, and hears of that nowhere else.
+    const about = this.#authority.about([from, self], TOLD_BYTES_MAX - sizeOf(others));
     return encodeWelcome({ genesis, grants: [...others, ...about], members: [] });
   }
 
