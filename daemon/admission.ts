@@ -20,6 +20,8 @@ import {
 import { DOOR_LIMITS } from '../protocols/mesh/mesh.ts';
 import { ACTS_MAX } from '../protocols/trust/appeal.ts';
 import { Authority } from '../protocols/trust/authority.ts';
+import { CHAIN_LENGTH_MAX } from '../protocols/trust/gate.ts';
+import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
 import { DEFAULT_NODE_ROLES, type JoinToken, nodeGrant } from '../protocols/trust/token.ts';
 import { bodyOf } from '../protocols/view/bodies.ts';
 
@@ -34,6 +36,8 @@ export const OWN_BYTES_MAX = 2048;
 export const ACTS_BYTES_MAX = KNOCK_BYTES_MAX - OWN_BYTES_MAX - 1024;
 const WELCOME_BYTES_MAX = 4 << 20;
 export const WELCOME_MEMBERS_MAX = 16;
+/** Of one answer: operators that appointed one another may come in the wrong order, and then a chain of grants. */
+const TAKE_ROUNDS_MAX = OPERATORS_EVER_MAX + 2 * CHAIN_LENGTH_MAX;
 
 export interface Founding {
   readonly genesis: LedgerRecord;
@@ -302,7 +306,10 @@ export function openWelcome(
   return { ...welcome, grants };
 }
 
-/** They may come in any order: each round takes in those whose parent is there. @returns what was taken. */
+/**
+ * They may come in any order: each round offers what is not there again, for what it hangs on may have come since, or what
+ * keeps one of those that were too many. @returns what was taken.
+ */
 function takeIn(authority: Authority, records: readonly LedgerRecord[]): LedgerRecord[] {
   const taken = new Map<string, LedgerRecord>();
   const isAdmitted = (record: LedgerRecord) => authority.admission(record) === 'yes';
@@ -311,21 +318,21 @@ function takeIn(authority: Authority, records: readonly LedgerRecord[]): LedgerR
     authority.remove(record);
     for (const other of [...taken.values()]) if (!isAdmitted(other)) drop(other);
   };
-  const take = (record: LedgerRecord) => {
+  const take = (record: LedgerRecord): boolean => {
     const surplus = authority.surplus(record);
-    if (surplus.includes(record)) return;
+    if (surplus.includes(record)) return false;
     authority.add(record);
     taken.set(record.digest, record);
     for (const { digest } of surplus) if (taken.has(digest)) drop(taken.get(digest)!);
+    return true;
   };
-  let rest = records.filter(({ kind }) => kind === 'grant' || kind === 'revoke');
-  for (let before = -1; rest.length !== before; ) {
-    before = rest.length;
-    rest = rest.filter((record) => {
-      if (!isAdmitted(record)) return true;
-      take(record);
-      return false;
-    });
+  const revocations = records.filter(({ kind }) => kind === 'revoke');
+  const offered = [...revocations, ...records.filter(({ kind }) => kind === 'grant')];
+  let moves = true;
+  for (let round = 0; moves && round < TAKE_ROUNDS_MAX; round += 1) {
+    moves = false;
+    for (const record of offered)
+      if (!taken.has(record.digest) && isAdmitted(record)) moves = take(record) || moves;
   }
   return [...taken.values()];
 }

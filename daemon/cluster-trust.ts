@@ -183,7 +183,7 @@ export class ClusterTrust {
     from: NodeId,
     { acts, own }: Pick<Appeal, 'acts' | 'own'> = { acts: [] },
   ): Promise<Uint8Array> {
-    const { genesis, log, clock, ledger } = this.#init;
+    const { self, genesis, log, clock, ledger } = this.#init;
     // Another admitter may have written it a grant since, by which it is known, and no member.
     const isMember = this.#authority.isMember(from, clock.now());
     const others = own === undefined || isMember ? [] : this.#inPlaceOf(from, own);
@@ -194,10 +194,14 @@ export class ClusterTrust {
     if (acts.length > 0) await this.#heed(from, acts);
     const renewal = this.#renewal(from);
     if (renewal !== undefined) {
-      await this.#writer.write(renewal.signer, 'grant', renewal.body);
-      log('info', 'renewed the grant of a host that asked', { node: from });
+      // What cannot be written here, as on a full disk, another door may: it is told how it stands all the same.
+      const written = await attempt(log, 'renewing the grant of a host that asked', () =>
+        this.#writer.write(renewal.signer, 'grant', renewal.body),
+      );
+      if (written) log('info', 'renewed the grant of a host that asked', { node: from });
     }
-    const about = this.#authority.about(from, TOLD_BYTES_MAX - sizeOf(others));
+    // One that has lost what makes this node a member refuses it, and hears of that nowhere else.
+    const about = this.#authority.about([from, self], TOLD_BYTES_MAX - sizeOf(others));
     return encodeWelcome({ genesis, grants: [...others, ...about], members: [] });
   }
 

@@ -37,6 +37,11 @@ const REDIAL_MS = 5_000;
 /** Between two times that such a node asks at doors, and how many it asks then. */
 const ASK_MS = 20_000;
 const ASKED_MAX = 4;
+/**
+ * How often it is looked, while only such are known here as were revoked, before nobody is left: at their doors it may be
+ * told otherwise meanwhile. Some minutes, and none once a host is taken off that has been waited for.
+ */
+const DOUBTED_LOOKS_MAX = 100;
 /** Members of whom it is kept where they are. */
 const KEPT_MAX = 32;
 /** Between two writes of that, unless one of them is a member no more. */
@@ -88,6 +93,7 @@ export class Contacts {
   readonly #remembered: ReadonlySet<NodeId>;
   /** Known when the loss was found, or named by a member since: they may bring what was lost. */
   readonly #witnesses: Set<NodeId>;
+  #looks = 0;
   /** The disk does not say yet that it is whole. */
   #isWholeDue = false;
   #isReseeding: boolean;
@@ -177,11 +183,16 @@ export class Contacts {
     return this.#isReseeding;
   }
 
-  /** Members that it remembers, or that a member has named: not those that it has let in since. */
+  /**
+   * Members that it remembers, or that a member has named: not those that it has let in since, nor those that were revoked.
+   * Of a revocation that changes nothing here nobody can tell whether what makes it void is here, or what makes it count is
+   * lost: one who was there is let in by no such doubt, and is waited for.
+   */
   get remembered(): Named[] {
-    const { self, members } = this.#init;
+    const { self, machine, members } = this.#init;
     return [...this.#addresses.keys()]
-      .filter((id) => id !== self && this.isAdmitted(id))
+      .filter((id) => id !== self)
+      .filter((id) => this.#isMember(id) || (this.#wasThere(id) && !machine.authority.isRevoked(id)))
       .map((id) => ({ id, name: members().get(id)?.name ?? this.#names.get(id) ?? shortId(id) }));
   }
 
@@ -299,7 +310,7 @@ export class Contacts {
   endReseeding(hasLeft: boolean): boolean {
     const { log } = this.#init;
     if (this.#isWholeDue) void this.#keepWhole();
-    const isAlone = this.remembered.length === 0 && !hasLeft;
+    const isAlone = this.remembered.length === 0 && !hasLeft && !this.#mayBeTold();
     if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
     void this.#keepWhole();
@@ -310,6 +321,15 @@ export class Contacts {
         : 'this node knows nobody who could bring again what its disk has lost, and goes on without it',
     );
     return true;
+  }
+
+  /**
+   * Is there a door at which it may be told that who was there is a member all the same? Of a thief's revocations those may
+   * be left that name all others, and what makes them void be lost: it would refuse them all for good, and ask nobody.
+   */
+  #mayBeTold(): boolean {
+    this.#looks += 1;
+    return this.#looks <= DOUBTED_LOOKS_MAX && this.unlisted().length > 0;
   }
 
   async #keepWhole(): Promise<void> {

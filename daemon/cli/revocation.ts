@@ -121,6 +121,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
+  const left = made(open);
   const rows: [string, readonly string[], number?][] = [
     ['hosts that are refused', called(nodes.ends)],
     ['operators dismissed', called(operators.ends)],
@@ -130,20 +131,22 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     ['operators that are back', called(operators.returns)],
     ['tokens good again', made(tokens.returns)],
     ['written, and good again', written(records.returns), records.returns_count],
-    ['tokens still good', made(open)],
+    ['tokens still good', left],
   ];
+  const told = rows.filter(([, names]) => names.length > 0);
   if (!effective) {
-    const rest = tokens.ends.length > 0 ? 'nothing else' : 'nothing';
+    // Which tokens stay good is told once it is refused.
+    const changed = told.filter(([, names]) => names !== left);
+    const rest = changed.length > 0 ? 'nothing else' : 'nothing';
     const why =
       votes < needed
         ? `vote ${votes} of ${needed}; ${rest} changes until there are enough.`
         : `${rest} changes, for it is refused already by the word of others.`;
     return [
       printable(`${since_ms === undefined ? `${name},` : what} by ${by.name}: ${why}`),
-      ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends))] : []),
+      ...changed.map((row) => rowText(...row)),
     ];
   }
-  const told = rows.filter(([, names]) => names.length > 0);
   return [
     printable(`${what} is to be refused, by the word of ${by.name}:`),
     ...told.map((row) => rowText(...row)),

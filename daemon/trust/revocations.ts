@@ -38,6 +38,8 @@ export interface RevokeRequest {
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
+  /** Whose keys are closed by no vote that waits for others: a thief may have sent one away, and granted it like a token. */
+  readonly hosts?: readonly KeyId[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
 }
@@ -127,10 +129,16 @@ export class Revocations {
     if (bare.kept.length === 0) return { outcome: bare, closings: [] };
     const tried = this.#closings(bare.kept, request);
     const all = this.#outcome(request, tried);
-    if (all.kept.length === 0) return { outcome: all, closings: tried };
     const open = new Set(all.kept.map(({ subject }) => subject));
     const closings = tried.filter(({ subject }) => !open.has(subject));
-    return { outcome: this.#outcome(request, closings), closings };
+    const outcome = open.size === 0 ? all : this.#outcome(request, closings);
+    const { effective, votes, needed } = outcome.revocation;
+    if (effective || votes >= needed || closings.length === 0) return { outcome, closings };
+    // A vote that waits for others ends nobody: who joined goes with the one that makes it enough.
+    const hosts = new Set(request.hosts);
+    const closed = bare.kept.filter(({ subject }) => !open.has(subject) && !hosts.has(subject));
+    const waiting = this.#closings(closed, request, true);
+    return { outcome: { ...this.#outcome(request, waiting), open: outcome.open }, closings: waiting };
   }
 
   #outcome(request: RevokeRequest, closings: readonly RevokeRequest[]): Outcome {
@@ -168,16 +176,23 @@ export class Revocations {
     return { subject, reason, ...keeping(joined) };
   }
 
-  /** The same of each key of these tokens, but that of who joined only those stay that are named. */
-  #closings(tokens: readonly GrantInfo[], { reason, signer, issued = [] }: RevokeRequest): RevokeRequest[] {
+  /**
+   * The same of each key of these tokens, but that of who joined only those stay that are named.
+   * @param waits all stay that do now, until there are enough votes.
+   */
+  #closings(
+    tokens: readonly GrantInfo[],
+    { reason, signer, issued = [] }: RevokeRequest,
+    waits = false,
+  ): RevokeRequest[] {
     const staying = new Set(issued);
-    const kept = [...this.#authority.grants(this.#init.clock.now())].filter(({ digest }) =>
-      staying.has(digest),
+    const kept = [...this.#authority.grants(this.#init.clock.now())].filter(
+      (grant) => staying.has(grant.digest) || (waits && grant.renews === null && isLeft(grant)),
     );
     const byIssuer = Map.groupBy(kept, ({ issuer }) => issuer);
     const signed = signer === undefined ? {} : { signer };
     return Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
-      return { subject, reason, ...keeping(byIssuer.get(subject) ?? []), ...signed };
+      return { subject, reason, ...keeping(byIssuer.get(subject) ?? [], staying), ...signed };
     });
   }
 
@@ -281,10 +296,14 @@ export class Revocations {
 /**
  * What a revocation of a token leaves of what was issued with it. That hangs on any of the grants of the token's key: who
  * made the token may have granted it again, and a thief of that key has.
+ * @param named digests of those that are kept by name, also where others have taken the uses.
  */
-function keeping(joined: readonly GrantInfo[]): Pick<RevokeRequest, 'keeps' | 'cut'> {
+function keeping(
+  joined: readonly GrantInfo[],
+  named: ReadonlySet<string> = new Set(),
+): Pick<RevokeRequest, 'keeps' | 'cut'> {
   // Of more than fit the first to go are those that are void already: a thief may have written them.
-  const standing = joined.filter(isLeft);
+  const standing = joined.filter((grant) => named.has(grant.digest) || isLeft(grant));
   const kept = joined.length <= KEEPS_MAX ? joined : standing;
   if (kept.length <= KEEPS_MAX) return { keeps: kept.map(({ digest }) => digest), cut: NOTHING };
   // Too many to name: all stay, and the doors alone see to it that no more come.

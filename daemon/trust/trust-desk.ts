@@ -240,7 +240,7 @@ export class TrustDesk {
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts'>> {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
     const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
@@ -266,7 +266,7 @@ export class TrustDesk {
       add(grants);
     }
     for (const { id } of all) add(above(id));
-    return { keeps: [...keeps], issued: [...below] };
+    return { keeps: [...keeps], issued: [...below], hosts: [...kept] };
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

@@ -284,8 +284,15 @@ export class Authority {
   /**
    * What renewals of this member would prolong: each grant that gives a role which none that lasts longer gives, the last to
    * end first. None when it is no member, was revoked, or is all that it is for ever.
+   * @param may whether one can be prolonged at all. Any admitter can write others beside it, and none of those stands in its
+   * way. Default: all can.
+   * @param covers whether what gives no more, and ends before this one, can do without. Default: all can.
    */
-  renewables(key: KeyId): Renewable[] {
+  renewables(
+    key: KeyId,
+    may: (renewable: Renewable) => boolean = () => true,
+    covers: (renewable: Renewable) => boolean = () => true,
+  ): Renewable[] {
     if (this.#standing.judgements.has(key)) return [];
     const standing = this.#memberships(key);
     const byOriginal = Map.groupBy(standing, ({ record, body }) => body.renews ?? record.digest);
@@ -294,12 +301,23 @@ export class Authority {
       .sort((a, b) => (b.until_ms ?? Number.MAX_VALUE) - (a.until_ms ?? Number.MAX_VALUE));
     const given = new Set<Role>();
     const found: Renewable[] = [];
+    // Of those that do not cover a few are enough, too: there may be thousands.
+    const offered = new Set<Role>();
     for (const { grant, until_ms } of lasting) {
-      if (grant === undefined || grant.body.roles.every((role) => given.has(role))) continue;
-      for (const role of grant.body.roles) given.add(role);
-      if (until_ms === null) continue;
-      const lastEnd_ms = this.#book.lastEnd(grant) ?? until_ms;
-      found.push({ grant, until_ms, life_ms: lifeOf(grant) ?? 0, lastEnd_ms });
+      const { roles } = grant?.body ?? { roles: [] };
+      if (grant === undefined || roles.every((role) => given.has(role))) continue;
+      if (until_ms !== null) {
+        const lastEnd_ms = this.#book.lastEnd(grant) ?? until_ms;
+        const renewable = { grant, until_ms, life_ms: lifeOf(grant) ?? 0, lastEnd_ms };
+        if (!may(renewable)) continue;
+        if (!covers(renewable)) {
+          if (!roles.every((role) => offered.has(role))) found.push(renewable);
+          for (const role of roles) offered.add(role);
+          continue;
+        }
+        found.push(renewable);
+      }
+      for (const role of roles) given.add(role);
     }
     return found;
   }

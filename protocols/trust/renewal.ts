@@ -5,7 +5,7 @@
  */
 import type { KeyId } from '../base/ids.ts';
 import type { GrantBody } from '../base/records.ts';
-import { renewalGrant } from './acts.ts';
+import { isIssuing, renewalGrant } from './acts.ts';
 import type { Authority, Renewable } from './authority.ts';
 
 /** A grant is renewed when this part of its life is left. */
@@ -27,17 +27,18 @@ export interface RenewalInit {
 
 /** @returns the bodies of grants that `self` should write now; none when it may not or others come first. */
 export function renewalsDue({ authority, self, alive, now }: RenewalInit): GrantBody[] {
-  if (authority.issuing(self, now) === undefined) return [];
+  const covers = coveredBy(authority, self, now);
+  if (covers === undefined) return [];
   const members = [...alive];
   const admitters = members.filter((id) => authority.roles(id, now).has('admitter'));
   const due: GrantBody[] = [];
   for (const subject of members) {
     if (subject === self) continue;
-    for (const renewable of renewablesOf(authority, subject)) {
+    for (const renewable of renewablesOf(authority, subject, now, covers)) {
       const { grant, until_ms, life_ms } = renewable;
       const place = placeAmong(admitters, subject, self);
       const turn_ms = until_ms - life_ms / LEFT_PART + place * Math.max(TURN_MS_MIN, life_ms / TURN_PART);
-      if (now < turn_ms || isTooLate(renewable, now)) continue;
+      if (now < turn_ms) continue;
       const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
       if (own === undefined) continue;
       due.push(renewalGrant(grant, own.digest, now + life_ms));
@@ -58,10 +59,11 @@ export function renewalOnAppeal(
   subject: KeyId,
   now: number,
 ): GrantBody | undefined {
-  if (subject === self) return undefined;
-  for (const renewable of renewablesOf(authority, subject)) {
+  const covers = coveredBy(authority, self, now);
+  if (covers === undefined || subject === self) return undefined;
+  for (const renewable of renewablesOf(authority, subject, now, covers)) {
     const { grant, until_ms, life_ms } = renewable;
-    if (now < until_ms - life_ms / LEFT_PART || isTooLate(renewable, now)) continue;
+    if (now < until_ms - life_ms / LEFT_PART) continue;
     const own = authority.issuing(self, now, (body) => mayRenew(body, renewable));
     if (own !== undefined) return renewalGrant(grant, own.digest, now + life_ms);
   }
@@ -71,19 +73,40 @@ export function renewalOnAppeal(
 /** Is it a member, or was it one until its grant ended, so that an admitter may make it one again? */
 export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
   if (authority.isMember(key, now)) return true;
-  return renewablesOf(authority, key).some((renewable) => !isTooLate(renewable, now));
+  return renewablesOf(authority, key, now).length > 0;
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
 export function worriesAt(authority: Authority, self: KeyId, now: number): number | undefined {
-  const left = renewablesOf(authority, self).filter((renewable) => !isTooLate(renewable, now));
+  const left = renewablesOf(authority, self, now);
   if (left.length === 0) return undefined;
   return Math.min(...left.map(({ until_ms, life_ms }) => until_ms - life_ms / (2 * LEFT_PART)));
 }
 
-/** What may let in few is never prolonged (gate.ts). */
-function renewablesOf(authority: Authority, key: KeyId): Renewable[] {
-  return authority.renewables(key).filter(({ grant }) => grant.body.uses === null);
+/** What may let in few is never prolonged (gate.ts), and nothing that ended a life ago. @param covers see `Authority.renewables` */
+function renewablesOf(
+  authority: Authority,
+  key: KeyId,
+  now: number,
+  covers?: (renewable: Renewable) => boolean,
+): Renewable[] {
+  const may = (renewable: Renewable) => renewable.grant.body.uses === null && !isTooLate(renewable, now);
+  return authority.renewables(key, may, covers);
+}
+
+/**
+ * What `self` may prolong by the grant that it issues by: anything else is for others to prolong, if they do, and a thief
+ * may have written it. Undefined when it may issue nothing.
+ */
+function coveredBy(
+  authority: Authority,
+  self: KeyId,
+  now: number,
+): ((renewable: Renewable) => boolean) | undefined {
+  const issuing = authority.issuing(self, now, ({ roles }) => roles.includes('admitter'));
+  if (issuing === undefined) return undefined;
+  const { body } = issuing;
+  return (renewable) => body === null || mayRenew(body, renewable);
 }
 
 /** After one more life. */
@@ -91,11 +114,13 @@ function isTooLate({ lastEnd_ms, life_ms }: Renewable, now: number): boolean {
   return now > lastEnd_ms + life_ms;
 }
 
-/** @param own a grant of who would issue. */
-function mayRenew(own: GrantBody, { grant, life_ms }: Renewable): boolean {
-  const { roles, admits } = grant.body;
-  const may = [...roles, ...admits].every((role) => own.admits.includes(role));
-  return may && own.roles.includes('admitter') && life_ms <= (own.life_ms ?? life_ms);
+/** As the gate admits it. @param own a grant of who would issue. */
+function mayRenew(own: GrantBody, { grant: { body }, life_ms }: Renewable): boolean {
+  const may = [...body.roles, ...body.admits].every((role) => own.admits.includes(role));
+  if (!may || !own.roles.includes('admitter')) return false;
+  if (own.life_ms === undefined) return true;
+  // Whoever is let in for a time lets others in for no longer.
+  return life_ms <= own.life_ms && (!isIssuing(body) || (body.life_ms ?? Infinity) <= own.life_ms);
 }
 
 /** Place of `self` in the order of admitters for a subject, 0 first; after all when it is none of them. */

@@ -13,7 +13,7 @@ import {
 } from '../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../daemon/crypto.ts';
 import { encode } from '../../protocols/base/codec.ts';
-import { type GrantBody, recordKey } from '../../protocols/base/records.ts';
+import { type GrantBody, type RevokeBody, recordKey } from '../../protocols/base/records.ts';
 import { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import { DOOR_LIMITS } from '../../protocols/mesh/mesh.ts';
 import { ACTS_MAX } from '../../protocols/trust/appeal.ts';
@@ -250,6 +250,43 @@ t.test('of a welcome a newcomer keeps what a ledger would have taken, and nothin
       everywhere.map(({ digest }) => digest),
       'of a token that was used too often as many as everywhere, in whatever order',
     );
+  }
+});
+
+t.test('a newcomer believes in an admitter that is kept though its token was used too often', async (t) => {
+  const roles = ['member', 'worker', 'deployer', 'admitter'] as const;
+  for (const [who, by] of [
+    ['an operator', operator],
+    ['an admitter', member],
+  ] as const) {
+    const { genesis, grant, machine, token, tokenGrant: admitGrant, take } = stage({ roles: [...roles] });
+    const kept = take(joiner.id);
+    const tokenKey = signerFromSeed(SEED);
+    const junk: (typeof kept)[] = [];
+    while (junk.length < 2) {
+      const one = sealNodeGrant(token, tokenKey, signer(20 + junk.length).id, nodeCrypto, NOW);
+      if (one.digest < kept.digest) junk.push(one);
+    }
+    const seal = (signer: typeof other, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody) =>
+      sealAct({ cluster: genesis.digest, signer, kind, body, known: [], crypto: nodeCrypto, now: NOW });
+    const keeping = { subject: tokenKey.id, epoch: 0, last: 0, reason: 'stolen', keeps: [kept.digest] };
+    const closing = seal(by, 'revoke', keeping);
+    const second = signer(6);
+    const made = { parent: kept.digest, roles: [...roles], notAfter_ms: NOW + TOKEN_TTL_MS, uses: 1 };
+    const below = seal(joiner, 'grant', tokenGrant({ ...made, subject: second.id }));
+    const own = sealNodeGrant({ ...token, grant: below.digest }, second, other.id, nodeCrypto, NOW);
+    for (const { bytes } of [closing, ...junk, below, own])
+      machine.handle({ kind: 'introduce', envelopes: [bytes] }, { now: NOW, random: () => 0 });
+    t.ok(machine.authority.isMember(other.id));
+    const all = [grant, admitGrant, kept, ...junk, below, own, closing];
+    for (const grants of [all, all.toReversed(), [...all.slice(1), grant]]) {
+      const bytes = encodeWelcome({ genesis, grants, members: [] });
+      const opened = openWelcome(bytes, token, other.id, nodeCrypto).grants;
+      t.ok(
+        opened.some(({ digest }) => digest === kept.digest),
+        who,
+      );
+    }
   }
 });
 

@@ -330,6 +330,32 @@ t.test('who was revoked is asked at its door all the same, for a thief may have 
   t.same(asked, [id]);
 });
 
+t.test(
+  'who was revoked is waited for while that counts for nothing, and else asked for a while',
+  async (t) => {
+    const [own, other] = acquainted();
+    const id = other.signer.id;
+    const revocation = { subject: id, epoch: 9, last: 99, reason: 'theft' };
+    const written = write(own.machine, operator.id, 'revoke', recordKey.revoke(id, operator.id), revocation);
+    const looksOf = (counts: boolean, doors: readonly string[]) => {
+      const lossy = withoutGrants(own);
+      if (counts) lossy.machine.authority.add(written);
+      const welcomed = [{ id, name: 'other', addresses: ['/a'], doors }];
+      const { contacts } = contactsOf(lossy, { welcomed, store: lossyStore() });
+      t.notOk(contacts.isAdmitted(id));
+      t.same(
+        contacts.remembered.map(({ name }) => name),
+        counts ? [] : ['other'],
+      );
+      for (let looks = 0; looks < 1000; looks += 1) if (contacts.endReseeding(false)) return looks;
+      return Number.POSITIVE_INFINITY;
+    };
+    t.equal(looksOf(false, []), Number.POSITIVE_INFINITY);
+    t.equal(looksOf(true, []), 0);
+    t.equal(looksOf(true, ['/door']), 100);
+  },
+);
+
 t.test('nobody is waited for where nobody is known, and not for ever where somebody is', async (t) => {
   const alone = contactsOf(middle);
   await alone.contacts.meet(alone.mesh, AbortSignal.timeout(10_000));

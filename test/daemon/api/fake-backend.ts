@@ -24,6 +24,7 @@ import {
   PLAN,
   REVOCATION,
   TOKEN,
+  VOTE_PLAN,
   WIDE_PLAN,
 } from './fake-trust.ts';
 
@@ -178,7 +179,7 @@ export function fakeBackend(): FakeBackend {
     },
     planRevokeOperator: async (operator, request) => {
       called('planRevokeOperator', operator, request);
-      return request.descendants === true ? WIDE_PLAN : { ...PLAN, effective: false, needed: 2 };
+      return request.descendants === true ? WIDE_PLAN : VOTE_PLAN;
     },
     planRevokeToken: async (token, request) => {
       called('planRevokeToken', token, request);

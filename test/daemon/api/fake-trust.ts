@@ -51,6 +51,14 @@ export const PLAN: RevocationPlan = {
   open: [],
 };
 
+/** Of a first vote of two. */
+export const VOTE_PLAN: RevocationPlan = {
+  ...PLAN,
+  needed: 2,
+  effective: false,
+  nodes: { ends: [], returns: [] },
+};
+
 /** With others, and with what they wrote. */
 export const WIDE_PLAN: RevocationPlan = {
   ...PLAN,

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN, VOTE_PLAN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -158,16 +158,35 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
   const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
   const tokens = { ends: [closing], returns: [] };
-  backend.planRevokeOperator = async () => ({ ...PLAN, effective: false, needed: 2, tokens });
+  backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, tokens });
   const closes = await runCli(socket, ['operator', 'revoke', 'two']);
   t.equal(closes.code, 2, 'a vote that ends tokens at once is asked about');
   t.match(
     closes.stderr,
     /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}tokens that end +4f5c0e91a2b3 made at old\n/,
   );
+  const nodes = { ends: [{ key: NODE_1, name: 'three' }], returns: [] };
+  const open = [closing];
+  backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, tokens, nodes, open });
+  t.match(
+    (await runCli(socket, ['operator', 'revoke', 'two', '--dry-run'])).stdout,
+    /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}hosts that are refused +three\n {2}tokens that end +4f5c0e91a2b3 made at old\n(?! {2}tokens still good)/,
+    'whatever changes at once is told',
+  );
+  backend.revokeOperator = async () => ({
+    ...REVOCATION,
+    votes: 1,
+    needed: 2,
+    effective: false,
+    keeps: ['d1'],
+  });
+  t.match(
+    (await runCli(socket, ['operator', 'revoke', 'two', '--yes'])).stderr,
+    /^This was vote 1 of 2: .* goes with the last vote\. .* run the same once more\.$/m,
+  );
   // One more than it took.
   const votes = { votes: 2, needed: 2, effective: false };
-  backend.planRevokeOperator = async () => ({ ...PLAN, ...votes });
+  backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, ...votes });
   backend.revokeOperator = async () => ({ ...REVOCATION, ...votes });
   const spare = ['operator', 'revoke', 'two'];
   t.equal(

@@ -1,11 +1,13 @@
 /** Hosts that all others refuse, and what undoes it known to one of them only: it brings that to their doors. */
 import { randomBytes } from 'node:crypto';
+import path from 'node:path';
 import t, { type Test } from 'tap';
 import { sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { ShoalNode } from '../../../daemon/node.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { damage } from './disk-damage.ts';
 import { eventually } from './eventually.ts';
 import { MemoryCluster } from './memory-cluster.ts';
 
@@ -67,6 +69,27 @@ t.test('of hosts that were refused together one is enough to bring all back', as
   for (const node of [a, b, c])
     await eventually(`${node.name} sees all`, async () => (await alive(node)) === 'a,b,c', 90_000);
   for (const node of [b, c]) t.match(await standing(node), { state: 'member' });
+});
+
+t.test('a first host whose disk keeps of a theft only the revocations finds the others again', async (t) => {
+  const { cluster, a, b, c, undo } = await robbed(t, 'b', 'c');
+  await a.backend.revokeOperator(undo.stolen, undo.request);
+  for (const node of [a, b, c])
+    await eventually(`${node.name} sees all`, async () => (await alive(node)) === 'a,b,c', 90_000);
+  await cluster.stop('a');
+  const lost = damage(
+    path.join(cluster.directory, 'a'),
+    ({ kind, key }) => kind === 'grant' || (kind === 'revoke' && key.startsWith(undo.stolen)),
+  );
+  t.ok(lost >= 4);
+  const again = await cluster.start('a');
+  t.ok(again.cluster!.ledger.machine.authority.isRevoked(b.id), 'by what is left there');
+  for (const node of [again, b, c])
+    await eventually(`${node.name} sees all`, async () => (await alive(node)) === 'a,b,c', 90_000);
+  t.same(
+    again.cluster!.ledger.machine.authority.operators().map(({ inForce }) => inForce),
+    [true, false],
+  );
 });
 
 t.test('who was sent away for good leaves nothing at a door', async (t) => {

@@ -329,16 +329,17 @@ t.test('a token that is kept is closed by the first vote: two may cross in a bro
     threshold: 2,
   });
   const { token, id } = await a.backend.createToken({ operatorKey: third, uses: 3 });
-  const [b, c] = [await cluster.start('b'), await cluster.start('c')];
+  const [b, c, d] = [await cluster.start('b'), await cluster.start('c'), await cluster.start('d')];
   await b.backend.join({ token: (await a.backend.createToken({})).token });
   await c.backend.join({ token });
+  await d.backend.join({ token });
   for (const node of [a, b])
-    await eventually(`${node.name} sees all`, async () => (await names(node)).length === 3);
+    await eventually(`${node.name} sees all`, async () => (await names(node)).length === 4);
   const request = { reason: 'stolen', descendants: true, keep: ['c'] };
   const plan = await a.backend.planRevokeOperator(stolen!, { ...request, operatorKey: first });
   t.match(plan, { effective: false, nodes: { ends: [] }, tokens: { ends: [{ id }] }, open: [] }, 'is told');
 
-  cluster.cut([a], [b, c]);
+  cluster.cut([a], [b, c, d]);
   for (const [node, operatorKey] of [
     [a, first],
     [b, second],
@@ -347,14 +348,48 @@ t.test('a token that is kept is closed by the first vote: two may cross in a bro
     t.match(vote, { votes: 1, needed: 2, effective: false });
     t.same(await node.backend.tokens({}), [], 'nobody joins with it');
   }
-  cluster.heal([a], [b, c]);
+  cluster.heal([a], [b, c, d]);
   for (const node of [a, b]) {
     await eventually(`${node.name} has both votes`, async () =>
       (await node.backend.operators()).some(({ key, revoked }) => key === stolen && revoked),
     );
     t.same(await node.backend.tokens({}), [], 'nor afterwards');
     await eventually('c stays', async () => (await names(node)).includes('c'));
+    t.ok((await names(node)).includes('d'), 'neither vote was the last one');
   }
+  t.match(await a.backend.revokeOperator(stolen!, { ...request, operatorKey: first }), { effective: true });
+  for (const node of [a, b]) await eventually('d goes', async () => (await names(node)).join() === 'a,b,c');
+});
+
+t.test('a vote that waits for another one refuses nobody, and the other one does', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const keys = Array.from({ length: 3 }, () => randomBytes(32).toString('hex'));
+  const [first, second, third] = keys as [string, string, string];
+  const [one, two, stolen] = keys.map((key) => signerFromSeed(Buffer.from(key, 'hex')).id);
+  const a = await cluster.start('a');
+  await a.backend.init({ recovery: [one!, two!, stolen!], threshold: 2 });
+  const { token, id } = await a.backend.createToken({ operatorKey: third, uses: 2 });
+  const [b, c] = [await cluster.start('b'), await cluster.start('c')];
+  for (const node of [b, c]) await node.backend.join({ token });
+  await eventually('a sees all', async () => (await names(a)).length === 3);
+  const request = { reason: 'stolen', descendants: true, keep: ['b'] };
+
+  const asked = { ...request, operatorKey: first };
+  const early = await a.backend.planRevokeOperator(stolen!, asked);
+  t.same([early.effective, early.nodes.ends, early.open], [false, [], []], 'is told');
+  const vote = await a.backend.revokeOperator(stolen!, { ...asked, plan: early.digest });
+  t.match(vote, { votes: 1, needed: 2, effective: false });
+  t.match(await a.backend.tokens({ all: true }), [{ id, state: 'revoked' }], 'nobody joins with it');
+  t.equal((await names(a)).join(), 'a,b,c');
+  const acts = () => [...a.cluster!.ledger.machine.ledger.ofKind('revoke')].flatMap(([, all]) => all).length;
+  const before = acts();
+  await a.backend.revokeOperator(stolen!, asked);
+  t.equal(acts(), before, 'the same vote again is no other');
+
+  const last = await a.backend.planRevokeOperator(stolen!, { ...request, operatorKey: second });
+  t.match(last, { effective: true, nodes: { ends: [{ name: 'c' }] } }, 'is told');
+  await a.backend.revokeOperator(stolen!, { ...request, operatorKey: second, plan: last.digest });
+  await eventually('c goes', async () => (await names(a)).join() === 'a,b');
 });
 
 t.test('a vote or a cut that counts for nothing is refused, also where others have voted', async (t) => {

@@ -266,13 +266,17 @@ t.test('two tokens with which the thief let in one another pass for no hosts', a
   );
 });
 
-/** A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it. */
-function founded() {
+/**
+ * A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it.
+ * @param others more recovery keys. @param threshold of operators. Default 1.
+ */
+function founded({ others = [], threshold = 1 }: { others?: readonly Signer[]; threshold?: number } = {}) {
   const recovery = testSigner(30);
   const founding = {
     name: 'shop',
     operator,
-    seniors: [recovery.id],
+    seniors: [recovery, ...others].map(({ id }) => id),
+    threshold,
     node: self.id,
     crypto: nodeCrypto,
     now: NOW,
@@ -351,6 +355,42 @@ t.test(
       t.equal([...machine.authority.revocations()].length, since_ms === undefined ? 2 : 1);
       displace(staged, token, [joined]);
       t.same(areMembers().slice(0, 2), [since_ms === undefined, true]);
+    }
+  },
+);
+
+t.test(
+  'a vote that waits for another one brings back those that are kept, and ends no key of theirs',
+  async (t) => {
+    const { machine, clock, take, seal, desk } = founded({ others: [testSigner(31)], threshold: 2 });
+    const other = testSigner(32);
+    const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+    const made = seal('grant', operator, memberGrant(other.id, { roles: ['admit'], admits, uses: 2 }));
+    take([made]);
+    for (const { id } of [h3, stranger])
+      take([seal('grant', other, memberGrant(id, { parent: made.digest }))]);
+    clock.ms += 10_000;
+    take([
+      seal('revoke', other, revokeBody({ subject: other.id, reason: 'mine', descendants: true })),
+      seal('grant', operator, memberGrant(h3.id, { roles: ['admit'], admits })),
+      seal('revoke', operator, revokeBody({ subject: token.id, reason: 'mine', descendants: true })),
+      seal('grant', operator, memberGrant(h2.id, { roles: ['admit'], admits })),
+    ]);
+    const are = () => [h2, h3, stranger].map(({ id }) => machine.authority.isMember(id));
+    t.same(are(), [false, false, false]);
+    clock.ms += 10_000;
+    const keeping = { descendants: true, keep: [h2.id, h3.id, self.id], reason: 'stolen' };
+    for (const [seed, after] of [
+      [30, [false, true, false]],
+      [31, [true, true, false]],
+    ] as const) {
+      const request = { ...keeping, since_ms: NOW + 15_000, operatorKey: testSeed(seed).toString('hex') };
+      const plan = desk().planRevokeOperator(operator.id, request);
+      const was = are();
+      await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
+      t.same(are(), after);
+      const back = [h2, h3].map(({ id }) => id).filter((_, at) => after[at] && !was[at]);
+      t.same(new Set(plan.nodes.returns.map(({ key }) => key)), new Set(back), 'is told');
     }
   },
 );

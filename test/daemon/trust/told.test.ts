@@ -11,6 +11,7 @@ import {
 } from '../../../daemon/admission.ts';
 import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
+import { ShoalError } from '../../../protocols/base/errors.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { DOOR_LIMITS } from '../../../protocols/mesh/mesh.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
@@ -79,6 +80,23 @@ t.test('also where one stolen key has written more than that about an operator',
   const answer = await trust.answerAppeal(host.id);
   t.ok(answer.byteLength < DOOR_LIMITS.answer_bytes_max / 8, `an answer of ${answer.byteLength} bytes`);
   t.ok(openAnswer(answer, genesis.digest, nodeCrypto).grants.length > 0);
+});
+
+t.test('also where the renewal that it asks for cannot be written', async (t) => {
+  const { genesis, machine, take, seal } = stage();
+  const late = testSigner(6);
+  const own = [...machine.ledger.recordsOf(operator.id)].find(({ key }) => key.startsWith(self.id))!;
+  const ended = seal(self, 'grant', memberGrant(late.id, { parent: own.digest, notAfter_ms: NOW + 600_000 }));
+  take([ended]);
+  const said: string[] = [];
+  const write = async () => {
+    throw new ShoalError('E_DISK_FULL', 'the disk is full; nothing was changed');
+  };
+  const log = (_level: string, message: string) => void said.push(message);
+  const trust = trustOf(machine, { self: self.id, genesis, log }, { write, now: () => NOW + 700_000 });
+  const { grants } = openAnswer(await trust.answerAppeal(late.id), genesis.digest, nodeCrypto);
+  t.ok(grants.some(({ digest }) => digest === ended.digest));
+  t.same(said, ['renewing the grant of a host that asked failed']);
 });
 
 t.test('and where revocations that count are as large as can be', async (t) => {

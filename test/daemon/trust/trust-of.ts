@@ -10,20 +10,26 @@ import { NOW, write } from '../../protocols/ledger/fixtures.ts';
 
 type Given = Pick<ClusterTrustInit, 'self' | 'genesis'> & Partial<Omit<ClusterTrustInit, 'ledger' | 'clock'>>;
 
-/** @param introduce what becomes of records that others brought. Default: nothing. @param now milliseconds. */
+/**
+ * @param introduce what becomes of records that others brought. Default: nothing. @param write the same of those that it
+ * writes. Default: all are taken. @param now milliseconds.
+ */
 export function trustOf(
   machine: LedgerMachine,
   given: Given,
   {
     introduce = async () => undefined,
+    write: writeOwn,
     now = () => NOW,
-  }: { introduce?: LedgerDriver['introduce']; now?: () => number } = {},
+  }: { introduce?: LedgerDriver['introduce']; write?: LedgerDriver['write']; now?: () => number } = {},
 ): ClusterTrust {
   return new ClusterTrust({
     ledger: {
       machine,
       introduce,
-      write: async (...record: Parameters<LedgerDriver['write']>) => write(machine, ...record, now()),
+      write:
+        writeOwn ??
+        (async (...record: Parameters<LedgerDriver['write']>) => write(machine, ...record, now())),
     } as unknown as LedgerDriver,
     crypto: nodeCrypto,
     clock: { ...systemClock, now },

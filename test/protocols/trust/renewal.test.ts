@@ -287,6 +287,32 @@ t.test('an admitter renews by a grant that gives what it takes, whatever else it
   t.equal(of.issuing(self, NOW)?.digest, grants.ann.digest, 'the one that limits least');
 });
 
+t.test('what an admitter may not prolong keeps it from prolonging nothing else', async (t) => {
+  const junk: Record<string, Partial<GrantBody>> = {
+    'lets in for ever': { ...ADMITTER, roles: ['member', 'admitter'] },
+    'gives more, and lets in for ever': ADMITTER,
+    'may let in few': { ...ADMITTER, life_ms: 1, uses: 0 },
+    'is to live for longer': { notAfter_ms: END_MS + LIFE_MS },
+    'ended a life ago': { ...ADMITTER, life_ms: 1 },
+  };
+  for (const [what, changes] of Object.entries(junk)) {
+    const { replica, authority: of, grants } = stage();
+    const dan = grant('bob', 'dan', { ...ADMITTER, life_ms: LIFE_MS, parent: grants.bob.digest }, { seq: 3 });
+    const eve = grant('op', 'eve', ADMITTER, { seq: 4 });
+    const late = what === 'ended a life ago';
+    const body = { notAfter_ms: END_MS + 1, ...changes, parent: eve.digest };
+    replica.offer([dan, eve, grant('eve', 'cem', body, { seq: 1, at_ms: late ? END_MS : NOW })]);
+    const [self, cem] = [key('dan'), key('cem')];
+    const now = late ? END_MS + 1000 : END_MS - 1000;
+    const due = renewalsDue({ authority: of, self, alive: [self, cem], now });
+    for (const each of [...due, renewalOnAppeal(of, self, cem, now)!]) {
+      t.equal(each?.renews, grants.cem.digest, what);
+      t.equal(of.admission(grant('dan', 'cem', each, { seq: 50, at_ms: now })), 'yes');
+    }
+    t.equal(due.length, 1, what);
+  }
+});
+
 t.test('what an admitter issues hangs on no other one that has granted it as much since', async (t) => {
   const { replica, authority: of, grants } = stage();
   const eve = grant('op', 'eve', ADMITTER, { seq: 5 });
