@@ -214,15 +214,18 @@ export class Authority {
     const { author } = record;
     const standing = this.#standing;
     const bits = roleBitsFor(record);
-    if (bits === 0 || standing.isCutOff(author, record)) return false;
-    if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;
+    if (bits === 0) return false;
+    if (standing.operators.has(author)) {
+      if (standing.isCutOff(author, record)) return false;
+      if ((bits & OPERATOR_BITS) !== 0) return true;
+    }
     return standing
       .good(author)
       .some(
         (grant) =>
           (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.isAfterCutBelow(grant, record),
+          !standing.isAfterCut(grant, record),
       );
   }
 

@@ -134,7 +134,7 @@ export class Standing {
     this.#good.clear();
   }
 
-  /** Was something written by a key after its cut, wherever its grants come from? */
+  /** Was something written by an operator's key after its cut? */
   isCutOff(key: KeyId, written: Written): boolean {
     const judgement = this.judgements.get(key);
     return judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written));
@@ -239,8 +239,10 @@ export class Standing {
     return this.#below(grant).votes;
   }
 
-  /** Was something written by its subject after the cut of such an admitter? */
-  isAfterCutBelow(grant: Grant, written: Written): boolean {
+  /** Was something written by its subject after a cut, as far as it goes by this grant? */
+  isAfterCut(grant: Grant, written: Written): boolean {
+    const judgement = this.judgementUnder(grant.body.subject, grant);
+    if (judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written))) return true;
     return this.#below(grant).cuts.leaveOut(written);
   }
 
@@ -422,8 +424,7 @@ export class Standing {
     return (
       above.body.roles.includes('admitter') &&
       !isPast(this.#book.lastEnd(above), vote.hlc) &&
-      !this.isCutOff(vote.author, vote) &&
-      !this.isAfterCutBelow(above, vote) &&
+      !this.isAfterCut(above, vote) &&
       this.#faultOf(above) === undefined
     );
   }
