@@ -220,8 +220,10 @@ export class TrustDesk {
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
-    const kept = keep.length > 0 || keepAll ? this.#keeps(bare, keep, keepAll) : {};
-    return { ...bare, descendants, ...kept };
+    const { staying, ...kept } = this.#keeps(bare, keep, keepAll);
+    const rightful = descendants ? this.#cluster.trust.revocations.rightful(key, bare.cut, staying) : [];
+    const keeps = [...kept.keeps, ...rightful].slice(0, KEEPS_MAX);
+    return { ...bare, descendants, ...kept, keeps };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
@@ -234,15 +236,16 @@ export class TrustDesk {
    * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
    * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
    * that have none, those that stand now.
-   * @throws E_NOT_FOUND, E_BAD_INPUT
+   * @returns also the keys of those hosts, and of tokens and admitters that they hang on. @throws E_NOT_FOUND, E_BAD_INPUT
    */
   #keeps(
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> & { readonly staying: ReadonlySet<KeyId> } {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
+    if (keep.length === 0 && !keepAll) return { keeps: [], issued: [], staying: new Set() };
     const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
     const present = new GrantChains(ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
@@ -266,7 +269,8 @@ export class TrustDesk {
       add(grants);
     }
     for (const { id } of all) add(above(id));
-    return { keeps: [...keeps], issued: [...below] };
+    const subjects = [...keeps, ...below].map((digest) => ledger.machine.authority.grant(digest)!.subject);
+    return { keeps: [...keeps], issued: [...below], staying: new Set([...kept, ...subjects]) };
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

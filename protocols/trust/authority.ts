@@ -12,7 +12,8 @@
  * - grants below an admitter's own grant, by that admitter: what others granted to the same key stays.
  * Records up to the cut count. Grants that the key issued up to the cut stay, unless the revocation takes the
  * descendants too: hosts that an honest admitter let in must not fall with it. Of a key that was stolen revoke the
- * descendants, and name in `keeps` those that are known to be good: a thief can sign under old numbers.
+ * descendants, and name in `keeps` those that are known to be good, and what it had revoked: a thief can sign under old
+ * numbers. A key may revoke itself as long as nobody else has.
  *
  * Expiry ends what a key may do from then on, not what it did: a record counts by its own stamp. What hangs on a
  * grant does not expire with it. A renewal prolongs one grant (its original) and shares its fate: whoever could
