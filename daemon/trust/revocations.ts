@@ -213,7 +213,9 @@ export class Revocations {
     const { ledger } = this.#init.ledger.machine;
     const own = before.filter(({ author }) => author === subject);
     const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
-    return revokeBody({ subject, reason, cut: last, descendants, keeps });
+    // A key that ends itself closes its tokens first: with its descendants that would go too.
+    const named = descendants ? [...keeps, ...own.map(({ digest }) => digest)].slice(0, KEEPS_MAX) : keeps;
+    return revokeBody({ subject, reason, cut: last, descendants, keeps: named });
   }
 
   /** As they would be written, but that nobody has signed them. */

@@ -236,7 +236,8 @@ export class TrustDesk {
    * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
    * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
    * that have none, those that stand now.
-   * @returns also the keys of those hosts, and of tokens and admitters that they hang on. @throws E_NOT_FOUND, E_BAD_INPUT
+   * @returns also the keys of those hosts, and of what those hang on that are no members now.
+   * @throws E_NOT_FOUND, E_BAD_INPUT
    */
   #keeps(
     bare: RevokeRequest & { readonly name: string },
@@ -246,18 +247,27 @@ export class TrustDesk {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
     if (keep.length === 0 && !keepAll) return { keeps: [], issued: [], staying: new Set() };
+    const { authority } = ledger.machine;
     const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
-    const present = new GrantChains(ledger.machine.authority.grants(this.#now));
+    const present = new GrantChains(authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
-    const add = ({ signed, issued }: Kept) => {
+    const staying = new Set<KeyId>();
+    const add = (host: KeyId, { signed, issued }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
+      staying.add(host);
+      if (authority.isMember(host)) return;
+      for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
-    const hosts = this.#hosts();
+    const appointed = this.#appointedBy(key);
+    const { present: members, former } = this.#hosts();
+    const hosts = { present: members, former: [...former, ...appointed] };
     const named = keep.map((text) => this.#keptHost(text, hosts));
-    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    const all = keepAll
+      ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id)), ...appointed]
+      : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
     const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
     for (const host of named) {
@@ -266,11 +276,22 @@ export class TrustDesk {
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
-      add(grants);
+      add(host.id, grants);
     }
-    for (const { id } of all) add(above(id));
-    const subjects = [...keeps, ...below].map((digest) => ledger.machine.authority.grant(digest)!.subject);
-    return { keeps: [...keeps], issued: [...below], staying: new Set([...kept, ...subjects]) };
+    for (const { id } of all) add(id, above(id));
+    return { keeps: [...keeps], issued: [...below], staying };
+  }
+
+  /** Operators in force that it has voted for: with its descendants go those votes. */
+  #appointedBy(key: KeyId): Named[] {
+    const { authority } = this.#cluster.ledger.machine;
+    const votes = [...authority.grants(this.#now)].filter(
+      ({ issuer, roles }) => issuer === key && roles.includes('operator'),
+    );
+    const subjects = new Set(votes.map(({ subject }) => subject));
+    return this.operators()
+      .filter((operator) => !operator.revoked && subjects.has(operator.key))
+      .map((operator) => ({ id: operator.key, name: operator.name }));
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

@@ -7,7 +7,6 @@
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
-import { isAfter } from './cut.ts';
 import { type Act, Cuts, type Written } from './cuts.ts';
 import { CHAIN_LENGTH_MAX, isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
@@ -320,8 +319,8 @@ export class Standing {
     });
     const judgements = new Map<KeyId, Judgement>();
     this.#settled = { operators, judgements };
-    for (const { key, revokedBy } of operators.values())
-      if (revokedBy.length > 0) judgements.set(key, judgementOf(revokedBy, threshold));
+    for (const { key, judgement } of operators.values())
+      if (judgement !== undefined) judgements.set(key, judgement);
     for (const [subject, cast] of this.#book.revocations()) {
       if (operators.has(subject)) continue;
       const byOperators = cast.filter((vote) => this.#mayVote(vote));
@@ -352,7 +351,7 @@ export class Standing {
   /** Was the author an operator when it cast this vote? */
   #mayVote({ record }: Revocation): boolean {
     const voter = this.operators.get(record.author);
-    return voter !== undefined && (voter.cut === undefined || !isAfter(record, voter.cut));
+    return voter !== undefined && !isSilenced(voter.judgement, record);
   }
 
   #below(grant: Grant): CutBelow {

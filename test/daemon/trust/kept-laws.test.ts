@@ -213,8 +213,11 @@ async function hold(law: Law, before: readonly Theft[], after: readonly Theft[],
       if (authority.isMember(id)) throw new Error(`${when}: ${id} is a member`);
   };
   check('at once');
+  const roles = () => subjects.map(({ id }) => [...authority.roles(id)].sort().join()).join(' ');
+  const atOnce = roles();
   commit(after);
   check('afterwards');
+  if (roles() !== atOnce) throw new Error(`afterwards: ${atOnce} became ${roles()}`);
 }
 
 for (const law of LAWS)

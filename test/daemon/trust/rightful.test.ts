@@ -5,8 +5,8 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { revokeBody } from '../../../protocols/trust/acts.ts';
-import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
@@ -49,7 +49,7 @@ function stage() {
   const isMember = ({ id }: Signer) => machine.authority.isMember(id);
   const revokes = (by: Signer, subject: Signer, epoch?: number) =>
     take(seal(by, 'revoke', revokeBody({ subject: subject.id, reason: 'mine' }), epoch));
-  return { machine, desk, isMember, revokes };
+  return { machine, desk, seal, take, isMember, revokes };
 }
 
 t.test('whom an admitter had sent away stays out when its own key goes with its descendants', async (t) => {
@@ -76,4 +76,49 @@ t.test('whom it had sent away, and who is named, is back', async (t) => {
   t.match(plan.nodes.returns, [{ key: good.id }]);
   await desk.revokeNode(eve.id, request);
   t.ok(isMember(good));
+});
+
+t.test('what an operator had revoked stays so when it is dismissed with its descendants', async (t) => {
+  const { desk, isMember, revokes } = stage();
+  revokes(operator, bad);
+  const request = {
+    ...{ descendants: true, keep: [self.id, eve.id] },
+    operatorKey: testSeed(RECOVERY).toString('hex'),
+  };
+  const plan = desk.planRevokeOperator(operator.id, request);
+  t.same(plan.nodes.returns, []);
+  await desk.revokeOperator(operator.id, request);
+  const all = () => [self, eve, pat, bad, good].map(isMember);
+  t.same(all(), [true, true, true, false, true]);
+  revokes(operator, good, 1);
+  t.same(all(), [true, true, true, false, true]);
+});
+
+t.test('whom it had appointed is dismissed with it, and stays when named', async (t) => {
+  const { machine, desk, take, seal } = stage();
+  take(seal(operator, 'grant', operatorGrant(good.id)));
+  const request = { descendants: true, operatorKey: testSeed(RECOVERY).toString('hex') };
+  const named = desk.planRevokeOperator(operator.id, { ...request, keep: [good.id] });
+  const ends = (plan: typeof named) => plan.operators.ends.map((each) => each.key);
+  t.same(ends(named), [operator.id]);
+  t.same(ends(desk.planRevokeOperator(operator.id, { ...request, keepAll: true })), [operator.id]);
+  t.same(ends(desk.planRevokeOperator(operator.id, request)).sort(), [operator.id, good.id].sort());
+  await desk.revokeOperator(operator.id, { ...request, keep: [good.id] });
+  t.same(
+    machine.authority.operators().map(({ inForce }) => inForce),
+    [true, false, true],
+  );
+});
+
+t.test('nor is an admitter back by which a host was let in that stays', async (t) => {
+  const { desk, isMember } = stage();
+  await desk.revokeNode(eve.id, { descendants: true, keep: [pat.id] });
+  const request = {
+    ...{ descendants: true, keep: [self.id, pat.id, good.id] },
+    operatorKey: testSeed(RECOVERY).toString('hex'),
+  };
+  const before = [self, eve, pat, bad, good].map(isMember);
+  t.same(desk.planRevokeOperator(operator.id, request).nodes, { ends: [], returns: [] });
+  await desk.revokeOperator(operator.id, request);
+  t.same([self, eve, pat, bad, good].map(isMember), before);
 });
