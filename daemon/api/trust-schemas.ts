@@ -60,7 +60,7 @@ export const RevocationSchema = Type.Object({
 });
 export type RevocationInfo = Static<typeof RevocationSchema>;
 
-/** The same, with how many grants it keeps. */
+/** The same, with how many grants and revocations it keeps. */
 const RevocationSummarySchema = Type.Object({ ...RevocationParts, keeps_count: Count });
 export type RevocationSummary = Static<typeof RevocationSummarySchema>;
 

@@ -10,7 +10,7 @@ import { KEEPS_MAX, type RevokeBody } from '../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { revokeBody } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
-import { type Cut, cutAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import { type Cut, compareCuts, cutAfter, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import { type GrantInfo, isTokenGrant, type RevocationInfo } from '../../protocols/trust/listing.ts';
 import { foresee, type Outcome } from '../../protocols/trust/outcome.ts';
 import { sealAct } from '../admission.ts';
@@ -34,7 +34,7 @@ export interface RevokeRequest {
   readonly cut?: Cut;
   /** Void also what it granted before the cut. Default false. */
   readonly descendants?: boolean;
-  /** Digests of grants by it that stay in any case. */
+  /** Digests of grants by it, and with `descendants` of revocations, that stay in any case. */
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
@@ -123,6 +123,30 @@ export class Revocations {
     return after;
   }
 
+  /**
+   * Revocations by a key that count up to the cut, but for those of who is to stay. Where its descendants go so do those of its
+   * revocations that are not named: its thief could sign more of them under old numbers. First one of each key, the strictest.
+   */
+  rightful(key: KeyId, cut: Cut | undefined, staying: ReadonlySet<KeyId>): string[] {
+    const { ledger, authority } = this.#init.ledger.machine;
+    const written = [...ledger.recordsOf(key)].filter(
+      (record) => record.kind === 'revoke' && (cut === undefined || !isAfter(record, cut)),
+    );
+    if (written.length === 0) return [];
+    const upTo = new Set(written.map(({ digest }) => digest));
+    const counting = [...authority.revocations()].filter(
+      ({ digest, subject, effective }) =>
+        effective && upTo.has(digest) && subject !== key && !staying.has(subject),
+    );
+    const ofEach = [...Map.groupBy(counting, ({ subject }) => subject).values()];
+    const strictness = (a: RevocationInfo, b: RevocationInfo) =>
+      Number(b.descendants) - Number(a.descendants) || compareCuts(a, b) || (a.digest < b.digest ? -1 : 1);
+    return ofEach
+      .flatMap((cast) => cast.toSorted(strictness).map(({ digest }, place) => ({ digest, place })))
+      .sort((a, b) => a.place - b.place)
+      .map(({ digest }) => digest);
+  }
+
   /** @returns besides what it would change which tokens it closes: those that its author may close once all is written. */
   #plan(request: RevokeRequest): { readonly outcome: Outcome; readonly closings: readonly RevokeRequest[] } {
     const bare = this.#outcome(request, []);
@@ -204,7 +228,9 @@ export class Revocations {
     const { ledger } = this.#init.ledger.machine;
     const own = before.filter(({ author }) => author === subject);
     const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
-    return revokeBody({ subject, reason, cut: last, descendants, keeps });
+    // A key that ends itself closes its tokens first: with its descendants that would go too.
+    const named = descendants ? [...keeps, ...own.map(({ digest }) => digest)].slice(0, KEEPS_MAX) : keeps;
+    return revokeBody({ subject, reason, cut: last, descendants, keeps: named });
   }
 
   /** As they would be written, but that nobody has signed them. */

@@ -220,8 +220,10 @@ export class TrustDesk {
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
-    const kept = keep.length > 0 || keepAll ? this.#keeps(bare, keep, keepAll) : {};
-    return { ...bare, descendants, ...kept };
+    const { staying, ...kept } = this.#keeps(bare, keep, keepAll);
+    const rightful = descendants ? this.#cluster.trust.revocations.rightful(key, bare.cut, staying) : [];
+    const keeps = [...kept.keeps, ...rightful].slice(0, KEEPS_MAX);
+    return { ...bare, descendants, ...kept, keeps };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
@@ -234,27 +236,38 @@ export class TrustDesk {
    * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
    * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
    * that have none, those that stand now.
+   * @returns also the keys of those hosts, and of what those hang on that are no members now.
    * @throws E_NOT_FOUND, E_BAD_INPUT
    */
   #keeps(
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts'>> {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts'>> & { readonly staying: ReadonlySet<KeyId> } {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
+    if (keep.length === 0 && !keepAll) return { keeps: [], issued: [], hosts: [], staying: new Set() };
+    const { authority } = ledger.machine;
     const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
-    const present = new GrantChains(ledger.machine.authority.grants(this.#now));
+    const present = new GrantChains(authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
-    const add = ({ signed, issued }: Kept) => {
+    const staying = new Set<KeyId>();
+    const add = (host: KeyId, { signed, issued }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
+      staying.add(host);
+      if (authority.isMember(host)) return;
+      for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
-    const hosts = this.#hosts();
+    const appointed = this.#appointedBy(key);
+    const { present: members, former } = this.#hosts();
+    const hosts = { present: members, former: [...former, ...appointed] };
     const named = keep.map((text) => this.#keptHost(text, hosts));
-    const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
+    const all = keepAll
+      ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id)), ...appointed]
+      : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
     const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
     for (const host of named) {
@@ -263,10 +276,22 @@ export class TrustDesk {
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });
-      add(grants);
+      add(host.id, grants);
     }
-    for (const { id } of all) add(above(id));
-    return { keeps: [...keeps], issued: [...below], hosts: [...kept] };
+    for (const { id } of all) add(id, above(id));
+    return { keeps: [...keeps], issued: [...below], hosts: [...kept], staying };
+  }
+
+  /** Operators in force that it has voted for: with its descendants go those votes. */
+  #appointedBy(key: KeyId): Named[] {
+    const { authority } = this.#cluster.ledger.machine;
+    const votes = [...authority.grants(this.#now)].filter(
+      ({ issuer, roles }) => issuer === key && roles.includes('operator'),
+    );
+    const subjects = new Set(votes.map(({ subject }) => subject));
+    return this.operators()
+      .filter((operator) => !operator.revoked && subjects.has(operator.key))
+      .map((operator) => ({ id: operator.key, name: operator.name }));
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

@@ -63,9 +63,12 @@ export const RevokeSchema = Type.Object({
   epoch: Count,
   last: Count,
   reason: Text(256),
-  /** True: all grants that it issued go too, wherever they stand; absent: those up to `last` stay. */
+  /** True: all grants and revocations that it issued go too, wherever they stand; absent: those up to `last` stay. */
   descendants: Type.Optional(Type.Boolean()),
-  /** Digests of grants that it issued and that stay whatever the rest says; another revocation may void them all the same. */
+  /**
+   * Digests of grants that it issued and that stay whatever the rest says, and of revocations up to `last` that do; another
+   * revocation may void them all the same.
+   */
   keeps: Type.Optional(Type.Array(Hex(32), { maxItems: KEEPS_MAX })),
 });
 

@@ -50,10 +50,11 @@ export function isPlainAppointment({ roles, admits, parent, notAfter_ms, uses, r
 }
 
 /**
- * Nothing more by this key. What it wrote up to `cut` stays, and so do grants that it had issued by then, unless
- * `descendants`; grants in `keeps` stay whatever this one says: what any revocation of a key voids is void. The key of the record is `recordKey.revoke(subject, author)`.
+ * Nothing more by this key. What it wrote up to `cut` stays, and so do grants and revocations that it had issued by then,
+ * unless `descendants`; those in `keeps` stay whatever that says, grants also after the cut. What any revocation of a key
+ * voids is void. The key of the record is `recordKey.revoke(subject, author)`.
  * @param init.cut the last record that counts; absent: none does.
- * @throws RangeError when more grants are kept than a revocation can name
+ * @throws RangeError when more is kept than a revocation can name
  */
 export function revokeBody(init: {
   subject: KeyId;
@@ -63,7 +64,8 @@ export function revokeBody(init: {
   keeps?: readonly string[];
 }): RevokeBody {
   const { subject, reason, cut = { epoch: 0, last: 0 }, descendants = false, keeps = [] } = init;
-  if (keeps.length > KEEPS_MAX) throw new RangeError(`a revocation keeps at most ${KEEPS_MAX} grants`);
+  if (keeps.length > KEEPS_MAX)
+    throw new RangeError(`a revocation keeps at most ${KEEPS_MAX} grants and revocations`);
   return {
     subject,
     epoch: cut.epoch,

@@ -12,7 +12,8 @@
  * - grants below an admitter's own grant, by that admitter: what others granted to the same key stays.
  * Records up to the cut count. Grants that the key issued up to the cut stay, unless the revocation takes the
  * descendants too: hosts that an honest admitter let in must not fall with it. Of a key that was stolen revoke the
- * descendants, and name in `keeps` those that are known to be good: a thief can sign under old numbers.
+ * descendants, and name in `keeps` those that are known to be good, and what it had revoked: a thief can sign under old
+ * numbers. A key may revoke itself as long as nobody else has.
  *
  * Expiry ends what a key may do from then on, not what it did: a record counts by its own stamp. What hangs on a
  * grant does not expire with it. A renewal prolongs one grant (its original) and shares its fate: whoever could
@@ -210,15 +211,18 @@ export class Authority {
     const { author } = record;
     const standing = this.#standing;
     const bits = roleBitsFor(record);
-    if (bits === 0 || standing.isCutOff(author, record)) return false;
-    if ((bits & OPERATOR_BITS) !== 0 && standing.operators.has(author)) return true;
+    if (bits === 0) return false;
+    if (standing.operators.has(author)) {
+      if (standing.isCutOff(author, record)) return false;
+      if ((bits & OPERATOR_BITS) !== 0) return true;
+    }
     return standing
       .good(author)
       .some(
         (grant) =>
           (roleBits(grant.body.roles) & bits) !== 0 &&
           !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.isAfterCutBelow(grant, record),
+          !standing.isAfterCut(grant, record),
       );
   }
 

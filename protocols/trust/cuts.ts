@@ -18,6 +18,9 @@ export interface Written extends Place {
   readonly hlc: Hlc;
 }
 
+/** A revocation, or a vote for an operator. */
+export type Act = Pick<LedgerRecord, 'digest' | 'epoch' | 'seq' | 'hlc'>;
+
 /** Of revocations that keep some grants, how many are at or below each cut; and the same of those that keep one grant. */
 interface Keeping {
   readonly cuts: readonly Cut[];
@@ -54,6 +57,14 @@ export class Cuts {
   leaveOut(written: Written): boolean {
     if (this.#cut === undefined) return false;
     return isAfter(written, this.#cut) || written.hlc.ms > this.#written_ms + STAMP_LATE_MS;
+  }
+
+  /**
+   * The same of a revocation or a vote. Where the descendants go, so does what is not named: of what bears an old number and
+   * an old stamp nobody can tell whether the key's thief signed it afterwards.
+   */
+  silence(act: Act): boolean {
+    return this.leaveOut(act) || this.void(act);
   }
 
   /** Does one of them void this grant, which the key issued? */

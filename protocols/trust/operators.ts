@@ -6,7 +6,8 @@
  * appointment. It takes `threshold` of them to appoint or to revoke one, each by a record of its own. Decisions are
  * made one at a time, and next is always the one whose voters are the most senior (the voters' ranks compared, the
  * highest first; among equals revocations first, the stricter first, then the smallest digest). A decision to revoke
- * - voids what its subject wrote after the cut, and so the votes that it cast after it, for all later decisions;
+ * - voids what its subject wrote after the cut, or by its stamp after the decision, and with `descendants` all that is not
+ *   named, and so the votes that it cast so, for all later decisions; nor does its word about itself count then;
  * - voids all votes of its subject against those who decided it, wherever they stand: who is accused by seniors
  *   cannot have struck first;
  * and what is decided stays decided. A stricter cut by others is a decision of its own.
@@ -24,7 +25,8 @@
  */
 import type { KeyId } from '../base/ids.ts';
 import type { Grant, Revocation } from './acts.ts';
-import { type Cut, compareCuts, isAfter } from './cut.ts';
+import { type Cut, compareCuts } from './cut.ts';
+import { isSilenced, type Judgement, judgementOf } from './judgement.ts';
 
 /** Operators that there ever were in one cluster; later appointments are passed over. Bounds the work here. */
 export const OPERATORS_EVER_MAX = 64;
@@ -39,6 +41,8 @@ export interface Operator {
   readonly revokedBy: readonly Revocation[];
   /** Where it was cut off; undefined: it is in force. */
   readonly cut: Cut | undefined;
+  /** What those votes leave of what it wrote; undefined: all. */
+  readonly judgement: Judgement | undefined;
 }
 
 export interface OperatorVotes {
@@ -49,6 +53,8 @@ export interface OperatorVotes {
   /** By subject; those of keys that are never appointed do no harm. */
   readonly revocations: Iterable<readonly [KeyId, readonly Revocation[]]>;
 }
+
+const IN_FORCE = { revokedBy: [], cut: undefined, judgement: undefined };
 
 /** The state of one settling; an operator's entry is replaced as it is decided about. */
 type Office = Map<KeyId, Operator>;
@@ -66,8 +72,7 @@ interface Decision {
 /** @returns all who ever were in office, by key, the most senior first; those with a cut are in force no more. */
 export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operator> {
   const office: Office = new Map();
-  for (const key of votes.genesis)
-    office.set(key, { key, rank: office.size, appointedBy: [], revokedBy: [], cut: undefined });
+  for (const key of votes.genesis) office.set(key, { ...IN_FORCE, key, rank: office.size, appointedBy: [] });
   const appointments = [...votes.appointments];
   // By author: whoever ever was an admitter may have cast thousands, which are not looked at here.
   const revocations = Array.from(
@@ -86,10 +91,13 @@ export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operat
     for (const [subject, cast] of revocations) {
       const operator = office.get(subject);
       if (operator === undefined) continue;
-      const byVoters = [...office.values()].flatMap((voter) => {
+      const allVoters = [...office.values()].flatMap((voter) => {
         const own = (cast.get(voter.key) ?? []).filter((vote) => mayVote(voter, vote, subject));
-        return own.length === 0 ? [] : [{ own, strictest: strictestOf(own) }];
+        return own.length === 0 ? [] : [{ key: voter.key, own, strictest: strictestOf(own) }];
       });
+      // Where it takes several, and others are enough, it has no say in what is left of it: what its thief keeps would stay.
+      const others = allVoters.filter(({ key }) => key !== subject);
+      const byVoters = votes.threshold > 1 && others.length >= votes.threshold ? others : allVoters;
       // A cut between the strictest of two voters has the voters of the stricter of them, and comes after it.
       for (const { strictest: cut } of byVoters) {
         if (operator.cut !== undefined && compareCuts(cut, operator.cut) >= 0) continue;
@@ -100,7 +108,7 @@ export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operat
       }
     }
     if (next === undefined) return office;
-    carryOut(office, next);
+    carryOut(office, votes.threshold, next);
   }
 }
 
@@ -126,7 +134,8 @@ function decide(
 
 function mayVote(voter: Operator, { record }: Grant | Revocation, subject: KeyId): boolean {
   if (voter.cut === undefined) return true;
-  return !isAfter(record, voter.cut) && !voter.revokedBy.some((vote) => vote.record.author === subject);
+  if (subject === voter.key || isSilenced(voter.judgement, record)) return false;
+  return !voter.revokedBy.some((vote) => vote.record.author === subject);
 }
 
 function strictestOf(votes: readonly Revocation[]): Cut {
@@ -147,15 +156,15 @@ function smallestDigest({ votes }: Decision): string {
   return votes.reduce((least, { record }) => (record.digest < least ? record.digest : least), 'g');
 }
 
-function carryOut(office: Office, { subject, cut, votes }: Decision): void {
+function carryOut(office: Office, threshold: number, { subject, cut, votes }: Decision): void {
   const before = office.get(subject);
   if (before === undefined) {
-    const operator = { key: subject, rank: office.size, revokedBy: [], cut: undefined };
-    office.set(subject, { ...operator, appointedBy: votes as Grant[] });
+    office.set(subject, { ...IN_FORCE, key: subject, rank: office.size, appointedBy: votes as Grant[] });
   } else {
     // Who voted again, for a stricter cut, is heard by that vote.
     const authors = new Set(votes.map(({ record }) => record.author));
     const standing = before.revokedBy.filter(({ record }) => !authors.has(record.author));
-    office.set(subject, { ...before, revokedBy: [...standing, ...(votes as Revocation[])], cut });
+    const revokedBy = [...standing, ...(votes as Revocation[])];
+    office.set(subject, { ...before, revokedBy, cut, judgement: judgementOf(revokedBy, threshold) });
   }
 }

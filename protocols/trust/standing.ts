@@ -7,10 +7,10 @@
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
-import { isAfter } from './cut.ts';
-import { Cuts, type Written } from './cuts.ts';
+import { type Act, Cuts, type Written } from './cuts.ts';
 import { CHAIN_LENGTH_MAX, isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
+import { agree, isSilenced, type Judgement, judgementOf } from './judgement.ts';
 import { type Operator, settleOperators } from './operators.ts';
 
 /** Clocks differ: this long after its end a grant still makes a member. */
@@ -39,14 +39,6 @@ export const GRANT_STATES = [
 export type GrantState = (typeof GRANT_STATES)[number];
 type IssueFault = Extract<GrantState, 'void' | 'over-used' | 'awaiting'>;
 
-/** Revocations of a key that count, and how many authors must agree before something is void. */
-interface Judgement {
-  readonly votes: readonly Revocation[];
-  readonly needed: number;
-  /** Of each author; of all together where one is enough. */
-  readonly cuts: readonly Cuts[];
-}
-
 /** Revocations of a grant's subject by admitters that the grant comes from. */
 interface CutBelow {
   readonly votes: readonly Revocation[];
@@ -56,7 +48,7 @@ interface CutBelow {
 const NOT_CUT: CutBelow = { votes: [], cuts: new Cuts([]) };
 
 /** Of a revocation, all that says whether its author might. */
-type Vote = Pick<LedgerRecord, 'author' | 'epoch' | 'seq' | 'hlc'>;
+type Vote = Act & Pick<LedgerRecord, 'author'>;
 
 /** What was settled from all votes. */
 export interface Settlement {
@@ -134,10 +126,9 @@ export class Standing {
     this.#good.clear();
   }
 
-  /** Was something written by a key after its cut, wherever its grants come from? */
+  /** Was something written by an operator's key after its cut? */
   isCutOff(key: KeyId, written: Written): boolean {
-    const judgement = this.judgements.get(key);
-    return judgement !== undefined && agree(judgement, (cuts) => cuts.leaveOut(written));
+    return agree(this.judgements.get(key), (cuts) => cuts.leaveOut(written));
   }
 
   /** The grants of a key that were for their issuers to give; an issuer can have written thousands that were not. */
@@ -202,8 +193,8 @@ export class Standing {
   }
 
   /**
-   * What counts against a key, of what hangs on this grant of it. Who was cut off by an admitter above that cannot make it
-   * worse afterwards: what the admitter has kept would go by the word of who stole the key.
+   * What counts against a key, of what hangs on this grant of it. Where an admitter above that has revoked it, its own word
+   * about itself counts no more: what the admitter has kept would go by the word of who stole the key.
    */
   judgementUnder(key: KeyId, held: Grant | undefined): Judgement | undefined {
     const judgement = this.judgements.get(key);
@@ -212,9 +203,8 @@ export class Standing {
     if (below.votes.length === 0) return judgement;
     let under = this.#judgementsUnder.get(below);
     if (under === undefined) {
-      const isLate = ({ record }: Revocation) => record.author === key && below.cuts.leaveOut(record);
       under = judgementOf(
-        judgement.votes.filter((vote) => !isLate(vote)),
+        judgement.votes.filter(({ record }) => record.author !== key),
         1,
       );
       this.#judgementsUnder.set(below, under);
@@ -224,8 +214,7 @@ export class Standing {
 
   /** Do revocations of its author void a grant? @param above the one that it was issued by. */
   #isVoid(record: LedgerRecord, above: Grant | undefined): boolean {
-    const judgement = this.judgementUnder(record.author, above);
-    if (judgement !== undefined && agree(judgement, (cuts) => cuts.void(record))) return true;
+    if (agree(this.judgementUnder(record.author, above), (cuts) => cuts.void(record))) return true;
     return above !== undefined && this.#below(above).cuts.void(record);
   }
 
@@ -239,9 +228,16 @@ export class Standing {
     return this.#below(grant).votes;
   }
 
-  /** Was something written by its subject after the cut of such an admitter? */
-  isAfterCutBelow(grant: Grant, written: Written): boolean {
+  /** Was something written by its subject after a cut, as far as it goes by this grant? */
+  isAfterCut(grant: Grant, written: Written): boolean {
+    if (agree(this.judgementUnder(grant.body.subject, grant), (cuts) => cuts.leaveOut(written))) return true;
     return this.#below(grant).cuts.leaveOut(written);
+  }
+
+  /** The same of a revocation by its subject of what hangs on it. */
+  #isSilenced(grant: Grant, act: Act): boolean {
+    if (isSilenced(this.judgementUnder(grant.body.subject, grant), act)) return true;
+    return this.#below(grant).cuts.silence(act);
   }
 
   /** Does a revocation change what its subject may do? */
@@ -262,7 +258,7 @@ export class Standing {
     if (operator !== undefined) return operator.cut === undefined || this.#mayAnswer(operator, subject);
     if (this.judgements.has(author)) return false;
     if (author === subject) return !this.operators.has(subject);
-    const next = { author, epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
+    const next = { author, digest: '', epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
     return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
   }
 
@@ -323,15 +319,14 @@ export class Standing {
     });
     const judgements = new Map<KeyId, Judgement>();
     this.#settled = { operators, judgements };
-    for (const { key, revokedBy } of operators.values())
-      if (revokedBy.length > 0) judgements.set(key, judgementOf(revokedBy, threshold));
+    for (const { key, judgement } of operators.values())
+      if (judgement !== undefined) judgements.set(key, judgement);
     for (const [subject, cast] of this.#book.revocations()) {
       if (operators.has(subject)) continue;
       const byOperators = cast.filter((vote) => this.#mayVote(vote));
-      // Who was cut off cannot make it worse afterwards.
-      const cuts = new Cuts(byOperators);
-      const own = cast.filter(({ record }) => record.author === subject && !cuts.leaveOut(record));
-      const votes = [...byOperators, ...own];
+      // Its own word about itself counts until an operator has spoken: numbers and stamps do not say which came first.
+      const votes =
+        byOperators.length > 0 ? byOperators : cast.filter(({ record }) => record.author === subject);
       if (votes.length > 0) judgements.set(subject, judgementOf(votes, 1));
     }
     return this.#settled;
@@ -356,7 +351,7 @@ export class Standing {
   /** Was the author an operator when it cast this vote? */
   #mayVote({ record }: Revocation): boolean {
     const voter = this.operators.get(record.author);
-    return voter !== undefined && (voter.cut === undefined || !isAfter(record, voter.cut));
+    return voter !== undefined && !isSilenced(voter.judgement, record);
   }
 
   #below(grant: Grant): CutBelow {
@@ -422,24 +417,12 @@ export class Standing {
     return (
       above.body.roles.includes('admitter') &&
       !isPast(this.#book.lastEnd(above), vote.hlc) &&
-      !this.isCutOff(vote.author, vote) &&
-      !this.isAfterCutBelow(above, vote) &&
+      !this.#isSilenced(above, vote) &&
       this.#faultOf(above) === undefined
     );
   }
 }
 
-function judgementOf(votes: readonly Revocation[], needed: number): Judgement {
-  if (needed === 1) return { votes, needed, cuts: [new Cuts(votes)] };
-  const byAuthor = Map.groupBy(votes, ({ record }) => record.author);
-  return { votes, needed, cuts: Array.from(byAuthor.values(), (cast) => new Cuts(cast)) };
-}
-
 function authorsOf(votes: readonly Revocation[]): number {
   return new Set(votes.map(({ record }) => record.author)).size;
-}
-
-/** Do as many authors as it takes say so? */
-function agree({ cuts, needed }: Judgement, says: (cuts: Cuts) => boolean): boolean {
-  return cuts.filter(says).length >= needed;
 }

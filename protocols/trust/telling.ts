@@ -29,6 +29,8 @@ const RECORD_BYTES_LEAST = 256;
 /** Of a chain of grants that nobody has made large: eight links with room to spare. Others come later. */
 const CHAIN_BYTES_PLAIN = 32 << 10;
 
+type Said = readonly (Grant | Revocation)[];
+
 export class Telling {
   readonly #book: GrantBook;
   readonly #standing: Standing;
@@ -187,6 +189,26 @@ export class Telling {
     const written = [link, ...this.#smaller(link).void].map((grant) => grant.record);
     this.#against(body.subject, link, []);
     this.#against(record.author, above, written);
+    this.#unheard(link);
+  }
+
+  /** What made void what admitters above a grant have said against its subject. */
+  #unheard(link: Grant): void {
+    const cast = this.#book.revocationsOf(link.body.subject);
+    if (cast.length === 0) return;
+    const counting = new Set(this.#standing.cutsBelow(link).map(({ record }) => record.digest));
+    const unheard = Map.groupBy(
+      cast.flatMap(({ record }) => (counting.has(record.digest) ? [] : [record])),
+      ({ author }) => author,
+    );
+    const links = new Set([link]);
+    // The set grows while it is walked.
+    for (const each of links)
+      for (const above of this.#directlyAbove(each)) {
+        links.add(above);
+        const said = unheard.get(above.body.subject);
+        if (said !== undefined) this.#against(above.body.subject, above, said);
+      }
   }
 
   /**
@@ -197,8 +219,9 @@ export class Telling {
     const { operators } = this.#standing;
     this.#office(key);
     const { votes = [] } = this.#standing.judgementUnder(key, held) ?? {};
-    for (const cast of operators.has(key) ? this.#bySeniority(votes) : [votes])
-      for (const { record } of decisive(cast, written)) {
+    if (operators.has(key)) this.#dismissal(key, written);
+    else
+      for (const { record } of decisive(votes, written)) {
         this.#add(record);
         this.#office(record.author);
       }
@@ -213,8 +236,13 @@ export class Telling {
   #defend(key: KeyId): void {
     if (this.#defended.has(key)) return;
     this.#defended.add(key);
-    for (const author of new Set(this.#book.revocationsOf(key).map(({ record }) => record.author)))
-      for (const officer of this.#officersBehind(author)) this.#dismissal(officer);
+    const byAuthor = Map.groupBy(this.#book.revocationsOf(key), ({ record }) => record.author);
+    for (const [author, said] of byAuthor)
+      for (const [officer, votes] of this.#officersBehind(author, said))
+        this.#dismissal(
+          officer,
+          votes.map(({ record }) => record),
+        );
   }
 
   /** What prolonged the grants above one by which the author of a revocation was an admitter. */
@@ -230,7 +258,7 @@ export class Telling {
     if (!this.#standing.operators.has(key) || this.#backed.has(key)) return;
     this.#backed.add(key);
     for (const author of this.#votesFor(key)) this.#office(author);
-    this.#dismissal(key);
+    this.#dismissal(key, []);
     this.#defend(key);
   }
 
@@ -250,14 +278,16 @@ export class Telling {
     return cast.map(([author]) => author);
   }
 
-  #dismissal(key: KeyId): void {
-    if (this.#dismissed.has(key)) return;
+  /** @param written by the key, that may be void for it. */
+  #dismissal(key: KeyId, written: readonly LedgerRecord[]): void {
+    if (written.length === 0 && this.#dismissed.has(key)) return;
     this.#dismissed.add(key);
-    for (const cast of this.#bySeniority(this.#standing.operators.get(key)?.revokedBy ?? [])) {
-      const { record } = least(cast, strictness);
-      this.#add(record);
-      this.#office(record.author);
-    }
+    // The smallest digest of all decides which of two equal decisions came first.
+    for (const cast of this.#bySeniority(this.#standing.operators.get(key)?.revokedBy ?? []))
+      for (const { record } of [...decisive(cast, written), least(cast, byDigest)]) {
+        this.#add(record);
+        this.#office(record.author);
+      }
   }
 
   /** Of each voter. */
@@ -270,15 +300,19 @@ export class Telling {
   /**
    * By whose office an author spoke: its own, or, where the votes for it are void, that of who cast them, and so on.
    * Nothing is told of the others: who stole the key of an operator can appoint any number.
+   * @param said by that author. @returns with what each of them has said.
    */
-  *#officersBehind(author: KeyId): IterableIterator<KeyId> {
-    const authors = [author];
+  *#officersBehind(author: KeyId, said: Said): IterableIterator<readonly [KeyId, Said]> {
+    const authors: (readonly [KeyId, Said])[] = [[author, said]];
     // The list grows while it is walked.
     for (const each of authors) {
-      if (this.#passed.has(each)) continue;
-      this.#passed.add(each);
-      if (this.#standing.operators.has(each)) yield each;
-      else for (const { record } of this.#book.appointmentsOf(each)) authors.push(record.author);
+      const [key] = each;
+      if (this.#standing.operators.has(key)) yield each;
+      else if (!this.#passed.has(key)) {
+        this.#passed.add(key);
+        const votes = Map.groupBy(this.#book.appointmentsOf(key), ({ record }) => record.author);
+        for (const [voter, cast] of votes) authors.push([voter, cast]);
+      }
     }
   }
 
@@ -309,21 +343,38 @@ export class Telling {
   }
 }
 
-/** Of revocations any of which is enough: the strictest, the first, and of each grant of the key one that voids it. */
+/** Of revocations any of which is enough: the strictest, the first, and as many as it takes to void all that they void. */
 function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]): Revocation[] {
   if (votes.length === 0) return [];
+  const chosen = [least(votes, strictness), least(votes, (a, b) => a.record.hlc.ms - b.record.hlc.ms)];
+  if (written.length === 0) return chosen;
   const digests = new Set(written.map(({ digest }) => digest));
-  const voiding = written.map((): Revocation[] => []);
-  for (const vote of written.length === 0 ? [] : votes) {
-    // It may keep far more than is asked about.
-    const kept = new Set(vote.body.keeps?.filter((digest) => digests.has(digest)));
-    for (const [at, record] of written.entries()) if (voids(vote.body, kept, record)) voiding[at]!.push(vote);
+  // It may keep far more than is asked about.
+  const kept = ({ body }: Revocation) => new Set(body.keeps?.filter((digest) => digests.has(digest)));
+  const keeping = new Map(chosen.map((vote) => [vote, kept(vote)]));
+  let others: [Revocation, ReadonlySet<string>][] | undefined;
+  let inVain = 0;
+  for (const record of written) {
+    if (inVain > SIBLINGS_TOLD_MAX) break;
+    if ([...keeping].some(([vote, keeps]) => voids(vote.body, keeps, record))) continue;
+    others ??= votes.map((vote) => [vote, kept(vote)]);
+    const voiding = others.filter(([vote, keeps]) => voids(vote.body, keeps, record));
+    if (voiding.length === 0) {
+      // It was for its author to sign, or something else is against it: who has that key can sign thousands.
+      inVain += 1;
+      continue;
+    }
+    const vote = least(
+      voiding.map(([each]) => each),
+      strictness,
+    );
+    keeping.set(vote, kept(vote));
   }
-  return [
-    least(votes, strictness),
-    least(votes, (a, b) => a.record.hlc.ms - b.record.hlc.ms),
-    ...voiding.flatMap((found) => (found.length === 0 ? [] : [least(found, strictness)])),
-  ];
+  return [...keeping.keys()];
+}
+
+function byDigest(a: Revocation, b: Revocation): number {
+  return a.record.digest < b.record.digest ? -1 : 1;
 }
 
 function strictness(a: Revocation, b: Revocation): number {

@@ -101,7 +101,7 @@ function revokeCommand(terminal: Terminal): Command {
       '--since <time>',
       'void what it signed after this: 6h, 2d, or a time in UTC (default: all of it counts)',
     )
-    .option('--descendants', 'also void what hangs on the grants that it gave');
+    .option('--descendants', 'also void what hangs on the grants that it gave, and its votes for operators');
   return withOperatorKey(withPlan(withKeeps(command))).action(
     async (id: string, options: RevokeOptions, command: Command) => {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };

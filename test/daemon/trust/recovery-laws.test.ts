@@ -20,9 +20,14 @@ const tokens: readonly Signer[] = [testSigner(4), testSigner(5)];
 const hosts = [6, 7, 8].map(testSigner);
 const puppets = [9, 10].map(testSigner);
 const thieves: readonly Signer[] = [operator, operator, ...puppets, ...tokens];
-const subjects = [recovery, operator, self, ...tokens, ...hosts, ...puppets];
+/** Let in by the recovery key. */
+const other = testSigner(11);
+const subjects = [recovery, operator, self, other, ...tokens, ...hosts, ...puppets];
 const HOST_ROLES = ['member', 'worker', 'deployer'] as const;
 const THEFT_MS = NOW + 1_000;
+const EPOCH = 2;
+/** Of which nobody but a thief uses numbers. */
+const EPOCH_UNUSED = 1;
 const NOTICED_MS = NOW + 20_000;
 
 function stage() {
@@ -33,11 +38,18 @@ function stage() {
     machine.handle({ kind: 'introduce', envelopes }, { now: NOTICED_MS, random: () => 0.5 });
     return undefined;
   };
-  const numbers = new Map<string, number>([[operator.id, 2]]);
-  const seal = (signer: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody, at_ms = NOW) => {
-    const seq = (numbers.get(signer.id) ?? 0) + 1;
-    numbers.set(signer.id, seq);
-    return sealedAct(genesis.digest, signer, kind, body, { seq, ms: at_ms });
+  const numbers = new Map<string, number>();
+  const seal = (
+    signer: Signer,
+    kind: 'grant' | 'revoke',
+    body: GrantBody | RevokeBody,
+    at_ms = NOW,
+    isOld = false,
+  ) => {
+    const epoch = isOld ? EPOCH_UNUSED : EPOCH;
+    const seq = (numbers.get(`${signer.id} ${epoch}`) ?? 0) + 1;
+    numbers.set(`${signer.id} ${epoch}`, seq);
+    return sealedAct(genesis.digest, signer, kind, body, { epoch, seq, ms: at_ms });
   };
   const take = (...records: readonly LedgerRecord[]) => void introduce(records.map(({ bytes }) => bytes));
   const made = tokens.map((token, at) =>
@@ -50,7 +62,7 @@ function stage() {
   const joined = hosts.map((host, at) =>
     seal(tokens[at] ?? operator, 'grant', memberGrant(host.id, { parent: made[at]?.digest ?? null })),
   );
-  take(grant, ...made, ...joined);
+  take(grant, ...made, ...joined, seal(recovery, 'grant', memberGrant(other.id)));
   const trust = trustOf(machine, { self: hosts[0]!.id, genesis }, { introduce, now: () => NOTICED_MS });
   const desk = deskOf(machine, trust, hosts[0]!.id, NOTICED_MS);
   return { machine, desk, seal, take };
@@ -71,16 +83,22 @@ const crime = fc.record({
   uses: fc.constantFrom(null, 0, 1, 2),
   descendants: fc.boolean(),
   after_ms: fc.integer({ min: 0, max: 10_000 }),
+  /** Afterwards: under a number that was never used, with a stamp of long before, or of long after. */
+  old: fc.constantFrom(undefined, 'stamp', 'number'),
 });
 type Crime = typeof crime extends fc.Arbitrary<infer T> ? T : never;
 
-function commit({ machine, seal }: ReturnType<typeof stage>, act: Crime): LedgerRecord | undefined {
+function commit({ machine, seal }: ReturnType<typeof stage>, act: Crime, isLate = false) {
   const by = thieves[act.by]!;
   const subject = subjects[act.of]!.id;
-  const at_ms = THEFT_MS + act.after_ms;
-  if (act.what === 'appoint') return seal(by, 'grant', operatorGrant(subject), at_ms);
+  const old = isLate ? act.old : undefined;
+  const at_ms =
+    (old === undefined ? THEFT_MS : old === 'stamp' ? NOW - DAY_MS : NOTICED_MS + DAY_MS) + act.after_ms;
+  const sealed = (kind: 'grant' | 'revoke', body: GrantBody | RevokeBody) =>
+    seal(by, kind, body, at_ms, old !== undefined);
+  if (act.what === 'appoint') return sealed('grant', operatorGrant(subject));
   if (act.what === 'revoke')
-    return seal(by, 'revoke', revokeBody({ subject, reason: 'mine', descendants: act.descendants }), at_ms);
+    return sealed('revoke', revokeBody({ subject, reason: 'mine', descendants: act.descendants }));
   const own = [...machine.authority.grants(NOW)].filter((grant) => grant.subject === by.id);
   const parent = by === operator || own.length === 0 ? undefined : own[act.parent % own.length]!.digest;
   const handsOn = act.roles.some((role) => role.startsWith('admit'));
@@ -89,7 +107,7 @@ function commit({ machine, seal }: ReturnType<typeof stage>, act: Crime): Ledger
     admits: handsOn ? [...HOST_ROLES, 'admit'] : [],
   });
   const notAfter_ms = act.lasts_ms === null ? null : at_ms + act.lasts_ms;
-  return seal(by, 'grant', { ...body, uses: act.uses, notAfter_ms, parent: parent ?? null }, at_ms);
+  return sealed('grant', { ...body, uses: act.uses, notAfter_ms, parent: parent ?? null });
 }
 
 t.test('the recovery key has the last word, and those whom it keeps are what they were', async (t) => {
@@ -118,7 +136,7 @@ t.test('the recovery key has the last word, and those whom it keeps are what the
         const plan = desk.planRevokeOperator(operator.id, request);
         await desk.revokeOperator(operator.id, { ...request, plan: plan.digest });
         const check = (when: string) => {
-          for (const { id } of kept)
+          for (const { id } of [...kept, other])
             for (const at_ms of [NOTICED_MS, NOTICED_MS + 30 * DAY_MS])
               for (const role of HOST_ROLES)
                 if (!authority.roles(id, at_ms).has(role))
@@ -133,7 +151,7 @@ t.test('the recovery key has the last word, and those whom it keeps are what the
         };
         check('at once');
         for (const act of after) {
-          const record = commit(staged, act);
+          const record = commit(staged, act, true);
           if (record !== undefined) take(record);
         }
         check('afterwards');

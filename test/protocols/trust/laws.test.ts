@@ -4,6 +4,7 @@ import t from 'tap';
 import type { GrantBody, Role } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
+import { STAMP_LATE_MS } from '../../../protocols/trust/cuts.ts';
 import { appoint, authority, GENESIS, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const OPERATORS = ['op-a', 'op-b', 'op-c'];
@@ -23,7 +24,11 @@ const ADMITS: Role[] = ['member', 'worker', 'deployer', 'admitter', 'admit'];
 const name = fc.constantFrom(...NAMES);
 const place = fc.record({
   seq: fc.integer({ min: 1, max: 6 }),
-  at_ms: fc.integer({ min: NOW, max: NOW + 9 }),
+  at_ms: fc.oneof(
+    { weight: 6, arbitrary: fc.integer({ min: NOW, max: NOW + 9 }) },
+    // Later than what is said of a key that was cut off before may be.
+    { weight: 1, arbitrary: fc.integer({ min: NOW + 2 * STAMP_LATE_MS, max: NOW + 2 * STAMP_LATE_MS + 9 }) },
+  ),
 });
 /** Acts that name earlier ones by number, so that chains come about. */
 const grantAct = fc.record({
@@ -44,7 +49,7 @@ const revokeAct = fc.record({
   subject: name,
   last: fc.integer({ min: 0, max: 6 }),
   descendants: fc.boolean(),
-  keeps: fc.option(fc.nat(30), { nil: null }),
+  keeps: fc.array(fc.nat(30), { maxLength: 3 }),
   place,
 });
 const appointAct = fc.record({ what: fc.constant('appoint' as const), author: name, subject: name, place });
@@ -104,9 +109,10 @@ function recordsOf(acts: readonly Act[]): LedgerRecord[] {
     else if (one.what === 'few') records.push(underFew(grants[5 + one.which]!, one));
     else if (one.what === 'again') records.push(...againOf(one, grants));
     else if (one.what === 'revoke') {
-      const kept = one.keeps === null ? undefined : grants[one.keeps % grants.length];
       const { last, descendants } = one;
-      const keeps = kept === undefined ? [] : [kept.digest];
+      const acts = records.filter(({ kind }) => kind === 'grant' || kind === 'revoke');
+      const byIt = acts.filter(({ author }) => author === key(one.subject));
+      const keeps = [...new Set(one.keeps.flatMap((at) => byIt[at % byIt.length]?.digest ?? []))];
       records.push(
         revoke(one.author, one.subject, one.place, { cut: { epoch: 0, last }, descendants, keeps }),
       );

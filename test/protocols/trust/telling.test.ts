@@ -178,3 +178,34 @@ t.test(
     t.ok(count < 10 * siblings_count, `${count} questions`);
   },
 );
+
+t.test('of what an operator said more than once that is told which decided what came first', async (t) => {
+  const host = grant('a', 'host', {}, { seq: 1 });
+  const against = revoke('b', 'a', { seq: 1 });
+  const ofItself = (isFirst: boolean) => {
+    for (let seq = 2; ; seq += 1) {
+      const vote = revoke('b', 'b', { seq });
+      if (vote.digest < against.digest === isFirst)
+        return { ...vote, bytes: new Uint8Array(isFirst ? 2 : 1) };
+    }
+  };
+  const votes = [ofItself(true), ofItself(false), against];
+  const { authority: of } = new Replica(authority(['a', 'b'])).offer([host, ...votes]);
+  t.ok(of.isMember(key('host')), 'it ended itself first');
+  const asker = new Replica(authority(['a', 'b'])).offer([against, ...of.about(key('host'))]);
+  t.ok(asker.authority.isMember(key('host')));
+});
+
+t.test('what silenced an admitter is told to who knows what it had said', async (t) => {
+  const eve = grant('op', 'eve', ADMITTER, { seq: 1 });
+  const host = grant('eve', 'host', { parent: eve.digest }, { seq: 1 });
+  const unheard = revoke('eve', 'host', { seq: 2 });
+  const votes = [
+    revoke('op', 'eve', { seq: 2 }, cut(3)),
+    revoke('sue', 'eve', { seq: 1, at_ms: NOW + 9 }, { ...cut(4), descendants: true, keeps: [host.digest] }),
+  ];
+  const { authority: of } = new Replica(authority(['sue', 'op'])).offer([eve, host, unheard, ...votes]);
+  t.ok(of.isMember(key('host')));
+  const asker = new Replica(authority(['sue', 'op'])).offer([unheard, ...of.about(key('host'))]);
+  t.ok(asker.authority.isMember(key('host')));
+});

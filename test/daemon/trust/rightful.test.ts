@@ -1,0 +1,124 @@
+/** What a key had revoked rightly stays revoked when the key is, with all that it granted. */
+import t from 'tap';
+import { found } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const RECOVERY = 1;
+const [recovery, operator, self, eve, pat, bad, good] = [RECOVERY, 2, 3, 4, 5, 6, 7].map(testSigner) as [
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+];
+
+/** op -> eve (admitter) -> pat (admitter) -> bad and good. */
+function stage() {
+  const founding = { name: 'shop', operator, seniors: [recovery.id], node: self.id };
+  const { genesis, grant } = found({ ...founding, crypto: nodeCrypto, now: NOW });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    machine.handle({ kind: 'introduce', envelopes }, { now: NOW + 1_000, random: () => 0.5 });
+    return undefined;
+  };
+  let seq = 2;
+  const seal = (signer: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody, epoch = 2) => {
+    seq += 1;
+    return sealedAct(genesis.digest, signer, kind, body, { epoch, seq, ms: NOW });
+  };
+  const take = (...records: readonly { readonly bytes: Uint8Array }[]) =>
+    void introduce(records.map(({ bytes }) => bytes));
+  const above = seal(operator, 'grant', memberGrant(eve.id, ADMITTER));
+  const abovePat = seal(eve, 'grant', { ...memberGrant(pat.id, ADMITTER), parent: above.digest });
+  const hosts = [bad, good].map((host) =>
+    seal(pat, 'grant', memberGrant(host.id, { parent: abovePat.digest })),
+  );
+  take(grant, above, abovePat, ...hosts);
+  const now = () => NOW + 1_000;
+  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now });
+  const desk = deskOf(machine, trust, self.id, now());
+  const isMember = ({ id }: Signer) => machine.authority.isMember(id);
+  const revokes = (by: Signer, subject: Signer, epoch?: number) =>
+    take(seal(by, 'revoke', revokeBody({ subject: subject.id, reason: 'mine' }), epoch));
+  return { machine, desk, seal, take, isMember, revokes };
+}
+
+t.test('whom an admitter had sent away stays out when its own key goes with its descendants', async (t) => {
+  const { machine, desk, isMember, revokes } = stage();
+  revokes(eve, bad);
+  const request = { descendants: true, keep: [pat.id, good.id] };
+  const plan = desk.planRevokeNode(eve.id, request);
+  t.same(plan.nodes.returns, []);
+  await desk.revokeNode(eve.id, request);
+  const all = () => [eve, pat, bad, good].map(isMember);
+  t.same(all(), [false, true, false, true]);
+  revokes(eve, good, 1);
+  t.same(all(), [false, true, false, true], 'and what it signs under old numbers is for nothing');
+  const { length } = [...machine.authority.revocations()];
+  await desk.revokeNode(eve.id, request);
+  t.equal([...machine.authority.revocations()].length, length, 'the same is not written again');
+});
+
+t.test('whom it had sent away, and who is named, is back', async (t) => {
+  const { desk, isMember, revokes } = stage();
+  revokes(eve, good);
+  const request = { descendants: true, keep: [pat.id, good.id] };
+  const plan = desk.planRevokeNode(eve.id, request);
+  t.match(plan.nodes.returns, [{ key: good.id }]);
+  await desk.revokeNode(eve.id, request);
+  t.ok(isMember(good));
+});
+
+t.test('what an operator had revoked stays so when it is dismissed with its descendants', async (t) => {
+  const { desk, isMember, revokes } = stage();
+  revokes(operator, bad);
+  const request = {
+    ...{ descendants: true, keep: [self.id, eve.id] },
+    operatorKey: testSeed(RECOVERY).toString('hex'),
+  };
+  const plan = desk.planRevokeOperator(operator.id, request);
+  t.same(plan.nodes.returns, []);
+  await desk.revokeOperator(operator.id, request);
+  const all = () => [self, eve, pat, bad, good].map(isMember);
+  t.same(all(), [true, true, true, false, true]);
+  revokes(operator, good, 1);
+  t.same(all(), [true, true, true, false, true]);
+});
+
+t.test('whom it had appointed is dismissed with it, and stays when named', async (t) => {
+  const { machine, desk, take, seal } = stage();
+  take(seal(operator, 'grant', operatorGrant(good.id)));
+  const request = { descendants: true, operatorKey: testSeed(RECOVERY).toString('hex') };
+  const named = desk.planRevokeOperator(operator.id, { ...request, keep: [good.id] });
+  const ends = (plan: typeof named) => plan.operators.ends.map((each) => each.key);
+  t.same(ends(named), [operator.id]);
+  t.same(ends(desk.planRevokeOperator(operator.id, { ...request, keepAll: true })), [operator.id]);
+  t.same(ends(desk.planRevokeOperator(operator.id, request)).sort(), [operator.id, good.id].sort());
+  await desk.revokeOperator(operator.id, { ...request, keep: [good.id] });
+  t.same(
+    machine.authority.operators().map(({ inForce }) => inForce),
+    [true, false, true],
+  );
+});
+
+t.test('nor is an admitter back by which a host was let in that stays', async (t) => {
+  const { desk, isMember } = stage();
+  await desk.revokeNode(eve.id, { descendants: true, keep: [pat.id] });
+  const request = {
+    ...{ descendants: true, keep: [self.id, pat.id, good.id] },
+    operatorKey: testSeed(RECOVERY).toString('hex'),
+  };
+  const before = [self, eve, pat, bad, good].map(isMember);
+  t.same(desk.planRevokeOperator(operator.id, request).nodes, { ends: [], returns: [] });
+  await desk.revokeOperator(operator.id, request);
+  t.same([self, eve, pat, bad, good].map(isMember), before);
+});
