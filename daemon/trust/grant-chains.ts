@@ -23,9 +23,9 @@ interface Chain {
   readonly grant: Link;
   /** Digests of its links that the key signed, by itself or as the maker of a token. */
   readonly signed: readonly string[];
-  /** Of those issued by them. */
+  /** Of those issued by them, and by tokens that others of those have made. */
   readonly issued: readonly string[];
-  /** Other hosts that it hangs on, up to the key. */
+  /** Other keys that it hangs on, up to the key: those of hosts, and of tokens that another token has made. */
   readonly through: readonly KeyId[];
 }
 
@@ -33,7 +33,7 @@ interface Chain {
 export interface Kept {
   /** Those that the key signed. */
   readonly signed: readonly string[];
-  /** Those that were issued by them: of a token that the key has made nothing else stays. */
+  /** Those that were issued by them: of a token that the key has made, or one of its tokens, nothing else stays. */
   readonly issued: readonly string[];
 }
 
@@ -81,7 +81,8 @@ export class GrantChains {
       .map((grant) => this.#chain(grant, issuer))
       .filter(({ signed }) => signed.length > 0);
     const among = chains.filter(({ through }) => through.every((key) => kept.has(key)));
-    const chosen = this.#enough(among.some(({ grant }) => isStanding(grant)) ? among : chains);
+    // One that others have displaced stands again once the token is closed: a thief that has its text does that.
+    const chosen = this.#enough(among.some(({ grant }) => rankOf(grant) < RANK_LAST) ? among : chains);
     return {
       signed: [...new Set(chosen.flatMap(({ signed }) => signed))],
       issued: [...new Set(chosen.flatMap(({ issued }) => issued))],
@@ -96,17 +97,22 @@ export class GrantChains {
     const original = grant.renews === null ? undefined : this.#byDigest.get(grant.renews);
     for (const start of [grant, ...(original === undefined ? [] : [original])]) {
       let passed: KeyId[] = [];
+      let found: string[] = [];
       let below: Link | undefined;
       for (let link: Link | undefined = start; link !== undefined; ) {
-        if (link !== start && !isTokenGrant(link)) passed.push(link.subject);
+        const above: Link | undefined = link.parent === null ? undefined : this.#byDigest.get(link.parent);
+        // No host that joins makes a token of the one that it was given: only a thief of that does.
+        const isTokens = above !== undefined && isTokenGrant(link) && isTokenGrant(above);
+        if (link !== start && (isTokens || !isTokenGrant(link))) passed.push(link.subject);
+        if (below !== undefined && (isTokens || link.issuer === issuer)) found.push(below.digest);
         if (link.issuer === issuer) {
           signed.push(link.digest);
-          if (below !== undefined) issued.push(below.digest);
+          issued.push(...found);
           through.push(...passed);
-          passed = [];
+          [passed, found] = [[], []];
         }
         below = link;
-        link = link.parent === null ? undefined : this.#byDigest.get(link.parent);
+        link = above;
       }
     }
     return { grant, signed, issued, through };

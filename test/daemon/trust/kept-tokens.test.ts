@@ -266,6 +266,61 @@ t.test('two tokens with which the thief let in one another pass for no hosts', a
   );
 });
 
+/** A token of the thief, another that it made with that, and what this one gives a host. */
+function tokensOfThief({ seal, above }: Pick<ReturnType<typeof stage>, 'seal' | 'above'>, host: Signer) {
+  const [first, second] = [testSigner(31), testSigner(32)] as [Signer, Signer];
+  const maker = { roles: ['admit' as const], admits: ADMITTER.admits };
+  const firstMade = seal(eve, memberGrant(first.id, { ...maker, parent: above.digest }));
+  const secondMade = seal(first, memberGrant(second.id, { ...maker, parent: firstMade.digest }));
+  const given = seal(second, memberGrant(host.id, { parent: secondMade.digest }), NOW - 3_600_000);
+  return { first, second, secondMade, given: [firstMade, secondMade, given] };
+}
+
+t.test('a token that a thief made with another one stays for no host, and lets in nobody', async (t) => {
+  const other = testSigner(33);
+  // One that has joined with a token before, and one that was let in so alone.
+  for (const host of [h2, other]) {
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal } = staged;
+    const { first, second, secondMade, given } = tokensOfThief(staged, host);
+    take(given);
+    const only = { ...KEEPING, keep: [host.id] };
+    const plan = desk.planRevokeNode(eve.id, only);
+    t.same(plan.open, []);
+    await desk.revokeNode(eve.id, { ...only, plan: plan.digest });
+    t.ok(machine.authority.isMember(host.id));
+    t.same(desk.tokens({}), []);
+    take([seal(second, memberGrant(stranger.id, { ...ADMITTER, parent: secondMade.digest }))]);
+    for (const { id } of [first, second, stranger]) t.same([...machine.authority.roles(id)], []);
+  }
+});
+
+t.test('a token that was made with one of the key is told to be open as that one is', async (t) => {
+  const staged = stage({ uses: 2 });
+  const { desk, take } = staged;
+  const { given } = tokensOfThief(staged, stranger);
+  take(given);
+  const { open } = desk.planRevokeNode(eve.id, {});
+  t.same(new Set(open.map(({ id }) => id)), new Set(given.slice(0, 2).map(({ digest }) => digest)));
+});
+
+t.test(
+  'a host whose place a thief has taken stays by that, and not by one that the thief let in',
+  async (t) => {
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal, sealBefore, above, made, joined, areMembers } = staged;
+    const puppet = testSigner(34);
+    const letIn = seal(eve, { ...memberGrant(puppet.id, ADMITTER), parent: above.digest });
+    take([letIn, ...[h2, h3].map(({ id }) => seal(puppet, memberGrant(id, { parent: letIn.digest })))]);
+    const [smallest] = joined.map(({ digest }) => digest).sort();
+    take([sealBefore(smallest!, token, memberGrant(stranger.id, { parent: made.digest }))]);
+    t.same(areMembers(), [true, true]);
+    await desk.revokeNode(eve.id, KEEPING);
+    t.same(areMembers(), [true, true]);
+    t.same([...machine.authority.roles(puppet.id)], []);
+  },
+);
+
 /** A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it. */
 function founded() {
   const recovery = testSigner(30);
