@@ -92,6 +92,10 @@ export const RevocationPlanSchema = Type.Object({
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
+  /** Hosts that were to be kept and would be no members, for another revocation or want of room under their token. */
+  lacking: Type.Array(KeyNameSchema),
+  /** Keys that stay although they were not to be kept: hosts that are kept were let in through them alone. */
+  unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   operators: TurnOf(KeyNameSchema),

@@ -105,8 +105,8 @@ export function noteTokens(terminal: Terminal, open: readonly { readonly id: str
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan): boolean {
-  const { key, nodes, operators, leavesTooFew, tokens, records } = plan;
-  if (leavesTooFew) return true;
+  const { key, nodes, operators, leavesTooFew, tokens, records, lacking, unnamed } = plan;
+  if (leavesTooFew || lacking.length + unnamed.length > 0) return true;
   const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
   const written = records.ends_count + records.returns_count;
@@ -131,6 +131,8 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     ['tokens good again', made(tokens.returns)],
     ['written, and good again', written(records.returns), records.returns_count],
     ['tokens still good', made(open)],
+    ['named, and stay out', called(plan.lacking)],
+    ['stay, and not named', called(plan.unnamed)],
   ];
   if (!effective) {
     const rest = tokens.ends.length > 0 ? 'nothing else' : 'nothing';

@@ -25,8 +25,8 @@ interface Chain {
   readonly signed: readonly string[];
   /** Of those issued by them, and by tokens that others of those have made. */
   readonly issued: readonly string[];
-  /** Other keys that it hangs on, up to the key: those of hosts, and of tokens that another token has made. */
-  readonly through: readonly KeyId[];
+  /** Grants of others that it hangs on, up to the key: of hosts, and of tokens that another token has made. */
+  readonly through: readonly Link[];
 }
 
 /** Digests of grants, by which hosts stay when a key is revoked. */
@@ -35,6 +35,8 @@ export interface Kept {
   readonly signed: readonly string[];
   /** Those that were issued by them: of a token that the key has made, or one of its tokens, nothing else stays. */
   readonly issued: readonly string[];
+  /** Keys that stay for them, and are not among those that are to: no tokens, for those are closed. */
+  readonly unnamed: readonly KeyId[];
 }
 
 /** Which grant its host is best kept by. */
@@ -80,12 +82,15 @@ export class GrantChains {
     const chains = (this.#bySubject.get(host) ?? [])
       .map((grant) => this.#chain(grant, issuer))
       .filter(({ signed }) => signed.length > 0);
-    const among = chains.filter(({ through }) => through.every((key) => kept.has(key)));
+    const among = chains.filter(({ through }) => through.every(({ subject }) => kept.has(subject)));
     // One that others have displaced stands again once the token is closed: a thief that has its text does that.
     const chosen = this.#enough(among.some(({ grant }) => rankOf(grant) < RANK_LAST) ? among : chains);
+    const others = chosen.flatMap(({ through }) => through.filter((link) => !isTokenGrant(link)));
+    const unnamed = others.map(({ subject }) => subject).filter((key) => key !== issuer && !kept.has(key));
     return {
       signed: [...new Set(chosen.flatMap(({ signed }) => signed))],
       issued: [...new Set(chosen.flatMap(({ issued }) => issued))],
+      unnamed: [...new Set(unnamed)],
     };
   }
 
@@ -93,17 +98,17 @@ export class GrantChains {
   #chain(grant: Link, issuer: KeyId): Chain {
     const signed: string[] = [];
     const issued: string[] = [];
-    const through: KeyId[] = [];
+    const through: Link[] = [];
     const original = grant.renews === null ? undefined : this.#byDigest.get(grant.renews);
     for (const start of [grant, ...(original === undefined ? [] : [original])]) {
-      let passed: KeyId[] = [];
+      let passed: Link[] = [];
       let found: string[] = [];
       let below: Link | undefined;
       for (let link: Link | undefined = start; link !== undefined; ) {
         const above: Link | undefined = link.parent === null ? undefined : this.#byDigest.get(link.parent);
         // No host that joins makes a token of the one that it was given: only a thief of that does.
         const isTokens = above !== undefined && isTokenGrant(link) && isTokenGrant(above);
-        if (link !== start && (isTokens || !isTokenGrant(link))) passed.push(link.subject);
+        if (link !== start && (isTokens || !isTokenGrant(link))) passed.push(link);
         if (below !== undefined && (isTokens || link.issuer === issuer)) found.push(below.digest);
         if (link.issuer === issuer) {
           signed.push(link.digest);

@@ -38,6 +38,9 @@ export interface RevokeRequest {
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
+  /** Hosts that are to stay by that, and keys that stay for it although nobody named them: told of in the plan. */
+  readonly named?: readonly KeyId[];
+  readonly unnamed?: readonly KeyId[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
 }
@@ -145,6 +148,8 @@ export class Revocations {
       revocation: drafts.at(-1)!,
       others: drafts.slice(0, -1),
       issued: new Set(request.issued),
+      named: request.named ?? [],
+      unnamed: request.unnamed ?? [],
     };
     const outcome = foresee(this.#authority, planned, wanted, now);
     // The votes of others against the same key say nothing of this one.

@@ -240,16 +240,18 @@ export class TrustDesk {
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued'>> {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'named' | 'unnamed'>> {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
     const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
     const present = new GrantChains(ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
-    const add = ({ signed, issued }: Kept) => {
+    const through = new Set<KeyId>();
+    const add = ({ signed, issued, unnamed }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
+      for (const other of unnamed) through.add(other);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
     };
     const hosts = this.#hosts();
@@ -266,7 +268,8 @@ export class TrustDesk {
       add(grants);
     }
     for (const { id } of all) add(above(id));
-    return { keeps: [...keeps], issued: [...below] };
+    const hostsNamed = new Set(named.map(({ id }) => id));
+    return { keeps: [...keeps], issued: [...below], named: [...hostsNamed], unnamed: [...through] };
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

@@ -32,6 +32,10 @@ export interface Outcome {
    * a token can still date a grant back. Not those of a host's key, which was granted like one.
    */
   readonly kept: readonly GrantInfo[];
+  /** Of the hosts that are to stay: those that would be no members. */
+  readonly lacking: readonly KeyId[];
+  /** Of the keys that others hang on which are to stay: those that could do anything still. */
+  readonly unnamed: readonly KeyId[];
 }
 
 /** All that would be written at once. */
@@ -42,12 +46,16 @@ export interface Planned {
   readonly others?: readonly LedgerRecord[];
   /** Of what was issued by grants that it keeps: what is to stay. */
   readonly issued?: ReadonlySet<string>;
+  /** Hosts that are to stay. */
+  readonly named?: readonly KeyId[];
+  /** Keys by which alone some of those were let in. */
+  readonly unnamed?: readonly KeyId[];
 }
 
 /** @param records to be asked about. */
 export function foresee(
   authority: Authority,
-  { revocation, others = [], issued = new Set() }: Planned,
+  { revocation, others = [], issued = new Set(), named = [], unnamed = [] }: Planned,
   records: Iterable<LedgerRecord>,
   now: number,
 ): Outcome {
@@ -83,6 +91,9 @@ export function foresee(
     records: turn(counting(authority, records), counting(after, records)),
     open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
     kept: unclosed,
+    // A vote that is one of too few changes nothing of that.
+    lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };
 }
 

@@ -43,6 +43,8 @@ export const PLAN: RevocationPlan = {
   votes: 1,
   needed: 1,
   effective: true,
+  lacking: [],
+  unnamed: [],
   nodes: { ends: [{ key: 'gone', name: 'old' }], returns: [] },
   operators: { ends: [], returns: [] },
   tokens: { ends: [], returns: [] },

@@ -112,6 +112,19 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
 });
 
+t.test('who is named and stays out is shown before, and who stays with whom nobody named', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const [lacking, unnamed] = [[{ key: NODE_1, name: 'one' }], [{ key: NODE_2, name: 'two' }]];
+  for (const [changes, row] of [
+    [{ lacking }, '  named, and stay out      one\n'],
+    [{ unnamed }, '  stay, and not named      two\n'],
+  ] as const) {
+    backend.planRevokeNode = async () => ({ ...PLAN, ...changes });
+    const asked = await runCli(socket, ['node', 'revoke', 'old', '--descendants', '--keep', 'one']);
+    t.strictSame([asked.code, asked.stderr.includes(row)], [2, true]);
+  }
+});
+
 t.test('what goes besides is shown before, and takes a yes; nothing was changed without one', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const acts = () => backend.calls.filter(({ method }) => /^revoke/.test(method)).length;

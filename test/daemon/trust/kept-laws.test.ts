@@ -202,6 +202,8 @@ async function notice(law: Law, before: readonly Theft[], named: readonly number
   const since = law.isDated ? { since_ms: SINCE_MS } : {};
   const request = { descendants: true, keep: kept.map(({ id }) => id), reason: 'stolen', ...since };
   const plan = desk.planRevokeNode(eve.id, request);
+  // Where the thief has left a host no other way in than by one that it let in, people are told of that, and may refuse.
+  fc.pre(plan.unnamed.length === 0);
   await desk.revokeNode(eve.id, { ...request, plan: plan.digest });
   const gone = [...hosts.slice(0, 4), pat, quinn].filter((host) => !kept.includes(host));
   const { authority } = staged.machine;

@@ -321,6 +321,30 @@ t.test(
   },
 );
 
+t.test('a plan names who stays out, and who stays with whom nobody named', async (t) => {
+  const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+  const [admitter, host] = [testSigner(35), testSigner(36)] as [Signer, Signer];
+  const letIn = seal(eve, { ...memberGrant(admitter.id, ADMITTER), parent: above.digest });
+  const end = revokeBody({ subject: h3.id, reason: 'mine' });
+  const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW };
+  take([
+    letIn,
+    seal(admitter, memberGrant(host.id, { parent: letIn.digest })),
+    sealAct({ ...sealed, known: [], kind: 'revoke', signer: eve, body: end }),
+  ]);
+  const keep = [...KEEPING.keep, host.id];
+  const told = (request: { readonly keep: string[] }) => {
+    const { lacking, unnamed, digest } = desk.planRevokeNode(eve.id, { ...KEEPING, ...request });
+    return { out: lacking.map(({ key }) => key), others: unnamed.map(({ key }) => key), digest };
+  };
+  t.match(told({ keep }), { out: [h3.id], others: [admitter.id] });
+  t.match(told({ keep: [...keep, admitter.id] }), { out: [h3.id], others: [] });
+  t.match(told({ keep: [h2.id] }), { out: [], others: [] });
+  await desk.revokeNode(eve.id, { ...KEEPING, keep, plan: told({ keep }).digest });
+  t.same(areMembers(), [true, false]);
+  for (const { id } of [admitter, host]) t.ok(machine.authority.isMember(id));
+});
+
 /** A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it. */
 function founded() {
   const recovery = testSigner(30);
