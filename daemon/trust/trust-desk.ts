@@ -240,11 +240,9 @@ export class TrustDesk {
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'named' | 'unnamed'>> {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts' | 'named' | 'unnamed'>> {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
-    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
-    const present = new GrantChains(ledger.machine.authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
     const through = new Set<KeyId>();
@@ -258,7 +256,9 @@ export class TrustDesk {
     const named = keep.map((text) => this.#keptHost(text, hosts));
     const all = keepAll ? [...hosts.present, ...hosts.former.filter(({ id }) => this.#mayComeBack(id))] : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
+    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now), key, kept);
+    const present = new GrantChains(ledger.machine.authority.grants(this.#now), key, kept);
+    const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
       const grants = above(host.id);
       if (grants.signed.length === 0)
@@ -268,8 +268,13 @@ export class TrustDesk {
       add(grants);
     }
     for (const { id } of all) add(above(id));
-    const hostsNamed = new Set(named.map(({ id }) => id));
-    return { keeps: [...keeps], issued: [...below], named: [...hostsNamed], unnamed: [...through] };
+    return {
+      keeps: [...keeps],
+      issued: [...below],
+      hosts: [...kept],
+      named: [...new Set(named.map(({ id }) => id))],
+      unnamed: [...through],
+    };
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

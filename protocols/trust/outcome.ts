@@ -46,7 +46,8 @@ export interface Planned {
   readonly others?: readonly LedgerRecord[];
   /** Of what was issued by grants that it keeps: what is to stay. */
   readonly issued?: ReadonlySet<string>;
-  /** Hosts that are to stay. */
+  /** Hosts that are to stay, and those of them that are asked about. */
+  readonly hosts?: readonly KeyId[];
   readonly named?: readonly KeyId[];
   /** Keys by which alone some of those were let in. */
   readonly unnamed?: readonly KeyId[];
@@ -55,7 +56,7 @@ export interface Planned {
 /** @param records to be asked about. */
 export function foresee(
   authority: Authority,
-  { revocation, others = [], issued = new Set(), named = [], unnamed = [] }: Planned,
+  { revocation, others = [], issued = new Set(), hosts = [], named = [], unnamed = [] }: Planned,
   records: Iterable<LedgerRecord>,
   now: number,
 ): Outcome {
@@ -81,7 +82,7 @@ export function foresee(
   );
   const closed = new Set(closing.map(({ subject }) => subject));
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
-  const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, staying, closed });
+  const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
   const made = [...tokens.values()].filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
@@ -115,10 +116,12 @@ function keptTokens(
   keeps: readonly string[],
   {
     issued,
+    hosts: toStay,
     staying,
     closed,
   }: {
     readonly issued: ReadonlySet<string>;
+    readonly hosts: readonly KeyId[];
     readonly staying: ReadonlyMap<KeyId, KeyId>;
     readonly closed: ReadonlySet<KeyId>;
   },
@@ -142,7 +145,8 @@ function keptTokens(
     return false;
   };
   const subjects = new Set(kept.map(({ subject }) => subject));
-  const hosts = new Set<KeyId>();
+  // One whose place was taken is no member yet.
+  const hosts = new Set<KeyId>(toStay);
   for (const grant of grants) {
     const { subject, roles, renews } = grant;
     if (!subjects.has(subject) || !roles.includes('member')) continue;

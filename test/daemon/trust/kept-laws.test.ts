@@ -93,7 +93,11 @@ function stage({ isByAdmitter }: Law) {
   );
   const parents = [...made, aboveEve, aboveBob];
   const joined = [...tokens, eve, bob].map((signer, at) =>
-    seal(signer, memberGrant(hosts[at]!.id, { parent: parents[at]!.digest })),
+    // What a join gives is all that the token may.
+    seal(
+      signer,
+      memberGrant(hosts[at]!.id, { ...([1, 2].includes(at) && ADMITTER), parent: parents[at]!.digest }),
+    ),
   );
   const abovePat = seal(eve, { ...memberGrant(pat.id, ADMITTER), parent: aboveEve.digest });
   const patsOwn = seal(pat, {
@@ -110,7 +114,7 @@ function stage({ isByAdmitter }: Law) {
   const given = { self: self.id, genesis, ...(!isByAdmitter && { operator }) };
   const trust = trustOf(machine, given, { introduce, now: () => clock.ms });
   const desk = deskOf(machine, trust, self.id, clock.ms);
-  return { machine, desk, seal, take };
+  return { machine, desk, seal, take, joined };
 }
 
 /** What a token gives a host, what makes a token or an admitter, or anything. */
@@ -245,14 +249,26 @@ async function hold(law: Law, before: readonly Theft[], after: readonly Theft[],
 
 /** Whatever has become of the hosts that are named, and of all others, nothing changes it any more. */
 async function last(law: Law, before: readonly Theft[], after: readonly Theft[], named: readonly number[]) {
-  const { commit, ...staged } = await notice(law, before, named).catch((error: unknown) => {
-    // Of who was let in with a token that has let in others instead nothing may be left.
-    if (error instanceof ShoalError && error.code === 'E_NOT_FOUND') fc.pre(false);
-    throw error;
-  });
+  const { commit, ...staged } = await notice(law, before, named).catch(forgotten);
   const seen = rolesOfAll(staged);
   commit(after);
   if (rolesOfAll(staged) !== seen) throw new Error(`${seen} before, and then ${rolesOfAll(staged)}`);
+}
+
+/** With the text of a token a thief puts others in the place of hosts, and those that are kept have it again. */
+async function restore(before: readonly Theft[], named: readonly number[]) {
+  const { machine, kept, joined } = await notice(LAWS[0]!, before, named).catch(forgotten);
+  const { authority } = machine;
+  for (const [at, { id }] of hosts.entries())
+    if (kept.some((host) => host.id === id) && authority.grant(joined[at]!.digest) !== undefined)
+      for (const role of HOST_ROLES)
+        if (!authority.roles(id).has(role)) throw new Error(`host ${at} is no ${role}`);
+}
+
+/** Of who was let in with a token that has let in others instead nothing may be left. */
+function forgotten(error: unknown): never {
+  if (error instanceof ShoalError && error.code === 'E_NOT_FOUND') fc.pre(false);
+  throw error;
 }
 
 /** Of each key at each time. */
@@ -265,6 +281,17 @@ function rolesOfAll({ machine: { authority } }: Pick<ReturnType<typeof stage>, '
 }
 
 const thefts = fc.array(theft, { maxLength: 14 });
+
+t.test('a host that is kept has its place again, whoever has taken it', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      thefts,
+      fc.subarray([0, 1, 2, 3]),
+      async (before, named) => await restore(before, named),
+    ),
+    { numRuns: 400 },
+  );
+});
 
 for (const law of LAWS) {
   t.test(
