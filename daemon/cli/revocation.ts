@@ -122,15 +122,15 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
   const rows: [string, readonly string[], number?][] = [
-    ['hosts that are refused', called(nodes.ends)],
-    ['operators dismissed', called(operators.ends)],
-    ['tokens that end', made(tokens.ends)],
+    ['hosts that are refused', called(nodes.ends), nodes.ends_count],
+    ['operators dismissed', called(operators.ends), operators.ends_count],
+    ['tokens that end', made(tokens.ends), tokens.ends_count],
     ['written, and void', written(records.ends), records.ends_count],
-    ['hosts that are back', called(nodes.returns)],
-    ['operators that are back', called(operators.returns)],
-    ['tokens good again', made(tokens.returns)],
+    ['hosts that are back', called(nodes.returns), nodes.returns_count],
+    ['operators that are back', called(operators.returns), operators.returns_count],
+    ['tokens good again', made(tokens.returns), tokens.returns_count],
     ['written, and good again', written(records.returns), records.returns_count],
-    ['tokens still good', made(open)],
+    ['tokens still good', made(open), plan.open_count],
     ['named, and stay out', called(plan.lacking)],
     ['stay, and not named', called(plan.unnamed)],
   ];
@@ -142,7 +142,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
         : `${rest} changes, for it is refused already by the word of others.`;
     return [
       printable(`${since_ms === undefined ? `${name},` : what} by ${by.name}: ${why}`),
-      ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends))] : []),
+      ...(tokens.ends.length > 0 ? [rowText('tokens that end', made(tokens.ends), tokens.ends_count)] : []),
     ];
   }
   const told = rows.filter(([, names]) => names.length > 0);

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN, turnOf } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -74,7 +74,7 @@ t.test('of a revoked token those are told to stay that do, and those to go', asy
   const { stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91']);
   t.equal(stderr, 'Joined with it, and stay: valid, expired.\n');
   const ends = [{ key: NODE_2, name: 'valid' }];
-  backend.planRevokeToken = async () => ({ ...PLAN, nodes: { ends, returns: [] } });
+  backend.planRevokeToken = async () => ({ ...PLAN, nodes: turnOf(...ends) });
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
   t.match(hosts.stderr, /\nRefused from now on: valid\.\n$/, 'and those to go that do');
 });
@@ -170,7 +170,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
   const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
-  const tokens = { ends: [closing], returns: [] };
+  const tokens = turnOf(closing);
   backend.planRevokeOperator = async () => ({ ...PLAN, effective: false, needed: 2, tokens });
   const closes = await runCli(socket, ['operator', 'revoke', 'two']);
   t.equal(closes.code, 2, 'a vote that ends tokens at once is asked about');
