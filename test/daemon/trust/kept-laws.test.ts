@@ -16,6 +16,8 @@ import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
+t.setTimeout(120_000);
+
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const [operator, self] = [testSigner(1), testSigner(2)];
@@ -289,7 +291,7 @@ t.test('a host that is kept has its place again, whoever has taken it', async ()
       fc.subarray([0, 1, 2, 3]),
       async (before, named) => await restore(before, named),
     ),
-    { numRuns: 400 },
+    { numRuns: 200 },
   );
 });
 
