@@ -8,8 +8,8 @@ import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
 import { Count, closed, Given, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
-/** Records that a plan names; it counts all of them. */
-export const PLAN_RECORDS_MAX = 1000;
+/** Entries of each list in a plan, which counts all of them. */
+export const PLAN_LISTED_MAX = 1000;
 /** Lines that one answer holds. */
 export const HISTORY_LIMIT_MAX = 10_000;
 export const HISTORY_LIMIT = 50;
@@ -64,9 +64,14 @@ export type RevocationInfo = Static<typeof RevocationSchema>;
 const RevocationSummarySchema = Type.Object({ ...RevocationParts, keeps_count: Count });
 export type RevocationSummary = Static<typeof RevocationSummarySchema>;
 
-/** What is so now and would be no more, and the other way round. */
+/** What is so now and would be no more, and the other way round: how many, and the first PLAN_LISTED_MAX of them. */
 const TurnOf = <T extends TObject>(schema: T) =>
-  Type.Object({ ends: Type.Array(schema), returns: Type.Array(schema) });
+  Type.Object({
+    ends_count: Count,
+    returns_count: Count,
+    ends: Type.Array(schema),
+    returns: Type.Array(schema),
+  });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
 const RecordRefSchema = Type.Object({
   kind: Text(32),
@@ -92,19 +97,20 @@ export const RevocationPlanSchema = Type.Object({
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
+  /** Hosts that were to be kept and would be no members, for another revocation or want of room under their token. */
+  lacking: Type.Array(KeyNameSchema),
+  /** Keys that stay although they were not to be kept: hosts that are kept were let in through them alone. */
+  unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   operators: TurnOf(KeyNameSchema),
   /** Fewer operators would remain than it takes to appoint or dismiss one: that could never be mended. */
   leavesTooFew: Type.Boolean(),
   tokens: TurnOf(TokenRefSchema),
-  /** What users wrote (workloads, names of images, images, intents) that counts; at most PLAN_RECORDS_MAX are named. */
-  records: Type.Object({
-    ends_count: Count,
-    returns_count: Count,
-    ...TurnOf(RecordRefSchema).properties,
-  }),
-  /** Tokens that the key made and that hosts can still join with afterwards. */
+  /** What users wrote (workloads, names of images, images, intents) that counts. */
+  records: TurnOf(RecordRefSchema),
+  /** Tokens that the key, or a token of it, made and that hosts can still join with afterwards: the first PLAN_LISTED_MAX. */
+  open_count: Count,
   open: Type.Array(TokenRefSchema),
 });
 export type RevocationPlan = Static<typeof RevocationPlanSchema>;

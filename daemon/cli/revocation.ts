@@ -105,8 +105,8 @@ export function noteTokens(terminal: Terminal, open: readonly { readonly id: str
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan): boolean {
-  const { key, nodes, operators, leavesTooFew, tokens, records } = plan;
-  if (leavesTooFew) return true;
+  const { key, nodes, operators, leavesTooFew, tokens, records, lacking, unnamed } = plan;
+  if (leavesTooFew || lacking.length + unnamed.length > 0) return true;
   const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
   const written = records.ends_count + records.returns_count;
@@ -121,22 +121,25 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
-  const left = made(open);
-  const rows: [string, readonly string[], number?][] = [
-    ['hosts that are refused', called(nodes.ends)],
-    ['operators dismissed', called(operators.ends)],
-    ['tokens that end', made(tokens.ends)],
+  type Row = [string, readonly string[], number?];
+  const turns: Row[] = [
+    ['hosts that are refused', called(nodes.ends), nodes.ends_count],
+    ['operators dismissed', called(operators.ends), operators.ends_count],
+    ['tokens that end', made(tokens.ends), tokens.ends_count],
     ['written, and void', written(records.ends), records.ends_count],
-    ['hosts that are back', called(nodes.returns)],
-    ['operators that are back', called(operators.returns)],
-    ['tokens good again', made(tokens.returns)],
+    ['hosts that are back', called(nodes.returns), nodes.returns_count],
+    ['operators that are back', called(operators.returns), operators.returns_count],
+    ['tokens good again', made(tokens.returns), tokens.returns_count],
     ['written, and good again', written(records.returns), records.returns_count],
-    ['tokens still good', left],
   ];
-  const told = rows.filter(([, names]) => names.length > 0);
+  const notes: Row[] = [
+    ['named, and stay out', called(plan.lacking)],
+    ['stay, and not named', called(plan.unnamed)],
+  ];
+  const told = (rows: Row[]) => rows.filter(([, names]) => names.length > 0);
+  const changed = told(turns);
   if (!effective) {
     // Which tokens stay good is told once it is refused.
-    const changed = told.filter(([, names]) => names !== left);
     const rest = changed.length > 0 ? 'nothing else' : 'nothing';
     const why =
       votes < needed
@@ -144,12 +147,14 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
         : `${rest} changes, for it is refused already by the word of others.`;
     return [
       printable(`${since_ms === undefined ? `${name},` : what} by ${by.name}: ${why}`),
-      ...changed.map((row) => rowText(...row)),
+      ...[...changed, ...told(notes)].map((row) => rowText(...row)),
     ];
   }
   return [
     printable(`${what} is to be refused, by the word of ${by.name}:`),
-    ...told.map((row) => rowText(...row)),
+    ...[...changed, ...told([['tokens still good', made(open), plan.open_count], ...notes])].map((row) =>
+      rowText(...row),
+    ),
     ...(plan.early_count > 0 ? [EARLY] : []),
     ...(leavesTooFew ? [TOO_FEW] : []),
   ];

@@ -7,7 +7,7 @@ import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import type { GrantInfo } from '../../protocols/trust/listing.ts';
 import type { Outcome, Turn } from '../../protocols/trust/outcome.ts';
-import { PLAN_RECORDS_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
+import { PLAN_LISTED_MAX, type RevocationPlan } from '../api/trust-schemas.ts';
 import { compare } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
@@ -24,7 +24,7 @@ export function revocationPlan(
   names: KeyNames,
   crypto: Crypto,
 ): RevocationPlan {
-  const { revocation, members, operators, tokens, records, open } = outcome;
+  const { revocation, members, operators, tokens, records, open, lacking, unnamed } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
   const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
@@ -47,22 +47,21 @@ export function revocationPlan(
     votes,
     needed,
     effective,
+    lacking: lacking.map(key),
+    unnamed: unnamed.map(key),
     nodes: told(members, key, ({ name }) => name),
     operators: told(operators, key, ({ name }) => name),
     leavesTooFew: tooFew,
     tokens: told(tokens, token, ({ id }) => id),
-    records: {
-      ends_count: records.ends.length,
-      returns_count: records.returns.length,
-      ...told(capped(records), record, ({ kind, key }) => `${kind}/${key}`),
-    },
-    open: open.map(token),
+    records: told(records, record, ({ kind, key }) => `${kind}/${key}`),
+    open_count: open.length,
+    open: open.slice(0, PLAN_LISTED_MAX).map(token),
   };
 }
 
 /** What users write is left out: the key that is to go may be writing still. */
 function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
-  const { revocation, members, operators, tokens } = outcome;
+  const { revocation, members, operators, tokens, lacking, unnamed } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
     [revocation.votes, revocation.needed],
@@ -70,15 +69,23 @@ function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
     grants(tokens.ends),
     grants(tokens.returns),
     tooFew,
+    lacking.toSorted(),
+    unnamed.toSorted(),
   ];
   return crypto.sha256Text(new TextEncoder().encode(JSON.stringify(seen)));
 }
 
+/** A thief of a key can have let in hosts, and made tokens, without end: an answer of all would be too long to be read. */
 function told<T, U>({ ends, returns }: Turn<T>, tell: (item: T) => U, order: (item: U) => string) {
-  const list = (items: readonly T[]) => items.map(tell).sort((a, b) => compare(order(a), order(b)));
-  return { ends: list(ends), returns: list(returns) };
-}
-
-function capped<T>({ ends, returns }: Turn<T>): Turn<T> {
-  return { ends: ends.slice(0, PLAN_RECORDS_MAX), returns: returns.slice(0, PLAN_RECORDS_MAX) };
+  const list = (items: readonly T[]) =>
+    items
+      .slice(0, PLAN_LISTED_MAX)
+      .map(tell)
+      .sort((a, b) => compare(order(a), order(b)));
+  return {
+    ends_count: ends.length,
+    returns_count: returns.length,
+    ends: list(ends),
+    returns: list(returns),
+  };
 }

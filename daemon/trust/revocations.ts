@@ -38,8 +38,11 @@ export interface RevokeRequest {
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
-  /** Whose keys are closed by no vote that waits for others: a thief may have sent one away, and granted it like a token. */
+  /** Hosts that are to stay by that. No vote that waits for others closes their keys: a thief may have granted one like a token. */
   readonly hosts?: readonly KeyId[];
+  /** Of them those that people named, and keys that stay although nobody did: told in the plan. */
+  readonly named?: readonly KeyId[];
+  readonly unnamed?: readonly KeyId[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
 }
@@ -95,7 +98,7 @@ export class Revocations {
 
   /**
    * All trust as it would be once this was written, and with it, for those who have joined, that which closes the tokens of
-   * the key that have ended themselves: what those have left takes their uses before what they have not.
+   * the key that have ended themselves.
    * @throws E_NOT_ALLOWED as `revoke`
    */
   imagine(request: RevokeRequest): Authority {
@@ -106,17 +109,12 @@ export class Revocations {
     const tokens = grants.filter(
       (grant) => grant.issuer === key && isTokenGrant(grant) && ended.has(grant.subject),
     );
-    const usesOf = new Map(grants.map(({ digest, uses }) => [digest, uses]));
     const issued = Map.groupBy(
       grants.filter(({ renews }) => renews === null),
       ({ issuer }) => issuer,
     );
     const closings = Array.from(new Set(tokens.map(({ subject }) => subject)), (subject) => {
-      const byParent = Map.groupBy(issued.get(subject) ?? [], ({ parent }) => parent);
-      const kept = [...byParent].flatMap(([parent, all]) =>
-        withinUses(all, usesOf.get(parent ?? '') ?? null),
-      );
-      return { subject, reason, ...keeping(kept) };
+      return { subject, reason, ...keeping(issued.get(subject) ?? []) };
     });
     const after = this.#authority.fork();
     for (const draft of this.#draft(request, closings)) after.add(draft);
@@ -177,6 +175,9 @@ export class Revocations {
       revocation: drafts.at(-1)!,
       others: drafts.slice(0, -1),
       issued: new Set(request.issued),
+      hosts: request.hosts ?? [],
+      named: request.named ?? [],
+      unnamed: request.unnamed ?? [],
     };
     const outcome = foresee(this.#authority, planned, wanted, now);
     // The votes of others against the same key say nothing of this one.
@@ -226,10 +227,10 @@ export class Revocations {
     before: readonly LedgerRecord[] = [],
   ): RevokeBody {
     const { ledger } = this.#init.ledger.machine;
-    const own = before.filter(({ author }) => author === subject);
-    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
-    // A key that ends itself closes its tokens first: with its descendants that would go too.
+    // All by one signer. A key that ends itself closes its tokens first: with its descendants that would go too.
+    const own = before[0]?.author === subject ? before : [];
     const named = descendants ? [...keeps, ...own.map(({ digest }) => digest)].slice(0, KEEPS_MAX) : keeps;
+    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
     return revokeBody({ subject, reason, cut: last, descendants, keeps: named });
   }
 
@@ -338,12 +339,6 @@ function keeping(
 
 function isLeft({ state }: GrantInfo): boolean {
   return state !== 'void' && state !== 'over-used';
-}
-
-/** As many as a token may let in: those that stand, and then the first of the others. */
-function withinUses(joined: readonly GrantInfo[], uses: number | null): readonly GrantInfo[] {
-  const all = [...joined.filter(isLeft), ...joined.filter((grant) => !isLeft(grant))];
-  return uses === null ? all : all.slice(0, uses);
 }
 
 /** Does a revocation say the same as one by this key would? */

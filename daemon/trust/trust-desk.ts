@@ -243,19 +243,22 @@ export class TrustDesk {
     bare: RevokeRequest & { readonly name: string },
     keep: readonly string[],
     keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts'>> & { readonly staying: ReadonlySet<KeyId> } {
+  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts' | 'named' | 'unnamed'>> & {
+    readonly staying: ReadonlySet<KeyId>;
+  } {
     const { trust, ledger } = this.#cluster;
     const { subject: key, name } = bare;
-    if (keep.length === 0 && !keepAll) return { keeps: [], issued: [], hosts: [], staying: new Set() };
+    if (keep.length === 0 && !keepAll)
+      return { keeps: [], issued: [], hosts: [], named: [], unnamed: [], staying: new Set() };
     const { authority } = ledger.machine;
-    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now));
-    const present = new GrantChains(authority.grants(this.#now));
     const keeps = new Set<string>();
     const below = new Set<string>();
+    const through = new Set<KeyId>();
     const staying = new Set<KeyId>();
-    const add = (host: KeyId, { signed, issued }: Kept) => {
+    const add = (host: KeyId, { signed, issued, unnamed }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
+      for (const other of unnamed) through.add(other);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
       staying.add(host);
       if (authority.isMember(host)) return;
@@ -269,7 +272,9 @@ export class TrustDesk {
       ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id)), ...appointed]
       : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    const above = (host: KeyId) => (chains.stands(key, host) ? chains : present).above(key, host, kept);
+    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now), key, kept);
+    const present = new GrantChains(authority.grants(this.#now), key, kept);
+    const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
       const grants = above(host.id);
       if (grants.signed.length === 0)
@@ -279,7 +284,17 @@ export class TrustDesk {
       add(host.id, grants);
     }
     for (const { id } of all) add(id, above(id));
-    return { keeps: [...keeps], issued: [...below], hosts: [...kept], staying };
+    return {
+      keeps: [...keeps],
+      issued: [...below],
+      hosts: [...kept],
+      // An operator that stays is no member, and need not be.
+      named: [...new Set(named.map(({ id }) => id))].filter(
+        (id) => !appointed.some((each) => each.id === id),
+      ),
+      unnamed: [...through],
+      staying,
+    };
   }
 
   /** Operators in force that it has voted for: with its descendants go those votes. */

@@ -25,13 +25,17 @@ export interface Outcome {
   readonly tokens: Turn<GrantInfo>;
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
-  /** Tokens of the subject that hosts could join with afterwards, and those that are kept and not closed. */
+  /** Tokens that the subject, or a token of it, made and that hosts could join with afterwards; and those kept and not closed. */
   readonly open: readonly GrantInfo[];
   /**
-   * Grants of tokens that it keeps and that nothing has closed, also where they are used up or have ended: whoever has such
+   * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where they are used up or have ended: whoever has such
    * a token can still date a grant back. Not those of a host's key, which was granted like one.
    */
   readonly kept: readonly GrantInfo[];
+  /** Of the hosts that are to stay: those that would be no members. */
+  readonly lacking: readonly KeyId[];
+  /** Of the keys that others hang on which are to stay: those that could do anything still. */
+  readonly unnamed: readonly KeyId[];
 }
 
 /** All that would be written at once. */
@@ -42,12 +46,17 @@ export interface Planned {
   readonly others?: readonly LedgerRecord[];
   /** Of what was issued by grants that it keeps: what is to stay. */
   readonly issued?: ReadonlySet<string>;
+  /** Hosts that are to stay, and those of them that are asked about. */
+  readonly hosts?: readonly KeyId[];
+  readonly named?: readonly KeyId[];
+  /** Keys by which alone some of those were let in. */
+  readonly unnamed?: readonly KeyId[];
 }
 
 /** @param records to be asked about. */
 export function foresee(
   authority: Authority,
-  { revocation, others = [], issued = new Set() }: Planned,
+  { revocation, others = [], issued = new Set(), hosts = [], named = [], unnamed = [] }: Planned,
   records: Iterable<LedgerRecord>,
   now: number,
 ): Outcome {
@@ -72,8 +81,9 @@ export function foresee(
       keeps.every((digest) => issued.has(digest)),
   );
   const closed = new Set(closing.map(({ subject }) => subject));
-  const { unclosed, inUse } = keptTokens([...after.grants(now)], listed.keeps, { issued, staying, closed });
-  const made = [...tokens.values()].filter(({ issuer }) => issuer === listed.subject);
+  const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
+  const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
+  const made = [...tokens.values()].filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
     members: turn(members(authority, now), staying),
@@ -82,29 +92,48 @@ export function foresee(
     records: turn(counting(authority, records), counting(after, records)),
     open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
     kept: unclosed,
+    // A vote that is one of too few changes nothing of that.
+    lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };
 }
 
-/** Tokens that a revocation keeps: those that are to be closed, and those whose key is a host's, that others joined with. */
+/** Did a key make a token, or another token that it made? Whoever has the text of one can make more with it. */
+function isMadeBy(key: KeyId, token: GrantInfo, byDigest: ReadonlyMap<string, GrantInfo>): boolean {
+  for (let link: GrantInfo | undefined = token; link !== undefined && isTokenGrant(link); ) {
+    if (link.issuer === key) return true;
+    link = link.parent === null ? undefined : byDigest.get(link.parent);
+  }
+  return false;
+}
+
+/**
+ * Tokens that a revocation keeps, and those that were made with such: those that are to be closed, and those whose key is
+ * a host's, that others joined with.
+ */
 function keptTokens(
-  grants: readonly GrantInfo[],
+  byDigest: ReadonlyMap<string, GrantInfo>,
   keeps: readonly string[],
   {
     issued,
+    hosts: toStay,
     staying,
     closed,
   }: {
     readonly issued: ReadonlySet<string>;
+    readonly hosts: readonly KeyId[];
     readonly staying: ReadonlyMap<KeyId, KeyId>;
     readonly closed: ReadonlySet<KeyId>;
   },
 ): { readonly unclosed: readonly GrantInfo[]; readonly inUse: readonly GrantInfo[] } {
   const named = new Set(keeps);
-  const kept = grants.filter(
-    (grant) => named.has(grant.digest) && isTokenGrant(grant) && !closed.has(grant.subject),
-  );
+  const grants = [...byDigest.values()];
+  const isKept = ({ digest, parent }: GrantInfo) => {
+    const above = parent === null ? undefined : byDigest.get(parent);
+    return named.has(digest) || (issued.has(digest) && above !== undefined && isTokenGrant(above));
+  };
+  const kept = grants.filter((grant) => isTokenGrant(grant) && isKept(grant) && !closed.has(grant.subject));
   if (kept.length === 0) return { unclosed: [], inUse: [] };
-  const byDigest = new Map(grants.map((grant) => [grant.digest, grant]));
   const tokens = new Set(kept.map(({ digest }) => digest));
   /** By another way than through a token that lets nobody in any more: two tokens could have let in one another's key. */
   const isLetIn = (grant: GrantInfo): boolean => {
@@ -116,7 +145,8 @@ function keptTokens(
     return false;
   };
   const subjects = new Set(kept.map(({ subject }) => subject));
-  const hosts = new Set<KeyId>();
+  // One whose place was taken is no member yet.
+  const hosts = new Set<KeyId>(toStay);
   for (const grant of grants) {
     const { subject, roles, renews } = grant;
     if (!subjects.has(subject) || !roles.includes('member')) continue;

@@ -29,6 +29,11 @@ export const REVOCATION: RevocationInfo = {
   effective: true,
 };
 
+/** What ends by a plan, where nothing returns. */
+export function turnOf<T>(...ends: T[]) {
+  return { ends_count: ends.length, returns_count: 0, ends, returns: [] as T[] };
+}
+
 /** Nothing but the key that was named goes. */
 export const PLAN: RevocationPlan = {
   digest: 'd'.repeat(64),
@@ -43,11 +48,14 @@ export const PLAN: RevocationPlan = {
   votes: 1,
   needed: 1,
   effective: true,
-  nodes: { ends: [{ key: 'gone', name: 'old' }], returns: [] },
-  operators: { ends: [], returns: [] },
-  tokens: { ends: [], returns: [] },
-  records: { ends: [], ends_count: 0, returns: [], returns_count: 0 },
+  lacking: [],
+  unnamed: [],
+  nodes: turnOf({ key: 'gone', name: 'old' }),
+  operators: turnOf(),
+  tokens: turnOf(),
+  records: turnOf(),
   leavesTooFew: false,
+  open_count: 0,
   open: [],
 };
 
@@ -56,13 +64,15 @@ export const VOTE_PLAN: RevocationPlan = {
   ...PLAN,
   needed: 2,
   effective: false,
-  nodes: { ends: [], returns: [] },
+  nodes: turnOf(),
 };
 
 /** With others, and with what they wrote. */
 export const WIDE_PLAN: RevocationPlan = {
   ...PLAN,
   nodes: {
+    ends_count: 2,
+    returns_count: 1,
     ends: [...PLAN.nodes.ends, { key: NODE_2, name: 'two' }],
     returns: [{ key: NODE_1, name: 'one' }],
   },
@@ -71,6 +81,7 @@ export const WIDE_PLAN: RevocationPlan = {
     ends: [{ kind: 'workload', key: 'default/web', author: NODE_2, authorName: 'two' }],
     ends_count: 14,
   },
+  open_count: 1,
   open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old' }],
 };
 

@@ -3,7 +3,7 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN, VOTE_PLAN } from '../api/fake-trust.ts';
+import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN, turnOf, VOTE_PLAN } from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -74,7 +74,7 @@ t.test('of a revoked token those are told to stay that do, and those to go', asy
   const { stderr } = await runCli(socket, ['token', 'revoke', '4f5c0e91']);
   t.equal(stderr, 'Joined with it, and stay: valid, expired.\n');
   const ends = [{ key: NODE_2, name: 'valid' }];
-  backend.planRevokeToken = async () => ({ ...PLAN, nodes: { ends, returns: [] } });
+  backend.planRevokeToken = async () => ({ ...PLAN, nodes: turnOf(...ends) });
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
   t.match(hosts.stderr, /\nRefused from now on: valid\.\n$/, 'and those to go that do');
 });
@@ -110,6 +110,19 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   backend.removeNode = async () => ({ ...REVOCATION, key: NODE_1 });
   const admitter = await runCli(socket, ['node', 'rm', 'one', '--force']);
   t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
+});
+
+t.test('who is named and stays out is shown before, and who stays with whom nobody named', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const [lacking, unnamed] = [[{ key: NODE_1, name: 'one' }], [{ key: NODE_2, name: 'two' }]];
+  for (const [changes, row] of [
+    [{ lacking }, '  named, and stay out      one\n'],
+    [{ unnamed }, '  stay, and not named      two\n'],
+  ] as const) {
+    backend.planRevokeNode = async () => ({ ...PLAN, ...changes });
+    const asked = await runCli(socket, ['node', 'revoke', 'old', '--descendants', '--keep', 'one']);
+    t.strictSame([asked.code, asked.stderr.includes(row)], [2, true]);
+  }
 });
 
 t.test('what goes besides is shown before, and takes a yes; nothing was changed without one', async (t) => {
@@ -157,7 +170,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
   const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
-  const tokens = { ends: [closing], returns: [] };
+  const tokens = turnOf(closing);
   backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, tokens });
   const closes = await runCli(socket, ['operator', 'revoke', 'two']);
   t.equal(closes.code, 2, 'a vote that ends tokens at once is asked about');
@@ -165,7 +178,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     closes.stderr,
     /^old, .*: vote 1 of 2; nothing else changes until there are enough\.\n {2}tokens that end +4f5c0e91a2b3 made at old\n/,
   );
-  const nodes = { ends: [{ key: NODE_1, name: 'three' }], returns: [] };
+  const nodes = turnOf({ key: NODE_1, name: 'three' });
   const open = [closing];
   backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, tokens, nodes, open });
   t.match(

@@ -24,7 +24,7 @@ function stage() {
     }
   };
   const above = (host: string, ...kept: string[]) => [
-    ...new GrantChains(replica.authority.grants(NOW)).above(key('eve'), key(host), new Set(kept.map(key)))
+    ...new GrantChains(replica.authority.grants(NOW), key('eve'), new Set(kept.map(key))).above(key(host))
       .signed,
   ];
   /** What a host is when eve has gone with all but these. */

@@ -266,6 +266,194 @@ t.test('two tokens with which the thief let in one another pass for no hosts', a
   );
 });
 
+/** A token of the thief, another that it made with that, and what this one gives a host. */
+function tokensOfThief({ seal, above }: Pick<ReturnType<typeof stage>, 'seal' | 'above'>, host: Signer) {
+  const [first, second] = [testSigner(31), testSigner(32)] as [Signer, Signer];
+  const maker = { roles: ['admit' as const], admits: ADMITTER.admits };
+  const firstMade = seal(eve, memberGrant(first.id, { ...maker, parent: above.digest }));
+  const secondMade = seal(first, memberGrant(second.id, { ...maker, parent: firstMade.digest }));
+  const given = seal(second, memberGrant(host.id, { parent: secondMade.digest }), NOW - 3_600_000);
+  return { first, second, secondMade, given: [firstMade, secondMade, given] };
+}
+
+t.test('a token that a thief made with another one stays for no host, and lets in nobody', async (t) => {
+  const other = testSigner(33);
+  // One that has joined with a token before, and one that was let in so alone.
+  for (const host of [h2, other]) {
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal } = staged;
+    const { first, second, secondMade, given } = tokensOfThief(staged, host);
+    take(given);
+    const only = { ...KEEPING, keep: [host.id] };
+    const plan = desk.planRevokeNode(eve.id, only);
+    t.same(plan.open, []);
+    await desk.revokeNode(eve.id, { ...only, plan: plan.digest });
+    t.ok(machine.authority.isMember(host.id));
+    t.same(desk.tokens({}), []);
+    take([seal(second, memberGrant(stranger.id, { ...ADMITTER, parent: secondMade.digest }))]);
+    for (const { id } of [first, second, stranger]) t.same([...machine.authority.roles(id)], []);
+  }
+});
+
+t.test('a token that was made with one of the key is told to be open as that one is', async (t) => {
+  const staged = stage({ uses: 2 });
+  const { desk, take } = staged;
+  const { given } = tokensOfThief(staged, stranger);
+  take(given);
+  const { open } = desk.planRevokeNode(eve.id, {});
+  t.same(new Set(open.map(({ id }) => id)), new Set(given.slice(0, 2).map(({ digest }) => digest)));
+});
+
+t.test(
+  'a host whose place a thief has taken stays by that, and not by one that the thief let in',
+  async (t) => {
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal, sealBefore, above, made, joined, areMembers } = staged;
+    const puppet = testSigner(34);
+    const letIn = seal(eve, { ...memberGrant(puppet.id, ADMITTER), parent: above.digest });
+    take([letIn, ...[h2, h3].map(({ id }) => seal(puppet, memberGrant(id, { parent: letIn.digest })))]);
+    const [smallest] = joined.map(({ digest }) => digest).sort();
+    take([sealBefore(smallest!, token, memberGrant(stranger.id, { parent: made.digest }))]);
+    t.same(areMembers(), [true, true]);
+    await desk.revokeNode(eve.id, KEEPING);
+    t.same(areMembers(), [true, true]);
+    t.same([...machine.authority.roles(puppet.id)], []);
+  },
+);
+
+t.test('a plan names who stays out, and who stays with whom nobody named', async (t) => {
+  const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+  const [admitter, host] = [testSigner(35), testSigner(36)] as [Signer, Signer];
+  const letIn = seal(eve, { ...memberGrant(admitter.id, ADMITTER), parent: above.digest });
+  const end = revokeBody({ subject: h3.id, reason: 'mine' });
+  const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW };
+  take([
+    letIn,
+    seal(admitter, memberGrant(host.id, { parent: letIn.digest })),
+    sealAct({ ...sealed, known: [], kind: 'revoke', signer: eve, body: end }),
+  ]);
+  const keep = [...KEEPING.keep, host.id];
+  const told = (request: { readonly keep: string[] }) => {
+    const { lacking, unnamed, digest } = desk.planRevokeNode(eve.id, { ...KEEPING, ...request });
+    return { out: lacking.map(({ key }) => key), others: unnamed.map(({ key }) => key), digest };
+  };
+  t.match(told({ keep }), { out: [h3.id], others: [admitter.id] });
+  t.match(told({ keep: [...keep, admitter.id] }), { out: [h3.id], others: [] });
+  t.match(told({ keep: [h2.id] }), { out: [], others: [] });
+  await desk.revokeNode(eve.id, { ...KEEPING, keep, plan: told({ keep }).digest });
+  t.same(areMembers(), [true, false]);
+  for (const { id } of [admitter, host]) t.ok(machine.authority.isMember(id));
+});
+
+t.test('nor is it closed where its place was taken, and the token granted it like one', async (t) => {
+  const { machine, desk, take, seal, sealBefore, above } = stage({ uses: 2 });
+  const [key, host] = [testSigner(47), testSigner(48)] as const;
+  const maker = { roles: ['admit' as const], admits: ADMITTER.admits };
+  const made = seal(eve, memberGrant(key.id, { ...maker, uses: 1, parent: above.digest }));
+  const joined = seal(key, memberGrant(host.id, { parent: made.digest }));
+  take([
+    made,
+    joined,
+    sealBefore(joined.digest, key, memberGrant(host.id, { ...maker, parent: made.digest })),
+  ]);
+  t.notOk(machine.authority.isMember(host.id));
+  await desk.revokeNode(eve.id, { ...KEEPING, keep: [host.id] });
+  t.ok(machine.authority.isMember(host.id));
+});
+
+const WHOLE = ['deployer', 'member', 'worker'];
+
+t.test('a host keeps its roles where a thief has put a lesser grant in the place of its own', async (t) => {
+  const { machine, desk, take, sealBefore, made, joined } = stage({ uses: 2 });
+  const [smallest] = joined.map(({ digest }) => digest).sort();
+  take([sealBefore(smallest!, token, memberGrant(h2.id, { roles: ['member'], parent: made.digest }))]);
+  await desk.revokeNode(eve.id, KEEPING);
+  for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
+});
+
+t.test('a host keeps its place where a thief has given it to another that stays anyway', async (t) => {
+  // Twice to the one that has joined with the same token, or to one that was let in otherwise.
+  for (const isTwice of [true, false]) {
+    const { machine, desk, take, seal, sealBefore, above, made, joined } = stage({ uses: 2 });
+    const [other, hosts] = [testSigner(37), [h2, h3]] as const;
+    const sorted = joined.map((record, at) => [record.digest, hosts[at]!] as const).sort();
+    const [[smallest, first], [, last]] = sorted as [(typeof sorted)[0], (typeof sorted)[0]];
+    const taker = isTwice ? first : other;
+    take([
+      seal(eve, memberGrant(other.id, { parent: above.digest })),
+      sealBefore(smallest, token, memberGrant(taker.id, { parent: made.digest })),
+    ]);
+    t.notOk(machine.authority.isMember(last.id));
+    const keeping = { ...KEEPING, keep: [other.id, ...KEEPING.keep] };
+    const plan = desk.planRevokeNode(eve.id, keeping);
+    t.same(
+      plan.nodes.returns.map(({ key }) => key),
+      [last.id],
+    );
+    await desk.revokeNode(eve.id, { ...keeping, plan: plan.digest });
+    for (const { id } of [h2, h3, other]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
+  }
+});
+
+t.test(
+  'two hosts keep the places that they can where a thief has given each that of the other',
+  async (t) => {
+    const { machine, desk, take, seal, sealBefore, above } = stage({ uses: 2 });
+    const [keys, hosts] = [[41, 42].map(testSigner), [43, 44].map(testSigner)];
+    const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+    const made = keys.map(({ id }) =>
+      seal(eve, memberGrant(id, { roles: ['admit'], admits, uses: 1, parent: above.digest })),
+    );
+    const places = keys.map((key, at) => seal(key, memberGrant(hosts[at]!.id, { parent: made[at]!.digest })));
+    const taken = sealBefore(
+      places[0]!.digest,
+      keys[0]!,
+      memberGrant(hosts[1]!.id, { parent: made[0]!.digest }),
+    );
+    take([...made, ...places, taken]);
+    t.notOk(machine.authority.isMember(hosts[0]!.id));
+    await desk.revokeNode(eve.id, { ...KEEPING, keep: hosts.map(({ id }) => id) });
+    for (const { id } of hosts) t.same([...machine.authority.roles(id)].sort(), WHOLE);
+  },
+);
+
+t.test('a token that has ended itself for another gives its place back to the host that stays', async (t) => {
+  const { machine, desk, take, seal, above } = stage({ uses: 2 });
+  const [key, host] = [testSigner(45), testSigner(46)] as const;
+  const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+  const body = memberGrant(key.id, { roles: ['admit'], admits, uses: 1, parent: above.digest });
+  const made = seal(eve, body);
+  const puppet = seal(key, memberGrant(stranger.id, { parent: made.digest }));
+  const end = revokeBody({ subject: key.id, reason: 'mine', descendants: true, keeps: [puppet.digest] });
+  const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW, known: [] };
+  take([
+    made,
+    seal(key, memberGrant(host.id, { parent: made.digest })),
+    puppet,
+    sealAct({ ...sealed, kind: 'revoke', signer: key, body: end }),
+    seal(eve, memberGrant(host.id, { roles: ['member'], parent: above.digest })),
+  ]);
+  t.same([...machine.authority.roles(host.id)], ['member']);
+  await desk.revokeNode(eve.id, { ...KEEPING, keep: [host.id] });
+  t.same([...machine.authority.roles(host.id)].sort(), WHOLE);
+  t.notOk(machine.authority.isMember(stranger.id));
+});
+
+t.test('of more hosts than a token may let in some stay, and the others are named', async (t) => {
+  const { machine, desk, take, sealBefore, made, joined } = stage({ uses: 2 });
+  const [smallest] = joined.map(({ digest }) => digest).sort();
+  take([sealBefore(smallest!, token, memberGrant(stranger.id, { parent: made.digest }))]);
+  const hosts = [h2, h3, stranger];
+  const keeping = { ...KEEPING, keep: hosts.map(({ id }) => id) };
+  const { lacking } = desk.planRevokeNode(eve.id, keeping);
+  await desk.revokeNode(eve.id, keeping);
+  t.equal(lacking.length, 1);
+  t.same(
+    hosts.filter(({ id }) => !machine.authority.isMember(id)).map(({ id }) => id),
+    lacking.map(({ key }) => key),
+  );
+});
+
 /**
  * A cluster with a recovery key, whose first host made a token with the operator's key; h2 has joined with it.
  * @param others more recovery keys. @param threshold of operators. Default 1.
