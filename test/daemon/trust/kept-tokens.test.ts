@@ -330,7 +330,7 @@ t.test('a plan names who stays out, and who stays with whom nobody named', async
   take([
     letIn,
     seal(admitter, memberGrant(host.id, { parent: letIn.digest })),
-    sealAct({ ...sealed, known: [], kind: 'revoke', signer: eve, body: end }),
+    sealAct({ ...sealed, known: [], kind: 'revoke', signer: operator, body: end }),
   ]);
   const keep = [...KEEPING.keep, host.id];
   const told = (request: { readonly keep: string[] }) => {
