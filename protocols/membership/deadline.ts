@@ -32,6 +32,8 @@ export function onDeadline(turn: Turn, member: Member): void {
     return;
   }
   suspicion.deadline = null;
+  suspicion.seqWaited = state.seq;
+  suspicion.ended_ms = turn.now;
   // It is silent: a fresh connection is worth more than this one.
   if (state.connected.has(member.id)) turn.effects.push({ kind: 'disconnect', peer: member.id });
   refreshDoubt(turn, member);

@@ -15,6 +15,7 @@ import {
   mendHealth,
   type Probe,
   patienceOf,
+  type Suspicion,
   send,
   startTimer,
   stopTimer,
@@ -180,10 +181,20 @@ export function onRelayed(turn: Turn, from: NodeId, message: Message & { type: '
   const { probe, suspicion } = member;
   const isAnswer =
     (probe?.seq === message.seq && probe.relays.has(from)) ||
-    (suspicion !== null && message.seq >= suspicion.seqFirst && suspicion.relays.has(from));
+    (suspicion?.relays.has(from) && isTimely(turn, suspicion, message.seq));
   if (!isAnswer) return;
   hearIncarnation(turn, member, message.incarnation);
   heard(turn, member);
+}
+
+/**
+ * Is this question of this doubt? And when it was waited for in vain, was that not long ago? An answer that a broken way
+ * held back for so long says nothing of whether its author lives.
+ */
+function isTimely({ now }: Turn, suspicion: Suspicion, seq: number): boolean {
+  if (seq < suspicion.seqFirst) return false;
+  const isWaited = suspicion.deadline === null && seq <= suspicion.seqWaited;
+  return !isWaited || now - suspicion.ended_ms <= MEMBERSHIP_LIMITS.lossSilence_ms_max;
 }
 
 export function onNack(turn: Turn, from: NodeId, message: Message & { type: 'nack' }): void {

@@ -101,6 +101,9 @@ export interface Suspicion {
   readonly relays: Set<NodeId>;
   /** The timer that ends it; null once it has run out. */
   deadline: number | null;
+  /** The last question before it ran out, and when it did. */
+  seqWaited: number;
+  ended_ms: number;
   /** The timer of the next question; null when there is no way to ask. */
   reprobe: number | null;
   postponements_count: number;

@@ -90,6 +90,8 @@ export function suspect(
     closedBy,
     relays: new Set(),
     deadline: null,
+    seqWaited: 0,
+    ended_ms: 0,
     reprobe: startTimer(turn, 'reprobe', member, ask_ms),
     postponements_count: 0,
     isLeft: false,

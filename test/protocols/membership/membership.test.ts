@@ -515,6 +515,31 @@ t.test('a relayed answer ends a suspicion, and an old one does not', async (t) =
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('an answer that was waited for in vain ends no doubt long after the verdict', async (t) => {
+  const answered = (after_ms: number, isNew: boolean) => {
+    const a = new Machine('a').join('b', 'c', 'd');
+    const passWithOthers = (duration_ms: number) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+        a.pass(100);
+        for (const peer of ['c', 'd']) a.give({ kind: 'heard', peer });
+      }
+    };
+    a.give({ kind: 'disconnected', peer: 'b' });
+    a.pass(200);
+    const asked = a.sent().find(({ to, message }) => to === 'c' && message.type === 'request');
+    passWithOthers(1500);
+    t.equal(a.of('verdict').length, 1);
+    passWithOthers(after_ms);
+    const seq = isNew ? a.state.seq : (asked!.message as Message & { type: 'request' }).seq;
+    a.hear('c', { type: 'relayed', seq, subject: 'b', incarnation: 1 });
+    return a.state.members.get('b')!.suspicion === null;
+  };
+  const { lossSilence_ms_max } = MEMBERSHIP_LIMITS;
+  t.ok(answered(lossSilence_ms_max - 2000, false), 'loss may have held it back');
+  t.notOk(answered(lossSilence_ms_max + 1000, false));
+  t.ok(answered(lossSilence_ms_max + 1000, true), 'what was asked since counts');
+});
+
 t.test('only who was asked answers for another', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
   const askedSoFar = () =>
