@@ -94,6 +94,8 @@ export class Contacts {
   /** Known when the loss was found, or named by a member since: they may bring what was lost. */
   readonly #witnesses: Set<NodeId>;
   #looks = 0;
+  /** Somebody was remembered in this life: once all those are taken off nobody is left. */
+  #hasWaited = false;
   /** The disk does not say yet that it is whole. */
   #isWholeDue = false;
   #isReseeding: boolean;
@@ -114,6 +116,7 @@ export class Contacts {
     this.#keptText = JSON.stringify(welcomed);
     this.#isReseeding = init.store.isIncomplete;
     this.#witnesses = new Set(this.#isReseeding ? this.#firstWitnesses() : []);
+    this.#hasWaited = this.#waitedFor().length > 0;
   }
 
   /** Members, and those who may be: a node that lost grants must hear of them from somebody. */
@@ -189,11 +192,17 @@ export class Contacts {
    * lost: one who was there is let in by no such doubt, and is waited for.
    */
   get remembered(): Named[] {
-    const { self, machine, members } = this.#init;
+    const { members } = this.#init;
+    return this.#waitedFor().map((id) => {
+      return { id, name: members().get(id)?.name ?? this.#names.get(id) ?? shortId(id) };
+    });
+  }
+
+  #waitedFor(): NodeId[] {
+    const { self, machine } = this.#init;
     return [...this.#addresses.keys()]
       .filter((id) => id !== self)
-      .filter((id) => this.#isMember(id) || (this.#wasThere(id) && !machine.authority.isRevoked(id)))
-      .map((id) => ({ id, name: members().get(id)?.name ?? this.#names.get(id) ?? shortId(id) }));
+      .filter((id) => this.#isMember(id) || (this.#wasThere(id) && !machine.authority.isRevoked(id)));
   }
 
   /** Somebody that a member has named. */
@@ -310,7 +319,9 @@ export class Contacts {
   endReseeding(hasLeft: boolean): boolean {
     const { log } = this.#init;
     if (this.#isWholeDue) void this.#keepWhole();
-    const isAlone = this.remembered.length === 0 && !hasLeft && !this.#mayBeTold();
+    const isWaiting = this.#waitedFor().length > 0;
+    this.#hasWaited ||= isWaiting;
+    const isAlone = !isWaiting && !hasLeft && (this.#hasWaited || !this.#mayBeTold());
     if (!this.#isReseeding || !(this.#isWhole || isAlone)) return false;
     this.#isReseeding = false;
     void this.#keepWhole();
