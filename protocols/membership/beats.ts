@@ -24,7 +24,8 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { heard, hearIncarnation, lapseUnrecorded } from './suspicion.ts';
+import { heard, hearIncarnation } from './suspicion.ts';
+import { recall } from './votes.ts';
 import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -216,6 +217,33 @@ function keepUp(turn: Turn): void {
   widen(turn);
   unsettleSome(turn);
   forgetIdle(state);
+}
+
+/**
+ * A member that dies with its refutation on its lips has told a few, and no record will ever tell the others. The
+ * verdicts of these are of the incarnation before, and must count again where it was heard: from when its record should
+ * have come, and it has not been heard for as long. Who is connected is asked meanwhile, for it may owe no beat here.
+ */
+function lapseUnrecorded(turn: Turn): void {
+  const { state, now } = turn;
+  const { takeBack_ms, silenceChance, beat_interval_ms } = state.config;
+  for (const id of state.unrecorded) {
+    const member = state.members.get(id);
+    const recorded = state.roster.get(id);
+    if (member !== undefined && recorded !== undefined && recorded < member.incarnation) {
+      // Never in the future, whatever the clock was set to.
+      member.heard_ms = Math.min(member.heard_ms, now);
+      const silent_ms = now - member.heard_ms;
+      const wait_ms = Math.max(takeBack_ms, member.promise_ms ?? 0) + lossSilence_ms(state, silenceChance);
+      if (silent_ms < wait_ms) {
+        if (member.isConnected && silent_ms > beat_interval_ms) gaugeRoundTrip(turn, member);
+        continue;
+      }
+      member.incarnation = recorded;
+      recall(turn, id, false);
+    }
+    state.unrecorded.delete(id);
+  }
 }
 
 /** Whether a question is due that only asks for the round trip. */

@@ -16,7 +16,7 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
-import { agreement, awaitRefutation, heldVerdict, recall, refreshDoubt } from './votes.ts';
+import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
 import { lossSilence_ms } from './weather.ts';
 
 /** Of a member that no two watchers can tell about, the closing of one connection says too little. */
@@ -210,26 +210,4 @@ export function hearIncarnation(turn: Turn, member: Member, incarnation: number)
   if (incarnation > recorded + MEMBERSHIP_LIMITS.incarnationLeap_max) return;
   raiseIncarnation(turn, member, incarnation);
   state.unrecorded.add(member.id);
-}
-
-/**
- * A member that dies with its refutation on its lips has told a few, and no record will ever tell the others. The
- * verdicts of these are of the incarnation before, and must count again where it was heard: from when its record should
- * have come, and it has not been heard for as long.
- */
-export function lapseUnrecorded(turn: Turn): void {
-  const { state, now } = turn;
-  const { takeBack_ms, silenceChance } = state.config;
-  for (const id of state.unrecorded) {
-    const member = state.members.get(id);
-    const recorded = state.roster.get(id);
-    if (member !== undefined && recorded !== undefined && recorded < member.incarnation) {
-      // Never in the future, whatever the clock was set to.
-      member.heard_ms = Math.min(member.heard_ms, now);
-      if (now - member.heard_ms < takeBack_ms + lossSilence_ms(state, silenceChance)) continue;
-      member.incarnation = recorded;
-      recall(turn, id, false);
-    }
-    state.unrecorded.delete(id);
-  }
 }

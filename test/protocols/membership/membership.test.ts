@@ -228,6 +228,25 @@ t.test('who dies before its refutation is on record is failed where that was hea
   }
 });
 
+t.test('who lives and answers is not failed again while the record of its refutation is late', async (t) => {
+  const crowd = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
+  const a = new Machine('a').join(...crowd);
+  const subject = crowd.find((id) => !watchersOf(a.state, id).includes('a'))!;
+  for (const watcher of watchersOf(a.state, subject))
+    a.give({ ...FAILED_B, watcher, subject, incarnation: 1 });
+  t.equal(memberStatus(a.state, subject), 'failed');
+  a.hear(subject, { type: 'beat', incarnation: 2, next_ms: 600 });
+  for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+    a.effects = [];
+    a.pass(100);
+    for (const peer of crowd) if (peer !== subject) a.give({ kind: 'heard', peer });
+    for (const { to, message } of a.sent())
+      if (to === subject && message.type === 'ping')
+        a.hear(to, { type: 'ack', seq: message.seq, incarnation: 2 });
+    t.equal(memberStatus(a.state, subject), 'alive');
+  }
+});
+
 t.test(
   'no verdict that counts is lost to who hears of the members last, however many there are',
   async (t) => {
