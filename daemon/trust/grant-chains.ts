@@ -84,8 +84,11 @@ export class GrantChains {
     const among = chains.filter((chain) => this.#isAmong(chain));
     // One that others have displaced stands again once the token is closed: a thief that has its text does that.
     const chosen = this.#enough(among.some((chain) => this.#rankOf(chain) < RANK_LAST) ? among : chains);
-    // What there is no use left for would take that of another host.
-    if (chosen.length === 0 && all.length > 0) return { signed: all[0]!.signed, issued: [], unnamed: [] };
+    // What there is no use left for would take that of another host. The token alone is named: a thief's host may have renewed it.
+    if (chosen.length === 0 && all.length > 0) {
+      const [oldest] = all.map(({ use }) => use!).toSorted(byAge);
+      return { signed: [oldest!.parent!], issued: [], unnamed: [] };
+    }
     const others = chosen.flatMap(({ through }) => through.filter((link) => !isTokenGrant(link)));
     const unnamed = others
       .map(({ subject }) => subject)

@@ -11,7 +11,12 @@ import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { revokeBody } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, compareCuts, cutAfter, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
-import { type GrantInfo, isTokenGrant, type RevocationInfo } from '../../protocols/trust/listing.ts';
+import {
+  type GrantInfo,
+  isStanding,
+  isTokenGrant,
+  type RevocationInfo,
+} from '../../protocols/trust/listing.ts';
 import { foresee, type Outcome } from '../../protocols/trust/outcome.ts';
 import { sealAct } from '../admission.ts';
 import type { Clock } from '../clock.ts';
@@ -123,9 +128,13 @@ export class Revocations {
 
   /**
    * Revocations by a key that count up to the cut, but for those of who is to stay. Where its descendants go so do those of its
-   * revocations that are not named: its thief could sign more of them under old numbers. First one of each key, the strictest.
+   * revocations that are not named: its thief could sign more of them under old numbers. There may be thousands of nobody: of
+   * more than there is room for first those of who would be something again, then those of who was ever granted anything; one
+   * of each key, the strictest, before its others; then by digest, so that nothing hangs on the order in which they came.
+   * @param request with the grants that it keeps.
    */
-  rightful(key: KeyId, cut: Cut | undefined, staying: ReadonlySet<KeyId>): string[] {
+  rightful(request: RevokeRequest, staying: ReadonlySet<KeyId>): string[] {
+    const { subject: key, cut, keeps = [] } = request;
     const { ledger, authority } = this.#init.ledger.machine;
     const written = [...ledger.recordsOf(key)].filter(
       (record) => record.kind === 'revoke' && (cut === undefined || !isAfter(record, cut)),
@@ -136,13 +145,36 @@ export class Revocations {
       ({ digest, subject, effective }) =>
         effective && upTo.has(digest) && subject !== key && !staying.has(subject),
     );
-    const ofEach = [...Map.groupBy(counting, ({ subject }) => subject).values()];
+    const room = KEEPS_MAX - keeps.length;
+    if (counting.length <= room) return counting.map(({ digest }) => digest);
+    const granted = new Set(Array.from(authority.grants(this.#init.clock.now()), ({ subject }) => subject));
+    const returning = this.#inForceAfter(request);
+    const rankOf = (subject: KeyId) => (returning.has(subject) ? 0 : granted.has(subject) ? 1 : 2);
     const strictness = (a: RevocationInfo, b: RevocationInfo) =>
       Number(b.descendants) - Number(a.descendants) || compareCuts(a, b) || (a.digest < b.digest ? -1 : 1);
-    return ofEach
-      .flatMap((cast) => cast.toSorted(strictness).map(({ digest }, place) => ({ digest, place })))
-      .sort((a, b) => a.place - b.place)
+    return Array.from(
+      Map.groupBy(counting, ({ subject }) => subject),
+      ([subject, cast]) =>
+        cast.toSorted(strictness).map(({ digest }, place) => ({ digest, place, rank: rankOf(subject) })),
+    )
+      .flat()
+      .sort((a, b) => a.rank - b.rank || a.place - b.place || (a.digest < b.digest ? -1 : 1))
+      .slice(0, room)
       .map(({ digest }) => digest);
+  }
+
+  /** Keys that may do something, or could until their grant ended, once so many have said this as it takes. */
+  #inForceAfter(request: RevokeRequest): Set<KeyId> {
+    const after = this.imagine(request);
+    for (const { key, inForce } of this.#authority.operators()) {
+      if (!inForce || key === request.subject) continue;
+      const [vote] = this.#draft({ ...request, signer: unsigned(key) });
+      after.add(vote!);
+    }
+    const found = new Set<KeyId>();
+    for (const { key, inForce } of after.operators()) if (inForce) found.add(key);
+    for (const grant of after.grants(this.#init.clock.now())) if (isStanding(grant)) found.add(grant.subject);
+    return found;
   }
 
   /** @returns besides what it would change which tokens it closes: those that its author may close once all is written. */
@@ -235,9 +267,8 @@ export class Revocations {
   }
 
   /** As they would be written, but that nobody has signed them. */
-  #draft(request: RevokeRequest, closings: readonly RevokeRequest[]): LedgerRecord[] {
-    const id = keyOf(request.signer ?? this.#revoker(request));
-    return this.#seal({ id, sign: () => NO_SIGNATURE }, [...closings, request]);
+  #draft(request: RevokeRequest, closings: readonly RevokeRequest[] = []): LedgerRecord[] {
+    return this.#seal(unsigned(keyOf(request.signer ?? this.#revoker(request))), [...closings, request]);
   }
 
   /** In their order: so a key that revokes itself closes tokens while it may. */
@@ -335,6 +366,10 @@ function keeping(
   if (kept.length <= KEEPS_MAX) return { keeps: kept.map(({ digest }) => digest), cut: NOTHING };
   // Too many to name: all stay, and the doors alone see to it that no more come.
   return { cut: { epoch: Number.MAX_SAFE_INTEGER, last: Number.MAX_SAFE_INTEGER } };
+}
+
+function unsigned(id: KeyId): Signer {
+  return { id, sign: () => NO_SIGNATURE };
 }
 
 function isLeft({ state }: GrantInfo): boolean {

@@ -24,6 +24,12 @@ export interface Claim {
   readonly until_ms: number;
 }
 
+/** One that could have a use, and one that has it. */
+interface Move {
+  readonly claim: Claim;
+  readonly holder: Claim;
+}
+
 export function byAge(a: Link, b: Link): number {
   return a.granted_ms - b.granted_ms || (a.digest < b.digest ? -1 : 1);
 }
@@ -60,29 +66,44 @@ export class TokenUses {
     for (const isForLess of [false, true])
       for (const claims of hosts)
         if (!claims.some((claim) => this.has(claim)))
-          for (const alike of levels(claims)) if (this.#place(alike, isForLess, new Set())) break;
+          for (const alike of levels(claims)) if (this.#place(alike, isForLess)) break;
   }
 
-  #place(claims: readonly Claim[], isForLess: boolean, seen: Set<Link>): boolean {
-    return (
-      claims.some((claim) => this.hold(claim)) || claims.some((claim) => this.#oust(claim, isForLess, seen))
-    );
-  }
-
-  #oust(claim: Claim, isForLess: boolean, seen: Set<Link>): boolean {
-    if (seen.has(claim.token)) return false;
-    seen.add(claim.token);
-    const holders = this.#holdersOf(claim);
-    for (const holder of holders) {
+  /** In a loop: who has stolen a key can make tokens, and with them a path, by the thousand. */
+  #place(claims: readonly Claim[], isForLess: boolean): boolean {
+    if (claims.some((claim) => this.hold(claim))) return true;
+    const seen = new Set<Link>();
+    /** What is left to try at each host of the path, and what led from each to the next. */
+    const path = [this.#moves(claims, seen)];
+    const made: Move[] = [];
+    while (path.length > 0) {
+      const move = path.at(-1)!.next().value;
+      if (move === undefined) {
+        path.pop();
+        made.pop();
+        continue;
+      }
+      made.push(move);
+      const { claim, holder } = move;
       const others = this.#claims
         .get(holder.use.subject)!
         .filter((other) => other.token !== claim.token && (isForLess || byGift(other, holder) <= 0));
-      if (!this.#place(others, isForLess, seen)) continue;
-      holders.delete(holder);
-      holders.add(claim);
-      return true;
+      if (others.some((other) => this.hold(other))) {
+        for (const each of made) this.#holdersOf(each.claim).delete(each.holder);
+        for (const each of made) this.#holdersOf(each.claim).add(each.claim);
+        return true;
+      }
+      path.push(this.#moves(others, seen));
     }
     return false;
+  }
+
+  *#moves(claims: readonly Claim[], seen: Set<Link>): Generator<Move, undefined> {
+    for (const claim of claims) {
+      if (seen.has(claim.token)) continue;
+      seen.add(claim.token);
+      for (const holder of this.#holdersOf(claim)) yield { claim, holder };
+    }
   }
 
   #holdersOf({ token }: Claim): Set<Claim> {

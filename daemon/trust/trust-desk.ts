@@ -221,9 +221,9 @@ export class TrustDesk {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
     const { staying, ...kept } = this.#keeps(bare, keep, keepAll);
-    const rightful = descendants ? this.#cluster.trust.revocations.rightful(key, bare.cut, staying) : [];
-    const keeps = [...kept.keeps, ...rightful].slice(0, KEEPS_MAX);
-    return { ...bare, descendants, ...kept, keeps };
+    const all = { ...bare, descendants, ...kept };
+    const rightful = descendants ? this.#cluster.trust.revocations.rightful(all, staying) : [];
+    return { ...all, keeps: [...kept.keeps, ...rightful] };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */

@@ -193,8 +193,10 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
     effective: false,
     keeps: ['d1'],
   });
+  const voting = ['operator', 'revoke', 'two', '--yes', '--descendants'];
+  t.notMatch((await runCli(socket, voting)).stderr, /last vote/, 'what it keeps are revocations');
   t.match(
-    (await runCli(socket, ['operator', 'revoke', 'two', '--yes'])).stderr,
+    (await runCli(socket, [...voting, '--keep', 'one'])).stderr,
     /^This was vote 1 of 2: .* goes with the last vote\. .* run the same once more\.$/m,
   );
   // One more than it took.

@@ -24,14 +24,20 @@ const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map
 /** When it is noticed. */
 const LATER = NOW + 1_000;
 
-/** eve let h2 and h3 in with one token, and her key is stolen. @param isTwice the thief has granted the token's key again. */
+/**
+ * eve let h2 and h3 in with one token, and her key is stolen.
+ * @param isTwice the thief has granted the token's key again.
+ * @param stay what the grants of the two say besides.
+ */
 function stage({
   uses,
   until_ms = NOW + 60_000,
   isTwice = false,
+  stay = {},
 }: {
   readonly uses: number;
   readonly until_ms?: number;
+  readonly stay?: Partial<GrantBody>;
   readonly isTwice?: boolean;
 }) {
   const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
@@ -64,7 +70,7 @@ function stage({
     notAfter_ms: until_ms,
   };
   const made = seal(eve, tokenBody);
-  const joined = [h2, h3].map((host) => seal(token, memberGrant(host.id, { parent: made.digest })));
+  const joined = [h2, h3].map((host) => seal(token, memberGrant(host.id, { parent: made.digest, ...stay })));
   // As after a restart: grants come in no order.
   take([grant, above, ...(isTwice ? [sealBefore(made.digest, eve, tokenBody)] : []), made, ...joined]);
   const introduce = async (envelopes: readonly Uint8Array[]) => {
@@ -637,3 +643,43 @@ t.test('a token is made by a grant that hands on what it takes, or else by the o
   const theirs = trustOf(machine, { self: h2.id, genesis, operator }, { introduce, now: () => LATER });
   t.equal(await made(deskOf(machine, theirs, h2.id, LATER)), operator.id);
 });
+
+t.test(
+  'an admitter of the thief does not stay by having renewed those for whom no use is left',
+  async (t) => {
+    const stay = { notAfter_ms: NOW + 3_600_000 };
+    const { genesis, machine, seal, sealBefore, above, made, joined } = stage({ uses: 2, stay });
+    const ids = [h2, h3, stranger].map(({ id }) => id);
+    const [smallest] = joined.map(({ digest }) => digest).sort();
+    const third = sealBefore(smallest!, token, memberGrant(stranger.id, { parent: made.digest, ...stay }));
+    const puppet = testSigner(60);
+    const byThief = seal(eve, { ...memberGrant(puppet.id, ADMITTER), parent: above.digest });
+    const renewals = [...joined, third].map(({ digest }, at) => {
+      const longer = { parent: byThief.digest, notAfter_ms: stay.notAfter_ms - 1 };
+      return seal(puppet, { ...memberGrant(ids[at]!, longer), renews: digest });
+    });
+    const written = [...machine.ledger.records()].filter(({ kind }) => kind !== 'genesis');
+    const named = [];
+    // After a restart what renews may come before what it renews.
+    for (const records of [
+      [...written, third, byThief, ...renewals],
+      [...renewals, byThief, third, ...written],
+    ]) {
+      const stored = { records, streams: [] };
+      const here = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self], stored });
+      const introduce = async (envelopes: readonly Uint8Array[]) => {
+        here.handle({ kind: 'introduce', envelopes }, { now: LATER, random: () => 0.5 });
+        return undefined;
+      };
+      const trust = trustOf(here, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
+      const desk = deskOf(here, trust, self.id, LATER);
+      const keeping = { ...KEEPING, keep: ids };
+      const { keeps } = await desk.revokeNode(eve.id, keeping);
+      t.notOk(here.authority.isMember(puppet.id), 'it goes');
+      t.same(keeps, [made.digest]);
+      named.push(ids.filter((id) => here.authority.isMember(id)));
+    }
+    t.equal(named[0]!.length, 2, 'as many stay as the token had uses');
+    t.same(named[0], named[1], 'and the same in whatever order the grants come');
+  },
+);

@@ -3,8 +3,9 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
@@ -22,8 +23,8 @@ const [recovery, operator, self, eve, pat, bad, good] = [RECOVERY, 2, 3, 4, 5, 6
 ];
 
 /** op -> eve (admitter) -> pat (admitter) -> bad and good. */
-function stage() {
-  const founding = { name: 'shop', operator, seniors: [recovery.id], node: self.id };
+function stage(threshold = 1) {
+  const founding = { name: 'shop', operator, seniors: [recovery.id], threshold, node: self.id };
   const { genesis, grant } = found({ ...founding, crypto: nodeCrypto, now: NOW });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
   const introduce = async (envelopes: readonly Uint8Array[]) => {
@@ -49,7 +50,7 @@ function stage() {
   const isMember = ({ id }: Signer) => machine.authority.isMember(id);
   const revokes = (by: Signer, subject: Signer, epoch?: number) =>
     take(seal(by, 'revoke', revokeBody({ subject: subject.id, reason: 'mine' }), epoch));
-  return { machine, desk, seal, take, isMember, revokes };
+  return { genesis, machine, desk, seal, take, isMember, revokes };
 }
 
 t.test('whom an admitter had sent away stays out when its own key goes with its descendants', async (t) => {
@@ -122,3 +123,44 @@ t.test('nor is an admitter back by which a host was let in that stays', async (t
   await desk.revokeOperator(operator.id, request);
   t.same([self, eve, pat, bad, good].map(isMember), before);
 });
+
+for (const votes of [1, 2])
+  t.test(
+    `what it had revoked rightly stays so whatever keys of nobody its thief revoked; votes: ${votes}`,
+    async (t) => {
+      const { genesis, machine, seal, revokes } = stage(votes);
+      revokes(operator, bad);
+      const written = [...machine.ledger.records()].filter(({ kind }) => kind !== 'genesis');
+      const isRightful = ({ kind, body }: LedgerRecord) =>
+        kind === 'revoke' && (body as RevokeBody).subject === bad.id;
+      const junk = Array.from({ length: KEEPS_MAX + 1 }, (_, at) => {
+        const subject = `12D3KooW${String(at).padStart(44, 'x')}`;
+        return seal(operator, 'revoke', revokeBody({ subject, reason: 'mine' }));
+      });
+      const request = {
+        ...{ descendants: true, keep: [self.id, eve.id] },
+        operatorKey: testSeed(RECOVERY).toString('hex'),
+      };
+      const named = [];
+      // After a restart they come in any order.
+      for (const records of [
+        [...written, ...junk],
+        [
+          ...junk.toReversed(),
+          ...written.filter((record) => !isRightful(record)),
+          ...written.filter(isRightful),
+        ],
+      ]) {
+        const stored = { records, streams: [] };
+        const here = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self], stored });
+        const trust = trustOf(here, { self: self.id, genesis }, { now: () => NOW + 1_000 });
+        const plan = deskOf(here, trust, self.id, NOW + 1_000).planRevokeOperator(operator.id, request);
+        t.equal(plan.needed, votes);
+        t.same(plan.nodes.returns, []);
+        t.ok(plan.keeps.includes(written.find(isRightful)!.digest));
+        named.push(plan.keeps);
+      }
+      t.equal(named[0]!.length, KEEPS_MAX);
+      t.same(named[0], named[1], 'the same are named in whatever order they came');
+    },
+  );
