@@ -232,17 +232,19 @@ export class Telling {
     this.#defend(key);
   }
 
-  /** What ended the office of those whose word against a key is void. */
+  /** What ended the office of those whose word against a key is void: once for each, however many it has made speak. */
   #defend(key: KeyId): void {
     if (this.#defended.has(key)) return;
     this.#defended.add(key);
     const byAuthor = Map.groupBy(this.#book.revocationsOf(key), ({ record }) => record.author);
+    const byOfficer = new Map<KeyId, LedgerRecord[]>();
     for (const [author, said] of byAuthor)
-      for (const [officer, votes] of this.#officersBehind(author, said))
-        this.#dismissal(
-          officer,
-          votes.map(({ record }) => record),
-        );
+      for (const [officer, acts] of this.#officersBehind(author, said)) {
+        const written = byOfficer.get(officer) ?? [];
+        byOfficer.set(officer, written);
+        for (const { record } of acts) written.push(record);
+      }
+    for (const [officer, written] of byOfficer) this.#dismissal(officer, written);
   }
 
   /** What prolonged the grants above one by which the author of a revocation was an admitter. */

@@ -179,6 +179,31 @@ t.test(
   },
 );
 
+t.test(
+  'an operator that has many speak against a key is dismissed once, whatever the revocation keeps',
+  async (t) => {
+    const host = grant('op', 'host', {}, { seq: 1 });
+    const { authority: of } = new Replica(authority(['op', 'tom'])).offer([host]);
+    let read = 0;
+    const keeps = Array.from({ length: MANY }, (_, at) => at.toString(16).padStart(64, '0'));
+    const revoked = revoke('op', 'tom', { seq: 2 }, { descendants: true, keeps });
+    const counted = new Proxy(keeps, {
+      get: (names, at) => {
+        if (typeof at === 'string' && /^[0-9]+$/.test(at)) read += 1;
+        return Reflect.get(names, at);
+      },
+    });
+    of.add({ ...revoked, body: { ...(revoked.body as object), keeps: counted } });
+    for (let at = 0; at < 300; at += 1)
+      for (const record of [appoint('tom', `p${at}`, { seq: at + 1 }), revoke(`p${at}`, 'host', { seq: 1 })])
+        of.add(record);
+    t.ok(of.isMember(key('host')));
+    read = 0;
+    t.same(digests(of.about(key('host'))), digests([host, revoked]));
+    t.ok(read <= 20 * MANY, `${read} names are read`);
+  },
+);
+
 t.test('of what an operator said more than once that is told which decided what came first', async (t) => {
   const host = grant('a', 'host', {}, { seq: 1 });
   const against = revoke('b', 'a', { seq: 1 });
