@@ -38,27 +38,32 @@ export interface GateInit {
   /** Votes that it takes to appoint an operator. */
   readonly threshold: number;
   readonly book: GrantBook;
-  /** Of a gate with the same grants: keys that may ever have been operators. */
-  readonly operatorsEver?: ReadonlySet<KeyId>;
+  /** Of a gate with the same grants: its `operatorsEver`. */
+  readonly operatorsEver?: Levels;
 }
+
+/**
+ * Of keys that may ever have been operators: those of genesis are at 0, and each other one is above `threshold` of its
+ * voters at least. Who is below a key does not hang on it.
+ */
+type Levels = ReadonlyMap<KeyId, number>;
 
 export class Gate {
   readonly #init: GateInit;
-  readonly #founders: ReadonlySet<KeyId>;
   /** Replaced, and not changed, once somebody else has it: forks share it. */
-  #operatorsEver: ReadonlySet<KeyId>;
+  #operatorsEver: Levels;
   /** The same, where nobody else has it. */
-  #own: Set<KeyId> | undefined;
+  #own: Map<KeyId, number> | undefined;
   /** Undefined: nobody has asked. */
   #keepers: Keepers | undefined;
 
   constructor(init: GateInit) {
     this.#init = init;
-    this.#founders = new Set(init.founders);
-    this.#operatorsEver = init.operatorsEver ?? this.#founders;
+    this.#operatorsEver = init.operatorsEver ?? new Map(init.founders.map((key) => [key, 0]));
   }
 
-  get operatorsEver(): ReadonlySet<KeyId> {
+  /** Keys that may ever have been operators. */
+  get operatorsEver(): Levels {
     this.#own = undefined;
     return this.#operatorsEver;
   }
@@ -137,8 +142,8 @@ export class Gate {
       if (this.#operatorsEver.has(each)) continue;
       const voters = book.votersFor(each).filter((voter) => this.#operatorsEver.has(voter));
       if (voters.length < threshold) continue;
-      this.#own ??= new Set(this.#operatorsEver);
-      this.#own.add(each);
+      this.#own ??= new Map(this.#operatorsEver);
+      this.#own.set(each, levelAbove(voters, this.#own));
       this.#operatorsEver = this.#own;
       for (const next of book.votedForBy(each)) subjects.push(next);
     }
@@ -155,7 +160,7 @@ export class Gate {
     const doubted = this.#doubted(gone);
     if (doubted.size === 0) return { dismissed: [], unkept: [] };
     const { threshold, book } = this.#init;
-    this.#own ??= new Set(this.#operatorsEver);
+    this.#own ??= new Map(this.#operatorsEver);
     const ever = this.#own;
     this.#operatorsEver = ever;
     for (const key of doubted) ever.delete(key);
@@ -164,7 +169,7 @@ export class Gate {
     const back = [...doubted].filter((key) => votes.get(key)! >= threshold);
     // The list grows while it is walked.
     for (const key of back) {
-      ever.add(key);
+      ever.set(key, levelAbove(book.votersFor(key), ever));
       for (const subject of book.votedForBy(key)) {
         const count = votes.get(subject);
         if (count === undefined) continue;
@@ -178,13 +183,10 @@ export class Gate {
 
   /** For whom these votes may have been needed, and for whom those have voted, and so on. */
   #doubted(gone: readonly Grant[]): Set<KeyId> {
-    const { threshold, book } = this.#init;
+    const { book } = this.#init;
     const doubted = new Set<KeyId>();
     const doubt = (subject: KeyId) => {
-      if (!this.#operatorsEver.has(subject) || this.#founders.has(subject)) return;
-      // Whom enough of genesis have voted for needs no other.
-      const sure = book.votersFor(subject).filter((voter) => this.#founders.has(voter));
-      if (sure.length < threshold) doubted.add(subject);
+      if (!doubted.has(subject) && this.#isInDoubt(subject, doubted)) doubted.add(subject);
     };
     for (const { record, body } of gone) {
       const { author } = record;
@@ -193,6 +195,20 @@ export class Gate {
     // The set grows while it is walked.
     for (const key of doubted) for (const subject of book.votedForBy(key)) doubt(subject);
     return doubted;
+  }
+
+  /** Was it an operator, and are too few of its voters below it and in no doubt? */
+  #isInDoubt(subject: KeyId, doubted: ReadonlySet<KeyId>): boolean {
+    const { threshold, book } = this.#init;
+    // Of genesis, or none.
+    const level = this.#operatorsEver.get(subject) ?? 0;
+    if (level === 0) return false;
+    let sure = 0;
+    for (const voter of book.votersFor(subject)) {
+      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure += 1;
+      if (sure >= threshold) return false;
+    }
+    return true;
   }
 
   /** Steps from genesis; Infinity for unknown keys. */
@@ -361,6 +377,11 @@ export class Gate {
     }
     return length;
   }
+}
+
+/** Above all of those that are there, and not only some: as long as enough of their votes stay it is in no doubt. */
+function levelAbove(voters: readonly KeyId[], levels: Levels): number {
+  return 1 + voters.reduce((highest, voter) => Math.max(highest, levels.get(voter) ?? 0), 0);
 }
 
 /** Is a stamp after the end of a grant? */

@@ -13,7 +13,7 @@ import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { compareCuts } from './cut.ts';
-import { voids } from './cuts.ts';
+import { Cuts, voids } from './cuts.ts';
 import { isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
 import type { Standing } from './standing.ts';
@@ -232,17 +232,19 @@ export class Telling {
     this.#defend(key);
   }
 
-  /** What ended the office of those whose word against a key is void. */
+  /** What ended the office of those whose word against a key is void: once for each, however many it has made speak. */
   #defend(key: KeyId): void {
     if (this.#defended.has(key)) return;
     this.#defended.add(key);
     const byAuthor = Map.groupBy(this.#book.revocationsOf(key), ({ record }) => record.author);
+    const byOfficer = new Map<KeyId, LedgerRecord[]>();
     for (const [author, said] of byAuthor)
-      for (const [officer, votes] of this.#officersBehind(author, said))
-        this.#dismissal(
-          officer,
-          votes.map(({ record }) => record),
-        );
+      for (const [officer, acts] of this.#officersBehind(author, said)) {
+        const written = byOfficer.get(officer) ?? [];
+        byOfficer.set(officer, written);
+        for (const { record } of acts) written.push(record);
+      }
+    for (const [officer, written] of byOfficer) this.#dismissal(officer, written);
   }
 
   /** What prolonged the grants above one by which the author of a revocation was an admitter. */
@@ -352,18 +354,15 @@ function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]
   // It may keep far more than is asked about.
   const kept = ({ body }: Revocation) => new Set(body.keeps?.filter((digest) => digests.has(digest)));
   const keeping = new Map(chosen.map((vote) => [vote, kept(vote)]));
+  let all: Cuts | undefined;
   let others: [Revocation, ReadonlySet<string>][] | undefined;
-  let inVain = 0;
   for (const record of written) {
-    if (inVain > SIBLINGS_TOLD_MAX) break;
     if ([...keeping].some(([vote, keeps]) => voids(vote.body, keeps, record))) continue;
+    all ??= new Cuts(votes);
+    // It was for its author to sign, or something else is against it: who has that key can sign thousands.
+    if (!all.void(record)) continue;
     others ??= votes.map((vote) => [vote, kept(vote)]);
     const voiding = others.filter(([vote, keeps]) => voids(vote.body, keeps, record));
-    if (voiding.length === 0) {
-      // It was for its author to sign, or something else is against it: who has that key can sign thousands.
-      inVain += 1;
-      continue;
-    }
     const vote = least(
       voiding.map(([each]) => each),
       strictness,

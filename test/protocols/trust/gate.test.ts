@@ -208,6 +208,38 @@ t.test('a vote that goes costs no look at other votes, nor at all revocations', 
   t.equal(of.admission(appoint('y1', 'gil', { seq: 9 })), 'yes');
 });
 
+t.test(
+  'a vote that goes costs no look at those whom its subject carries, as long as others carry it',
+  (t) => {
+    const puppets = Array.from({ length: 500 }, (_, at) => `p${at}`);
+    const voters = Array.from({ length: 20 }, (_, at) => `q${at}`);
+    // Each by one of genesis; each by the one before it.
+    for (const isChain of [false, true]) {
+      const of = authority(['op', 'sue'], 1);
+      const through = voters.flatMap((name, at) => [
+        appoint(isChain && at > 0 ? voters[at - 1]! : 'sue', name, { seq: at + 1 }),
+        appoint(name, 'hub', { seq: 100 }),
+      ]);
+      const votes = through.filter(({ seq }) => seq === 100);
+      for (const vote of [...through, ...puppets.map((name, at) => appoint('hub', name, { seq: at + 1 }))])
+        of.add(vote);
+      // In a chain the others came later, and may hang on the hub for all that is known.
+      if (isChain) of.remove(votes.shift()!);
+      const [looked, voted] = (['votedForBy', 'votersFor'] as const).map((name) =>
+        t.capture(GrantBook.prototype, name, GrantBook.prototype[name]),
+      );
+      const last = votes.pop()!;
+      for (const vote of votes) t.same(of.removeAll([vote]).weakened, []);
+      const count = looked!().length + voted!().length;
+      t.ok(count <= 5 * voters.length, `${count} looks`);
+      t.ok(puppets.every((name) => of.admission(appoint(name, 'gil', { seq: 9 })) === 'yes'));
+      t.equal(new Set(of.removeAll([last]).weakened).size, puppets.length + 1, 'the last one carried it');
+      t.ok(puppets.every((name) => of.admission(appoint(name, 'gil', { seq: 9 })) !== 'yes'));
+    }
+    t.end();
+  },
+);
+
 t.test('what an operator kept it keeps no more once it is none, though it may revoke still', async (t) => {
   const token = grant('op', 'tok', { roles: ['admit'], admits: NODE, uses: 0 }, { seq: 1 });
   const joins = [1, 2, 3].map((epoch) =>

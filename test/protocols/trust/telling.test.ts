@@ -179,6 +179,71 @@ t.test(
   },
 );
 
+t.test(
+  'an operator that has many speak against a key is dismissed once, whatever the revocation keeps',
+  async (t) => {
+    const host = grant('op', 'host', {}, { seq: 1 });
+    const { authority: of } = new Replica(authority(['op', 'tom'])).offer([host]);
+    let read = 0;
+    const keeps = Array.from({ length: MANY }, (_, at) => at.toString(16).padStart(64, '0'));
+    const revoked = revoke('op', 'tom', { seq: 2 }, { descendants: true, keeps });
+    const counted = new Proxy(keeps, {
+      get: (names, at) => {
+        if (typeof at === 'string' && /^[0-9]+$/.test(at)) read += 1;
+        return Reflect.get(names, at);
+      },
+    });
+    of.add({ ...revoked, body: { ...(revoked.body as object), keeps: counted } });
+    for (let at = 0; at < 300; at += 1)
+      for (const record of [appoint('tom', `p${at}`, { seq: at + 1 }), revoke(`p${at}`, 'host', { seq: 1 })])
+        of.add(record);
+    t.ok(of.isMember(key('host')));
+    read = 0;
+    t.same(digests(of.about(key('host'))), digests([host, revoked]));
+    t.ok(read <= 20 * MANY, `${read} names are read`);
+  },
+);
+
+t.test('what voids a word is told, however many others came before it that nothing voids', async (t) => {
+  const host = grant('op', 'host', {}, { seq: 1 });
+  // Kept by all, but after their cuts.
+  const late = Array.from({ length: 300 }, (_, at) => revoke('tom', 'host', { seq: 100 + at }));
+  const keeps = late.map(({ digest }) => digest);
+  const isLast = ({ digest }: LedgerRecord) => keeps.every((other) => other < digest);
+  const early = Array.from({ length: 10_000 }, (_, at) =>
+    revoke('tom', 'host', { seq: 5 }, { reason: `${at}` }),
+  );
+  const word = early.find(isLast)!;
+  let read = 0;
+  const counted = (record: LedgerRecord): LedgerRecord => ({
+    ...record,
+    body: {
+      ...(record.body as object),
+      get descendants() {
+        read += 1;
+        return true;
+      },
+    },
+  });
+  const against = (seq: number, kept: string[]) =>
+    revoke('op', 'tom', { seq, at_ms: NOW + seq }, { ...cut(10), descendants: true, keeps: kept });
+  // The first of them is told in any case, and so is the one with the smallest digest.
+  const others = Array.from({ length: 300 }, (_, at) => against(2 + at, [...keeps, word.digest]));
+  const needed = Array.from({ length: MANY }, (_, at) => against(1000 + at, keeps)).find(
+    ({ digest }) => digest > others[0]!.digest,
+  )!;
+  const votes = [...others, needed].map(counted);
+  const of = authority(['op', 'tom']);
+  for (const record of [host, ...late, word, ...votes]) of.add(record);
+  t.ok(of.isMember(key('host')));
+  read = 0;
+  const told = of.about(key('host'));
+  t.ok(read <= 20 * votes.length, `${read} looks at votes`);
+  t.ok(digests(told).includes(needed.digest));
+  const asker = new Replica(authority(['op', 'tom'])).offer([...late, word, ...told]);
+  t.ok(asker.authority.isMember(key('host')));
+});
+
 t.test('of what an operator said more than once that is told which decided what came first', async (t) => {
   const host = grant('a', 'host', {}, { seq: 1 });
   const against = revoke('b', 'a', { seq: 1 });
