@@ -782,18 +782,18 @@ export class LedgerMachine {
 
 /**
  * What a mesh shall do with a gossip message that had these effects: pass it on, keep it, or hold it against its sender. What
- * has a part that was not checked here is not passed on: where nobody knows that part, its false signatures would be held
- * against this node.
+ * has a part that was not checked here, or not taken, is not passed on: where nobody knows that part, its false signatures
+ * would be held against this node, and so would what is refused there as well. Not what has waited: that is no part of it.
  */
 export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ignore' | 'reject' {
   let isNews = false;
-  let isChecked = true;
+  let isTaken = true;
   for (const effect of effects) {
     if (effect.kind === 'rejected' && DISHONEST.has(effect.reason)) return 'reject';
-    if (effect.kind === 'unchecked') isChecked = false;
+    if (effect.kind === 'unchecked' || (effect.kind === 'rejected' && !effect.hasWaited)) isTaken = false;
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
-  return isNews && isChecked ? 'accept' : 'ignore';
+  return isNews && isTaken ? 'accept' : 'ignore';
 }
 
 /**

@@ -245,7 +245,7 @@ t.test(
 );
 
 t.test(
-  'gossip is passed on where all of it was checked, not along with what was known or refused',
+  'gossip is passed on where all of it was checked and taken, not along with what was known or refused',
   async (t) => {
     const [a, b] = cluster(2) as [TestNode, TestNode];
     const tag = write(a.machine, a.signer.id, 'tag', 'app:0', TAG);
@@ -266,8 +266,10 @@ t.test(
     t.equal(passedOn(withBadSignature(make({}))), 'reject');
     t.equal(passedOn(make({})), 'accept');
     const waiting = make({}, testSigner(40));
-    t.equal(passedOn(waiting), 'accept', 'waits');
-    t.equal(passedOn(waiting), 'accept', 'has waited already');
+    t.equal(passedOn(waiting), 'ignore', 'waits');
+    t.equal(passedOn(waiting), 'ignore', 'has waited already');
+    const evidence = make({ kind: 'evidence', key: `${a.signer.id}/${b.signer.id}` });
+    t.equal(passedOn(evidence), 'ignore', 'signed, and refused after that');
   },
 );
 
