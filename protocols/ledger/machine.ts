@@ -34,6 +34,7 @@ import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
   type Draft,
+  isSameRecord,
   type LedgerRecord,
   NO_CLUSTER,
   type RecordHeader,
@@ -843,15 +844,18 @@ function without(records: readonly LedgerRecord[], others: readonly LedgerRecord
 
 /**
  * What several records have come to: a record may come, go and come again among them. What is live and was not there
- * before is to be put on the disk, what was there and is live no more is to be removed from it.
+ * before is to be put on the disk, what was there and is live no more is to be removed from it. Exported for its test.
  */
-function netOf(
+export function netOf(
   added: readonly LedgerRecord[],
   removed: readonly LedgerRecord[],
   evicted: readonly LedgerRecord[],
 ): { put: readonly LedgerRecord[]; remove: readonly LedgerRecord[] } {
-  if (evicted.length === 0 && (added.length === 1 || removed.length === 0))
-    return { put: added, remove: removed };
+  // What replaced the only one may have gone itself.
+  const isPlain =
+    removed.length === 0 ||
+    (added.length === 1 && !removed.some((record) => isSameRecord(record, added[0]!)));
+  if (evicted.length === 0 && isPlain) return { put: added, remove: removed };
   const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
   // By name: what comes again is another object.
   const balance = new Map<string, number>();

@@ -9,10 +9,12 @@ import {
   LEDGER_DEFAULTS,
   type LedgerEffect,
   LedgerMachine,
+  netOf,
   sealGenesis,
 } from '../../../protocols/ledger/machine.ts';
 import {
   type LedgerRecord,
+  openRecord,
   RECORD_BYTES_MAX,
   type StreamId,
   sealRecord,
@@ -256,6 +258,23 @@ t.test('records that came before a grant of this node itself are taken once it h
   const key = recordKey.grant(node.signer.id, operator.id);
   write(granting.machine, operator.id, 'grant', key, memberGrant(node.signer.id));
   t.same(granting.machine.ledger.get('tag', 'app:1')?.body, TAG);
+});
+
+t.test('what came and went is neither put on the disk nor removed from it', async (t) => {
+  const [a] = cluster(1);
+  const [one, two] = [1, 2].map((n) => write(a!.machine, a!.signer.id, 'tag', `app:${n}`, TAG)) as [
+    LedgerRecord,
+    LedgerRecord,
+  ];
+  const again = openRecord(one.bytes, nodeCrypto);
+  t.same(netOf([one], [], []), { put: [one], remove: [] });
+  t.same(netOf([one], [two], []), { put: [one], remove: [two] });
+  t.same(netOf([one], [one], []), { put: [], remove: [] }, 'replaced by what then went itself');
+  t.same(netOf([again], [one], []), { put: [], remove: [] }, 'went, and came again');
+  t.same(netOf([one], [two, one], []), { put: [], remove: [two] });
+  t.same(netOf([one, two], [one], []), { put: [two], remove: [] });
+  t.same(netOf([one, again], [one], []), { put: [one], remove: [] });
+  t.same(netOf([], [one], [two]), { put: [], remove: [one, two] });
 });
 
 t.test('records that wait for a grant are capped', async (t) => {
