@@ -163,6 +163,12 @@ interface Own {
   seq: number;
 }
 
+/** What is to be gossiped in messages of its own, so that what is relayed, and known to others, stops nothing that is new. */
+interface Outgoing {
+  readonly isRelayed: boolean;
+  readonly envelopes: Uint8Array[];
+}
+
 const NO_EFFECTS: readonly LedgerEffect[] = [];
 const NO_RECORDS: readonly LedgerRecord[] = [];
 const NO_STREAMS: readonly (readonly [StreamId, number])[] = [];
@@ -184,7 +190,7 @@ export class LedgerMachine {
   readonly #numbers: Map<StreamId, number>;
   readonly #exchange: Exchange;
   readonly #intake: Intake<LedgerEffect>;
-  #outbox: Uint8Array[] = [];
+  #outbox: Outgoing[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
   /** When it was looked last whose stamps are ahead. */
   #looked_ms = Number.NEGATIVE_INFINITY;
@@ -582,7 +588,7 @@ export class LedgerMachine {
         : { kind: 'persist', put, remove, streams: NO_STREAMS, evicted_count: evicted.length },
       { kind: 'changed', records: evicted.length === 0 ? withLost(put, remove) : [...put, ...remove] },
     ];
-    if (relay) append(effects, this.#enqueue(envelopesOf(put), env));
+    if (relay) append(effects, this.#enqueue(envelopesOf(put), env, true));
     append(effects, this.#exchange.changed(added, removed, env, evicted));
     append(effects, taken.reports);
     return effects;
@@ -683,18 +689,22 @@ export class LedgerMachine {
     }
   }
 
-  #enqueue(envelopes: readonly Uint8Array[], env: Env): LedgerEffect[] {
-    const idle = this.#outbox.length === 0;
-    this.#outbox.push(...envelopes);
-    return idle && envelopes.length > 0
+  #enqueue(envelopes: readonly Uint8Array[], env: Env, isRelayed = false): LedgerEffect[] {
+    if (envelopes.length === 0) return [];
+    const last = this.#outbox.at(-1);
+    if (last?.isRelayed === isRelayed) append(last.envelopes, envelopes);
+    else this.#outbox.push({ isRelayed, envelopes: [...envelopes] });
+    return last === undefined
       ? [{ kind: 'schedule', token: 'flush', at_ms: env.now + this.#config.batch_ms }]
       : [];
   }
 
+  /** In the order in which it came: a record may hang on a grant before it. */
   #flush(): LedgerEffect[] {
-    const envelopes = this.#outbox;
+    const outbox = this.#outbox;
     this.#outbox = [];
-    return inChunks(envelopes).map((chunk) => ({ kind: 'publish', body: encodeGossip(chunk) }));
+    const chunks = outbox.flatMap(({ envelopes }) => inChunks(envelopes));
+    return chunks.map((chunk) => ({ kind: 'publish', body: encodeGossip(chunk) }));
   }
 
   // Collection

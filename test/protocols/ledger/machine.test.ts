@@ -260,6 +260,21 @@ t.test('records that came before a grant of this node itself are taken once it h
   t.same(granting.machine.ledger.get('tag', 'app:1')?.body, TAG);
 });
 
+t.test('what a newcomer says first is passed on, though others know the grants that it relays', async (t) => {
+  const [a, b] = cluster(2);
+  const { node, grant } = newcomer(a!, 6);
+  introduce(b!.machine, [grant]);
+  const machine = newNode(node.signer).machine;
+  introduce(machine, [grant]);
+  write(machine, node.signer.id, 'tag', 'app:1', TAG);
+  const published = machine.handle({ kind: 'timer', token: 'flush' }, env());
+  const verdicts = published.map((effect) => {
+    const { body } = effect as Extract<LedgerEffect, { kind: 'publish' }>;
+    return gossipVerdict(b!.machine.handle({ kind: 'gossip', from: node.signer.id, body }, env()));
+  });
+  t.same(verdicts, ['ignore', 'accept']);
+});
+
 t.test('what came and went is neither put on the disk nor removed from it', async (t) => {
   const [a] = cluster(1);
   const [one, two] = [1, 2].map((n) => write(a!.machine, a!.signer.id, 'tag', `app:${n}`, TAG)) as [
