@@ -131,8 +131,9 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.handlePublished((from, body) => {
       const effects = this.#fromPeer({ kind: 'gossip', from, body });
       const verdict = gossipVerdict(effects);
-      // What is forgiven another member may have made it pass on, and as often as it likes.
-      if (verdict === 'ignore' && !effects.some(isForgiven)) this.#init.guard.charge(from, 'repeats', 1);
+      // What is forgiven another member may have made it pass on, and as often as it likes. News may have a part that is known.
+      if (verdict === 'ignore' && !effects.some(isForgiven) && !effects.some(isNews))
+        this.#init.guard.charge(from, 'repeats', 1);
       return verdict;
     });
     mesh.on('message', (from, channel, body) => {

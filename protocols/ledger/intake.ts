@@ -45,6 +45,12 @@ const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed',
  */
 const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
 
+/**
+ * Of authors that no grant is known of: signatures that are looked at for one message. A grant comes before what it lets in,
+ * so few wait at once; anti-entropy brings the others again. Any member can sign with any number of keys that nobody knows.
+ */
+export const STRANGERS_CHECKED_MAX = 64;
+
 export interface Rejected {
   readonly kind: 'rejected';
   readonly from: NodeId | null;
@@ -98,11 +104,21 @@ export interface Taken<Report> {
   freed: readonly LedgerRecord[];
   /** Of the envelopes: those whose signature was looked at and held. Not those of what is known, or refused before that. */
   checked_count: number;
+  /** Signatures that were looked at of authors that no grant is known of. */
+  strangers_count: number;
   reports: readonly (Rejected | Report)[];
 }
 
 function nothing<Report>(): Taken<Report> {
-  return { added: NONE, removed: NONE, evicted: NONE, freed: NONE, checked_count: 0, reports: NO_REPORTS };
+  return {
+    added: NONE,
+    removed: NONE,
+    evicted: NONE,
+    freed: NONE,
+    checked_count: 0,
+    strangers_count: 0,
+    reports: NO_REPORTS,
+  };
 }
 
 export interface IntakeParts<Report> {
@@ -239,6 +255,10 @@ export class Intake<Report> {
     if (this.#pending.has(record)) {
       taken.checked_count += 1;
       return 'unknown-author';
+    }
+    if (!from.hasWaited) {
+      if (taken.strangers_count >= STRANGERS_CHECKED_MAX) return 'unknown-author';
+      taken.strangers_count += 1;
     }
     if (!this.#isSigned(record, from, taken)) return 'bad-signature';
     this.#pending.add(record);

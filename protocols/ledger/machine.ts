@@ -34,6 +34,7 @@ import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
   type Draft,
+  isSameRecord,
   type LedgerRecord,
   NO_CLUSTER,
   type RecordHeader,
@@ -162,6 +163,12 @@ interface Own {
   seq: number;
 }
 
+/** What is to be gossiped in messages of its own, so that what is relayed, and known to others, stops nothing that is new. */
+interface Outgoing {
+  readonly isRelayed: boolean;
+  readonly envelopes: Uint8Array[];
+}
+
 const NO_EFFECTS: readonly LedgerEffect[] = [];
 const NO_RECORDS: readonly LedgerRecord[] = [];
 const NO_STREAMS: readonly (readonly [StreamId, number])[] = [];
@@ -183,7 +190,7 @@ export class LedgerMachine {
   readonly #numbers: Map<StreamId, number>;
   readonly #exchange: Exchange;
   readonly #intake: Intake<LedgerEffect>;
-  #outbox: Uint8Array[] = [];
+  #outbox: Outgoing[] = [];
   #clock: Hlc = { ms: 0, n: 0 };
   /** When it was looked last whose stamps are ahead. */
   #looked_ms = Number.NEGATIVE_INFINITY;
@@ -581,7 +588,7 @@ export class LedgerMachine {
         : { kind: 'persist', put, remove, streams: NO_STREAMS, evicted_count: evicted.length },
       { kind: 'changed', records: evicted.length === 0 ? withLost(put, remove) : [...put, ...remove] },
     ];
-    if (relay) append(effects, this.#enqueue(envelopesOf(put), env));
+    if (relay) append(effects, this.#enqueue(envelopesOf(put), env, true));
     append(effects, this.#exchange.changed(added, removed, env, evicted));
     append(effects, taken.reports);
     return effects;
@@ -682,18 +689,22 @@ export class LedgerMachine {
     }
   }
 
-  #enqueue(envelopes: readonly Uint8Array[], env: Env): LedgerEffect[] {
-    const idle = this.#outbox.length === 0;
-    this.#outbox.push(...envelopes);
-    return idle && envelopes.length > 0
+  #enqueue(envelopes: readonly Uint8Array[], env: Env, isRelayed = false): LedgerEffect[] {
+    if (envelopes.length === 0) return [];
+    const last = this.#outbox.at(-1);
+    if (last?.isRelayed === isRelayed) append(last.envelopes, envelopes);
+    else this.#outbox.push({ isRelayed, envelopes: [...envelopes] });
+    return last === undefined
       ? [{ kind: 'schedule', token: 'flush', at_ms: env.now + this.#config.batch_ms }]
       : [];
   }
 
+  /** In the order in which it came: a record may hang on a grant before it. */
   #flush(): LedgerEffect[] {
-    const envelopes = this.#outbox;
+    const outbox = this.#outbox;
     this.#outbox = [];
-    return inChunks(envelopes).map((chunk) => ({ kind: 'publish', body: encodeGossip(chunk) }));
+    const chunks = outbox.flatMap(({ envelopes }) => inChunks(envelopes));
+    return chunks.map((chunk) => ({ kind: 'publish', body: encodeGossip(chunk) }));
   }
 
   // Collection
@@ -782,18 +793,18 @@ export class LedgerMachine {
 
 /**
  * What a mesh shall do with a gossip message that had these effects: pass it on, keep it, or hold it against its sender. What
- * has a part that was not checked here is not passed on: where nobody knows that part, its false signatures would be held
- * against this node.
+ * has a part that was not checked here, or not taken, is not passed on: where nobody knows that part, its false signatures
+ * would be held against this node, and so would what is refused there as well. Not what has waited: that is no part of it.
  */
 export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ignore' | 'reject' {
   let isNews = false;
-  let isChecked = true;
+  let isTaken = true;
   for (const effect of effects) {
     if (effect.kind === 'rejected' && DISHONEST.has(effect.reason)) return 'reject';
-    if (effect.kind === 'unchecked') isChecked = false;
+    if (effect.kind === 'unchecked' || (effect.kind === 'rejected' && !effect.hasWaited)) isTaken = false;
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
-  return isNews && isChecked ? 'accept' : 'ignore';
+  return isNews && isTaken ? 'accept' : 'ignore';
 }
 
 /**
@@ -843,15 +854,18 @@ function without(records: readonly LedgerRecord[], others: readonly LedgerRecord
 
 /**
  * What several records have come to: a record may come, go and come again among them. What is live and was not there
- * before is to be put on the disk, what was there and is live no more is to be removed from it.
+ * before is to be put on the disk, what was there and is live no more is to be removed from it. Exported for its test.
  */
-function netOf(
+export function netOf(
   added: readonly LedgerRecord[],
   removed: readonly LedgerRecord[],
   evicted: readonly LedgerRecord[],
 ): { put: readonly LedgerRecord[]; remove: readonly LedgerRecord[] } {
-  if (evicted.length === 0 && (added.length === 1 || removed.length === 0))
-    return { put: added, remove: removed };
+  // What replaced the only one may have gone itself.
+  const isPlain =
+    removed.length === 0 ||
+    (added.length === 1 && !removed.some((record) => isSameRecord(record, added[0]!)));
+  if (evicted.length === 0 && isPlain) return { put: added, remove: removed };
   const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
   // By name: what comes again is another object.
   const balance = new Map<string, number>();

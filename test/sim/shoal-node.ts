@@ -178,7 +178,8 @@ export class ShoalNode implements SimNode {
     const effects = this.#feedLedger({ kind: 'gossip', from, body });
     this.standing.judge(from, effects);
     const verdict = gossipVerdict(effects);
-    if (verdict === 'ignore') this.standing.charge(from, 'repeats', 1);
+    if (verdict === 'ignore' && !effects.some(({ kind }) => kind === 'changed'))
+      this.standing.charge(from, 'repeats', 1);
     return verdict;
   }
 

@@ -313,6 +313,9 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
   const early = write(fast.machine, other.signer.id, 'intent', other.signer.id, intent, NOW + 100_000);
   t.equal(publish('p', encodeGossip([early.bytes])), 'ignore');
   t.same(charged, ['repeats'], 'clocks differ');
+  const news = write(other.machine, other.signer.id, 'intent', other.signer.id, { intent: 'drained' });
+  t.equal(publish('p', encodeGossip([granted.bytes, news.bytes])), 'ignore');
+  t.same(charged, ['repeats'], 'a part of it was news');
   const forged = gossip(other, { intent: 'active' });
   forged[forged.length - 1]! ^= 1;
   t.equal(publish('p', forged), 'reject');

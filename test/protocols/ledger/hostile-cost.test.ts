@@ -3,6 +3,7 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Crypto } from '../../../protocols/base/crypto.ts';
 import { mix32 } from '../../../protocols/base/hash.ts';
+import { STRANGERS_CHECKED_MAX } from '../../../protocols/ledger/intake.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { gossipVerdict, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { answerCompare } from '../../../protocols/ledger/reconcile.ts';
@@ -201,7 +202,50 @@ t.test(
 );
 
 t.test(
-  'gossip is passed on where all of it was checked, not along with what was known or refused',
+  'of authors that nobody knows few signatures are looked at for one message, and few wait',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    const stranger = testSigner(40);
+    const like = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+    const many = 3 * STRANGERS_CHECKED_MAX;
+    const records = Array.from({ length: many }, (_, seq) =>
+      forged(like, { seq: seq + 1, key: `app:${seq}` }, stranger),
+    );
+    let checked = 0;
+    const crypto: Crypto = {
+      ...nodeCrypto,
+      verify(signed) {
+        checked += 1;
+        return nodeCrypto.verify(signed);
+      },
+    };
+    const machine = new LedgerMachine({ genesis, crypto, signers: [b.signer] });
+    const envelopes = records.map(({ bytes }) => bytes);
+    const body = encodeSync({ kind: 'records', envelopes, last: true, more: false });
+    const effects = machine.handle({ kind: 'message', from: a.signer.id, body }, env());
+    t.equal(checked, STRANGERS_CHECKED_MAX);
+    t.equal(machine.pending.records, STRANGERS_CHECKED_MAX);
+    t.same(
+      rejections(effects),
+      records.map(() => 'unknown-author'),
+      'all of them count',
+    );
+    // Once its grant is there all are taken.
+    const grant = write(
+      a.machine,
+      operator.id,
+      'grant',
+      `${stranger.id}/${operator.id}`,
+      memberGrant(stranger.id),
+    );
+    introduce(machine, [grant]);
+    machine.handle({ kind: 'message', from: a.signer.id, body }, env());
+    t.ok(records.every((record) => machine.ledger.has(record)));
+  },
+);
+
+t.test(
+  'gossip is passed on where all of it was checked and taken, not along with what was known or refused',
   async (t) => {
     const [a, b] = cluster(2) as [TestNode, TestNode];
     const tag = write(a.machine, a.signer.id, 'tag', 'app:0', TAG);
@@ -222,8 +266,10 @@ t.test(
     t.equal(passedOn(withBadSignature(make({}))), 'reject');
     t.equal(passedOn(make({})), 'accept');
     const waiting = make({}, testSigner(40));
-    t.equal(passedOn(waiting), 'accept', 'waits');
-    t.equal(passedOn(waiting), 'accept', 'has waited already');
+    t.equal(passedOn(waiting), 'ignore', 'waits');
+    t.equal(passedOn(waiting), 'ignore', 'has waited already');
+    const evidence = make({ kind: 'evidence', key: `${a.signer.id}/${b.signer.id}` });
+    t.equal(passedOn(evidence), 'ignore', 'signed, and refused after that');
   },
 );
 

@@ -9,10 +9,12 @@ import {
   LEDGER_DEFAULTS,
   type LedgerEffect,
   LedgerMachine,
+  netOf,
   sealGenesis,
 } from '../../../protocols/ledger/machine.ts';
 import {
   type LedgerRecord,
+  openRecord,
   RECORD_BYTES_MAX,
   type StreamId,
   sealRecord,
@@ -258,13 +260,46 @@ t.test('records that came before a grant of this node itself are taken once it h
   t.same(granting.machine.ledger.get('tag', 'app:1')?.body, TAG);
 });
 
+t.test('what a newcomer says first is passed on, though others know the grants that it relays', async (t) => {
+  const [a, b] = cluster(2);
+  const { node, grant } = newcomer(a!, 6);
+  introduce(b!.machine, [grant]);
+  const machine = newNode(node.signer).machine;
+  introduce(machine, [grant]);
+  write(machine, node.signer.id, 'tag', 'app:1', TAG);
+  const published = machine.handle({ kind: 'timer', token: 'flush' }, env());
+  const verdicts = published.map((effect) => {
+    const { body } = effect as Extract<LedgerEffect, { kind: 'publish' }>;
+    return gossipVerdict(b!.machine.handle({ kind: 'gossip', from: node.signer.id, body }, env()));
+  });
+  t.same(verdicts, ['ignore', 'accept']);
+});
+
+t.test('what came and went is neither put on the disk nor removed from it', async (t) => {
+  const [a] = cluster(1);
+  const [one, two] = [1, 2].map((n) => write(a!.machine, a!.signer.id, 'tag', `app:${n}`, TAG)) as [
+    LedgerRecord,
+    LedgerRecord,
+  ];
+  const again = openRecord(one.bytes, nodeCrypto);
+  t.same(netOf([one], [], []), { put: [one], remove: [] });
+  t.same(netOf([one], [two], []), { put: [one], remove: [two] });
+  t.same(netOf([one], [one], []), { put: [], remove: [] }, 'replaced by what then went itself');
+  t.same(netOf([again], [one], []), { put: [], remove: [] }, 'went, and came again');
+  t.same(netOf([one], [two, one], []), { put: [], remove: [two] });
+  t.same(netOf([one, two], [one], []), { put: [two], remove: [] });
+  t.same(netOf([one, again], [one], []), { put: [one], remove: [] });
+  t.same(netOf([], [one], [two]), { put: [], remove: [one, two] });
+});
+
 t.test('records that wait for a grant are capped', async (t) => {
   const [a, b] = cluster(2);
   const { node, grant } = newcomer(a!, 6);
   const tags = Array.from({ length: LEDGER_DEFAULTS.pending_records_max + 10 }, (_, number) =>
     write(node.machine, node.signer.id, 'tag', `app:${number}`, TAG),
   );
-  introduce(b!.machine, tags);
+  // Of one message fewer would wait.
+  for (const tag of tags) introduce(b!.machine, [tag]);
   introduce(b!.machine, [grant]);
   t.equal([...b!.machine.ledger.ofKind('tag')].length, LEDGER_DEFAULTS.pending_records_max);
   for (let round = 0; round < 2; round += 1) for (const other of [a!, node]) exchange(b!, other);
