@@ -18,7 +18,7 @@ import type { KeyId } from '../base/ids.ts';
 import { authorHash, kindPrefix, numberHash, placeOf } from './place.ts';
 import { isSameRecord, type LedgerRecord } from './record.ts';
 import type { ContextEntry } from './record-reader.ts';
-import { type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
+import { LEAF_RECORDS_MAX, type Place, type Prefix, RecordTrie, type Summary } from './record-trie.ts';
 
 /** How a record stands to what is live. Good until the ledger changes. */
 export interface Finding {
@@ -129,6 +129,9 @@ export class Ledger {
     let beside_count = 0;
     const { placeHigh, placeLow } = record;
     const { items, lows } = this.#byKey.near(placeHigh, placeLow);
+    // All at one place, and there may be any number of them: of grants nothing is asked but whether this one is here.
+    if (lows.length > LEAF_RECORDS_MAX && GROW_ONLY.has(record.kind))
+      return { isLive: this.#isNumbered(record), isReplaced, replaces: NONE, twin: this.#twin(record) };
     for (let at = 0; at < lows.length; at += 1) {
       if (lows[at] !== placeLow) continue;
       const sibling = items[at]!;
@@ -206,10 +209,20 @@ export class Ledger {
     return undefined;
   }
 
+  /** Is this very record live? As `has`, by its number. */
+  #isNumbered(record: LedgerRecord): boolean {
+    const low = numberHash(record.epoch, record.seq, this.#secret);
+    const { items, lows } = this.#byNumber.near(record.authorHash, low);
+    for (let at = 0; at < lows.length; at += 1)
+      if (lows[at] === low && isSame(items[at]!, record)) return true;
+    return false;
+  }
+
   /** Is this very record live? */
   has(record: LedgerRecord): boolean {
     const { placeHigh, placeLow } = record;
     const { items, lows } = this.#byKey.near(placeHigh, placeLow);
+    if (lows.length > LEAF_RECORDS_MAX) return this.#isNumbered(record);
     for (let at = 0; at < lows.length; at += 1)
       if (lows[at] === placeLow && isSame(items[at]!, record)) return true;
     return false;

@@ -200,7 +200,10 @@ export class LedgerMachine {
   readonly #told = new Set<KeyId>();
   readonly #quota: Quota;
   readonly #expulsion: ExpulsionParts;
-  /** What the disk holds and must not: earlier versions kept what their own renewals had come in the place of. */
+  /**
+   * What the disk holds and must not: earlier versions kept what their own renewals had come in the place of, and any number
+   * of an author's lives.
+   */
   #leftOver: readonly LedgerRecord[] = NO_RECORDS;
 
   constructor(init: LedgerInit) {
@@ -215,10 +218,14 @@ export class LedgerMachine {
     this.authority =
       init.prepared?.authority ?? new Authority(this.cluster, init.genesis.body as GenesisBody);
     if (init.prepared === undefined) {
+      const leftOver: LedgerRecord[] = [];
       for (const record of [init.genesis, ...(init.stored?.records ?? [])]) {
-        this.ledger.merge(record);
+        const finding = this.ledger.find(record);
+        if (finding.isReplaced) leftOver.push(record);
+        append(leftOver, this.ledger.merge(record, finding));
         this.authority.add(record);
       }
+      this.#leftOver = leftOver;
     }
     this.#quota = new Quota(this.#config, this.ledger, {
       keeperOf: (record) => this.authority.keeperOf(record),
@@ -227,7 +234,10 @@ export class LedgerMachine {
     const lots = new Lots(this.ledger);
     this.#expulsion = { ledger: this.ledger, authority: this.authority, quota: this.#quota, lots };
     if (init.prepared === undefined)
-      this.#leftOver = Expulsion.expel(this.#expulsion, this.authority.surplusRenewals());
+      this.#leftOver = [
+        ...this.#leftOver,
+        ...Expulsion.expel(this.#expulsion, this.authority.surplusRenewals()),
+      ];
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);

@@ -10,8 +10,8 @@
  */
 import type { LedgerRecord } from './record.ts';
 
-/** Records in a leaf before it is split. */
-const LEAF_RECORDS_MAX = 16;
+/** Records in a leaf before it is split. One of more is all at one place. */
+export const LEAF_RECORDS_MAX = 16;
 /** A branch of so few is a leaf again. */
 const JOINED_MAX = LEAF_RECORDS_MAX / 2;
 /** Hex digits of a place. */
@@ -315,7 +315,7 @@ export class RecordTrie {
     const node = this.#own(known);
     if (node.items !== null) {
       put(node, record, low);
-      return node.items.length > LEAF_RECORDS_MAX ? this.#divided(node) : node;
+      return this.#isOverfull(node, high, low) ? this.#divided(node) : node;
     }
     count(node, record, 1);
     const at = digit(high, low, node.depth);
@@ -349,6 +349,13 @@ export class RecordTrie {
     const leaf = this.#leaf();
     putAll(leaf, branch);
     return leaf;
+  }
+
+  /** @param high of the place of what was put last: what it does not part, it need not be divided for. */
+  #isOverfull({ items, lows }: Leaf, high: number, low: number): boolean {
+    if (items.length <= LEAF_RECORDS_MAX) return false;
+    const wasOverfull = items.length > LEAF_RECORDS_MAX + 1;
+    return !wasOverfull || ((lows[0]! ^ low) | (this.#place.high(items[0]!) ^ high)) !== 0;
   }
 
   /** A leaf that is over full as a branch, unless all of its records have one place. */

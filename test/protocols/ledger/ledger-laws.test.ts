@@ -379,3 +379,38 @@ t.test('of lives one after another the latest stay in any order, and no less is 
   );
   t.ok(more > 30, `${more} times there were more`);
 });
+
+t.test('one more grant of a key costs no look at all that are there', async (t) => {
+  const count = 2000;
+  const ledger = new Ledger();
+  let looked = 0;
+  const grants = Array.from({ length: count }, (_, at) => {
+    const header = { cluster: 'f'.repeat(64), author: 'ann', epoch: 0, seq: at + 1, hlc: { ms: at, n: 0 } };
+    const digest = at.toString(16).padStart(8, '0').repeat(8);
+    const grant = unsigned(
+      { ...header, kind: 'grant', key: 'bob/ann', generation: 1, context: [] },
+      {},
+      digest,
+    );
+    return {
+      ...grant,
+      get key() {
+        looked += 1;
+        return grant.key;
+      },
+      get placeHigh() {
+        looked += 1;
+        return grant.placeHigh;
+      },
+    };
+  });
+  for (const grant of grants) ledger.merge(grant);
+  t.ok(grants.every((grant) => ledger.find(grant).isLive && ledger.has(grant)));
+  const { twin, isLive } = ledger.find({ ...grants[0]!, digest: 'e'.repeat(64) });
+  t.same([twin?.digest, isLive], [grants[0]!.digest, false]);
+  t.equal(ledger.size, count);
+  t.ok(looked <= 100 * count, `${looked} looks`);
+  t.equal(ledger.places.divide('', 64).length, 1);
+  ledger.merge({ ...grants[0]!, key: 'eve/ann', placeLow: grants[0]!.placeLow ^ 1, digest: 'd'.repeat(64) });
+  t.equal(ledger.places.divide('', 64).length, 2, 'what is beside them parts them');
+});

@@ -163,6 +163,49 @@ t.test('whatever is at one place, a comparison ends, and soon both sides hold al
 });
 
 t.test(
+  'of more than a listing holds no more than it holds are put in order, and all are paid for',
+  async (t) => {
+    const count = 8 * LISTED_MAX;
+    let read = 0;
+    const records = atOnePlace('grant', count).map((record) => ({
+      ...record,
+      get digest() {
+        read += 1;
+        return record.digest;
+      },
+    }));
+    const places = {
+      summary: () => ({ count, bytes: 0, words: [1, 1, 1, 1] }),
+      divide: () => ['7'],
+      range: () => records.values(),
+      outside: () => [].values(),
+    };
+    const part = { prefix: '7', words: [0, 0, 0, 0], count: 1 } as const;
+    const message = { kind: 'compare', horizon_ms: 0, listings: [], wants: [] } as const;
+    const inOrder = records.map((record) => record.digest.slice(0, 16)).sort();
+    for (const lot of [0, 0.5, 0.99]) {
+      read = 0;
+      const answer = answerCompare(
+        { places } as unknown as Ledger,
+        { ...message, splits: [{ prefix: '', parts: [part] }] },
+        () => false,
+        undefined,
+        () => lot,
+      );
+      // Two for each comparison of a sort.
+      t.ok(read <= 2 * (Math.log2(LISTED_MAX) + 2) * LISTED_MAX, `${read} were read`);
+      t.ok(answer.looked_count >= 4 * count);
+      const from = Math.floor(lot * count);
+      const ring = [...inOrder.slice(from), ...inOrder.slice(0, from)];
+      t.same(
+        answer.compare?.listings[0]?.items.map(({ digest }) => digest),
+        ring.slice(0, LISTED_MAX),
+      );
+    }
+  },
+);
+
+t.test(
   'nodes whose grants of one key differ agree, with more of them than a message lists as well',
   async (t) => {
     const admitter = testSigner(60);

@@ -321,3 +321,30 @@ t.test(
     t.equal(a.machine.ledger.hash, b.machine.ledger.hash);
   },
 );
+
+t.test(
+  'what an earlier version left on the disk though another stands in its place goes at the start',
+  async (t) => {
+    const [a, liar] = cluster(2) as [TestNode, TestNode];
+    const body = { upTo_ms: NOW, hash: '0'.repeat(32), collected_ms: 0, isInDoubt: false, before: [] };
+    const like = write(liar.machine, liar.signer.id, 'ack', liar.signer.id, body);
+    const acks = Array.from({ length: 12 }, (_, at) =>
+      forged(like, { epoch: 1 + at, seq: 1, hlc: { ms: NOW + at, n: 0 }, context: [] }, liar.signer),
+    );
+    const gone = new Set(acks.slice(0, -8).map(({ digest }) => digest));
+    for (const order of [acks, acks.toReversed()]) {
+      const disk = new Disk(a);
+      for (const ack of order) disk.records.set(ack.digest, ack);
+      const { machine } = disk.restart(a);
+      const effects = disk.carryOut(machine.handle({ kind: 'start' }, env(NOW + 100)));
+      const removed = effects.flatMap((effect) => (effect.kind === 'persist' ? effect.remove : []));
+      t.same(new Set(removed.map(({ digest }) => digest)), gone);
+      t.same(
+        new Set(disk.records.keys()),
+        new Set(Array.from(machine.ledger.records(), (each) => each.digest)),
+      );
+      const again = disk.restart(a).machine.handle({ kind: 'start' }, env(NOW + 100));
+      t.notOk(again.some(({ kind }) => kind === 'persist'));
+    }
+  },
+);
