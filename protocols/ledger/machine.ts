@@ -34,7 +34,6 @@ import { PENDING_DEFAULTS, type PendingConfig } from './pending.ts';
 import { QUOTA_DEFAULTS, Quota, type QuotaConfig } from './quota.ts';
 import {
   type Draft,
-  isSameRecord,
   type LedgerRecord,
   NO_CLUSTER,
   type RecordHeader,
@@ -171,6 +170,7 @@ interface Outgoing {
 
 const NO_EFFECTS: readonly LedgerEffect[] = [];
 const NO_RECORDS: readonly LedgerRecord[] = [];
+const NO_NUMBERS: ReadonlySet<number> = new Set();
 const NO_STREAMS: readonly (readonly [StreamId, number])[] = [];
 
 /** Records that come from no member: nothing is known of how far it has collected. */
@@ -871,20 +871,31 @@ export function netOf(
   removed: readonly LedgerRecord[],
   evicted: readonly LedgerRecord[],
 ): { put: readonly LedgerRecord[]; remove: readonly LedgerRecord[] } {
-  // What replaced the only one may have gone itself.
-  const isPlain =
-    removed.length === 0 ||
-    (added.length === 1 && !removed.some((record) => isSameRecord(record, added[0]!)));
-  if (evicted.length === 0 && isPlain) return { put: added, remove: removed };
   const gone = evicted.length === 0 ? removed : [...removed, ...evicted];
-  // By name: what comes again is another object.
+  const both = sharedNumbers(added, gone);
+  if (both.size === 0) return { put: added, remove: gone };
+  // By name, for what comes again is another object: names are dear, and few records can be meant.
   const balance = new Map<string, number>();
-  for (const { digest } of added) balance.set(digest, (balance.get(digest) ?? 0) + 1);
-  for (const { digest } of gone) balance.set(digest, (balance.get(digest) ?? 0) - 1);
-  return {
-    put: added.filter(({ digest }) => (balance.get(digest) ?? 0) > 0 && balance.delete(digest)),
-    remove: gone.filter(({ digest }) => (balance.get(digest) ?? 0) < 0 && balance.delete(digest)),
+  const count = (records: readonly LedgerRecord[], by: 1 | -1) => {
+    for (const record of records)
+      if (both.has(record.seq)) balance.set(record.digest, (balance.get(record.digest) ?? 0) + by);
   };
+  count(added, 1);
+  count(gone, -1);
+  const isLeft = (record: LedgerRecord, by: 1 | -1) =>
+    !both.has(record.seq) || ((balance.get(record.digest) ?? 0) * by > 0 && balance.delete(record.digest));
+  return {
+    put: added.filter((record) => isLeft(record, 1)),
+    remove: gone.filter((record) => isLeft(record, -1)),
+  };
+}
+
+/** Numbers that records of both lists have: one record has one number. */
+function sharedNumbers(added: readonly LedgerRecord[], gone: readonly LedgerRecord[]): ReadonlySet<number> {
+  if (gone.length === 0 || added.length === 0) return NO_NUMBERS;
+  if (gone.length === 1 && added.length === 1 && gone[0]!.seq !== added[0]!.seq) return NO_NUMBERS;
+  const came = new Set(added.map(({ seq }) => seq));
+  return new Set(gone.flatMap(({ seq }) => (came.has(seq) ? seq : [])));
 }
 
 /** With what went though nothing stays in its place: what had come there was one too many itself. */
@@ -892,8 +903,11 @@ function withLost(put: readonly LedgerRecord[], remove: readonly LedgerRecord[])
   const [one] = put;
   const isOfOne = ({ kind, key }: LedgerRecord) => key === one?.key && kind === one.kind;
   if (put.length <= 1 && remove.every(isOfOne)) return put;
-  const keys = new Set(put.map(({ kind, key }) => `${kind}/${key}`));
-  const lost = remove.filter(({ kind, key }) => !keys.has(`${kind}/${key}`));
+  const kinds = new Map(put.map(({ kind, key }) => [key, kind]));
+  const lost = remove.filter(
+    ({ kind, key }) =>
+      kinds.get(key) !== kind && !put.some((other) => other.key === key && other.kind === kind),
+  );
   return lost.length === 0 ? put : [...put, ...lost];
 }
 
