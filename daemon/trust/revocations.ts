@@ -43,7 +43,7 @@ export interface RevokeRequest {
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
-  /** Hosts that are to stay by that. No vote that waits for others closes their keys: a thief may have granted one like a token. */
+  /** Hosts that are to stay by that. Nothing closes their keys: a thief may have granted one like a token. */
   readonly hosts?: readonly KeyId[];
   /** Of them those that people named, and keys that stay although nobody did: told in the plan. */
   readonly named?: readonly KeyId[];
@@ -189,8 +189,7 @@ export class Revocations {
     const { effective, votes, needed } = outcome.revocation;
     if (effective || votes >= needed || closings.length === 0) return { outcome, closings };
     // A vote that waits for others ends nobody: who joined goes with the one that makes it enough.
-    const hosts = new Set(request.hosts);
-    const closed = bare.kept.filter(({ subject }) => !open.has(subject) && !hosts.has(subject));
+    const closed = bare.kept.filter(({ subject }) => !open.has(subject));
     const waiting = this.#closings(closed, request, true);
     return { outcome: { ...this.#outcome(request, waiting), open: outcome.open }, closings: waiting };
   }

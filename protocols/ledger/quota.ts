@@ -1,6 +1,6 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, and of grants and revocations
- * those with the largest digests, whatever came first: so all nodes keep the same ones (going-order.ts). Who has stolen a key
+ * those that come last in an order of their own, whatever came first: so all nodes keep the same ones (going-order.ts). Who has stolen a key
  * may write stamps of long ago, and any number of digests, and push out what the key wrote; so what others hang on (grants,
  * and what was revoked) goes last, and where all begins never. Of that too such a thief may write any amount; so the grants
  * that a senior's revocation of the key keeps go last of all. What a node must say whatever it
@@ -42,7 +42,6 @@ export class Quota {
   /** Of each author that was found at its quota, exactly what it fills: about as much memory as a word for each record. */
   readonly #full = new Map<KeyId, GoingOrder>();
 
-  /** @param ledger tells nobody else of its changes. */
   constructor(config: QuotaConfig, ledger: Ledger, marks: Marks) {
     this.#config = config;
     this.#ledger = ledger;

@@ -28,8 +28,9 @@ export interface Outcome {
   /** Tokens that the subject, or a token of it, made and that hosts could join with afterwards; and those kept and not closed. */
   readonly open: readonly GrantInfo[];
   /**
-   * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where they are used up or have ended: whoever has such
-   * a token can still date a grant back. Not those of a host's key, which was granted like one.
+   * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where
+   * they are used up or have ended: whoever has such a token can still date a grant back. Not those of a host's key, which
+   * was granted like one.
    */
   readonly kept: readonly GrantInfo[];
   /** Of the hosts that are to stay: those that would be no members. */

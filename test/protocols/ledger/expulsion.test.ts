@@ -277,13 +277,19 @@ t.test('a grant is not pushed out by what its author could write by that grant a
   t.ok(machine?.ledger.has(back), 'it comes to rest');
 });
 
-t.test('of two renewals the longer stays, also where their issuer has room for one', async (t) => {
+/** A host that was let in for a second, and an admitter: with what a renewal of the host by that one says but its end. */
+function renewable() {
   const desk = new Desk(genesis.digest, nodeCrypto);
   const [ann, host] = [testSigner(21), testSigner(22)];
   const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
   const body = memberGrant(host.id, { notAfter_ms: NOW + 1000 });
   const original = desk.grant(operator, body);
   const renewed = { ...body, parent: root.digest, renews: original.digest };
+  return { desk, ann, host, root, original, renewed };
+}
+
+t.test('of two renewals the longer stays, also where their issuer has room for one', async (t) => {
+  const { desk, ann, root, original, renewed } = renewable();
   const longer = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 1500 }, NOW + 501);
   const shorter = desk.before(longer, ann, { ...renewed, notAfter_ms: NOW + 1400 });
   const other = desk.before(longer, ann, memberGrant(testSigner(23).id, { parent: root.digest }));
@@ -299,12 +305,7 @@ t.test('of two renewals the longer stays, also where their issuer has room for o
 });
 
 t.test('a renewal that an operator keeps stays, also where its issuer has room for no more', async (t) => {
-  const desk = new Desk(genesis.digest, nodeCrypto);
-  const [ann, host] = [testSigner(21), testSigner(22)];
-  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
-  const body = memberGrant(host.id, { notAfter_ms: NOW + 1000 });
-  const original = desk.grant(operator, body);
-  const renewed = { ...body, parent: root.digest, renews: original.digest };
+  const { desk, ann, host, root, original, renewed } = renewable();
   const kept = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 1900 }, NOW + 900);
   const longer = desk.grant(ann, { ...renewed, notAfter_ms: NOW + 3000 }, NOW + 2000);
   const fill = [23, 24, 25].map((at) =>

@@ -65,6 +65,11 @@ function largeLedger(count: number): Ledger {
   return ledger;
 }
 
+/** By the operator, written there. */
+function grantTo(subject: string, machine: LedgerMachine): LedgerRecord {
+  return write(machine, operator.id, 'grant', `${subject}/${operator.id}`, memberGrant(subject));
+}
+
 t.test('an answer to a comparison fits into a message, however much differs', async (t) => {
   for (const count of [190_000]) {
     const ledger = largeLedger(count);
@@ -175,13 +180,7 @@ t.test(
   async (t) => {
     const [a] = cluster(1) as [TestNode];
     const signer = testSigner(40);
-    const grant = write(
-      a.machine,
-      operator.id,
-      'grant',
-      `${signer.id}/${operator.id}`,
-      memberGrant(signer.id),
-    );
+    const grant = grantTo(signer.id, a.machine);
     const like = write(a.machine, operator.id, 'tag', 'app:1', TAG);
     const records = [1, 2, 3].map((seq) => forged(like, { seq, key: `app:${seq}` }, signer));
     let checked = 0;
@@ -231,13 +230,7 @@ t.test(
       'all of them count',
     );
     // Once its grant is there all are taken.
-    const grant = write(
-      a.machine,
-      operator.id,
-      'grant',
-      `${stranger.id}/${operator.id}`,
-      memberGrant(stranger.id),
-    );
+    const grant = grantTo(stranger.id, a.machine);
     introduce(machine, [grant]);
     machine.handle({ kind: 'message', from: a.signer.id, body }, env());
     t.ok(records.every((record) => machine.ledger.has(record)));
