@@ -50,7 +50,10 @@ export interface MembershipConfig {
   readonly takeBack_ms: number;
   /** Whom it watches a node asks so often to learn the round trip, at first and after each doubt; and slow ones now and then. */
   readonly roundTrips_count: number;
-  /** On a network that loses much, questions and suspicions outlast silences that are as likely as this. */
+  /**
+   * On a network that loses much, questions and suspicions outlast silences that are as likely as this; suspicions
+   * outlast rarer ones in clusters of less than five members.
+   */
   readonly lateChance: number;
   readonly silenceChance: number;
   /** Lifeguard's local health: 0 is well. It rises with stalls, accusations and needless questions. */

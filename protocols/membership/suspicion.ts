@@ -19,6 +19,8 @@ import {
 import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
 import { lossSilence_ms } from './weather.ts';
 
+/** `silenceChance` is for members that so many watchers must fail. */
+const AGREEING_COUNT = 3;
 /** Of a member that no two watchers can tell about, the closing of one connection says too little. */
 const CLOSED_MIN = 2;
 
@@ -40,9 +42,16 @@ function timeout_ms(state: MembershipState, member: Member, suspicion: Suspicion
   return alone_ms - (alone_ms - confirmed_ms(state, member)) * confirmed;
 }
 
-/** A question after the first, and what loss may make of it. */
+/**
+ * A question after the first, and what loss may make of it. Where few are left who could agree each of them waits for
+ * longer, so that loss fools all of them at once as seldom as it fools three.
+ */
 function networkWait_ms(state: MembershipState, member: Member): number {
-  return 2 * member.roundTrip_ms + lossSilence_ms(state, state.config.silenceChance);
+  const { hearable, config } = state;
+  const others_count = hearable.size - (hearable.has(member.id) ? 1 : 0);
+  const agreeing_count = agreement(Math.min(config.watchers_count, Math.max(1, others_count)));
+  const chance = config.silenceChance ** Math.max(1, AGREEING_COUNT / agreeing_count);
+  return 2 * member.roundTrip_ms + lossSilence_ms(state, chance);
 }
 
 /** From suspicion to verdict when enough others have confirmed. */

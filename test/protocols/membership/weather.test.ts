@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
+import { confirmed_ms } from '../../../protocols/membership/suspicion.ts';
 import {
   lossSilence_ms,
   noteAnswer,
@@ -168,17 +169,43 @@ t.test('what came while this node was stalled says nothing of the weather', asyn
 });
 
 t.test('a suspicion outlasts weather that has become worse since it began', async (t) => {
-  const a = new Machine('a').join('b', 'c', 'd');
+  const a = new Machine('a').join('b', 'c', 'd', 'e');
   a.give({ kind: 'disconnected', peer: 'b' });
-  passWith(a, 1000, 'c', 'd');
+  passWith(a, 1000, 'c', 'd', 'e');
   for (let beat = 0; beat < 20; beat += 1) noteAnswer(a.state, beat % 3 === 0);
   const wait_ms = lossSilence_ms(a.state, MEMBERSHIP_DEFAULTS.silenceChance);
   t.ok(wait_ms > 1000);
-  passWith(a, 250, 'c', 'd');
+  passWith(a, 250, 'c', 'd', 'e');
   t.same(a.of('verdict'), []);
-  passWith(a, wait_ms, 'c', 'd');
+  passWith(a, wait_ms, 'c', 'd', 'e');
   t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }], 'and ends all the same');
 });
+
+t.test(
+  'where fewer must agree each of them outlasts rarer silences, and nobody waits for longer without loss',
+  async (t) => {
+    const others = ['b', 'c', 'd', 'e', 'f'];
+    const waits_ms = (isLate: (beat: number) => boolean) =>
+      others.map((_, at) => {
+        const { state } = new Machine('a').join(...others.slice(0, at + 1));
+        for (let beat = 0; beat < 40; beat += 1) noteAnswer(state, isLate(beat));
+        return confirmed_ms(state, state.members.get('b')!);
+      });
+    const { suspicionConfirmed_ms } = MEMBERSHIP_DEFAULTS;
+    t.same(
+      waits_ms(() => false),
+      others.map(() => suspicionConfirmed_ms),
+    );
+    const [ofTwo, ofThree, ofFour, ofFive, ofSix] = waits_ms((beat) => beat % 10 === 0) as number[];
+    t.ok(
+      ofTwo! > ofThree! && ofFour! > ofFive!,
+      'one watcher, two, and two of three; three of four and more',
+    );
+    t.equal(ofThree, ofFour);
+    t.equal(ofFive, ofSix);
+    t.ok(ofTwo! <= suspicionConfirmed_ms + MEMBERSHIP_LIMITS.lossSilence_ms_max);
+  },
+);
 
 t.test('that connections closed all around is no matter of loss', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
