@@ -54,6 +54,17 @@ function stage() {
   return { machine, desk, say, rulers };
 }
 
+t.test('who is named stays an operator, also by a vote after the cut', async (t) => {
+  const { machine, desk, say, rulers } = stage();
+  say(THEFT_MS, operatorGrant(appointed.id));
+  const request = { ...DISMISSAL, keep: [self.id, appointed.id] };
+  const plan = desk.planRevokeOperator(operator.id, request);
+  t.match(plan.operators, { ends_count: 1 });
+  await desk.revokeOperator(operator.id, { ...request, plan: plan.digest });
+  t.same(rulers(), [0, 3]);
+  t.ok(machine.authority.isMember(self.id));
+});
+
 t.test('where all are kept whom it let in, those stay whom it had appointed up to the cut', async (t) => {
   for (const [ms, left] of [
     [NOW, [0, 3]],
