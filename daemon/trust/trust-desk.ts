@@ -147,7 +147,8 @@ export class TrustDesk {
     const status = this.#cluster.view.members.get(id)?.status ?? 'failed';
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
-    return await this.#revoke({ subject: id, name, reason: 'node removed', ...signedWith(operatorKey) });
+    const removal = { subject: id, name, reason: 'node removed', ...signedWith(operatorKey) };
+    return await this.#revoke({ ...removal, keeps: this.#cluster.trust.revocations.outstamped(removal) });
   }
 
   /** One vote. @throws E_BAD_KEY_ID, E_BAD_INPUT, E_NOT_ALLOWED; nothing was changed then. */
@@ -222,10 +223,11 @@ export class TrustDesk {
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
-    const { staying, ...kept } = this.#keeps(bare, keep, keepAll);
+    const { revocations } = this.#cluster.trust;
+    const { staying, ...kept } = this.#keeps({ ...bare, keeps: revocations.outstamped(bare) }, keep, keepAll);
     const all = { ...bare, descendants, ...kept };
-    const rightful = descendants ? this.#cluster.trust.revocations.rightful(all, staying) : [];
-    return { ...all, keeps: [...kept.keeps, ...rightful] };
+    const words = descendants ? revocations.rightful(all, staying) : revocations.outstamped(all);
+    return { ...all, keeps: [...new Set([...kept.keeps, ...words])] };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */

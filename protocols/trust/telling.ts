@@ -11,7 +11,7 @@
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
-import { type Grant, isAppointment, type Revocation, readGrant } from './acts.ts';
+import { type Grant, isAppointment, isWord, type Revocation } from './acts.ts';
 import { compareCuts } from './cut.ts';
 import { Cuts, silences, voids } from './cuts.ts';
 import { isPast } from './gate.ts';
@@ -371,12 +371,6 @@ function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]
     keeping.set(vote, kept(vote));
   }
   return [...keeping.keys()];
-}
-
-/** A revocation, or a vote for an operator. */
-function isWord(record: LedgerRecord): boolean {
-  const grant = readGrant(record);
-  return record.kind === 'revoke' || (grant !== undefined && isAppointment(grant.body));
 }
 
 function byDigest(a: Revocation, b: Revocation): number {
