@@ -295,10 +295,14 @@ export class Revocations {
     before: readonly LedgerRecord[] = [],
   ): RevokeBody {
     const { ledger } = this.#init.ledger.machine;
-    // All by one signer. A key that ends itself closes its tokens first: with its descendants that would go too.
-    const own = before[0]?.author === subject ? before : [];
-    const named = descendants ? [...keeps, ...own.map(({ digest }) => digest)].slice(0, KEEPS_MAX) : keeps;
-    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
+    // All by one signer. A key that ends itself closes its tokens first, and by its cut, or with its descendants, that would go
+    // too. It has room before other revocations: there may be thousands, and an open token lets in others for those that stay.
+    const own = before[0]?.author === subject ? before.map(({ digest }) => digest) : [];
+    const isGrant = (digest: string) => this.#authority.grant(digest) !== undefined;
+    const grants = keeps.filter(isGrant);
+    const words = keeps.filter((digest) => !isGrant(digest));
+    const named = own.length === 0 ? keeps : [...grants, ...own, ...words].slice(0, KEEPS_MAX);
+    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...(own.length === 0 ? [] : before)]);
     return revokeBody({ subject, reason, cut: last, descendants, keeps: named });
   }
 
