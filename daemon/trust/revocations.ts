@@ -8,9 +8,10 @@ import { ShoalError } from '../../protocols/base/errors.ts';
 import { type KeyId, type NodeId, shortId } from '../../protocols/base/ids.ts';
 import { KEEPS_MAX, type RevokeBody } from '../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
-import { revokeBody } from '../../protocols/trust/acts.ts';
+import { isWord, readGrant, revokeBody } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, compareCuts, cutAfter, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
+import { STAMP_LATE_MS } from '../../protocols/trust/cuts.ts';
 import {
   type GrantInfo,
   isStanding,
@@ -39,7 +40,7 @@ export interface RevokeRequest {
   readonly cut?: Cut;
   /** Void also what it granted before the cut. Default false. */
   readonly descendants?: boolean;
-  /** Digests of grants by it, and with `descendants` of revocations, that stay in any case. */
+  /** Digests of grants by it, and of revocations, that stay in any case. */
   readonly keeps?: readonly string[];
   /** Of what was issued by those: what stays. Nothing else does that was issued by their tokens, or will be. */
   readonly issued?: readonly string[];
@@ -134,7 +135,7 @@ export class Revocations {
    * @param request with the grants that it keeps.
    */
   rightful(request: RevokeRequest, staying: ReadonlySet<KeyId>): string[] {
-    const { subject: key, cut, keeps = [] } = request;
+    const { subject: key, cut } = request;
     const { ledger, authority } = this.#init.ledger.machine;
     const written = [...ledger.recordsOf(key)].filter(
       (record) => record.kind === 'revoke' && (cut === undefined || !isAfter(record, cut)),
@@ -145,9 +146,45 @@ export class Revocations {
       ({ digest, subject, effective }) =>
         effective && upTo.has(digest) && subject !== key && !staying.has(subject),
     );
+    return this.#foremost(counting, request);
+  }
+
+  /**
+   * Revocations and votes by a key that count up to the cut, and that a revocation would leave out for its stamp alone, where
+   * the clock is behind: it has to name them. Of more than there is room for votes for operators first, then as of `rightful`.
+   */
+  outstamped(request: RevokeRequest): string[] {
+    const { subject: key, cut, keeps = [] } = request;
+    const { ledger, authority } = this.#init.ledger.machine;
+    const author = keyOf(request.signer ?? this.#revoker(request));
+    const upTo_ms = this.#stamp_ms(author, key) + STAMP_LATE_MS;
+    const late = [...ledger.recordsOf(key)].filter(
+      (record) => record.hlc.ms > upTo_ms && isWord(record) && (cut === undefined || !isAfter(record, cut)),
+    );
+    const digests = late.map(({ digest }) => digest);
     const room = KEEPS_MAX - keeps.length;
+    if (late.length <= room) return digests;
+    const operators = new Set(authority.operators().map((operator) => operator.key));
+    const votes = new Map<KeyId, string>();
+    for (const record of late) {
+      const { body } = readGrant(record) ?? {};
+      if (body !== undefined && operators.has(body.subject)) votes.set(body.subject, record.digest);
+    }
+    const named = [...votes.values()].slice(0, room);
+    const among = new Set(digests);
+    const counting = [...authority.revocations()].filter(
+      ({ digest, effective }) => effective && among.has(digest),
+    );
+    return [...named, ...this.#foremost(counting, { ...request, keeps: [...keeps, ...named] })];
+  }
+
+  /** As many of these as there is room for beside what is kept: those first that matter most. */
+  #foremost(counting: readonly RevocationInfo[], request: RevokeRequest): string[] {
+    const room = KEEPS_MAX - (request.keeps?.length ?? 0);
     if (counting.length <= room) return counting.map(({ digest }) => digest);
-    const granted = new Set(Array.from(authority.grants(this.#init.clock.now()), ({ subject }) => subject));
+    const granted = new Set(
+      Array.from(this.#authority.grants(this.#init.clock.now()), ({ subject }) => subject),
+    );
     const returning = this.#inForceAfter(request);
     const rankOf = (subject: KeyId) => (returning.has(subject) ? 0 : granted.has(subject) ? 1 : 2);
     const strictness = (a: RevocationInfo, b: RevocationInfo) =>
@@ -258,10 +295,14 @@ export class Revocations {
     before: readonly LedgerRecord[] = [],
   ): RevokeBody {
     const { ledger } = this.#init.ledger.machine;
-    // All by one signer. A key that ends itself closes its tokens first: with its descendants that would go too.
-    const own = before[0]?.author === subject ? before : [];
-    const named = descendants ? [...keeps, ...own.map(({ digest }) => digest)].slice(0, KEEPS_MAX) : keeps;
-    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...own]);
+    // All by one signer. A key that ends itself closes its tokens first, and by its cut, or with its descendants, that would go
+    // too. It has room before other revocations: there may be thousands, and an open token lets in others for those that stay.
+    const own = before[0]?.author === subject ? before.map(({ digest }) => digest) : [];
+    const isGrant = (digest: string) => this.#authority.grant(digest) !== undefined;
+    const grants = keeps.filter(isGrant);
+    const words = keeps.filter((digest) => !isGrant(digest));
+    const named = own.length === 0 ? keeps : [...grants, ...own, ...words].slice(0, KEEPS_MAX);
+    const last = cut ?? cutAfter([...ledger.recordsOf(subject), ...(own.length === 0 ? [] : before)]);
     return revokeBody({ subject, reason, cut: last, descendants, keeps: named });
   }
 
@@ -293,9 +334,9 @@ export class Revocations {
 
   /**
    * Of a revocation that is written now. A clock may be behind, as without a battery: what the subject wrote up to the cut
-   * would not count by a stamp of before. Acts count whatever their stamps are, and may be this host's own by a clock that
-   * was ahead. By more than a day others have to be as far: while this clock was ahead, one of ill will can have written
-   * what all others would refuse a revocation for.
+   * would not count by a stamp of before. Acts may be this host's own by a clock that was ahead, and those that are later are
+   * named (`outstamped`). By more than a day others have to be as far: while this clock was ahead, one of ill will can have
+   * written what all others would refuse a revocation for.
    */
   #stamp_ms(author: KeyId, subject: KeyId): number {
     const { self, ledger, clock } = this.#init;

@@ -7,6 +7,8 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
+import { isAppointment, readGrant } from '../../protocols/trust/acts.ts';
+import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import { isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
@@ -145,7 +147,8 @@ export class TrustDesk {
     const status = this.#cluster.view.members.get(id)?.status ?? 'failed';
     if (status !== 'failed' && !force)
       throw new ShoalError('E_STILL_ALIVE', `the node ${name} is ${status}; nothing was changed`);
-    return await this.#revoke({ subject: id, name, reason: 'node removed', ...signedWith(operatorKey) });
+    const removal = { subject: id, name, reason: 'node removed', ...signedWith(operatorKey) };
+    return await this.#revoke({ ...removal, keeps: this.#cluster.trust.revocations.outstamped(removal) });
   }
 
   /** One vote. @throws E_BAD_KEY_ID, E_BAD_INPUT, E_NOT_ALLOWED; nothing was changed then. */
@@ -220,10 +223,11 @@ export class TrustDesk {
   ): RevokeRequest {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
-    const { staying, ...kept } = this.#keeps(bare, keep, keepAll);
+    const { revocations } = this.#cluster.trust;
+    const { staying, ...kept } = this.#keeps({ ...bare, keeps: revocations.outstamped(bare) }, keep, keepAll);
     const all = { ...bare, descendants, ...kept };
-    const rightful = descendants ? this.#cluster.trust.revocations.rightful(all, staying) : [];
-    return { ...all, keeps: [...kept.keeps, ...rightful] };
+    const words = descendants ? revocations.rightful(all, staying) : revocations.outstamped(all);
+    return { ...all, keeps: [...new Set([...kept.keeps, ...words])] };
   }
 
   /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
@@ -264,16 +268,30 @@ export class TrustDesk {
       if (authority.isMember(host)) return;
       for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
-    const appointed = this.#appointedBy(key);
     const { present: members, former } = this.#hosts();
+    const early = this.#appointedBy(key, bare.cut);
+    // Where a later vote may have made an operator of a host, that is not what its name stands for.
+    const beside = new Set([...early, ...members, ...former].map(({ id }) => id));
+    const appointed = [...early, ...this.#appointedBy(key).filter(({ id }) => !beside.has(id))];
     const hosts = { present: members, former: [...former, ...appointed] };
     const named = keep.map((text) => this.#keptHost(text, hosts));
     const all = keepAll
-      ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id)), ...appointed]
+      ? [
+          ...members,
+          ...former.filter(({ id }) => this.#mayComeBack(id)),
+          // Nobody has named these: votes after the cut may be a thief's.
+          ...early,
+        ]
       : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now), key, kept);
-    const present = new GrantChains(authority.grants(this.#now), key, kept);
+    // No host is kept by a vote: it would rule, and only a thief votes for one.
+    const ruling = new Set(appointed.map(({ id }) => id));
+    const grantsOf = (from: Authority) =>
+      [...from.grants(this.#now)].filter(
+        ({ subject, roles }) => ruling.has(subject) || !roles.includes('operator'),
+      );
+    const chains = new GrantChains(grantsOf(trust.revocations.imagine(bare)), key, kept);
+    const present = new GrantChains(grantsOf(authority), key, kept);
     const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
       const grants = above(host.id);
@@ -297,16 +315,26 @@ export class TrustDesk {
     };
   }
 
-  /** Operators in force that it has voted for: with its descendants go those votes. */
-  #appointedBy(key: KeyId): Named[] {
-    const { authority } = this.#cluster.ledger.machine;
-    const votes = [...authority.grants(this.#now)].filter(
-      ({ issuer, roles }) => issuer === key && roles.includes('operator'),
-    );
-    const subjects = new Set(votes.map(({ subject }) => subject));
+  /**
+   * Operators in force that it has voted for: with its descendants go those votes.
+   * @param cut where only votes up to there are asked about.
+   */
+  #appointedBy(key: KeyId, cut?: Cut): Named[] {
+    const subjects = new Set<KeyId>();
+    for (const record of this.#cluster.ledger.machine.ledger.recordsOf(key)) {
+      const { body } = readGrant(record) ?? {};
+      const isVote = body !== undefined && isAppointment(body);
+      if (isVote && (cut === undefined || !isAfter(record, cut))) subjects.add(body.subject);
+    }
     return this.operators()
-      .filter((operator) => !operator.revoked && subjects.has(operator.key))
+      .filter((operator) => !operator.revoked && subjects.has(operator.key) && !this.#isHosts(operator.key))
       .map((operator) => ({ id: operator.key, name: operator.name }));
+  }
+
+  /** Is it the key of a host that was up once? Grants say so of any key: whoever admits can write them. */
+  #isHosts(key: KeyId): boolean {
+    const { view, ledger } = this.#cluster;
+    return view.members.has(key) || ledger.machine.ledger.get('member', key) !== undefined;
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {

@@ -43,6 +43,12 @@ export function isAppointment({ roles }: Pick<GrantBody, 'roles'>): boolean {
   return roles.includes('operator');
 }
 
+/** A revocation, or a vote for an operator: of these the stamp counts, too, once their author is cut off. */
+export function isWord(record: LedgerRecord): boolean {
+  const grant = readGrant(record);
+  return record.kind === 'revoke' || (grant !== undefined && isAppointment(grant.body));
+}
+
 /** Genesis operators appoint one another by a role alone: nothing else can hang on it, and it does not expire. */
 export function isPlainAppointment({ roles, admits, parent, notAfter_ms, uses, renews }: GrantBody): boolean {
   const plain = roles.length === 1 && admits.length === 0 && parent === null && notAfter_ms === null;

@@ -21,20 +21,13 @@ export interface Written extends Place {
 /** A revocation, or a vote for an operator. */
 export type Act = Pick<LedgerRecord, 'digest' | 'epoch' | 'seq' | 'hlc'>;
 
-/** Of revocations that keep some grants, how many are at or below each cut; and the same of those that keep one grant. */
-interface Keeping {
-  readonly cuts: readonly Cut[];
-  readonly byKept: ReadonlyMap<string, readonly Cut[]>;
-}
-
 export class Cuts {
   readonly #revocations: readonly Revocation[];
   /** The strictest. */
   readonly #cut: Cut | undefined;
   readonly #written_ms: number;
-  /** The strictest of those that keep no grants, with descendants: of nothing. */
-  readonly #voiding: Cut | undefined;
-  #keeping: Keeping | undefined;
+  readonly #voiding: Bounds;
+  #silencing: Bounds | undefined;
   #digests: ReadonlySet<string> | undefined;
 
   /** @param revocations of one key; any of them is enough. */
@@ -42,9 +35,7 @@ export class Cuts {
     this.#revocations = revocations;
     this.#cut = strictest(revocations.map(({ body }) => body));
     this.#written_ms = revocations.reduce((least, { record }) => Math.min(least, record.hlc.ms), Infinity);
-    this.#voiding = strictest(
-      revocations.filter(({ body }) => !keepsAny(body)).map(({ body }) => voiding(body)),
-    );
+    this.#voiding = new Bounds(revocations, ({ body }) => voiding(body));
   }
 
   /** Is a revocation with this digest among them? */
@@ -53,7 +44,7 @@ export class Cuts {
     return this.#digests.has(digest);
   }
 
-  /** Was it written after one of the cuts, or, by its stamp, after one of the revocations? Not for grants. */
+  /** Was it written after one of the cuts, or, by its stamp, after one of the revocations? Not for grants, nor for acts. */
   leaveOut(written: Written): boolean {
     if (this.#cut === undefined) return false;
     return isAfter(written, this.#cut) || written.hlc.ms > this.#written_ms + STAMP_LATE_MS;
@@ -61,19 +52,57 @@ export class Cuts {
 
   /**
    * The same of a revocation or a vote. Where the descendants go, so does what is not named: of what bears an old number and
-   * an old stamp nobody can tell whether the key's thief signed it afterwards.
+   * an old stamp nobody can tell whether the key's thief signed it afterwards. What is named stays, as grants do: who named it
+   * knows it, whatever its number and stamp.
    */
   silence(act: Act): boolean {
-    return this.leaveOut(act) || this.void(act);
+    if (this.void(act)) return true;
+    if (act.hlc.ms <= this.#written_ms + STAMP_LATE_MS) return false;
+    this.#silencing ??= new Bounds(this.#revocations, ({ record }) => lateness(record));
+    return this.#silencing.exclude(byStamp(act), act.digest);
   }
 
   /** Does one of them void this grant, which the key issued? */
   void(grant: Pick<LedgerRecord, 'digest' | 'epoch' | 'seq'>): boolean {
-    if (this.#cut === undefined) return false;
-    if (this.#voiding !== undefined && isAfter(grant, this.#voiding)) return true;
-    this.#keeping ??= keeping(this.#revocations);
-    const kept = this.#keeping.byKept.get(grant.digest) ?? [];
-    return countBefore(this.#keeping.cuts, grant) > countBefore(kept, grant);
+    return this.#voiding.exclude(grant, grant.digest);
+  }
+}
+
+/** Up to where each of several revocations leaves what it does not keep. */
+class Bounds {
+  readonly #revocations: readonly Revocation[];
+  readonly #boundOf: (revocation: Revocation) => Cut;
+  /** The strictest of those that keep nothing. */
+  readonly #bare: Cut | undefined;
+  /** Of those that keep something, the strictest first; and the same of those that keep one record. */
+  #keeping: readonly Cut[] | undefined;
+  readonly #byKept = new Map<string, Cut[]>();
+
+  constructor(revocations: readonly Revocation[], boundOf: (revocation: Revocation) => Cut) {
+    this.#revocations = revocations;
+    this.#boundOf = boundOf;
+    this.#bare = strictest(revocations.filter(({ body }) => !keepsAny(body)).map(boundOf));
+  }
+
+  /** Is it after the bound of one that does not keep it? */
+  exclude(place: Place, digest: string): boolean {
+    if (this.#bare !== undefined && isAfter(place, this.#bare)) return true;
+    this.#keeping ??= this.#sort();
+    return countBefore(this.#keeping, place) > countBefore(this.#byKept.get(digest) ?? [], place);
+  }
+
+  #sort(): readonly Cut[] {
+    const sorted = this.#revocations
+      .filter(({ body }) => keepsAny(body))
+      .map((revocation) => ({ bound: this.#boundOf(revocation), keeps: new Set(revocation.body.keeps) }))
+      .sort((a, b) => compareCuts(a.bound, b.bound));
+    for (const { bound, keeps } of sorted)
+      for (const digest of keeps) {
+        const list = this.#byKept.get(digest);
+        if (list === undefined) this.#byKept.set(digest, [bound]);
+        else list.push(bound);
+      }
+    return sorted.map(({ bound }) => bound);
   }
 }
 
@@ -85,11 +114,17 @@ function keepsAny({ keeps }: Body): boolean {
 
 /** Does this one alone void a grant that its subject issued? @param kept of what it keeps, all that is asked about. */
 export function voids(
-  body: Body,
+  { body }: Revocation,
   kept: ReadonlySet<string>,
   grant: Pick<LedgerRecord, 'digest' | 'epoch' | 'seq'>,
 ): boolean {
   return isAfter(grant, voiding(body)) && !kept.has(grant.digest);
+}
+
+/** The same of a revocation or a vote that it silences. */
+export function silences(revocation: Revocation, kept: ReadonlySet<string>, act: Act): boolean {
+  if (kept.has(act.digest)) return false;
+  return voids(revocation, kept, act) || isAfter(byStamp(act), lateness(revocation.record));
 }
 
 /** Whatever grant comes after it is void. */
@@ -97,29 +132,20 @@ function voiding(body: Body): Cut {
   return body.descendants === true ? NOTHING : body;
 }
 
+/** The last stamp that it leaves to an act, and where an act stands among stamps, in the terms of cuts. */
+function lateness({ hlc }: Pick<LedgerRecord, 'hlc'>): Cut {
+  return { epoch: hlc.ms + STAMP_LATE_MS, last: 0 };
+}
+
+function byStamp({ hlc }: Act): Place {
+  return { epoch: hlc.ms, seq: 0 };
+}
+
 function strictest(cuts: readonly Cut[]): Cut | undefined {
   return cuts.reduce<Cut | undefined>(
     (least, cut) => (least === undefined || compareCuts(cut, least) < 0 ? cut : least),
     undefined,
   );
-}
-
-function keeping(revocations: readonly Revocation[]): Keeping {
-  const cuts: Cut[] = [];
-  const byKept = new Map<string, Cut[]>();
-  const sorted = revocations
-    .filter(({ body }) => keepsAny(body))
-    .map(({ body }) => ({ cut: voiding(body), keeps: new Set(body.keeps) }))
-    .sort((a, b) => compareCuts(a.cut, b.cut));
-  for (const { cut, keeps } of sorted) {
-    cuts.push(cut);
-    for (const digest of keeps) {
-      const list = byKept.get(digest);
-      if (list === undefined) byKept.set(digest, [cut]);
-      else list.push(cut);
-    }
-  }
-  return { cuts, byKept };
 }
 
 /** @param cuts the strictest first. @returns how many of them a place is after. */

@@ -6,7 +6,7 @@
  * appointment. It takes `threshold` of them to appoint or to revoke one, each by a record of its own. Decisions are
  * made one at a time, and next is always the one whose voters are the most senior (the voters' ranks compared, the
  * highest first; among equals revocations first, the stricter first, then the smallest digest). A decision to revoke
- * - voids what its subject wrote after the cut, or by its stamp after the decision, and with `descendants` all that is not
+ * - voids what its subject wrote after the cut, or by its stamp after the decision, with `descendants` all, but for what is
  *   named, and so the votes that it cast so, for all later decisions; nor does its word about itself count then;
  * - voids all votes of its subject against those who decided it, wherever they stand: who is accused by seniors
  *   cannot have struck first;

@@ -11,9 +11,9 @@
 import type { Hlc } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
-import { type Grant, isAppointment, type Revocation } from './acts.ts';
+import { type Grant, isAppointment, isWord, type Revocation } from './acts.ts';
 import { compareCuts } from './cut.ts';
-import { Cuts, voids } from './cuts.ts';
+import { Cuts, silences, voids } from './cuts.ts';
 import { isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
 import type { Standing } from './standing.ts';
@@ -357,12 +357,13 @@ function decisive(votes: readonly Revocation[], written: readonly LedgerRecord[]
   let all: Cuts | undefined;
   let others: [Revocation, ReadonlySet<string>][] | undefined;
   for (const record of written) {
-    if ([...keeping].some(([vote, keeps]) => voids(vote.body, keeps, record))) continue;
+    const unmakes = isWord(record) ? silences : voids;
+    if ([...keeping].some(([vote, keeps]) => unmakes(vote, keeps, record))) continue;
     all ??= new Cuts(votes);
     // It was for its author to sign, or something else is against it: who has that key can sign thousands.
-    if (!all.void(record)) continue;
+    if (!(isWord(record) ? all.silence(record) : all.void(record))) continue;
     others ??= votes.map((vote) => [vote, kept(vote)]);
-    const voiding = others.filter(([vote, keeps]) => voids(vote.body, keeps, record));
+    const voiding = others.filter(([vote, keeps]) => unmakes(vote, keeps, record));
     const vote = least(
       voiding.map(([each]) => each),
       strictness,

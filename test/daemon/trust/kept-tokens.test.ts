@@ -3,7 +3,7 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
@@ -527,29 +527,27 @@ t.test('a recovery key that a thief has dismissed closes what it keeps all the s
 });
 
 t.test(
-  'a key that ends itself closes what it keeps before, and names what it may close no more',
+  'a key that ends itself closes what it keeps, whatever its cut is and however much it said',
   async (t) => {
-    for (const since_ms of [undefined, NOW + 1]) {
-      const staged = founded();
-      const { machine, made, joined, desk, areMembers } = staged;
-      const keeping = { descendants: true, keep: [h2.id, self.id], reason: 'a new one is there' };
-      const request = {
-        ...keeping,
-        operatorKey: testSeed(1).toString('hex'),
-        ...(since_ms !== undefined && { since_ms }),
-      };
-      const plan = desk().planRevokeOperator(operator.id, request);
-      t.same([plan.nodes.ends, plan.operators.ends.length], [[], 1]);
-      t.same(
-        plan.open.map(({ id }) => id),
-        since_ms === undefined ? [] : [made.digest],
-        'used up, but not closed',
-      );
-      await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
-      t.equal([...machine.authority.revocations()].length, since_ms === undefined ? 2 : 1);
-      displace(staged, token, [joined]);
-      t.same(areMembers().slice(0, 2), [since_ms === undefined, true]);
-    }
+    for (const since of [{}, { since_ms: NOW + 1 }])
+      for (const descendants of [true, false])
+        for (const junk of [0, KEEPS_MAX + 1]) {
+          const staged = founded();
+          const { machine, joined, desk, areMembers, seal, take } = staged;
+          const sealed = Array.from({ length: junk }, (_, at) => {
+            const subject = `12D3KooW${String(at).padStart(44, 'x')}`;
+            return seal('revoke', operator, revokeBody({ subject, reason: 'mine' }));
+          });
+          take(sealed);
+          const keeping = { descendants, keep: [h2.id, self.id], reason: 'a new one is there' };
+          const request = { ...keeping, ...since, operatorKey: testSeed(1).toString('hex') };
+          const plan = desk().planRevokeOperator(operator.id, request);
+          t.same([plan.nodes.ends, plan.operators.ends.length, plan.open], [[], 1, []]);
+          await desk().revokeOperator(operator.id, { ...request, plan: plan.digest });
+          t.equal([...machine.authority.revocations()].length, junk + 2);
+          displace(staged, token, [joined]);
+          t.same(areMembers().slice(0, 2), [true, true]);
+        }
   },
 );
 

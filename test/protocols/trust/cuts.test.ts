@@ -33,7 +33,12 @@ t.test('it is what each revocation leaves', async (t) => {
         const isVoid = revocations.some(
           ({ body }) => !body.keeps.includes(digest) && (body.descendants || isAfter(at, body)),
         );
-        return cuts.void({ ...at, digest }) === isVoid;
+        const isSilent = revocations.some(
+          ({ record, body }) =>
+            !body.keeps.includes(digest) &&
+            (body.descendants || isAfter(at, body) || written.hlc.ms > record.hlc.ms + STAMP_LATE_MS),
+        );
+        return cuts.void({ ...at, digest }) === isVoid && cuts.silence({ ...written, digest }) === isSilent;
       });
     }),
     { numRuns: 2_000 },

@@ -98,6 +98,30 @@ t.test('an operator that was dismissed appoints nobody, under whatever number an
   t.same(inForce(revoke('rec', 'op', { seq: 1 }, { cut, descendants: true, keeps }), old), ['rec', 'evil']);
 });
 
+t.test('a vote or a revocation that is named stays, whatever its number and stamp', async (t) => {
+  const bad = grant('rec', 'bad', {}, { seq: 2 });
+  const at = { seq: 7, at_ms: LATER_MS };
+  const [vote, rightful] = [appoint('op', 'new', at), revoke('op', 'bad', { ...at, seq: 8 })];
+  const keeps = [vote.digest, rightful.digest];
+  const naming = (last: number, descendants: boolean) =>
+    revoke('rec', 'op', { seq: last }, { cut: { epoch: 0, last }, descendants, keeps });
+  const bare = (at_ms: number) => revoke('rec', 'op', { seq: 20, at_ms }, { cut: { epoch: 0, last: 9 } });
+  const told = (records: readonly LedgerRecord[]) => {
+    const { authority: of } = new Replica(authority(['rec', 'op'])).offer(records);
+    return [of.operators().filter(({ inForce }) => inForce).length, of.isMember(key('bad'))];
+  };
+  const both = [bad, vote, rightful];
+  for (const [what, others, expected] of [
+    ['named', [naming(5, false)], [2, false]],
+    ['named with descendants', [naming(5, true)], [2, false]],
+    ['named by each', [naming(5, true), naming(6, false)], [2, false]],
+    ['named by one, and left by the other', [naming(9, true), bare(LATER_MS)], [2, false]],
+    ['named by one, and later than the other', [naming(9, true), bare(NOW)], [1, true]],
+  ] as const)
+    for (const order of [[...both, ...others], [...others, ...both], [...both, ...others].toReversed()])
+      t.same(told(order), expected, what);
+});
+
 t.test('nor does it send anybody away, itself included', async (t) => {
   const [host, other] = [grant('op', 'host', {}, { seq: 1 }), grant('rec', 'other', {}, { seq: 1 })];
   const rightful = [revoke('op', 'bad', { seq: 3 }), grant('rec', 'bad', {}, { seq: 2 })];

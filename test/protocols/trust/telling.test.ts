@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { GrantBody } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { Cuts } from '../../../protocols/trust/cuts.ts';
+import { Cuts, STAMP_LATE_MS } from '../../../protocols/trust/cuts.ts';
 import { GRANTS_TOLD_MAX } from '../../../protocols/trust/telling.ts';
 import { ADMITTER, appoint, authority, grant, key, NOW, Replica, revoke } from './facts.ts';
 
@@ -206,7 +206,7 @@ t.test(
 
 t.test('what voids a word is told, however many others came before it that nothing voids', async (t) => {
   const host = grant('op', 'host', {}, { seq: 1 });
-  // Kept by all, but after their cuts.
+  // Kept by all but the first.
   const late = Array.from({ length: 300 }, (_, at) => revoke('tom', 'host', { seq: 100 + at }));
   const keeps = late.map(({ digest }) => digest);
   const isLast = ({ digest }: LedgerRecord) => keeps.every((other) => other < digest);
@@ -228,7 +228,9 @@ t.test('what voids a word is told, however many others came before it that nothi
   const against = (seq: number, kept: string[]) =>
     revoke('op', 'tom', { seq, at_ms: NOW + seq }, { ...cut(10), descendants: true, keeps: kept });
   // The first of them is told in any case, and so is the one with the smallest digest.
-  const others = Array.from({ length: 300 }, (_, at) => against(2 + at, [...keeps, word.digest]));
+  const others = Array.from({ length: 300 }, (_, at) =>
+    against(2 + at, [...(at === 0 ? [] : keeps), word.digest]),
+  );
   const needed = Array.from({ length: MANY }, (_, at) => against(1000 + at, keeps)).find(
     ({ digest }) => digest > others[0]!.digest,
   )!;
@@ -268,6 +270,20 @@ t.test('what silenced an admitter is told to who knows what it had said', async 
   const votes = [
     revoke('op', 'eve', { seq: 2 }, cut(3)),
     revoke('sue', 'eve', { seq: 1, at_ms: NOW + 9 }, { ...cut(4), descendants: true, keeps: [host.digest] }),
+  ];
+  const { authority: of } = new Replica(authority(['sue', 'op'])).offer([eve, host, unheard, ...votes]);
+  t.ok(of.isMember(key('host')));
+  const asker = new Replica(authority(['sue', 'op'])).offer([unheard, ...of.about(key('host'))]);
+  t.ok(asker.authority.isMember(key('host')));
+});
+
+t.test('so is what silenced it by its stamp alone, and not what named it', async (t) => {
+  const eve = grant('op', 'eve', ADMITTER, { seq: 1 });
+  const host = grant('eve', 'host', { parent: eve.digest }, { seq: 1 });
+  const unheard = revoke('eve', 'host', { seq: 2, at_ms: NOW + 9 * STAMP_LATE_MS });
+  const votes = [
+    revoke('op', 'eve', { seq: 2 }, { ...cut(3), keeps: [unheard.digest] }),
+    revoke('sue', 'eve', { seq: 1, at_ms: NOW + 9 }, cut(4)),
   ];
   const { authority: of } = new Replica(authority(['sue', 'op'])).offer([eve, host, unheard, ...votes]);
   t.ok(of.isMember(key('host')));
