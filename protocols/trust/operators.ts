@@ -10,7 +10,8 @@
  *   named, and so the votes that it cast so, for all later decisions; nor does its word about itself count then;
  * - voids all votes of its subject against those who decided it, wherever they stand: who is accused by seniors
  *   cannot have struck first;
- * and what is decided stays decided. A stricter cut by others is a decision of its own.
+ * and what is decided stays decided. A stricter cut is a decision of its own, and so is the word of each further operator:
+ * what it voids besides is void too, as far as `threshold` of them agree, and a later word takes nothing back.
  *
  * What follows. With threshold 1 a thief of a junior key can undo juniors to it until a senior answers, and the
  * answer undoes the thief's acts wherever the cut is set before them. A thief of the most senior key cannot be
@@ -37,7 +38,7 @@ export interface Operator {
   readonly rank: number;
   /** The votes that appointed it; none for those of genesis. */
   readonly appointedBy: readonly Grant[];
-  /** The votes that revoked it; none: it is in force. */
+  /** The votes that revoked it, those first that were enough first; none: it is in force. */
   readonly revokedBy: readonly Revocation[];
   /** Where it was cut off; undefined: it is in force. */
   readonly cut: Cut | undefined;
@@ -98,13 +99,23 @@ export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operat
       // Where it takes several, and others are enough, it has no say in what is left of it: what its thief keeps would stay.
       const others = allVoters.filter(({ key }) => key !== subject);
       const byVoters = votes.threshold > 1 && others.length >= votes.threshold ? others : allVoters;
+      const hear = (voters: typeof byVoters, cut: Cut) => {
+        const cast = voters.flatMap(({ own }) => own);
+        consider(decide(office, votes.threshold, subject, cast, cut));
+      };
       // A cut between the strictest of two voters has the voters of the stricter of them, and comes after it.
       for (const { strictest: cut } of byVoters) {
         if (operator.cut !== undefined && compareCuts(cut, operator.cut) >= 0) continue;
-        const atLeastAsStrict = byVoters.flatMap(({ own, strictest }) =>
-          compareCuts(strictest, cut) > 0 ? [] : own.filter(({ body }) => compareCuts(body, cut) <= 0),
+        hear(
+          byVoters.filter(({ strictest }) => compareCuts(strictest, cut) <= 0),
+          cut,
         );
-        consider(decide(office, votes.threshold, subject, atLeastAsStrict, cut));
+      }
+      if (operator.cut === undefined) continue;
+      // The others are heard as late as if each agreed with those right above it alone.
+      for (const [at, { key }] of byVoters.entries()) {
+        if (operator.revokedBy.some(({ record }) => record.author === key)) continue;
+        hear(byVoters.slice(Math.max(0, at + 1 - votes.threshold), at + 1), operator.cut);
       }
     }
     if (next === undefined) return office;
@@ -161,10 +172,8 @@ function carryOut(office: Office, threshold: number, { subject, cut, votes }: De
   if (before === undefined) {
     office.set(subject, { ...IN_FORCE, key: subject, rank: office.size, appointedBy: votes as Grant[] });
   } else {
-    // Who voted again, for a stricter cut, is heard by that vote.
-    const authors = new Set(votes.map(({ record }) => record.author));
-    const standing = before.revokedBy.filter(({ record }) => !authors.has(record.author));
-    const revokedBy = [...standing, ...(votes as Revocation[])];
+    // Whoever votes again, for a stricter cut, has said what it said before.
+    const revokedBy = [...new Set([...before.revokedBy, ...(votes as Revocation[])])];
     office.set(subject, { ...before, revokedBy, cut, judgement: judgementOf(revokedBy, threshold) });
   }
 }

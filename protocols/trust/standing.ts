@@ -340,7 +340,7 @@ export class Standing {
     const { threshold } = this.#init;
     if (!this.operators.has(subject)) return false;
     const ranks = new Set(revokedBy.map(({ record }) => this.operators.get(record.author)?.rank ?? -1));
-    const dismissers = [...ranks].sort((a, b) => a - b).slice(-threshold);
+    const dismissers = [...ranks].slice(0, threshold).sort((a, b) => a - b);
     const others = [...this.operators.values()].filter((other) => other.key !== key && other.key !== subject);
     const most = others.slice(0, threshold - 1).map((other) => other.rank);
     const answer = [...most, rank].sort((a, b) => a - b);
