@@ -122,7 +122,7 @@ export class Authority {
   /**
    * Which grants must not be in the ledger beside this one: it may be one of them. Asked before it comes, and of one that is
    * there once nobody keeps it any more. Of grants under a token of n uses the n + 1 smallest digests are kept, of an
-   * issuer's renewals of one grant the one that a senior keeps, or the one that lasts longest; and nothing stays that hangs
+   * issuer's renewals of one grant the one that lasts longest, and those that a senior keeps; and nothing stays that hangs
    * on what goes. So the set that is kept is the same on every node. Whoever drops them must drop what follows from
    * `removeAll` as well.
    */

@@ -85,20 +85,19 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
-  /** Renewals that are there beside another of the same grant by the same issuer, in whose place that is kept. */
+  /** Renewals that nobody keeps, and that are there beside one of the same grant by the same issuer that ends later. */
   surplusRenewals(): Grant[] {
-    const foremost = new Map<string, Grant>();
+    const last = new Map<string, Grant>();
     const others: Grant[] = [];
     for (const grant of this.#init.book.grants()) {
       const { renews } = grant.body;
       if (renews === undefined) continue;
       const place = `${renews} ${grant.record.author}`;
-      const known = foremost.get(place);
-      const [first, second] = this.#inOrder(known === undefined ? [grant] : [grant, known]);
-      foremost.set(place, first!);
-      if (second !== undefined) others.push(second);
+      const known = last.get(place);
+      if (known !== undefined) others.push(byEnd(grant, known) < 0 ? known : grant);
+      if (known === undefined || byEnd(grant, known) < 0) last.set(place, grant);
     }
-    return others;
+    return others.filter((grant) => !this.#isKeptBySenior(grant));
   }
 
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
@@ -293,8 +292,9 @@ export class Gate {
     const { book } = this.#init;
     const { record, body } = grant;
     if (body.renews !== undefined) {
-      const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
-      return this.#inOrder([...own, grant]).slice(1);
+      const all = [...this.#ownRenewals(grant), grant];
+      const last = all.reduce((latest, each) => (byEnd(each, latest) < 0 ? each : latest));
+      return all.filter((each) => each !== last && !this.#isKeptBySenior(each));
     }
     const uses = this.#usesAbove(body);
     if (uses === null) return [];
@@ -305,21 +305,32 @@ export class Gate {
     return loser === undefined || this.#isKept(loser) ? [] : [loser];
   }
 
+  /** Others of the same grant by the same issuer. */
+  #ownRenewals({ record, body }: Grant): Grant[] {
+    const all = body.renews === undefined ? [] : this.#init.book.renewalsOf(body.renews);
+    return all.filter(
+      ({ record: { author, digest } }) => author === record.author && digest !== record.digest,
+    );
+  }
+
   /**
-   * Renewals of one grant by one issuer, that first which is to stay: what a senior keeps, then the last to end. Whoever has
-   * stolen the key can write a longer one. Where there is too much of an issuer they go by the same order (going-order.ts).
+   * Of one issuer's renewals of a grant the last to end stays, whatever is said of the others: who has stolen the key of one
+   * that is senior to the issuer could stop all to come by naming one. What such a senior names stays beside it: who has
+   * stolen the issuer's key can write a longer one. Naming one takes no other away, so what stays hangs on no order, and
+   * where there is too much of an issuer those go first that would go here (going-order.ts).
    */
-  #inOrder(renewals: readonly Grant[]): Grant[] {
-    return renewals.toSorted((a, b) => {
-      const [one, other] = [this.keeperOf(a), this.keeperOf(b)];
-      return one === other ? byEnd(a, b) : Math.sign(one - other);
-    });
+  #isKeptBySenior(renewal: Grant): boolean {
+    return this.keeperOf(renewal) < Number.POSITIVE_INFINITY;
   }
 
   /** Is it there, one too many, and kept by nobody? */
   #isLeftOver(grant: Grant): boolean {
     const { record, body } = grant;
-    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (body.renews !== undefined)
+      return (
+        !this.#isKeptBySenior(grant) && this.#ownRenewals(grant).some((other) => byEnd(other, grant) < 0)
+      );
+    const uses = this.#usesAbove(body);
     if (uses === null || this.#isKept(grant)) return false;
     return placeOf(this.#init.book.children(body.parent!), record.digest) >= uses + SURPLUS_KEPT;
   }
