@@ -48,6 +48,12 @@ export interface GateInit {
  */
 type Levels = ReadonlyMap<KeyId, number>;
 
+/** Of a key that may be in doubt: `threshold` at most of its voters that are in none, and those not looked at yet. */
+interface Carriers {
+  readonly sure: Set<KeyId>;
+  readonly others: Iterator<KeyId, undefined>;
+}
+
 export class Gate {
   readonly #init: GateInit;
   /** Replaced, and not changed, once somebody else has it: forks share it. */
@@ -184,8 +190,16 @@ export class Gate {
   #doubted(gone: readonly Grant[]): Set<KeyId> {
     const { book } = this.#init;
     const doubted = new Set<KeyId>();
+    const carriers = new Map<KeyId, Carriers>();
     const doubt = (subject: KeyId) => {
-      if (!doubted.has(subject) && this.#isInDoubt(subject, doubted)) doubted.add(subject);
+      // Of genesis, or none.
+      if (doubted.has(subject) || (this.#operatorsEver.get(subject) ?? 0) === 0) return;
+      let carrying = carriers.get(subject);
+      if (carrying === undefined) {
+        carrying = { sure: new Set(), others: book.votersFor(subject).values() };
+        carriers.set(subject, carrying);
+      }
+      if (!this.#isCarried(subject, carrying, doubted)) doubted.add(subject);
     };
     for (const { record, body } of gone) {
       const { author } = record;
@@ -196,16 +210,14 @@ export class Gate {
     return doubted;
   }
 
-  /** Was it an operator, and are too few of its voters below it and in no doubt? */
-  #isInDoubt(subject: KeyId, doubted: ReadonlySet<KeyId>): boolean {
-    const { threshold, book } = this.#init;
-    // Of genesis, or none.
-    const level = this.#operatorsEver.get(subject) ?? 0;
-    if (level === 0) return false;
-    let sure = 0;
-    for (const voter of book.votersFor(subject)) {
-      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure += 1;
-      if (sure >= threshold) return false;
+  /** Are enough of its voters below it and in no doubt? Asked for each that comes in doubt, so none is looked at twice. */
+  #isCarried(subject: KeyId, { sure, others }: Carriers, doubted: ReadonlySet<KeyId>): boolean {
+    const level = this.#operatorsEver.get(subject)!;
+    for (const voter of sure) if (doubted.has(voter)) sure.delete(voter);
+    while (sure.size < this.#init.threshold) {
+      const { value: voter } = others.next();
+      if (voter === undefined) return false;
+      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure.add(voter);
     }
     return true;
   }
