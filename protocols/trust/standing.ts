@@ -311,12 +311,7 @@ export class Standing {
 
   #settle(): Settlement {
     const { founders, threshold } = this.#init;
-    const operators = settleOperators({
-      genesis: founders,
-      threshold,
-      appointments: this.#book.appointments(),
-      revocations: this.#book.revocations(),
-    });
+    const operators = settleOperators({ genesis: founders, threshold, book: this.#book });
     const judgements = new Map<KeyId, Judgement>();
     this.#settled = { operators, judgements };
     for (const { key, judgement } of operators.values())
@@ -336,11 +331,11 @@ export class Standing {
    * Could a vote of an operator that was dismissed count all the same? It does where as many as it takes, of whom it is
    * one, are senior to those who dismissed it (operators.ts): each of them has to be heard before the others have voted.
    */
-  #mayAnswer({ key, rank, revokedBy }: Operator, subject: KeyId): boolean {
+  #mayAnswer({ key, rank, dismissers: heard }: Operator, subject: KeyId): boolean {
     const { threshold } = this.#init;
     if (!this.operators.has(subject)) return false;
-    const ranks = new Set(revokedBy.map(({ record }) => this.operators.get(record.author)?.rank ?? -1));
-    const dismissers = [...ranks].slice(0, threshold).sort((a, b) => a - b);
+    const ranks = Array.from(heard, (dismisser) => this.operators.get(dismisser)?.rank ?? -1);
+    const dismissers = ranks.slice(0, threshold).sort((a, b) => a - b);
     const others = [...this.operators.values()].filter((other) => other.key !== key && other.key !== subject);
     const most = others.slice(0, threshold - 1).map((other) => other.rank);
     const answer = [...most, rank].sort((a, b) => a - b);

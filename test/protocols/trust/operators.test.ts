@@ -395,3 +395,24 @@ t.test(
     t.ok(looked < 5_000, `${looked} were looked at`);
   },
 );
+
+t.test(
+  'votes for thousands that are in no office cost one look each, however many are decided',
+  async (t) => {
+    const of = authority(['a', 'b', 'c'], 1);
+    let looks = 0;
+    const counted = (record: LedgerRecord): LedgerRecord =>
+      Object.defineProperty({ ...record }, 'author', {
+        get: () => {
+          looks += 1;
+          return record.author;
+        },
+      });
+    const count = 1000;
+    for (let seq = 1; seq <= count; seq += 1) of.add(counted(appoint('a', `x${seq}`, { seq })));
+    for (let seq = 1; seq <= count; seq += 1) of.add(counted(revoke('b', 'c', { seq })));
+    looks = 0;
+    t.equal(of.operators().length, OPERATORS_EVER_MAX);
+    t.ok(looks <= 10 * count, `${looks} looks`);
+  },
+);
