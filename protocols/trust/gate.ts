@@ -226,7 +226,14 @@ export class Gate {
   depth(key: KeyId): number {
     if (this.#init.founders.includes(key)) return 0;
     let least = this.#operatorsEver.has(key) ? 1 : Number.POSITIVE_INFINITY;
-    for (const grant of this.#init.book.ofSubject(key)) least = Math.min(least, this.#chainLength(grant));
+    // Of one key there may be thousands by one grant of its issuer.
+    const parents = new Set<string | null>();
+    for (const grant of this.#init.book.ofSubject(key)) {
+      if (least === 1) return least;
+      if (parents.has(grant.body.parent)) continue;
+      parents.add(grant.body.parent);
+      least = Math.min(least, this.#chainLength(grant));
+    }
     return least;
   }
 
