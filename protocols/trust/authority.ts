@@ -232,6 +232,12 @@ export class Authority {
     return new Set(rolesOf(this.#rolesGiven(key, now)));
   }
 
+  /** Has it any role whatever, when that ends aside? */
+  hasRole(key: KeyId): boolean {
+    if (this.#standing.judgements.has(key)) return false;
+    return this.#standing.operators.has(key) || this.#standing.hasStanding(key);
+  }
+
   /** @param now as of `roles`. */
   isMember(key: KeyId, now?: number): boolean {
     if (this.#standing.judgements.has(key)) return false;

@@ -96,6 +96,8 @@ export class Standing {
   /** Of keys with many grants, those that were for their issuers to give. */
   readonly #good = new Map<KeyId, readonly Grant[]>();
   readonly #terms = new Map<KeyId, readonly Term[]>();
+  /** By key: a grant that stood when it was asked last, as it most likely does still. */
+  readonly #stood = new Map<KeyId, Grant>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -168,6 +170,18 @@ export class Standing {
       this.#terms.set(key, terms);
     }
     return terms;
+  }
+
+  /** Does any grant of a key stand that gives it a role? Also where one comes or goes with each question. */
+  hasStanding(key: KeyId): boolean {
+    const gives = (grant: Grant) => !isAppointment(grant.body) && this.stands(grant, undefined);
+    const last = this.#stood.get(key);
+    if (last !== undefined && this.#book.grant(last.record.digest) === last && gives(last)) return true;
+    const grants = this.#book.ofSubject(key);
+    const found = grants.find(gives);
+    if (found === undefined) this.#stood.delete(key);
+    else if (grants.length > GRANTS_FEW) this.#stood.set(key, found);
+    return found !== undefined;
   }
 
   /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */

@@ -60,3 +60,18 @@ t.test('how far a key is from genesis is asked once for all its grants by one', 
   t.equal(of.depth(key('ann')), 2);
   t.ok(looked().length <= 5);
 });
+
+t.test('whether a key has any role costs no look at all its grants, though others come and go', async (t) => {
+  const { of, looked } = stage();
+  t.ok(of.hasRole(key('ann')));
+  looked();
+  for (let seq = 5; seq < 50; seq += 1) {
+    const other = grant('op', `other${seq}`, {}, { seq });
+    of.add(other);
+    t.ok(of.hasRole(key('ann')));
+    of.remove(other);
+    t.ok(of.hasRole(key('ann')));
+  }
+  const looks = looked();
+  t.ok(looks <= 500, `${looks} looks`);
+});
