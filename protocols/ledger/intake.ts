@@ -286,7 +286,7 @@ export class Intake<Report> {
   #isStale(record: LedgerRecord, { from, horizon_ms }: Source): boolean {
     const { authority, horizon } = this.#parts;
     if (!horizon.isPast(record)) return false;
-    if (from === null || horizon_ms < horizon.ms || authority.roles(from).size === 0) return true;
+    if (from === null || horizon_ms < horizon.ms || !authority.hasRole(from)) return true;
     const { kind, key } = record;
     return !isOwned(record) && authority.admission({ kind, key, author: from } as LedgerRecord) !== 'yes';
   }

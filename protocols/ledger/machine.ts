@@ -527,7 +527,7 @@ export class LedgerMachine {
     if (record.body === undefined)
       throw new ShoalError('E_MALFORMED', `${what} is no plain data; nothing was changed`);
     const isAdmitted = this.authority.admission(record) === 'yes';
-    if (!isAdmitted || this.authority.roles(record.author).size === 0)
+    if (!isAdmitted || !this.authority.hasRole(record.author))
       throw new ShoalError(
         'E_NOT_ALLOWED',
         `the key of this node may not write ${what}; nothing was changed`,

@@ -41,9 +41,12 @@ import {
   type OperatorInfo,
   type RevocationInfo,
 } from './listing.ts';
-import { OPERATOR_BITS, OPERATOR_ROLES, type RoleBits, roleBits, roleBitsFor } from './rules.ts';
+import { OPERATOR_BITS, type RoleBits, roleBits, roleBitsFor, rolesOf } from './rules.ts';
 import { type GrantState, Standing } from './standing.ts';
 import { Telling } from './telling.ts';
+
+const MEMBER = roleBits(['member']);
+const DEPLOYS = roleBits(['deployer', 'operator']);
 
 /** A grant that can be prolonged. */
 export interface Renewable {
@@ -122,7 +125,7 @@ export class Authority {
   /**
    * Which grants must not be in the ledger beside this one: it may be one of them. Asked before it comes, and of one that is
    * there once nobody keeps it any more. Of grants under a token of n uses the n + 1 smallest digests are kept, of an
-   * issuer's renewals of one grant the one that a senior keeps, or the one that lasts longest; and nothing stays that hangs
+   * issuer's renewals of one grant the one that lasts longest, and those that a senior keeps; and nothing stays that hangs
    * on what goes. So the set that is kept is the same on every node. Whoever drops them must drop what follows from
    * `removeAll` as well.
    */
@@ -216,40 +219,44 @@ export class Authority {
       if (standing.isCutOff(author, record)) return false;
       if ((bits & OPERATOR_BITS) !== 0) return true;
     }
-    return standing
-      .good(author)
-      .some(
-        (grant) =>
-          (roleBits(grant.body.roles) & bits) !== 0 &&
-          !isPast(grant.body.notAfter_ms, record.hlc) &&
-          !standing.isAfterCut(grant, record),
-      );
+    for (const { grant, bits: given } of standing.terms(author)) {
+      // So have all that follow.
+      if (isPast(grant.body.notAfter_ms, record.hlc)) return false;
+      if ((given & bits) !== 0 && !standing.isAfterCut(grant, record)) return true;
+    }
+    return false;
   }
 
   /** Roles by grants that are in force. @param now milliseconds; absent: expiry is not looked at. */
   roles(key: KeyId, now?: number): ReadonlySet<Role> {
-    const roles = new Set<Role>();
-    if (this.#standing.judgements.has(key)) return roles;
-    if (this.#standing.operators.has(key)) for (const role of OPERATOR_ROLES) roles.add(role);
-    for (const grant of this.#standing.good(key)) {
-      if (isAppointment(grant.body) || !this.#standing.lasts(grant, now)) continue;
-      for (const role of grant.body.roles) roles.add(role);
-    }
-    return roles;
+    return new Set(rolesOf(this.#rolesGiven(key, now)));
+  }
+
+  /** Has it any role whatever, when that ends aside? */
+  hasRole(key: KeyId): boolean {
+    if (this.#standing.judgements.has(key)) return false;
+    return this.#standing.operators.has(key) || this.#standing.hasStanding(key);
   }
 
   /** @param now as of `roles`. */
   isMember(key: KeyId, now?: number): boolean {
     if (this.#standing.judgements.has(key)) return false;
     return this.#standing
-      .good(key)
-      .some((grant) => grant.body.roles.includes('member') && this.#standing.lasts(grant, now));
+      .terms(key)
+      .some(({ grant, bits }) => (bits & MEMBER) !== 0 && this.#standing.lasts(grant, now));
   }
 
   /** May it say what runs, and so do within what runs as it likes? @param now as of `roles`. */
   mayDeploy(key: KeyId, now?: number): boolean {
-    const roles = this.roles(key, now);
-    return roles.has('deployer') || roles.has('operator');
+    return (this.#rolesGiven(key, now) & DEPLOYS) !== 0;
+  }
+
+  #rolesGiven(key: KeyId, now?: number): RoleBits {
+    if (this.#standing.judgements.has(key)) return 0;
+    let given = this.#standing.operators.has(key) ? OPERATOR_BITS : 0;
+    for (const { grant, bits } of this.#standing.terms(key))
+      if ((bits & ~given) !== 0 && this.#standing.lasts(grant, now)) given |= bits;
+    return given;
   }
 
   /** Was it a member, or more, and cut off for good? A grant that ended is another matter. */

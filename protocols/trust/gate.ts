@@ -48,6 +48,12 @@ export interface GateInit {
  */
 type Levels = ReadonlyMap<KeyId, number>;
 
+/** Of a key that may be in doubt: `threshold` at most of its voters that are in none, and those not looked at yet. */
+interface Carriers {
+  readonly sure: Set<KeyId>;
+  readonly others: Iterator<KeyId, undefined>;
+}
+
 export class Gate {
   readonly #init: GateInit;
   /** Replaced, and not changed, once somebody else has it: forks share it. */
@@ -85,20 +91,19 @@ export class Gate {
     return losers.flatMap((loser) => book.subtree(loser));
   }
 
-  /** Renewals that are there beside another of the same grant by the same issuer, in whose place that is kept. */
+  /** Renewals that nobody keeps, and that are there beside one of the same grant by the same issuer that ends later. */
   surplusRenewals(): Grant[] {
-    const foremost = new Map<string, Grant>();
+    const last = new Map<string, Grant>();
     const others: Grant[] = [];
     for (const grant of this.#init.book.grants()) {
       const { renews } = grant.body;
       if (renews === undefined) continue;
       const place = `${renews} ${grant.record.author}`;
-      const known = foremost.get(place);
-      const [first, second] = this.#inOrder(known === undefined ? [grant] : [grant, known]);
-      foremost.set(place, first!);
-      if (second !== undefined) others.push(second);
+      const known = last.get(place);
+      if (known !== undefined) others.push(byEnd(grant, known) < 0 ? known : grant);
+      if (known === undefined || byEnd(grant, known) < 0) last.set(place, grant);
     }
-    return others;
+    return others.filter((grant) => !this.#isKeptBySenior(grant));
   }
 
   /** Of a grant that has no use of its token left: those that are kept in its place. None where it has one. */
@@ -185,8 +190,16 @@ export class Gate {
   #doubted(gone: readonly Grant[]): Set<KeyId> {
     const { book } = this.#init;
     const doubted = new Set<KeyId>();
+    const carriers = new Map<KeyId, Carriers>();
     const doubt = (subject: KeyId) => {
-      if (!doubted.has(subject) && this.#isInDoubt(subject, doubted)) doubted.add(subject);
+      // Of genesis, or none.
+      if (doubted.has(subject) || (this.#operatorsEver.get(subject) ?? 0) === 0) return;
+      let carrying = carriers.get(subject);
+      if (carrying === undefined) {
+        carrying = { sure: new Set(), others: book.votersFor(subject).values() };
+        carriers.set(subject, carrying);
+      }
+      if (!this.#isCarried(subject, carrying, doubted)) doubted.add(subject);
     };
     for (const { record, body } of gone) {
       const { author } = record;
@@ -197,16 +210,14 @@ export class Gate {
     return doubted;
   }
 
-  /** Was it an operator, and are too few of its voters below it and in no doubt? */
-  #isInDoubt(subject: KeyId, doubted: ReadonlySet<KeyId>): boolean {
-    const { threshold, book } = this.#init;
-    // Of genesis, or none.
-    const level = this.#operatorsEver.get(subject) ?? 0;
-    if (level === 0) return false;
-    let sure = 0;
-    for (const voter of book.votersFor(subject)) {
-      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure += 1;
-      if (sure >= threshold) return false;
+  /** Are enough of its voters below it and in no doubt? Asked for each that comes in doubt, so none is looked at twice. */
+  #isCarried(subject: KeyId, { sure, others }: Carriers, doubted: ReadonlySet<KeyId>): boolean {
+    const level = this.#operatorsEver.get(subject)!;
+    for (const voter of sure) if (doubted.has(voter)) sure.delete(voter);
+    while (sure.size < this.#init.threshold) {
+      const { value: voter } = others.next();
+      if (voter === undefined) return false;
+      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure.add(voter);
     }
     return true;
   }
@@ -215,7 +226,14 @@ export class Gate {
   depth(key: KeyId): number {
     if (this.#init.founders.includes(key)) return 0;
     let least = this.#operatorsEver.has(key) ? 1 : Number.POSITIVE_INFINITY;
-    for (const grant of this.#init.book.ofSubject(key)) least = Math.min(least, this.#chainLength(grant));
+    // Of one key there may be thousands by one grant of its issuer.
+    const parents = new Set<string | null>();
+    for (const grant of this.#init.book.ofSubject(key)) {
+      if (least === 1) return least;
+      if (parents.has(grant.body.parent)) continue;
+      parents.add(grant.body.parent);
+      least = Math.min(least, this.#chainLength(grant));
+    }
     return least;
   }
 
@@ -293,8 +311,9 @@ export class Gate {
     const { book } = this.#init;
     const { record, body } = grant;
     if (body.renews !== undefined) {
-      const own = book.renewalsOf(body.renews).filter((other) => other.record.author === record.author);
-      return this.#inOrder([...own, grant]).slice(1);
+      const all = [...this.#ownRenewals(grant), grant];
+      const last = all.reduce((latest, each) => (byEnd(each, latest) < 0 ? each : latest));
+      return all.filter((each) => each !== last && !this.#isKeptBySenior(each));
     }
     const uses = this.#usesAbove(body);
     if (uses === null) return [];
@@ -305,21 +324,32 @@ export class Gate {
     return loser === undefined || this.#isKept(loser) ? [] : [loser];
   }
 
+  /** Others of the same grant by the same issuer. */
+  #ownRenewals({ record, body }: Grant): Grant[] {
+    const all = body.renews === undefined ? [] : this.#init.book.renewalsOf(body.renews);
+    return all.filter(
+      ({ record: { author, digest } }) => author === record.author && digest !== record.digest,
+    );
+  }
+
   /**
-   * Renewals of one grant by one issuer, that first which is to stay: what a senior keeps, then the last to end. Whoever has
-   * stolen the key can write a longer one. Where there is too much of an issuer they go by the same order (going-order.ts).
+   * Of one issuer's renewals of a grant the last to end stays, whatever is said of the others: who has stolen the key of one
+   * that is senior to the issuer could stop all to come by naming one. What such a senior names stays beside it: who has
+   * stolen the issuer's key can write a longer one. Naming one takes no other away, so what stays hangs on no order, and
+   * where there is too much of an issuer those go first that would go here (going-order.ts).
    */
-  #inOrder(renewals: readonly Grant[]): Grant[] {
-    return renewals.toSorted((a, b) => {
-      const [one, other] = [this.keeperOf(a), this.keeperOf(b)];
-      return one === other ? byEnd(a, b) : Math.sign(one - other);
-    });
+  #isKeptBySenior(renewal: Grant): boolean {
+    return this.keeperOf(renewal) < Number.POSITIVE_INFINITY;
   }
 
   /** Is it there, one too many, and kept by nobody? */
   #isLeftOver(grant: Grant): boolean {
     const { record, body } = grant;
-    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (body.renews !== undefined)
+      return (
+        !this.#isKeptBySenior(grant) && this.#ownRenewals(grant).some((other) => byEnd(other, grant) < 0)
+      );
+    const uses = this.#usesAbove(body);
     if (uses === null || this.#isKept(grant)) return false;
     return placeOf(this.#init.book.children(body.parent!), record.digest) >= uses + SURPLUS_KEPT;
   }

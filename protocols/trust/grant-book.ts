@@ -206,7 +206,8 @@ export class GrantBook {
   }
 }
 
-function bitsGiven(body: Grant['body']): RoleBits {
+/** Roles by a grant. An appointment gives none: it is a vote. */
+export function bitsGiven(body: Grant['body']): RoleBits {
   return isAppointment(body) ? 0 : roleBits(body.roles);
 }
 

@@ -10,7 +10,8 @@
  *   named, and so the votes that it cast so, for all later decisions; nor does its word about itself count then;
  * - voids all votes of its subject against those who decided it, wherever they stand: who is accused by seniors
  *   cannot have struck first;
- * and what is decided stays decided. A stricter cut by others is a decision of its own.
+ * and what is decided stays decided. A stricter cut is a decision of its own, and so is the word of each further operator:
+ * what it voids besides is void too, as far as `threshold` of them agree, and a later word takes nothing back.
  *
  * What follows. With threshold 1 a thief of a junior key can undo juniors to it until a senior answers, and the
  * answer undoes the thief's acts wherever the cut is set before them. A thief of the most senior key cannot be
@@ -23,9 +24,11 @@
  * not in office wait: as many as it takes dismiss it in the moment of its appointment, fewer change nothing. Nor do
  * as many where those who appointed it, with itself, are senior to them and dismiss one of them first.
  */
+import { Heap } from '../base/heap.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { Grant, Revocation } from './acts.ts';
 import { type Cut, compareCuts } from './cut.ts';
+import type { GrantBook } from './grant-book.ts';
 import { isSilenced, type Judgement, judgementOf } from './judgement.ts';
 
 /** Operators that there ever were in one cluster; later appointments are passed over. Bounds the work here. */
@@ -39,6 +42,8 @@ export interface Operator {
   readonly appointedBy: readonly Grant[];
   /** The votes that revoked it; none: it is in force. */
   readonly revokedBy: readonly Revocation[];
+  /** Who cast them, those first that were enough first. */
+  readonly dismissers: ReadonlySet<KeyId>;
   /** Where it was cut off; undefined: it is in force. */
   readonly cut: Cut | undefined;
   /** What those votes leave of what it wrote; undefined: all. */
@@ -48,94 +53,183 @@ export interface Operator {
 export interface OperatorVotes {
   readonly genesis: readonly KeyId[];
   readonly threshold: number;
-  /** By subject: grants with the role `operator`. */
-  readonly appointments: Iterable<readonly [KeyId, readonly Grant[]]>;
-  /** By subject; those of keys that are never appointed do no harm. */
-  readonly revocations: Iterable<readonly [KeyId, readonly Revocation[]]>;
+  readonly book: Pick<GrantBook, 'appointmentsOf' | 'votedForBy' | 'votersFor' | 'revocationsOf'>;
 }
 
-const IN_FORCE = { revokedBy: [], cut: undefined, judgement: undefined };
+const IN_FORCE = { revokedBy: [], dismissers: new Set<KeyId>(), cut: undefined, judgement: undefined };
 
-/** The state of one settling; an operator's entry is replaced as it is decided about. */
-type Office = Map<KeyId, Operator>;
+interface Voter {
+  readonly operator: Operator;
+  /** All that it has cast for the subject, and that counts: it may have said it more than once. */
+  readonly own: readonly (Grant | Revocation)[];
+}
+
+/** One who votes against a subject, and the strictest of its cuts. */
+interface Accuser extends Voter {
+  readonly strictest: Cut;
+}
 
 interface Decision {
-  /** Ranks of the voters that it takes, the most senior first. */
-  readonly ranks: readonly number[];
   readonly subject: KeyId;
   /** undefined appoints. */
   readonly cut: Cut | undefined;
-  /** All that these voters cast for it: they may have said it more than once. */
+  /** Those that it takes, the most senior first. */
+  readonly voters: readonly Operator[];
   readonly votes: readonly (Grant | Revocation)[];
+  /** The smallest of the votes. */
+  readonly digest: string;
 }
 
 /** @returns all who ever were in office, by key, the most senior first; those with a cut are in force no more. */
 export function settleOperators(votes: OperatorVotes): ReadonlyMap<KeyId, Operator> {
-  const office: Office = new Map();
-  for (const key of votes.genesis) office.set(key, { ...IN_FORCE, key, rank: office.size, appointedBy: [] });
-  const appointments = [...votes.appointments];
-  // By author: whoever ever was an admitter may have cast thousands, which are not looked at here.
-  const revocations = Array.from(
-    votes.revocations,
-    ([subject, cast]) => [subject, Map.groupBy(cast, ({ record }) => record.author)] as const,
-  );
-  for (;;) {
-    let next: Decision | undefined;
-    const consider = (decision: Decision | undefined) => {
-      if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
-    };
-    for (const [subject, grants] of appointments) {
-      if (!office.has(subject) && office.size < OPERATORS_EVER_MAX)
-        consider(decide(office, votes.threshold, subject, grants, undefined));
-    }
-    for (const [subject, cast] of revocations) {
-      const operator = office.get(subject);
-      if (operator === undefined) continue;
-      const allVoters = [...office.values()].flatMap((voter) => {
-        const own = (cast.get(voter.key) ?? []).filter((vote) => mayVote(voter, vote, subject));
-        return own.length === 0 ? [] : [{ key: voter.key, own, strictest: strictestOf(own) }];
-      });
-      // Where it takes several, and others are enough, it has no say in what is left of it: what its thief keeps would stay.
-      const others = allVoters.filter(({ key }) => key !== subject);
-      const byVoters = votes.threshold > 1 && others.length >= votes.threshold ? others : allVoters;
-      // A cut between the strictest of two voters has the voters of the stricter of them, and comes after it.
-      for (const { strictest: cut } of byVoters) {
-        if (operator.cut !== undefined && compareCuts(cut, operator.cut) >= 0) continue;
-        const atLeastAsStrict = byVoters.flatMap(({ own, strictest }) =>
-          compareCuts(strictest, cut) > 0 ? [] : own.filter(({ body }) => compareCuts(body, cut) <= 0),
-        );
-        consider(decide(office, votes.threshold, subject, atLeastAsStrict, cut));
-      }
-    }
-    if (next === undefined) return office;
-    carryOut(office, votes.threshold, next);
-  }
+  return new Settling(votes).settle();
 }
 
-function decide(
-  office: Office,
-  threshold: number,
-  subject: KeyId,
-  cast: readonly (Grant | Revocation)[],
-  cut: Cut | undefined,
-): Decision | undefined {
-  const byVoter = new Map<number, (Grant | Revocation)[]>();
-  for (const vote of cast) {
-    const voter = office.get(vote.record.author);
-    if (voter === undefined || !mayVote(voter, vote, subject)) continue;
-    const own = byVoter.get(voter.rank);
-    if (own === undefined) byVoter.set(voter.rank, [vote]);
-    else own.push(vote);
+/** The state of one settling. One key may have voted for thousands, so nobody is looked at again without a reason. */
+class Settling {
+  readonly #votes: OperatorVotes;
+  /** The most senior first. An operator's entry is replaced as it is decided about. */
+  readonly #office = new Map<KeyId, Operator>();
+  /** For whom enough have voted; once some of those count no more it is late enough to ask again when it comes up. */
+  readonly #appointments = new Heap<Decision>(comesFirst);
+  readonly #carried = new Set<KeyId>();
+  /** By subject that is in office: the first of what is to be decided about it. */
+  readonly #dismissals = new Map<KeyId, Decision | undefined>();
+  /** By subject and author: whoever ever was an admitter may have cast thousands, which are not looked at here. */
+  readonly #cast = new Map<KeyId, ReadonlyMap<KeyId, readonly Revocation[]>>();
+
+  constructor(votes: OperatorVotes) {
+    this.#votes = votes;
   }
-  if (byVoter.size < threshold) return undefined;
-  const ranks = [...byVoter.keys()].sort((a, b) => a - b).slice(0, threshold);
-  return { ranks, subject, cut, votes: ranks.flatMap((rank) => byVoter.get(rank)!) };
+
+  settle(): ReadonlyMap<KeyId, Operator> {
+    const { genesis } = this.#votes;
+    for (const key of genesis) this.#seat(key, []);
+    for (const key of genesis) this.#isHeard(key);
+    for (let next = this.#next(); next !== undefined; next = this.#next()) this.#carryOut(next);
+    return this.#office;
+  }
+
+  #seat(key: KeyId, appointedBy: readonly Grant[]): void {
+    this.#office.set(key, { ...IN_FORCE, key, rank: this.#office.size, appointedBy });
+    const cast = Map.groupBy(this.#votes.book.revocationsOf(key), ({ record }) => record.author);
+    this.#cast.set(key, cast);
+  }
+
+  /** It has come to office, and may carry others. */
+  #isHeard(key: KeyId): void {
+    this.#look(key);
+    for (const subject of this.#votes.book.votedForBy(key)) this.#appoint(subject);
+  }
+
+  /** What is to be decided about a key, and about those against whom it has voted, may be another thing now. */
+  #look(key: KeyId): void {
+    for (const [subject, cast] of this.#cast)
+      if (subject === key || cast.has(key)) this.#dismissals.set(subject, this.#dismissal(subject));
+  }
+
+  #appoint(subject: KeyId): void {
+    const { threshold, book } = this.#votes;
+    if (this.#office.has(subject) || this.#carried.has(subject)) return;
+    if (book.votersFor(subject).length < threshold) return;
+    const cast = Map.groupBy(book.appointmentsOf(subject), ({ record }) => record.author);
+    const decision = this.#decision(subject, this.#voters(subject, cast), undefined);
+    if (decision === undefined) return;
+    this.#carried.add(subject);
+    this.#appointments.add(decision);
+  }
+
+  #next(): Decision | undefined {
+    let next = this.#nextAppointment();
+    for (const decision of this.#dismissals.values())
+      if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
+    return next;
+  }
+
+  #nextAppointment(): Decision | undefined {
+    while (this.#office.size < OPERATORS_EVER_MAX) {
+      const { first } = this.#appointments;
+      if (first === undefined) return undefined;
+      const { subject, voters } = first;
+      if (!this.#office.has(subject) && voters.every((voter) => this.#office.get(voter.key) === voter))
+        return first;
+      this.#appointments.take();
+      this.#carried.delete(subject);
+      this.#appoint(subject);
+    }
+    return undefined;
+  }
+
+  /** The most senior first. */
+  #voters<T extends Grant | Revocation>(subject: KeyId, cast: ReadonlyMap<KeyId, readonly T[]>) {
+    const voters: { readonly operator: Operator; readonly own: readonly T[] }[] = [];
+    for (const [author, votes] of cast) {
+      const operator = this.#office.get(author);
+      const own = operator === undefined ? [] : votes.filter((vote) => mayVote(operator, vote, subject));
+      if (own.length > 0) voters.push({ operator: operator!, own });
+    }
+    return voters.sort((a, b) => a.operator.rank - b.operator.rank);
+  }
+
+  #dismissal(subject: KeyId): Decision | undefined {
+    const { threshold } = this.#votes;
+    const { cut: before, dismissers } = this.#office.get(subject)!;
+    const all = this.#voters(subject, this.#cast.get(subject)!).map(
+      (voter): Accuser => ({ ...voter, strictest: strictestOf(voter.own) }),
+    );
+    // Where it takes several, and others are enough, it has no say in what is left of it: what its thief keeps would stay.
+    const others = all.filter(({ operator }) => operator.key !== subject);
+    const accusers = threshold > 1 && others.length >= threshold ? others : all;
+    let next: Decision | undefined;
+    const consider = (voters: readonly Accuser[], cut: Cut) => {
+      const decision = this.#decision(subject, voters, cut);
+      if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
+    };
+    // A cut between the strictest of two voters has the voters of the stricter of them, and comes after it.
+    for (const { strictest: cut } of accusers) {
+      if (before !== undefined && compareCuts(cut, before) >= 0) continue;
+      consider(
+        accusers.filter(({ strictest }) => compareCuts(strictest, cut) <= 0),
+        cut,
+      );
+    }
+    if (before === undefined) return next;
+    // The others are heard as late as if each agreed with those right above it alone.
+    for (const [at, { operator }] of accusers.entries())
+      if (!dismissers.has(operator.key))
+        consider(accusers.slice(Math.max(0, at + 1 - threshold), at + 1), before);
+    return next;
+  }
+
+  #decision(subject: KeyId, all: readonly Voter[], cut: Cut | undefined): Decision | undefined {
+    const { threshold } = this.#votes;
+    if (all.length < threshold) return undefined;
+    const those = all.slice(0, threshold);
+    const votes = those.flatMap(({ own }) => own);
+    const digest = votes.reduce((least, { record }) => (record.digest < least ? record.digest : least), 'g');
+    return { subject, cut, voters: those.map(({ operator }) => operator), votes, digest };
+  }
+
+  #carryOut({ subject, cut, voters, votes }: Decision): void {
+    const before = this.#office.get(subject);
+    if (before === undefined) {
+      this.#seat(subject, votes as Grant[]);
+      this.#isHeard(subject);
+    } else {
+      // Whoever votes again, for a stricter cut, has said what it said before.
+      const revokedBy = [...new Set([...before.revokedBy, ...(votes as Revocation[])])];
+      const dismissers = new Set([...before.dismissers, ...voters.map(({ key }) => key)]);
+      const judgement = judgementOf(revokedBy, this.#votes.threshold);
+      this.#office.set(subject, { ...before, revokedBy, dismissers, cut, judgement });
+      this.#look(subject);
+    }
+  }
 }
 
 function mayVote(voter: Operator, { record }: Grant | Revocation, subject: KeyId): boolean {
   if (voter.cut === undefined) return true;
   if (subject === voter.key || isSilenced(voter.judgement, record)) return false;
-  return !voter.revokedBy.some((vote) => vote.record.author === subject);
+  return !voter.dismissers.has(subject);
 }
 
 function strictestOf(votes: readonly Revocation[]): Cut {
@@ -146,25 +240,9 @@ function strictestOf(votes: readonly Revocation[]): Cut {
 }
 
 function comesFirst(a: Decision, b: Decision): boolean {
-  for (const [at, rank] of a.ranks.entries()) if (rank !== b.ranks[at]) return rank < b.ranks[at]!;
+  const at = a.voters.findIndex(({ rank }, index) => rank !== b.voters[index]!.rank);
+  if (at >= 0) return a.voters[at]!.rank < b.voters[at]!.rank;
   if ((a.cut === undefined) !== (b.cut === undefined)) return a.cut !== undefined;
   const strictness = a.cut === undefined || b.cut === undefined ? 0 : compareCuts(a.cut, b.cut);
-  return strictness === 0 ? smallestDigest(a) < smallestDigest(b) : strictness < 0;
-}
-
-function smallestDigest({ votes }: Decision): string {
-  return votes.reduce((least, { record }) => (record.digest < least ? record.digest : least), 'g');
-}
-
-function carryOut(office: Office, threshold: number, { subject, cut, votes }: Decision): void {
-  const before = office.get(subject);
-  if (before === undefined) {
-    office.set(subject, { ...IN_FORCE, key: subject, rank: office.size, appointedBy: votes as Grant[] });
-  } else {
-    // Who voted again, for a stricter cut, is heard by that vote.
-    const authors = new Set(votes.map(({ record }) => record.author));
-    const standing = before.revokedBy.filter(({ record }) => !authors.has(record.author));
-    const revokedBy = [...standing, ...(votes as Revocation[])];
-    office.set(subject, { ...before, revokedBy, cut, judgement: judgementOf(revokedBy, threshold) });
-  }
+  return strictness === 0 ? a.digest < b.digest : strictness < 0;
 }

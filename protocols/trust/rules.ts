@@ -18,6 +18,11 @@ export function roleBits(roles: Iterable<Role>): RoleBits {
   return bits;
 }
 
+/** What `roleBits` was given. */
+export function rolesOf(bits: RoleBits): readonly Role[] {
+  return ROLES.filter((_, at) => (bits & (1 << at)) !== 0);
+}
+
 interface Rule {
   /** The author needs one of them. */
   readonly bits: RoleBits;
@@ -45,8 +50,7 @@ const UNKNOWN_OWN = rule(true, 'member', 'deployer', 'operator');
 const UNKNOWN_SHARED = rule(false, 'deployer', 'operator');
 
 /** Of an operator's key, besides what grants may add. */
-export const OPERATOR_ROLES: ReadonlySet<Role> = new Set(['operator', 'deployer', 'admitter']);
-export const OPERATOR_BITS = roleBits(OPERATOR_ROLES);
+export const OPERATOR_BITS = roleBits(['operator', 'deployer', 'admitter']);
 
 interface Written {
   readonly kind: string;

@@ -9,9 +9,10 @@ import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, type Revocation } from './acts.ts';
 import { type Act, Cuts, type Written } from './cuts.ts';
 import { CHAIN_LENGTH_MAX, isPast } from './gate.ts';
-import { type GrantBook, placeOf } from './grant-book.ts';
+import { bitsGiven, type GrantBook, placeOf } from './grant-book.ts';
 import { agree, isSilenced, type Judgement, judgementOf } from './judgement.ts';
 import { type Operator, settleOperators } from './operators.ts';
+import type { RoleBits } from './rules.ts';
 
 /** Clocks differ: this long after its end a grant still makes a member. */
 export const EXPIRY_GRACE_MS = 60_000;
@@ -43,6 +44,12 @@ type IssueFault = Extract<GrantState, 'void' | 'over-used' | 'awaiting'>;
 interface CutBelow {
   readonly votes: readonly Revocation[];
   readonly cuts: Cuts;
+}
+
+/** Of good grants of one key that give the same and are cut off together: the last to end. */
+export interface Term {
+  readonly grant: Grant;
+  readonly bits: RoleBits;
 }
 
 const NOT_CUT: CutBelow = { votes: [], cuts: new Cuts([]) };
@@ -88,6 +95,9 @@ export class Standing {
   readonly #lastUses = new Map<string, string>();
   /** Of keys with many grants, those that were for their issuers to give. */
   readonly #good = new Map<KeyId, readonly Grant[]>();
+  readonly #terms = new Map<KeyId, readonly Term[]>();
+  /** By key: a grant that stood when it was asked last, as it most likely does still. */
+  readonly #stood = new Map<KeyId, Grant>();
 
   constructor(init: StandingInit) {
     this.#init = init;
@@ -124,6 +134,7 @@ export class Standing {
     this.#votesAgainst.clear();
     this.#lastUses.clear();
     this.#good.clear();
+    this.#terms.clear();
   }
 
   /** Was something written by an operator's key after its cut? */
@@ -142,6 +153,35 @@ export class Standing {
       this.#good.set(key, good);
     }
     return good;
+  }
+
+  /** What the good grants of a key give, the last to end first: each of thousands of its records is asked about. */
+  terms(key: KeyId): readonly Term[] {
+    if (this.#book.ofSubject(key).length <= GRANTS_FEW) return this.good(key).map(termOf).sort(byEnd);
+    let terms = this.#terms.get(key);
+    if (terms === undefined) {
+      const last = new Map<string, Term>();
+      for (const term of this.good(key).map(termOf)) {
+        const place = `${placeBelow(term.grant)} ${term.bits}`;
+        const known = last.get(place);
+        if (known === undefined || byEnd(term, known) < 0) last.set(place, term);
+      }
+      terms = [...last.values()].sort(byEnd);
+      this.#terms.set(key, terms);
+    }
+    return terms;
+  }
+
+  /** Does any grant of a key stand that gives it a role? Also where one comes or goes with each question. */
+  hasStanding(key: KeyId): boolean {
+    const gives = (grant: Grant) => !isAppointment(grant.body) && this.stands(grant, undefined);
+    const last = this.#stood.get(key);
+    if (last !== undefined && this.#book.grant(last.record.digest) === last && gives(last)) return true;
+    const grants = this.#book.ofSubject(key);
+    const found = grants.find(gives);
+    if (found === undefined) this.#stood.delete(key);
+    else if (grants.length > GRANTS_FEW) this.#stood.set(key, found);
+    return found !== undefined;
   }
 
   /** In force: it was not revoked for its subject, nor was it ended by `now`; undefined: whenever it ends. */
@@ -311,12 +351,7 @@ export class Standing {
 
   #settle(): Settlement {
     const { founders, threshold } = this.#init;
-    const operators = settleOperators({
-      genesis: founders,
-      threshold,
-      appointments: this.#book.appointments(),
-      revocations: this.#book.revocations(),
-    });
+    const operators = settleOperators({ genesis: founders, threshold, book: this.#book });
     const judgements = new Map<KeyId, Judgement>();
     this.#settled = { operators, judgements };
     for (const { key, judgement } of operators.values())
@@ -336,11 +371,11 @@ export class Standing {
    * Could a vote of an operator that was dismissed count all the same? It does where as many as it takes, of whom it is
    * one, are senior to those who dismissed it (operators.ts): each of them has to be heard before the others have voted.
    */
-  #mayAnswer({ key, rank, revokedBy }: Operator, subject: KeyId): boolean {
+  #mayAnswer({ key, rank, dismissers: heard }: Operator, subject: KeyId): boolean {
     const { threshold } = this.#init;
     if (!this.operators.has(subject)) return false;
-    const ranks = new Set(revokedBy.map(({ record }) => this.operators.get(record.author)?.rank ?? -1));
-    const dismissers = [...ranks].sort((a, b) => a - b).slice(-threshold);
+    const ranks = Array.from(heard, (dismisser) => this.operators.get(dismisser)?.rank ?? -1);
+    const dismissers = ranks.slice(0, threshold).sort((a, b) => a - b);
     const others = [...this.operators.values()].filter((other) => other.key !== key && other.key !== subject);
     const most = others.slice(0, threshold - 1).map((other) => other.rank);
     const answer = [...most, rank].sort((a, b) => a - b);
@@ -360,7 +395,7 @@ export class Standing {
     if (parent === null && renews === undefined) return NOT_CUT;
     const cast = this.#book.revocationsOf(subject);
     if (cast.length === 0) return NOT_CUT;
-    const place = `${subject} ${parent} ${renews}`;
+    const place = `${subject} ${placeBelow(grant)}`;
     let found = this.#cutBelow.get(place);
     if (found === undefined) {
       const votes = cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
@@ -421,6 +456,20 @@ export class Standing {
       this.#faultOf(above) === undefined
     );
   }
+}
+
+/** Grants of one key with the same are below the same admitters. */
+function placeBelow({ body: { parent, renews } }: Grant): string {
+  return `${parent} ${renews}`;
+}
+
+function termOf(grant: Grant): Term {
+  return { grant, bits: bitsGiven(grant.body) };
+}
+
+/** The last to end first. */
+function byEnd({ grant: { body: a } }: Term, { grant: { body: b } }: Term): number {
+  return (b.notAfter_ms ?? Number.MAX_VALUE) - (a.notAfter_ms ?? Number.MAX_VALUE);
 }
 
 function authorsOf(votes: readonly Revocation[]): number {

@@ -240,6 +240,43 @@ t.test(
   },
 );
 
+t.test(
+  'a vote that goes costs no look at all voters of a key for each of them that falls with it',
+  async (t) => {
+    const puppets = Array.from({ length: 300 }, (_, at) => `p${1000 + at}`);
+    for (const threshold of [1, 2]) {
+      const of = authority(['op', 'sue'], threshold);
+      const carry = (from: string, to: string, seq: number) => {
+        of.add(appoint(from, to, { seq }));
+        if (threshold > 1) of.add(appoint('sue', to, { seq }));
+      };
+      const vote = appoint('op', puppets[0]!, { seq: 1 });
+      of.add(vote);
+      if (threshold > 1) of.add(appoint('sue', puppets[0]!, { seq: 1 }));
+      for (const [at, name] of puppets.slice(1).entries()) carry(puppets[at]!, name, 1);
+      // What all of them carry comes to office by the last.
+      for (const name of puppets.toReversed()) carry(name, 'hub', 2);
+      const votersFor = GrantBook.prototype.votersFor;
+      let looks = 0;
+      GrantBook.prototype.votersFor = function (subject) {
+        return new Proxy(votersFor.call(this, subject), {
+          get: (voters, at, receiver) => {
+            if (typeof at === 'string' && Number.isInteger(Number(at))) looks += 1;
+            return Reflect.get(voters, at, receiver);
+          },
+        });
+      };
+      t.teardown(() => {
+        GrantBook.prototype.votersFor = votersFor;
+      });
+      const { weakened } = of.removeAll([vote]);
+      GrantBook.prototype.votersFor = votersFor;
+      t.equal(new Set(weakened).size, puppets.length + 1, 'all fall');
+      t.ok(looks <= 20 * puppets.length, `${looks} looks`);
+    }
+  },
+);
+
 t.test('what an operator kept it keeps no more once it is none, though it may revoke still', async (t) => {
   const token = grant('op', 'tok', { roles: ['admit'], admits: NODE, uses: 0 }, { seq: 1 });
   const joins = [1, 2, 3].map((epoch) =>

@@ -198,6 +198,48 @@ t.test('what an operator granted falls or stays with the cut of enough votes', a
   t.notOk(strict.isMember(key('y')));
 });
 
+t.test('a stricter cut takes nothing back of what others void, or the same in a vote before', async (t) => {
+  const good = grant('op', 'good', {}, { seq: 2 });
+  const puppet = grant('op', 'puppet', {}, { seq: 1 });
+  const late = grant('op', 'late', {}, { seq: 7 });
+  const bare = (by: string) =>
+    revoke(by, 'op', { seq: 1 }, { ...cut(9), descendants: true, keeps: [good.digest] });
+  const earlier = (by: string) => revoke(by, 'op', { seq: 2 }, cut(5));
+  const cases: readonly [fact: string, threshold: number, votes: LedgerRecord[]][] = [
+    ['the same operator', 1, [bare('a'), earlier('a')]],
+    ['a senior to the first', 1, [bare('b'), earlier('a')]],
+    ['a junior to the first', 1, [bare('a'), earlier('b')]],
+    ['the same two', 2, ['a', 'b'].flatMap((by) => [bare(by), earlier(by)])],
+    ['one of the two, and a senior to both', 2, [bare('b'), bare('c'), earlier('a'), earlier('b')]],
+    ['one of the two, and a junior to both', 2, [bare('a'), bare('b'), earlier('b'), earlier('c')]],
+  ];
+  for (const [fact, threshold, votes] of cases)
+    for (const order of [votes, votes.toReversed()]) {
+      const of = new Replica(authority(['a', 'b', 'c', 'op'], threshold)).offer([
+        good,
+        puppet,
+        late,
+        ...order,
+      ]);
+      const members = ['good', 'puppet', 'late'].filter((name) => of.authority.isMember(key(name)));
+      t.same(members, ['good'], fact);
+    }
+});
+
+t.test(
+  'the word of a junior about who was dismissed counts, but not what its own thief has made it say',
+  async (t) => {
+    const good = grant('b', 'good', {}, { seq: 2 });
+    const retired = revoke('a', 'b', { seq: 1 }, cut(9));
+    const void_ = revoke('c', 'b', { seq: 8 }, { descendants: true });
+    const of = new Replica(authority(['a', 'b', 'c'])).offer([good, retired, void_]);
+    t.notOk(of.authority.isMember(key('good')));
+    t.notOk(of.authority.mayRevoke(key('b'), key('c'), NOW), 'whom a senior had dismissed before');
+    of.offer([revoke('a', 'c', { seq: 2 }, cut(7))]);
+    t.ok(of.authority.isMember(key('good')), 'the senior answers');
+  },
+);
+
 t.test('votes are told: how many there are, how many it takes', async (t) => {
   const replica = new Replica(authority(['a', 'b', 'c'], 2)).offer([revoke('a', 'c', { seq: 1 })]);
   t.match([...replica.authority.revocations()], [{ votes: 1, needed: 2, effective: false }]);
@@ -351,5 +393,26 @@ t.test(
     t.equal([...of.revocations()].length, 400);
     t.equal([...of.grants(NOW)].filter(({ state }) => state === 'awaiting').length, 200);
     t.ok(looked < 5_000, `${looked} were looked at`);
+  },
+);
+
+t.test(
+  'votes for thousands that are in no office cost one look each, however many are decided',
+  async (t) => {
+    const of = authority(['a', 'b', 'c'], 1);
+    let looks = 0;
+    const counted = (record: LedgerRecord): LedgerRecord =>
+      Object.defineProperty({ ...record }, 'author', {
+        get: () => {
+          looks += 1;
+          return record.author;
+        },
+      });
+    const count = 1000;
+    for (let seq = 1; seq <= count; seq += 1) of.add(counted(appoint('a', `x${seq}`, { seq })));
+    for (let seq = 1; seq <= count; seq += 1) of.add(counted(revoke('b', 'c', { seq })));
+    looks = 0;
+    t.equal(of.operators().length, OPERATORS_EVER_MAX);
+    t.ok(looks <= 10 * count, `${looks} looks`);
   },
 );

@@ -11,11 +11,11 @@ const LIFE_MS = 30 * 86_400_000;
 const END_MS = NOW + LIFE_MS;
 
 /** op -> ann, bob (admitters for ever), and ann -> cem for a time. */
-function stage() {
+function stage(founders = ['op']) {
   const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
   const bob = grant('op', 'bob', ADMITTER, { seq: 2 });
   const cem = grant('ann', 'cem', { parent: ann.digest, notAfter_ms: END_MS }, { seq: 3 });
-  const replica = new Replica(authority(['op'])).offer([ann, bob, cem]);
+  const replica = new Replica(authority(founders)).offer([ann, bob, cem]);
   const renewal = (author: string, changes: Partial<GrantBody> = {}, at_ms = END_MS - 1000, seq = 9) =>
     grant(
       author,
@@ -209,7 +209,7 @@ t.test('of the renewals by one admitter the longest is kept, in whatever order t
 });
 
 t.test(
-  'of the renewals by a revoked admitter the one that a senior keeps stays, and no longer one',
+  'of the renewals by a revoked admitter the one that a senior keeps stays, beside the last to end',
   async (t) => {
     const { renewal } = stage();
     const [kept, longer, last] = [1, 2, 3].map((at) => renewal('bob', {}, NOW + at * 1000, 9 + at)) as [
@@ -224,7 +224,8 @@ t.test(
         for (const record of order) replica.offer([record]);
         return (
           replica.held.has(kept.digest) &&
-          replica.held.size === 5 &&
+          !replica.held.has(longer.digest) &&
+          replica.held.size === 6 &&
           of.memberUntil(key('cem')) === NOW + 1000 + LIFE_MS
         );
       }),
@@ -232,9 +233,37 @@ t.test(
     const junior = stage();
     const byAnn = revoke('ann', 'bob', { seq: 20 }, { keeps: [kept.digest] });
     junior.replica.offer([kept, longer, byAnn]);
-    t.ok(junior.replica.held.has(longer.digest), 'who has stolen a key could keep it as well');
+    t.notOk(junior.replica.held.has(kept.digest), 'who has stolen a key could keep any number');
   },
 );
+
+t.test('who names the renewals by an admitter stops none to come, whoever ends that', async (t) => {
+  const { renewal } = stage();
+  const renewals = [1, 2, 3].map((at) => renewal('ann', {}, NOW + at * 1000, 9 + at));
+  const [first, second, third] = renewals as [LedgerRecord, LedgerRecord, LedgerRecord];
+  // As a thief does of a junior key, after which the senior answers.
+  const named = [first, second].map((each, at) =>
+    revoke('op', 'ann', { seq: 20 + at }, { keeps: [each.digest], cut: { epoch: 9, last: 9 } }),
+  );
+  const answer = revoke('rec', 'op', { seq: 1 }, { cut: { epoch: 0, last: 19 } });
+  fc.assert(
+    fc.property(fc.shuffledSubarray([...renewals, ...named, answer], { minLength: 6 }), (order) => {
+      const { replica, authority: of } = stage(['rec', 'op']);
+      for (const record of order) replica.offer([record]);
+      replica.offer(order);
+      return replica.held.size === 9 && of.memberUntil(key('cem')) === NOW + 3000 + LIFE_MS;
+    }),
+  );
+  const { replica, authority: of } = stage(['rec', 'op']);
+  replica.offer([...renewals, ...named]);
+  t.same(of.remove(named[0]!), [first]);
+  t.same(of.surplus(first), [first], 'it goes once nobody names it');
+  t.same(of.surplus(second), []);
+  t.same(of.surplusRenewals(), [first]);
+  t.same(of.remove(named[1]!), [second]);
+  t.same(of.surplus(third), []);
+  t.same(of.surplusRenewals().length, 2);
+});
 
 t.test('one admitter renews in the last third, and another when the first does not', async (t) => {
   const { authority: of, replica } = stage();
