@@ -46,6 +46,18 @@ const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed',
 const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
 
 /**
+ * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Where it is passed on as
+ * gossip that is held against nobody but its author, or a member could show records to those alone that take them, and have
+ * the others ban them for it.
+ */
+const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
+  'unknown-author',
+  'not-allowed',
+  'stale',
+  'over-quota',
+]);
+
+/**
  * Of authors that no grant is known of: signatures that are looked at for one message. A grant comes before what it lets in,
  * so few wait at once; anti-entropy brings the others again. Any member can sign with any number of keys that nobody knows.
  */
@@ -84,10 +96,23 @@ function report<Report>(taken: Taken<Report>, rejected: Rejected): void {
   taken.reports = withOne(taken.reports, rejected);
 }
 
+/** Is it refused for what whoever sends it need not know? */
+function isExcused(
+  { author, hlc }: LedgerRecord,
+  reason: Rejection,
+  { from, isGossip }: Source,
+  env: Env,
+): boolean {
+  if (reason === 'from-the-future') return hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
+  return isGossip === true && author !== from && OF_DIFFERENT_MIND.has(reason);
+}
+
 /** Where records come from, and how far it says that it has collected. */
 export interface Source {
   readonly from: NodeId | null;
   readonly horizon_ms: number;
+  /** Whoever sends it may have it from others, and has not been asked for it. */
+  readonly isGossip?: true;
   /** It is of what has waited here for a grant that came. */
   readonly hasWaited?: true;
   /** It is at least as late as this, whatever the clock says. Absent: the clock is right. */
@@ -197,7 +222,7 @@ export class Intake<Report> {
   #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
-      const isForgiven = reason === 'from-the-future' && record.hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
+      const isForgiven = isExcused(record, reason, source, env);
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
       if (source.hasWaited) report(taken, { ...rejected, isForgiven: true, hasWaited: true });
       else report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);

@@ -540,7 +540,7 @@ export class LedgerMachine {
     if (isLaterVersion(body)) return [];
     try {
       const envelopes = this.#reader.envelopesOf(body);
-      const taken = this.#take(envelopes, { from, horizon_ms: 0 }, env);
+      const taken = this.#take(envelopes, { from, horizon_ms: 0, isGossip: true }, env);
       const effects = this.#taken(taken, env, false);
       // Whoever gets it from here holds this node to all of it.
       if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')
