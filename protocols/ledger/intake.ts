@@ -16,7 +16,7 @@ import type { Horizon } from './horizon.ts';
 import type { Ledger } from './ledger.ts';
 import { type PendingConfig, PendingRecords } from './pending.ts';
 import type { Quota } from './quota.ts';
-import { keepRecord, type LedgerRecord } from './record.ts';
+import { isSealedAlike, keepRecord, type LedgerRecord } from './record.ts';
 
 /** Why a record was not taken. */
 export const REJECTIONS = [
@@ -127,8 +127,10 @@ export interface Taken<Report> {
   evicted: readonly LedgerRecord[];
   /** What had waited for a grant that came. */
   freed: readonly LedgerRecord[];
-  /** Of the envelopes: those whose signature was looked at and held. Not those of what is known, or refused before that. */
+  /** Of the envelopes: those whose signature holds, as far as that was looked at: not of what is refused before that. */
   checked_count: number;
+  /** Of gossip: what was known, whose signature was not looked at. */
+  known: readonly LedgerRecord[];
   /** Signatures that were looked at of authors that no grant is known of. */
   strangers_count: number;
   reports: readonly (Rejected | Report)[];
@@ -141,6 +143,7 @@ function nothing<Report>(): Taken<Report> {
     evicted: NONE,
     freed: NONE,
     checked_count: 0,
+    known: NONE,
     strangers_count: 0,
     reports: NO_REPORTS,
   };
@@ -194,7 +197,25 @@ export class Intake<Report> {
       else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
     this.#takeFreed(source, env, taken);
+    if (taken.added.length > 0) this.#checkKnown(source, taken);
     return taken;
+  }
+
+  /**
+   * What was known stops no news beside it: any member can cut a record out of a message of another, and have it known to all
+   * before that comes. As it is here it was checked; of the rest, which was replaced here, as many signatures are looked at
+   * as there was news.
+   */
+  #checkKnown(source: Source, taken: Taken<Report>): void {
+    let left_count = taken.added.length;
+    for (const record of taken.known) {
+      const live = this.#parts.ledger.live(record);
+      if (live !== undefined && isSealedAlike(live, record)) taken.checked_count += 1;
+      else if (left_count > 0) {
+        left_count -= 1;
+        this.#isSigned(record, source, taken);
+      }
+    }
   }
 
   /** What has waited for a grant that did not come in here: this node has given it. */
@@ -239,7 +260,10 @@ export class Intake<Report> {
     const finding = ledger.find(record);
     const { twin } = finding;
     const isSettled = finding.isLive || finding.isReplaced;
-    if (isSettled && twin === undefined) return undefined;
+    if (isSettled && twin === undefined) {
+      if (from.isGossip && !from.hasWaited) taken.known = withOne(taken.known, record);
+      return undefined;
+    }
     if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
     if (admission === 'unknown-author') return this.#wait(record, from, taken);

@@ -120,7 +120,7 @@ export type LedgerEffect =
   /** What this node had to say by itself, by kinds, and could not. */
   | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
-  /** Of a gossip message with news: it had more, that was known or refused before its signature was looked at. */
+  /** Of a gossip message with news: it had more, whose signature was not looked at or is false. */
   | { readonly kind: 'unchecked' }
   | {
       readonly kind: 'equivocation';
