@@ -85,6 +85,18 @@ export function openEnvelope(bytes: Uint8Array, bytes_max: number): Envelope | u
   return { payload, signature, batch: { sides, levels, path, skip: HEAD_BYTES } };
 }
 
+/** Of two envelopes of one payload: whoever has checked the one knows that the other holds, or that it does not. */
+export function isSameSeal(a: Envelope, b: Envelope): boolean {
+  if (Buffer.compare(a.signature, b.signature) !== 0) return false;
+  const [one, other] = [a.batch, b.batch];
+  if (one === undefined || other === undefined) return one === other;
+  if (one.levels !== other.levels) return false;
+  for (let level = 0; level < one.levels; level += 1)
+    if (isLeft(one, level) !== isLeft(other, level) || besideAt(one, level) !== besideAt(other, level))
+      return false;
+  return true;
+}
+
 /** @returns where the signature starts, if nothing but it follows the payload, which ends at `end`; else -1. */
 export function signatureStart(bytes: Uint8Array, end: number): number {
   const start = end + HEAD_BYTES;

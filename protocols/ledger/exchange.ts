@@ -6,7 +6,7 @@
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
 import type { Env } from '../base/clock.ts';
-import type { KeyId, NodeId } from '../base/ids.ts';
+import type { NodeId } from '../base/ids.ts';
 import { sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
@@ -103,8 +103,8 @@ interface Repair {
 export interface ExchangeParts {
   readonly self: NodeId;
   readonly ledger: Ledger;
-  /** Steps of an author from genesis: what comes first must be given first. */
-  readonly depth: (record: LedgerRecord) => number;
+  /** Grants, each behind all that it needs to be let in: so they must be given. */
+  readonly inOrder: (grants: readonly LedgerRecord[]) => readonly LedgerRecord[];
   readonly horizon_ms: () => number;
   /** How far a peer that tells this horizon may be believed to have collected, where a doubt hangs on it; else 0. */
   readonly believed_ms: (peer: NodeId, horizon_ms: number) => number;
@@ -414,22 +414,15 @@ export class Exchange {
   }
 
   /**
-   * Grants first, those nearest to genesis first of all: no record shall come before its author's grant. Those of one
-   * depth, and the others, from a place by lot, so that what is refused over there does not stand before the rest for ever.
+   * Grants first, each behind what it hangs on: no record shall come before what lets it in, or an answer may hold nothing that
+   * is taken, and the next one the same. Of those that need not wait for one another, and of the others, from a place by lot,
+   * so that what is refused over there does not stand before the rest for ever.
    */
   #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
     const lot = env.random();
-    // Asked once of each author: it walks all grants of one.
-    const depths = new Map<KeyId, number>();
-    for (const record of records)
-      if (record.kind === 'grant' && !depths.has(record.author))
-        depths.set(record.author, this.#parts.depth(record));
     const grants = records.filter(({ kind }) => kind === 'grant');
     const others = records.filter(({ kind }) => kind !== 'grant');
-    return [
-      ...fromLot(grants, lot).sort((a, b) => depths.get(a.author)! - depths.get(b.author)!),
-      ...fromLot(others, lot),
-    ];
+    return [...this.#parts.inOrder(fromLot(grants, lot)), ...fromLot(others, lot)];
   }
 
   #isUnwanted(digest: ShortDigest, theirs_ms: number, now: number): boolean {

@@ -16,7 +16,7 @@ import type { Horizon } from './horizon.ts';
 import type { Ledger } from './ledger.ts';
 import { type PendingConfig, PendingRecords } from './pending.ts';
 import type { Quota } from './quota.ts';
-import { keepRecord, type LedgerRecord } from './record.ts';
+import { isSealedAlike, keepRecord, type LedgerRecord } from './record.ts';
 
 /** Why a record was not taken. */
 export const REJECTIONS = [
@@ -44,6 +44,18 @@ const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed',
  * nobody, or a member could choose stamps by which honest nodes ban one another.
  */
 const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
+
+/**
+ * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Where it is passed on as
+ * gossip that is held against nobody but its author, or a member could show records to those alone that take them, and have
+ * the others ban them for it.
+ */
+const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
+  'unknown-author',
+  'not-allowed',
+  'stale',
+  'over-quota',
+]);
 
 /**
  * Of authors that no grant is known of: signatures that are looked at for one message. A grant comes before what it lets in,
@@ -84,10 +96,23 @@ function report<Report>(taken: Taken<Report>, rejected: Rejected): void {
   taken.reports = withOne(taken.reports, rejected);
 }
 
+/** Is it refused for what whoever sends it need not know? */
+function isExcused(
+  { author, hlc }: LedgerRecord,
+  reason: Rejection,
+  { from, isGossip }: Source,
+  env: Env,
+): boolean {
+  if (reason === 'from-the-future') return hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
+  return isGossip === true && author !== from && OF_DIFFERENT_MIND.has(reason);
+}
+
 /** Where records come from, and how far it says that it has collected. */
 export interface Source {
   readonly from: NodeId | null;
   readonly horizon_ms: number;
+  /** Whoever sends it may have it from others, and has not been asked for it. */
+  readonly isGossip?: true;
   /** It is of what has waited here for a grant that came. */
   readonly hasWaited?: true;
   /** It is at least as late as this, whatever the clock says. Absent: the clock is right. */
@@ -102,8 +127,10 @@ export interface Taken<Report> {
   evicted: readonly LedgerRecord[];
   /** What had waited for a grant that came. */
   freed: readonly LedgerRecord[];
-  /** Of the envelopes: those whose signature was looked at and held. Not those of what is known, or refused before that. */
+  /** Of the envelopes: those whose signature holds, as far as that was looked at: not of what is refused before that. */
   checked_count: number;
+  /** Of gossip: what was known, whose signature was not looked at. */
+  known: readonly LedgerRecord[];
   /** Signatures that were looked at of authors that no grant is known of. */
   strangers_count: number;
   reports: readonly (Rejected | Report)[];
@@ -116,6 +143,7 @@ function nothing<Report>(): Taken<Report> {
     evicted: NONE,
     freed: NONE,
     checked_count: 0,
+    known: NONE,
     strangers_count: 0,
     reports: NO_REPORTS,
   };
@@ -169,7 +197,25 @@ export class Intake<Report> {
       else report(taken, { kind: 'rejected', from: source.from, reason: 'malformed', author: null });
     }
     this.#takeFreed(source, env, taken);
+    if (taken.added.length > 0) this.#checkKnown(source, taken);
     return taken;
+  }
+
+  /**
+   * What was known stops no news beside it: any member can cut a record out of a message of another, and have it known to all
+   * before that comes. As it is here it was checked; of the rest, which was replaced here, as many signatures are looked at
+   * as there was news.
+   */
+  #checkKnown(source: Source, taken: Taken<Report>): void {
+    let left_count = taken.added.length;
+    for (const record of taken.known) {
+      const live = this.#parts.ledger.live(record);
+      if (live !== undefined && isSealedAlike(live, record)) taken.checked_count += 1;
+      else if (left_count > 0) {
+        left_count -= 1;
+        this.#isSigned(record, source, taken);
+      }
+    }
   }
 
   /** What has waited for a grant that did not come in here: this node has given it. */
@@ -197,7 +243,7 @@ export class Intake<Report> {
   #takeOne(record: LedgerRecord, source: Source, env: Env, taken: Taken<Report>): void {
     const reason = this.#take(record, source, env, taken);
     if (reason !== undefined) {
-      const isForgiven = reason === 'from-the-future' && record.hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
+      const isForgiven = isExcused(record, reason, source, env);
       const rejected = { kind: 'rejected', from: source.from, reason, author: record.author } as const;
       if (source.hasWaited) report(taken, { ...rejected, isForgiven: true, hasWaited: true });
       else report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
@@ -214,7 +260,10 @@ export class Intake<Report> {
     const finding = ledger.find(record);
     const { twin } = finding;
     const isSettled = finding.isLive || finding.isReplaced;
-    if (isSettled && twin === undefined) return undefined;
+    if (isSettled && twin === undefined) {
+      if (from.isGossip && !from.hasWaited) taken.known = withOne(taken.known, record);
+      return undefined;
+    }
     if (!isSettled && !this.#parts.isForgotten(record) && this.#isStale(record, from)) return 'stale';
     const admission = authority.admission(record);
     if (admission === 'unknown-author') return this.#wait(record, from, taken);

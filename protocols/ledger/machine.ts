@@ -120,7 +120,7 @@ export type LedgerEffect =
   /** What this node had to say by itself, by kinds, and could not. */
   | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
-  /** Of a gossip message with news: it had more, that was known or refused before its signature was looked at. */
+  /** Of a gossip message with news: it had more, whose signature was not looked at or is false. */
   | { readonly kind: 'unchecked' }
   | {
       readonly kind: 'equivocation';
@@ -264,7 +264,7 @@ export class LedgerMachine {
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
-      depth: (record) => this.authority.depth(record.author),
+      inOrder: (grants) => this.authority.inOrder(grants),
       horizon_ms: () => this.#horizon.told_ms,
       believed_ms: (peer, theirs_ms) => this.#believed_ms(peer, theirs_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
@@ -540,7 +540,7 @@ export class LedgerMachine {
     if (isLaterVersion(body)) return [];
     try {
       const envelopes = this.#reader.envelopesOf(body);
-      const taken = this.#take(envelopes, { from, horizon_ms: 0 }, env);
+      const taken = this.#take(envelopes, { from, horizon_ms: 0, isGossip: true }, env);
       const effects = this.#taken(taken, env, false);
       // Whoever gets it from here holds this node to all of it.
       if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')

@@ -15,6 +15,7 @@ import { fromHex, fromLatin1, type KeyId, publicKeyFromKeyId, toHex, toLatin1 } 
 import { keptBytes } from '../base/kept-bytes.ts';
 import {
   type Envelope,
+  isSameSeal,
   openEnvelope,
   payloadStart,
   SealChecker,
@@ -160,6 +161,11 @@ export function isSameRecord(a: LedgerRecord, b: LedgerRecord): boolean {
   if (a === b) return true;
   if (a instanceof OpenedRecord && b instanceof OpenedRecord) return a.hasPayloadOf(b);
   return a.digest === b.digest;
+}
+
+/** Of two records with one name: are they signed alike? The same envelope can be written in several ways, by anybody. */
+export function isSealedAlike(a: LedgerRecord, b: LedgerRecord): boolean {
+  return Buffer.compare(a.bytes, b.bytes) === 0 || isSameSeal(envelopeOf(a.bytes), envelopeOf(b.bytes));
 }
 
 const UNREAD = Symbol('unread');

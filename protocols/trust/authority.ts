@@ -160,6 +160,16 @@ export class Authority {
     return grant === undefined ? 0 : this.#gate.links(grant);
   }
 
+  /**
+   * Grants that are there, each behind all that it needs to be let in: those with fewer links come first, for an author may
+   * have issued by a long chain though it has a short one, and renewals last, for what they prolong may hang on a longer
+   * chain than they do. What operators give by their office stands behind the votes that put them there. Equal ones stay as
+   * they are.
+   */
+  inOrder(records: readonly LedgerRecord[]): LedgerRecord[] {
+    return this.#gate.inOrder(records);
+  }
+
   /** Tells the authority of a record that left the ledger. @returns `unkept`, as of `removeAll`. */
   remove(record: LedgerRecord): readonly LedgerRecord[] {
     return this.removeAll([record]).unkept;
@@ -376,7 +386,7 @@ export class Authority {
     return grant && this.#standing.state(grant, now);
   }
 
-  /** Steps from genesis: records of lower depth must be sent first. Infinity for unknown keys. */
+  /** Steps from genesis. Infinity for unknown keys. */
   depth(key: KeyId): number {
     return this.#gate.depth(key);
   }

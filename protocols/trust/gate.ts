@@ -242,6 +242,25 @@ export class Gate {
     return grant.body.renews === undefined ? this.#chainLength(grant) : Number.POSITIVE_INFINITY;
   }
 
+  /** See `Authority.inOrder`. */
+  inOrder(records: readonly LedgerRecord[]): LedgerRecord[] {
+    return records
+      .map((record) => ({ record, ...this.#place(record) }))
+      .sort((a, b) => (a.links === b.links ? a.level - b.level : a.links - b.links))
+      .map(({ record }) => record);
+  }
+
+  /** Nothing hangs on a grant that nobody can read. */
+  #place(record: LedgerRecord): { readonly links: number; readonly level: number } {
+    const grant = readGrant(record);
+    if (grant === undefined) return { links: Number.POSITIVE_INFINITY, level: 0 };
+    const isOfOperator = grant.body.parent === null;
+    return {
+      links: this.links(grant),
+      level: isOfOperator ? (this.#operatorsEver.get(record.author) ?? 0) : 0,
+    };
+  }
+
   #grantAdmission(record: LedgerRecord): Admission {
     const { book } = this.#init;
     const grant = readGrant(record);

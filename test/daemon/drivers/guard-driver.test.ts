@@ -1,21 +1,24 @@
 /** What peers do reaches their standing, and who is banned is disconnected and kept out until the ban is over. */
 import t, { type Test } from 'tap';
 import { type Clock, systemClock } from '../../../daemon/clock.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { gossipVerdict } from '../../../protocols/ledger/machine.ts';
+import { gossipVerdict, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
-import { STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
+import { type Offence, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { connected, event, failure, TestCluster } from '../../conformance/mesh.ts';
 import {
   forged,
+  genesis,
   cluster as ledgers,
   memberGrant,
   NOW,
   operator,
+  TAG,
   type TestNode,
   testSigner,
   write,
@@ -103,6 +106,51 @@ t.test('what another clock took in and passed on is held against nobody, what no
   t.ok(guard.isBanned('liar'));
 });
 
+t.test(
+  'what others may rightly take is held against its author, and not against who passes it on',
+  async (t) => {
+    const [a, b] = ledgers(2) as [TestNode, TestNode];
+    const like = write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+    const horizon_ms = NOW + 1000;
+    const make = (seq: number, changes: Partial<LedgerRecord> = {}, signer = b.signer) =>
+      forged(like, { seq, key: `app:${seq}`, hlc: { ms: horizon_ms + seq, n: 0 }, ...changes }, signer);
+    const table: readonly [Offence, (seq: number) => LedgerRecord][] = [
+      ['over-quota', (seq) => make(seq)],
+      ['stale', (seq) => make(seq, { hlc: { ms: NOW, n: seq } })],
+      ['not-allowed', (seq) => make(seq, { kind: 'member', key: a.signer.id })],
+      ['unknown-author', (seq) => make(seq, {}, testSigner(40))],
+    ];
+    for (const [reason, record] of table) {
+      const { guard } = await guarded(t);
+      const machine = new LedgerMachine({
+        ...{
+          genesis,
+          crypto: nodeCrypto,
+          signers: [a.signer],
+          horizon_ms,
+          config: { author_records_max: 2 },
+        },
+        stored: { records: a.machine.ledger.records(), streams: [] },
+      });
+      const gossip = (from: string, bytes: Uint8Array) => {
+        const event = { kind: 'gossip', from, body: encodeGossip([bytes]) } as const;
+        const effects = machine.handle(event, { now: horizon_ms, random: () => 0.5 });
+        guard.judge(from, effects);
+        return effects;
+      };
+      for (const seq of [10, 11]) gossip(b.signer.id, make(seq).bytes);
+      for (let seq = 20; seq < 520; seq += 1) {
+        const { author, bytes } = record(seq);
+        t.match(gossip('relay', bytes), [{ kind: 'rejected', reason }]);
+        gossip(author, bytes);
+      }
+      t.notOk(guard.isBanned('relay'), reason);
+      t.ok(guard.isBanned(record(20).author), reason);
+      t.equal(guard.counters.offences[reason], 500, reason);
+    }
+  },
+);
+
 t.test('what had waited and is refused is not held against who brings the grant', async (t) => {
   const { guard } = await guarded(t);
   const [a, b] = ledgers(2) as [TestNode, TestNode];
@@ -115,7 +163,7 @@ t.test('what had waited and is refused is not held against who brings the grant'
       guard.judge(from, effects);
       return effects;
     };
-    t.match(gossip('liar', forged(tag, { seq: 9 }, signer)), [{ reason: 'unknown-author' }]);
+    t.match(gossip(signer.id, forged(tag, { seq: 9 }, signer)), [{ reason: 'unknown-author' }]);
     const body = memberGrant(signer.id, { roles: ['member'] });
     const key = recordKey.grant(signer.id, operator.id);
     const effects = gossip('honest', write(a.machine, operator.id, 'grant', key, body));

@@ -1,8 +1,9 @@
 /** With whom a ledger compares itself and when: new connections, peers that are busy, turns, and how repairs end. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
-import { type Role, recordKey } from '../../../protocols/base/records.ts';
+import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { UNWANTED_MAX, UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
 import {
   LEDGER_DEFAULTS,
@@ -18,6 +19,7 @@ import {
   type SyncMessage,
   shortDigest,
 } from '../../../protocols/ledger/sync.ts';
+import { renewalGrant } from '../../../protocols/trust/acts.ts';
 import {
   cluster,
   env,
@@ -30,6 +32,7 @@ import {
   newNode,
   operator,
   rejections,
+  sealedAct,
   TAG,
   type TestNode,
   testSigner,
@@ -335,18 +338,72 @@ t.test('of what was refused the latest is remembered, however much there is of i
   t.notOk(isAskedFor(refused.at(-1)!));
 });
 
-t.test('how far an author is from genesis is asked once for all of its grants', async (t) => {
-  const [node] = cluster(1) as [TestNode];
-  for (let at = 0; at < 40; at += 1) {
-    const { id } = testSigner(4000 + at);
-    write(node.machine, operator.id, 'grant', recordKey.grant(id, operator.id), memberGrant(id));
-  }
-  const { authority } = node.machine;
-  const { hears } = single(node);
-  const asked = t.capture(authority, 'depth', authority.depth);
-  const given = sent(hears(PEERS[0]!, BEGINNING));
-  t.ok(given.some(([, message]) => message.kind === 'records' && message.envelopes.length > 40));
-  t.equal(asked().length, 1);
+/** A node that gives in one answer no more than a few records. */
+function sparing(signer: Signer): TestNode {
+  const config = { give_bytes_max: 8 << 10 };
+  return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config }) };
+}
+
+t.test(
+  'a newcomer is given all, however many renewals there are of what hangs on longer chains',
+  async (t) => {
+    const [full, newcomer] = [sparing(testSigner(50)), newNode(testSigner(51))];
+    const [admitter, token] = [testSigner(52), testSigner(53)];
+    let seq = 0;
+    const act = (author: Signer, body: GrantBody, ms = NOW) => {
+      seq += 1;
+      return sealedAct(genesis.digest, author, 'grant', body, { seq, ms });
+    };
+    const appointed = act(
+      operator,
+      memberGrant(admitter.id, {
+        roles: ['member', 'admitter'],
+        admits: ['member', 'worker', 'deployer', 'admit'],
+      }),
+    );
+    const used = act(
+      admitter,
+      memberGrant(token.id, {
+        ...{ roles: ['admit'], admits: ['member', 'worker', 'deployer'] },
+        parent: appointed.digest,
+      }),
+    );
+    const [hosts, renewals]: [LedgerRecord[], LedgerRecord[]] = [[], []];
+    for (let number = 200; number < 240; number += 1) {
+      const notAfter_ms = NOW + 1000;
+      const { id } = testSigner(number);
+      const host = act(token, memberGrant(id, { parent: used.digest, notAfter_ms }));
+      hosts.push(host);
+      const original = { record: host, body: host.body as GrantBody };
+      renewals.push(act(admitter, renewalGrant(original, appointed.digest, notAfter_ms + 500), NOW + 500));
+    }
+    t.same(rejections(introduce(full.machine, [appointed, used, ...hosts, ...renewals], NOW + 500)), []);
+    introduce(newcomer.machine, [appointed], NOW + 500);
+    exchange(full, newcomer, NOW + 500);
+    t.equal(newcomer.machine.ledger.hash, full.machine.ledger.hash);
+  },
+);
+
+t.test('nor are grants in its way that a key has issued by a longer chain than its shortest', async (t) => {
+  const [full, newcomer] = [sparing(testSigner(50)), newNode(testSigner(51))];
+  const [thief, other] = [testSigner(52), testSigner(53)];
+  let seq = 0;
+  const act = (author: Signer, subject: Signer, changes: Partial<GrantBody>) => {
+    seq += 1;
+    const body = memberGrant(subject.id, changes);
+    return sealedAct(genesis.digest, author, 'grant', body, { seq, ms: NOW });
+  };
+  const roles: Role[] = ['member', 'admitter'];
+  const first = act(operator, thief, { roles, admits: roles });
+  const second = act(thief, other, { roles, admits: roles, parent: first.digest });
+  const third = act(other, thief, { roles, admits: roles, parent: second.digest });
+  const junk = Array.from({ length: 40 }, (_, number) =>
+    act(thief, testSigner(200 + number), { roles: ['member'], parent: third.digest }),
+  );
+  t.same(rejections(introduce(full.machine, [first, second, third, ...junk])), []);
+  introduce(newcomer.machine, [first]);
+  exchange(full, newcomer);
+  t.equal(newcomer.machine.ledger.hash, full.machine.ledger.hash);
 });
 
 t.test('no record is given before the grant of its author', async (t) => {

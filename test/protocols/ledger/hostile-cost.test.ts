@@ -1,6 +1,7 @@
 /** What a member with bad intent can make others spend or leave undone: never more than in proportion to what it sends. */
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { decode } from '../../../protocols/base/codec.ts';
 import type { Crypto } from '../../../protocols/base/crypto.ts';
 import { mix32 } from '../../../protocols/base/hash.ts';
 import { STRANGERS_CHECKED_MAX } from '../../../protocols/ledger/intake.ts';
@@ -38,6 +39,16 @@ function withBadSignature(record: LedgerRecord): LedgerRecord {
   bytes[bytes.length - 1]! ^= 1;
   return { ...record, bytes };
 }
+
+/** The same envelope in more bytes, as anybody can write it. */
+function rewritten({ bytes }: LedgerRecord): Uint8Array {
+  const [payload, signature, sides, path] = decode(bytes, bytes.length) as Envelope;
+  const binary = (part: Uint8Array) => [0xc6, 0, 0, part.length >> 8, part.length & 255, ...part];
+  const alone = [...binary(payload), ...binary(signature)];
+  if (path === undefined) return Uint8Array.from([0x92, ...alone]);
+  return Uint8Array.from([0x94, ...alone, sides!, 0x90 + path.length, ...path.flatMap(binary)]);
+}
+type Envelope = readonly [Uint8Array, Uint8Array, number?, Uint8Array[]?];
 
 /** A ledger of records that nobody signed, spread as hashes are. */
 function largeLedger(count: number): Ledger {
@@ -263,6 +274,58 @@ t.test(
     t.equal(passedOn(waiting), 'ignore', 'has waited already');
     const evidence = make({ kind: 'evidence', key: `${a.signer.id}/${b.signer.id}` });
     t.equal(passedOn(evidence), 'ignore', 'signed, and refused after that');
+  },
+);
+
+t.test('a record that is cut out of a message, and comes first, stops none of the others', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const together = (names: readonly string[]) => {
+    const writes = names.map((name) => ({ recordKind: 'tag', key: name, body: TAG }));
+    const effects = a.machine.handle({ kind: 'writes', author: a.signer.id, writes }, env());
+    return effects.flatMap((effect) => (effect.kind === 'written' ? [effect.record] : []));
+  };
+  const gossip = (...envelopes: readonly Uint8Array[]) => {
+    const body = encodeGossip(envelopes);
+    return gossipVerdict(b.machine.handle({ kind: 'gossip', from: a.signer.id, body }, env()));
+  };
+  const apart = (names: readonly string[]) => names.flatMap((name) => together([name]));
+  for (const [name, written] of Object.entries({ together, apart }))
+    for (const [how, cutOut] of Object.entries({ same: (of: LedgerRecord) => of.bytes, rewritten })) {
+      const of = (parts: string) => [...parts].map((part) => `${name}-${how}:${part}`);
+      const records = written(of('abcdef'));
+      for (const record of records.slice(1)) t.equal(gossip(cutOut(record)), 'accept');
+      t.equal(gossip(...records.map(({ bytes }) => bytes)), 'accept', `${name}, ${how}`);
+      const [news, known] = written(of('gh'));
+      gossip(known!.bytes);
+      t.equal(gossip(news!.bytes, withBadSignature(known!).bytes), 'ignore', `${name}, with a false copy`);
+    }
+});
+
+t.test(
+  'nor does one that is replaced: it is looked at, and no more of those than there is news',
+  async (t) => {
+    const [a, b] = cluster(2) as [TestNode, TestNode];
+    let checked = 0;
+    const verify: Crypto['verify'] = (signed) => {
+      checked += 1;
+      return nodeCrypto.verify(signed);
+    };
+    const stored = { records: b.machine.ledger.records(), streams: [] };
+    const crypto = { ...nodeCrypto, verify };
+    const machine = new LedgerMachine({ genesis, crypto, signers: [b.signer], stored });
+    const written = (name: string) => write(a.machine, a.signer.id, 'tag', name, TAG);
+    const old = ['app:1', 'app:2', 'app:3'].map(written);
+    const gossip = (...records: readonly LedgerRecord[]) => {
+      const body = encodeGossip(records.map(({ bytes }) => bytes));
+      checked = 0;
+      return gossipVerdict(machine.handle({ kind: 'gossip', from: a.signer.id, body }, env()));
+    };
+    gossip(...['app:1', 'app:2', 'app:3'].map(written));
+    t.equal(gossip(old[0]!, written('app:4')), 'accept');
+    t.equal(gossip(...old, written('app:5')), 'ignore');
+    t.equal(checked, 2);
+    t.equal(gossip(...old), 'ignore', 'nothing is news');
+    t.equal(checked, 0);
   },
 );
 
