@@ -2,7 +2,7 @@
  * In which order one author's records go when there are too many, and the first to go at hand: a heap, from which what
  * is live no more is dropped when it comes up. Not here: how many are too many (quota.ts).
  */
-import type { GrantBody } from '../base/records.ts';
+import { type GrantBody, recordKey } from '../base/records.ts';
 import { isGrowOnly, isStampedLater, type Ledger } from './ledger.ts';
 import { isSameRecord, type LedgerRecord } from './record.ts';
 
@@ -52,9 +52,18 @@ export function isSaidAlways(record: LedgerRecord): boolean {
 }
 
 function weight({ record, keeper }: Placed): number {
-  if (record.kind === 'revoke') return 3;
-  if (record.kind === 'grant') return keeper < Number.POSITIVE_INFINITY ? 4 : 2;
+  if (record.kind === 'revoke') return 4;
+  if (record.kind === 'grant') return keeper < Number.POSITIVE_INFINITY ? 5 : 3;
+  if (isAcknowledgement(record)) return 2;
   return isSaidAlways(record) ? 1 : 0;
+}
+
+/**
+ * What deletions wait for everywhere: who has collected its author's has room for it, and who has not must have as well, or
+ * it never would. There are as many as lives at most (ledger.ts), for those under other keys count nowhere.
+ */
+function isAcknowledgement({ kind, key, author }: LedgerRecord): boolean {
+  return kind === 'ack' && key === recordKey.ack(author);
 }
 
 /** The live records of one author, the first to go first, and what they fill. */

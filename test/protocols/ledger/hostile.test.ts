@@ -260,6 +260,36 @@ t.test('a node at its quota says what it must all the same, and all nodes keep t
   );
 });
 
+t.test('an acknowledgement has room beside any deletions, and all nodes keep the same of them', async (t) => {
+  const [a, b, c] = cluster(3) as [TestNode, TestNode, TestNode];
+  const names = ['1', '2', '3', '4'];
+  const theirs = names.map((name) => write(b.machine, b.signer.id, 'tag', `app:${name}`, TAG));
+  introduce(a.machine, theirs);
+  for (const [at, name] of names.entries())
+    write(a.machine, a.signer.id, 'tag', `app:${name}`, null, NOW + 1 + at);
+  const deletions = [...a.machine.ledger.recordsOf(a.signer.id)];
+  const later = NOW + 3 * LEDGER_DEFAULTS.tombstone_ms;
+  a.machine.handle({ kind: 'timer', token: COLLECT_TIMER }, env(later));
+  const ack = a.machine.ledger.get('ack', a.signer.id)!;
+  // Under another key it counts nowhere, and any number of them has room.
+  const vain = forged(ack, { key: `${a.signer.id}/1`, seq: 50, hlc: { ms: NOW, n: 1 } }, a.signer);
+  const grants = [...c.machine.ledger.ofKind('grant')].flatMap(([, records]) => records);
+  const orders = [
+    [...deletions, ack, vain],
+    [vain, ack, ...deletions],
+  ];
+  const hashes = orders.map((order) => {
+    const config = { author_records_max: 4 };
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(9)], config });
+    introduce(machine, grants);
+    for (const record of order) introduce(machine, [record], later);
+    t.ok(machine.ledger.has(ack));
+    t.equal([...machine.ledger.recordsOf(a.signer.id)].length, 4);
+    return machine.ledger.hash;
+  });
+  t.equal(hashes[0], hashes[1]);
+});
+
 t.test('a part of the quota is left free for what a node must say', async (t) => {
   const [a] = cluster(1);
   const signer = testSigner(7);
