@@ -213,6 +213,34 @@ t.test('what a revocation of a stolen key keeps is pushed out by nothing that th
   t.equal(new Set(hashes).size, 1);
 });
 
+t.test('a record that was replaced, came back and is one too many then leaves whole', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const config = { author_records_max: 4 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(9)], config });
+  const arrive = (...records: LedgerRecord[]) => rejections(introduce(machine, records, NOW + 9));
+  arrive(...[...a.machine.ledger.records()].filter(({ kind }) => kind === 'grant'));
+  const tagsOf = ({ machine, signer }: TestNode, ...names: string[]) =>
+    names.map((name, at) => write(machine, signer.id, 'tag', name, TAG, NOW + at));
+  const [first, ...others] = tagsOf(a, 'app:1', 'app:2', 'app:3', 'app:4') as [LedgerRecord];
+  const [last, over] = tagsOf(a, 'app:5', 'app:6') as [LedgerRecord, LedgerRecord];
+  arrive(...others, last);
+  t.same(arrive(over), ['over-quota']);
+  const theirs = tagsOf(b, 'their:1', 'their:2', 'their:3', 'their:4');
+  introduce(b.machine, [last], NOW + 9);
+  arrive(write(b.machine, b.signer.id, 'tag', last.key, TAG, NOW + 9));
+  t.notOk(machine.ledger.has(last));
+  arrive(...theirs, last);
+  t.ok(machine.ledger.has(last), 'what had replaced it was one too many itself');
+  arrive(first);
+  const digests = (records: Iterable<LedgerRecord>) => [...records].map(({ digest }) => digest).sort();
+  const left = [first, ...others];
+  t.same(digests(machine.ledger.recordsOf(a.signer.id)), digests(left));
+  t.same(
+    digests([...machine.ledger.ofKind('tag')].flatMap(([, siblings]) => siblings)),
+    digests([...left, ...theirs]),
+  );
+});
+
 t.test('a node that is at its quota is told so, and may still change what it has', async (t) => {
   const signer = testSigner(0);
   const config = { author_records_max: 3 };
