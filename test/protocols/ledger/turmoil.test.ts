@@ -6,6 +6,7 @@ import { hlcCompare } from '../../../protocols/base/clock.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
+import { UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
 import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { QuotaConfig } from '../../../protocols/ledger/quota.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
@@ -319,8 +320,9 @@ t.test(
           for (const one of nodes) for (const other of nodes) if (one !== other) world.link(one, other);
           world.pass(180_000, 500);
           const isEqual = () => new Set(nodes.map(({ machine }) => machine.ledger.hash)).size === 1;
-          // Some may just have collected what the others are about to.
-          for (let minute = 0; minute < 3 && !isEqual(); minute += 1) world.pass(60_000, 500);
+          // Some may just have collected what the others are about to, and not ask yet for what they had no room for till then.
+          for (let past_ms = 0; past_ms < 1.2 * UNWANTED_MS && !isEqual(); past_ms += 60_000)
+            world.pass(60_000, 500);
           if (!isEqual()) throw new Error('not equal in the end');
           for (const { disk, machine } of nodes) {
             const live = [...machine.ledger.records()].map(({ digest }) => digest);
