@@ -14,6 +14,7 @@ import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
 import {
   COLLECT_TIMER,
   gossipVerdict,
+  isRepetition,
   type LedgerEffect,
   type LedgerEvent,
   type LedgerMachine,
@@ -130,11 +131,8 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
       const effects = this.#fromPeer({ kind: 'gossip', from, body });
-      const verdict = gossipVerdict(effects);
-      // What is forgiven another member may have made it pass on, and as often as it likes. News may have a part that is known.
-      if (verdict === 'ignore' && !effects.some(isForgiven) && !effects.some(isNews))
-        this.#init.guard.charge(from, 'repeats', 1);
-      return verdict;
+      if (isRepetition(effects)) this.#init.guard.charge(from, 'repeats', 1);
+      return gossipVerdict(effects);
     });
     mesh.on('message', (from, channel, body) => {
       if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);
@@ -239,7 +237,7 @@ export class LedgerDriver implements AsyncDisposable {
     for (const effect of effects) if (effect.kind === 'send') answer_bytes += effect.body.byteLength;
     if (answer_bytes > 0) this.#init.guard.charge(from, 'answers', answer_bytes);
     // It asked for nothing and told nothing new: the end of an exchange, or one that has no end.
-    else if (!effects.some(isNews)) this.#init.guard.charge(from, 'repeats', 1);
+    else if (!effects.some(({ kind }) => kind === 'changed')) this.#init.guard.charge(from, 'repeats', 1);
   }
 
   /**
@@ -456,14 +454,6 @@ export class LedgerDriver implements AsyncDisposable {
     });
     this.#timers.set(token, cancel);
   }
-}
-
-function isForgiven(effect: LedgerEffect): boolean {
-  return effect.kind === 'rejected' && effect.isForgiven === true;
-}
-
-function isNews(effect: LedgerEffect): boolean {
-  return effect.kind === 'changed';
 }
 
 function helloOf(body: Uint8Array): Extract<SyncMessage, { kind: 'hello' }> | undefined {

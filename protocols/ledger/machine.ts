@@ -818,6 +818,16 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
 }
 
 /**
+ * Does a gossip message that had these effects count as a repetition against who brought it? Not where a part of it was news,
+ * and not what is forgiven: another member may have made it pass that on, and as often as it likes.
+ */
+export function isRepetition(effects: readonly LedgerEffect[]): boolean {
+  const isExcuse = (effect: LedgerEffect) =>
+    effect.kind === 'changed' || (effect.kind === 'rejected' && effect.isForgiven === true);
+  return gossipVerdict(effects) === 'ignore' && !effects.some(isExcuse);
+}
+
+/**
  * As many as a record may name, so that no number of authors closes a key, nor does one that writes down all of them.
  * First those whose records are live, the winner's first: they are replaced. Then those of later starts. What is left
  * out was replaced long since, most likely; a node that still holds it or hears of it late shows it as a sibling again,

@@ -4,8 +4,8 @@
  * may write stamps of long ago, and any number of digests, and push out what the key wrote; so what others hang on (grants,
  * and what was revoked) goes last, and where all begins never. Of that too such a thief may write any amount; so the grants
  * that a senior's revocation of the key keeps go last of all. What a node must say whatever it
- * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, and a
- * part of the quota is left free for it.
+ * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, what it
+ * has acknowledged after the rest of it, and a part of the quota is left free for it.
  */
 import { ShoalError } from '../base/errors.ts';
 import type { KeyId } from '../base/ids.ts';

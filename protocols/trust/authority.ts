@@ -288,7 +288,7 @@ export class Authority {
    * @param bytes_max of all envelopes together.
    */
   about(keys: KeyId | Iterable<KeyId>, bytes_max = Number.POSITIVE_INFINITY): LedgerRecord[] {
-    const telling = new Telling(this.#book, this.#standing, bytes_max);
+    const telling = new Telling(this.#book, this.#gate, this.#standing, bytes_max);
     const asked = typeof keys === 'string' ? [keys] : [...keys];
     for (const key of asked) telling.tellChain(key);
     for (const key of asked) if (!telling.isFull) telling.tell(key);

@@ -114,6 +114,19 @@ export class Gate {
     return this.#init.book.children(body.parent!).slice(0, uses + SURPLUS_KEPT);
   }
 
+  /**
+   * Of a grant that would be one too many under its token: the revocation that keeps it, also where that changes nothing
+   * else, by the one of its authors that the fewest votes made one. Undefined where it needs none.
+   */
+  keeping(grant: Grant): Revocation | undefined {
+    if (!this.#isTooMany(grant)) return undefined;
+    const level = (key: KeyId) => this.#operatorsEver.get(key) ?? 0;
+    const [keeper] = [...this.#keepersFor(grant)].sort((a, b) => level(a) - level(b));
+    const { digest, author } = grant.record;
+    const said = this.#init.book.revocationsOf(author);
+    return said.find(({ record, body }) => record.author === keeper && body.keeps?.includes(digest));
+  }
+
   /** A revocation came to the book. */
   revoked(revocation: Revocation): void {
     this.#keepers?.add(revocation);
@@ -363,13 +376,18 @@ export class Gate {
 
   /** Is it there, one too many, and kept by nobody? */
   #isLeftOver(grant: Grant): boolean {
-    const { record, body } = grant;
+    const { body } = grant;
     if (body.renews !== undefined)
       return (
         !this.#isKeptBySenior(grant) && this.#ownRenewals(grant).some((other) => byEnd(other, grant) < 0)
       );
-    const uses = this.#usesAbove(body);
-    if (uses === null || this.#isKept(grant)) return false;
+    return this.#isTooMany(grant) && !this.#isKept(grant);
+  }
+
+  /** Is it one too many under its token, where nobody keeps it? */
+  #isTooMany({ record, body }: Grant): boolean {
+    const uses = body.renews === undefined ? this.#usesAbove(body) : null;
+    if (uses === null) return false;
     return placeOf(this.#init.book.children(body.parent!), record.digest) >= uses + SURPLUS_KEPT;
   }
 
@@ -394,13 +412,19 @@ export class Gate {
 
   /** Does anybody name it as good who may revoke its issuer: an operator, or an admitter above? */
   #isKept(grant: Grant): boolean {
+    return this.#keepersFor(grant).next().done !== true;
+  }
+
+  /** Who does: an admitter above first, whose grants are there with this one. */
+  *#keepersFor(grant: Grant): IterableIterator<KeyId> {
     const { digest, author } = grant.record;
     const named = this.#keepersOf(author);
-    if (named.size === 0) return false;
-    for (let above = this.#above(grant); above !== undefined; above = this.#above(above))
-      if (above.body.roles.includes('admitter') && named.get(above.body.subject)?.has(digest)) return true;
-    for (const [key, digests] of named) if (this.#operatorsEver.has(key) && digests.has(digest)) return true;
-    return false;
+    if (named.size === 0) return;
+    for (let above = this.#above(grant); above !== undefined; above = this.#above(above)) {
+      const { roles, subject } = above.body;
+      if (roles.includes('admitter') && named.get(subject)?.has(digest)) yield subject;
+    }
+    for (const [key, digests] of named) if (this.#operatorsEver.has(key) && digests.has(digest)) yield key;
   }
 
   #keepersOf(issuer: KeyId): ReadonlyMap<KeyId, Named> {

@@ -14,7 +14,7 @@ import type { LedgerRecord } from '../ledger/record.ts';
 import { type Grant, isAppointment, isWord, type Revocation } from './acts.ts';
 import { compareCuts } from './cut.ts';
 import { Cuts, silences, voids } from './cuts.ts';
-import { isPast } from './gate.ts';
+import { type Gate, isPast } from './gate.ts';
 import { type GrantBook, placeOf } from './grant-book.ts';
 import type { Standing } from './standing.ts';
 
@@ -33,6 +33,7 @@ type Said = readonly (Grant | Revocation)[];
 
 export class Telling {
   readonly #book: GrantBook;
+  readonly #gate: Gate;
   readonly #standing: Standing;
   readonly #told = new Set<LedgerRecord>();
   #left_bytes: number;
@@ -46,8 +47,9 @@ export class Telling {
   readonly #void = new Map<Grant, boolean>();
 
   /** @param bytes_max of all envelopes together: what has no room is left out. */
-  constructor(book: GrantBook, standing: Standing, bytes_max: number) {
+  constructor(book: GrantBook, gate: Gate, standing: Standing, bytes_max: number) {
     this.#book = book;
+    this.#gate = gate;
     this.#standing = standing;
     this.#left_bytes = bytes_max;
   }
@@ -82,7 +84,10 @@ export class Telling {
       displaced.push(...links);
     }
     for (const link of displaced)
-      for (const sibling of this.#smaller(link).standing) this.#add(sibling.record);
+      for (const sibling of this.#smaller(link).standing) {
+        this.#keep(sibling);
+        this.#add(sibling.record);
+      }
   }
 
   #add(record: LedgerRecord): void {
@@ -184,12 +189,21 @@ export class Telling {
   #judge(link: Grant): void {
     if (this.#judged.has(link)) return;
     this.#judged.add(link);
+    this.#keep(link);
     const { record, body } = link;
     const above = body.parent === null ? undefined : this.#book.grant(body.parent);
     const written = [link, ...this.#smaller(link).void].map((grant) => grant.record);
     this.#against(body.subject, link, []);
     this.#against(record.author, above, written);
     this.#unheard(link);
+  }
+
+  /** By whose word a grant stays where others that used its token are known, though that word may count for nothing else. */
+  #keep(link: Grant): void {
+    const keeping = this.#gate.keeping(link);
+    if (keeping === undefined) return;
+    this.#add(keeping.record);
+    this.#appointed(keeping.record.author);
   }
 
   /** What made void what admitters above a grant have said against its subject. */

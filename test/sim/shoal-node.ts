@@ -10,6 +10,7 @@ import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey, type VerdictBody } from '../../protocols/base/records.ts';
 import {
   gossipVerdict,
+  isRepetition,
   type LedgerEffect,
   type LedgerEvent,
   LedgerMachine,
@@ -177,10 +178,8 @@ export class ShoalNode implements SimNode {
   published(from: NodeId, body: Uint8Array): Verdict {
     const effects = this.#feedLedger({ kind: 'gossip', from, body });
     this.standing.judge(from, effects);
-    const verdict = gossipVerdict(effects);
-    if (verdict === 'ignore' && !effects.some(({ kind }) => kind === 'changed'))
-      this.standing.charge(from, 'repeats', 1);
-    return verdict;
+    if (isRepetition(effects)) this.standing.charge(from, 'repeats', 1);
+    return gossipVerdict(effects);
   }
 
   timer(core: number, token: number): void {

@@ -10,10 +10,11 @@ const author = testSigner(0).id;
 function recordOf(seq: number, kind: string, ms: number): LedgerRecord {
   const header = { cluster: 'c', author, epoch: 0, seq, hlc: { ms, n: 0 }, generation: 1, context: [] };
   const digest = seq.toString(16).padStart(64, '0');
-  return { ...unsigned({ ...header, kind, key: `${seq}` }, {}, digest), payload_bytes: seq };
+  const key = kind === 'ack' ? author : `${seq}`;
+  return { ...unsigned({ ...header, kind, key }, {}, digest), payload_bytes: seq };
 }
 
-const kinds = ['tag', 'member', 'grant', 'revoke', 'genesis'];
+const kinds = ['tag', 'member', 'ack', 'grant', 'revoke', 'genesis'];
 const step = fc.record({
   what: fc.constantFrom('add', 'add', 'remove', 'again', 'take', 'keep', 'leave'),
   kind: fc.constantFrom(...kinds),
@@ -30,10 +31,12 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
       const keeperOf = (record: LedgerRecord) => keepers.get(record) ?? Number.POSITIVE_INFINITY;
       const linksOf = ({ kind, seq }: LedgerRecord) => (kind === 'grant' ? seq % 3 : 0);
       const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record), links: linksOf(record) });
-      const order = new GoingOrder({ has: (record) => live.has(record) }, { keeperOf, linksOf }, []);
+      const liveOf = ({ digest }: LedgerRecord) => [...live].find((record) => record.digest === digest);
+      const order = new GoingOrder({ live: liveOf }, { keeperOf, linksOf }, []);
       for (const [at, { what, kind, ms, pick }] of steps.entries()) {
-        const added =
-          what === 'again' ? gone.splice(pick % (gone.length || 1), 1)[0] : recordOf(at + 1, kind, ms);
+        const [returning] = what === 'again' ? gone.splice(pick % (gone.length || 1), 1) : [];
+        // From the wire: another object.
+        const added = what === 'again' ? returning && { ...returning } : recordOf(at + 1, kind, ms);
         if (what === 'add' || what === 'again') {
           if (added === undefined) continue;
           live.add(added);

@@ -213,6 +213,34 @@ t.test('what a revocation of a stolen key keeps is pushed out by nothing that th
   t.equal(new Set(hashes).size, 1);
 });
 
+t.test('a record that was replaced, came back and is one too many then leaves whole', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const config = { author_records_max: 4 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(9)], config });
+  const arrive = (...records: LedgerRecord[]) => rejections(introduce(machine, records, NOW + 9));
+  arrive(...[...a.machine.ledger.records()].filter(({ kind }) => kind === 'grant'));
+  const tagsOf = ({ machine, signer }: TestNode, ...names: string[]) =>
+    names.map((name, at) => write(machine, signer.id, 'tag', name, TAG, NOW + at));
+  const [first, ...others] = tagsOf(a, 'app:1', 'app:2', 'app:3', 'app:4') as [LedgerRecord];
+  const [last, over] = tagsOf(a, 'app:5', 'app:6') as [LedgerRecord, LedgerRecord];
+  arrive(...others, last);
+  t.same(arrive(over), ['over-quota']);
+  const theirs = tagsOf(b, 'their:1', 'their:2', 'their:3', 'their:4');
+  introduce(b.machine, [last], NOW + 9);
+  arrive(write(b.machine, b.signer.id, 'tag', last.key, TAG, NOW + 9));
+  t.notOk(machine.ledger.has(last));
+  arrive(...theirs, last);
+  t.ok(machine.ledger.has(last), 'what had replaced it was one too many itself');
+  arrive(first);
+  const digests = (records: Iterable<LedgerRecord>) => [...records].map(({ digest }) => digest).sort();
+  const left = [first, ...others];
+  t.same(digests(machine.ledger.recordsOf(a.signer.id)), digests(left));
+  t.same(
+    digests([...machine.ledger.ofKind('tag')].flatMap(([, siblings]) => siblings)),
+    digests([...left, ...theirs]),
+  );
+});
+
 t.test('a node that is at its quota is told so, and may still change what it has', async (t) => {
   const signer = testSigner(0);
   const config = { author_records_max: 3 };
@@ -258,6 +286,36 @@ t.test('a node at its quota says what it must all the same, and all nodes keep t
     [...b.machine.ledger.recordsOf(a.signer.id)].map(({ digest }) => digest).sort(),
     own.map(({ digest }) => digest).sort(),
   );
+});
+
+t.test('an acknowledgement has room beside any deletions, and all nodes keep the same of them', async (t) => {
+  const [a, b, c] = cluster(3) as [TestNode, TestNode, TestNode];
+  const names = ['1', '2', '3', '4'];
+  const theirs = names.map((name) => write(b.machine, b.signer.id, 'tag', `app:${name}`, TAG));
+  introduce(a.machine, theirs);
+  for (const [at, name] of names.entries())
+    write(a.machine, a.signer.id, 'tag', `app:${name}`, null, NOW + 1 + at);
+  const deletions = [...a.machine.ledger.recordsOf(a.signer.id)];
+  const later = NOW + 3 * LEDGER_DEFAULTS.tombstone_ms;
+  a.machine.handle({ kind: 'timer', token: COLLECT_TIMER }, env(later));
+  const ack = a.machine.ledger.get('ack', a.signer.id)!;
+  // Under another key it counts nowhere, and any number of them has room.
+  const vain = forged(ack, { key: `${a.signer.id}/1`, seq: 50, hlc: { ms: NOW, n: 1 } }, a.signer);
+  const grants = [...c.machine.ledger.ofKind('grant')].flatMap(([, records]) => records);
+  const orders = [
+    [...deletions, ack, vain],
+    [vain, ack, ...deletions],
+  ];
+  const hashes = orders.map((order) => {
+    const config = { author_records_max: 4 };
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [testSigner(9)], config });
+    introduce(machine, grants);
+    for (const record of order) introduce(machine, [record], later);
+    t.ok(machine.ledger.has(ack));
+    t.equal([...machine.ledger.recordsOf(a.signer.id)].length, 4);
+    return machine.ledger.hash;
+  });
+  t.equal(hashes[0], hashes[1]);
 });
 
 t.test('a part of the quota is left free for what a node must say', async (t) => {

@@ -73,7 +73,15 @@ const act = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ what: fc.constant('appoint' as const), author: key, subject: key, at_ms }),
   },
-  { weight: 1, arbitrary: fc.record({ what: fc.constant('own' as const), author: key, at_ms }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      what: fc.constantFrom('tag' as const, 'ack' as const),
+      author: key,
+      isDeletion: fc.boolean(),
+      at_ms,
+    }),
+  },
 );
 type Act = typeof act extends fc.Arbitrary<infer A> ? A : never;
 
@@ -142,11 +150,14 @@ function recordsOf(acts: readonly Act[], isFull: boolean): LedgerRecord[] {
       records.push(seal(seq, KEYS[each.author]!, 'grant', operatorGrant(KEYS[each.subject]!.id), each.at_ms));
     } else {
       const author = KEYS[each.author]!;
+      const isAck = each.what === 'ack';
       const header = {
         ...{ cluster: genesis.digest, author: author.id, epoch: 0, seq, hlc: { ms: NOW + each.at_ms, n: 0 } },
-        ...{ kind: 'tag', key: `tag-${seq}`, generation: 1, context: [] },
+        ...{ kind: each.what, key: isAck ? author.id : `tag-${seq}`, generation: 1, context: [] },
       };
-      records.push(sealRecord(header, { digest: `sha256:${'1'.repeat(64)}` }, author, nodeCrypto));
+      const tag = each.isDeletion ? null : { digest: `sha256:${'1'.repeat(64)}` };
+      const body = isAck ? { upTo_ms: NOW, hash: `${seq}` } : tag;
+      records.push(sealRecord(header, body, author, nodeCrypto));
     }
   }
   return records;

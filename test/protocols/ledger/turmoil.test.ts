@@ -6,15 +6,21 @@ import { hlcCompare } from '../../../protocols/base/clock.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
+import { UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
 import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { QuotaConfig } from '../../../protocols/ledger/quota.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
 import { cluster, genesis, NOW, TAG } from './fixtures.ts';
 import { digestsOf, StandingWrites } from './standing-writes.ts';
 
 const HOUR_MS = 3_600_000;
 const KEYS = Array.from({ length: 6 }, (_, at) => `app:${at}`);
-/** Fewer than an author writes: its member record, its acknowledgement, and each of the keys. */
-const SMALL_QUOTA = 4;
+/** Less than an author writes: its member record, its acknowledgement, and each of the keys. */
+const QUOTAS = {
+  none: { author_records_max: 1_000, author_bytes_max: 1 << 20 },
+  records: { author_records_max: 4, author_bytes_max: 1 << 20 },
+  bytes: { author_records_max: 1_000, author_bytes_max: 750 },
+};
 const CONFIG = { give_bytes_max: 1500, tombstone_ms: HOUR_MS };
 
 interface Disk {
@@ -53,7 +59,7 @@ class Node {
       genesis,
       crypto: nodeCrypto,
       signers: [this.signer],
-      config: { ...CONFIG, author_records_max: this.world.author_records_max },
+      config: { ...CONFIG, ...this.world.quota },
       epochs: new Map([[this.signer.id, epoch]]),
       horizon_ms,
       stored: { records: [...records.values()].map((bytes) => openRecord(bytes, nodeCrypto)), streams },
@@ -105,10 +111,10 @@ class World {
   /** Pairs that hear one another, as `<from> <to>`. */
   readonly links = new Set<string>();
   loss = 0;
-  readonly author_records_max: number;
+  readonly quota: QuotaConfig;
 
-  constructor(count: number, seed: number, author_records_max: number) {
-    this.author_records_max = author_records_max;
+  constructor(count: number, seed: number, quota: QuotaConfig) {
+    this.quota = quota;
     let state = seed | 1;
     this.random = () => {
       state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
@@ -229,7 +235,25 @@ function writeTag(node: Node, key: string, body: unknown): LedgerRecord | undefi
   }
 }
 
-const RUNS = 60;
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
+
+/** An author's deletions fill its quota, and those who have collected some of them took in what it acknowledged. */
+const FILLED_BY_DELETIONS: [Step[], number, keyof typeof QUOTAS] = [
+  [
+    { op: 'write', node: 0, key: 'app:2', isDeletion: false },
+    { op: 'write', node: 1, key: 'app:2', isDeletion: true },
+    { op: 'loss', part: 0.3 },
+    { op: 'write', node: 1, key: 'app:4', isDeletion: true },
+    { op: 'write', node: 1, key: 'app:0', isDeletion: true },
+    { op: 'sleep', hours: 2 },
+    { op: 'write', node: 1, key: 'app:2', isDeletion: false },
+    { op: 'sleep', hours: 1 },
+  ],
+  478_640_378,
+  'records',
+];
+
+const RUNS = 80;
 let refused_count = 0;
 
 t.test(
@@ -240,9 +264,10 @@ t.test(
       fc.property(
         fc.array(step, { maxLength: 60, size: 'max' }),
         fc.nat(),
-        fc.boolean(),
-        (steps, seed, isFull) => {
-          const world = new World(3, seed, isFull ? SMALL_QUOTA : 1000);
+        fc.constantFrom('none' as const, 'records' as const, 'bytes' as const),
+        (steps, seed, full) => {
+          const isFull = full !== 'none';
+          const world = new World(3, seed, QUOTAS[full]);
           const { nodes } = world;
           const standing = new StandingWrites();
           const numbers = new Set<string>();
@@ -252,6 +277,10 @@ t.test(
               const node = nodes[each.node]!;
               const { ledger } = node.machine;
               const seen = ledger.siblings('tag', each.key);
+              // Two authors at their quotas that each write over the other: either may be what stays.
+              const isAbove = ({ author }: LedgerRecord) =>
+                nodes.slice(each.node + 1).some(({ signer }) => signer.id === author);
+              if (isFull && seen.some(isAbove)) continue;
               const record = writeTag(node, each.key, each.isDeletion ? null : TAG);
               if (record === undefined) {
                 if (!isFull) throw new Error('a write was refused');
@@ -291,8 +320,9 @@ t.test(
           for (const one of nodes) for (const other of nodes) if (one !== other) world.link(one, other);
           world.pass(180_000, 500);
           const isEqual = () => new Set(nodes.map(({ machine }) => machine.ledger.hash)).size === 1;
-          // Some may just have collected what the others are about to.
-          for (let minute = 0; minute < 3 && !isEqual(); minute += 1) world.pass(60_000, 500);
+          // Some may just have collected what the others are about to, and not ask yet for what they had no room for till then.
+          for (let past_ms = 0; past_ms < 1.2 * UNWANTED_MS && !isEqual(); past_ms += 60_000)
+            world.pass(60_000, 500);
           if (!isEqual()) throw new Error('not equal in the end');
           for (const { disk, machine } of nodes) {
             const live = [...machine.ledger.records()].map(({ digest }) => digest);
@@ -300,8 +330,10 @@ t.test(
               throw new Error('the disk is not what is live');
           }
           for (const { signer } of nodes) {
-            const own_count = [...nodes[0]!.machine.ledger.recordsOf(signer.id)].length;
-            if (own_count > world.author_records_max) throw new Error('an author fills more than its quota');
+            const own = [...nodes[0]!.machine.ledger.recordsOf(signer.id)];
+            const own_bytes = own.reduce((sum, { payload_bytes }) => sum + payload_bytes, 0);
+            if (own.length > QUOTAS[full].author_records_max || own_bytes > QUOTAS[full].author_bytes_max)
+              throw new Error('an author fills more than its quota');
           }
           // Where one must go for another nothing of the kind was promised.
           if (isFull) return;
@@ -310,7 +342,7 @@ t.test(
               throw new Error('a write was lost, or came back');
         },
       ),
-      { numRuns: RUNS },
+      { numRuns: RUNS, examples: [FILLED_BY_DELETIONS] },
     );
     t.ok(refused_count > 0, `${refused_count} writes were one too many`);
   },

@@ -290,3 +290,36 @@ t.test('so is what silenced it by its stamp alone, and not what named it', async
   const asker = new Replica(authority(['sue', 'op'])).offer([unheard, ...of.about(key('host'))]);
   t.ok(asker.authority.isMember(key('host')));
 });
+
+t.test('what keeps a grant is told to who knows the others that used its token', async (t) => {
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const token = grant(
+    'ann',
+    'tok',
+    { roles: ['admit'], admits: ['member'], parent: ann.digest, uses: 1 },
+    { seq: 1 },
+  );
+  const [one, two, host] = ['x', 'y', 'z']
+    .map((name) => grant('tok', name, { roles: ['member'], parent: token.digest }, { seq: 1 }))
+    .sort((a, b) => (a.digest < b.digest ? -1 : 1)) as [LedgerRecord, LedgerRecord, LedgerRecord];
+  const { subject } = host.body as GrantBody;
+  // It keeps the grant, and what it says of the token is void: that counts by the token's word about itself.
+  const ofKeeper = (by: string) => revoke(by, 'tok', { seq: 2 }, { keeps: [host.digest] });
+  const ofItself = revoke('tok', 'tok', { seq: 2 }, { keeps: [host.digest] });
+  const ended = (by: string) => revoke('op', by, { seq: 3 }, { keeps: [ann.digest] });
+  const dan = appoint('op', 'dan', { seq: 4 });
+  const cases = {
+    'of genesis': [ofKeeper('op'), ended('op')],
+    appointed: [dan, ofKeeper('dan'), ended('dan')],
+  };
+  for (const [keeper, said] of Object.entries(cases)) {
+    const { authority: of } = new Replica(authority(['op'])).offer([
+      ...[ann, token, ofItself, ...said, one, two, host],
+    ]);
+    t.ok(of.isMember(subject), keeper);
+    for (const known of [[], [ann, token, one, two]]) {
+      const asker = new Replica(authority(['op'])).offer(known).offer(of.about(subject)).authority;
+      t.ok(asker.isMember(subject), `to who knows ${known.length}`);
+    }
+  }
+});
