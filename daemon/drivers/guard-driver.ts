@@ -79,6 +79,7 @@ export class GuardDriver implements MeshGuard {
     const offences = new Map<Offence, number>();
     for (const effect of effects) {
       if (effect.kind === 'persist') records_count += effect.put.length + (effect.evicted_count ?? 0);
+      else if (effect.kind === 'known') records_count += effect.records_count;
       else if (effect.kind === 'rejected') {
         records_count += 1;
         if (effect.isForgiven) continue;

@@ -14,7 +14,6 @@ import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
 import {
   COLLECT_TIMER,
   gossipVerdict,
-  isRepetition,
   type LedgerEffect,
   type LedgerEvent,
   type LedgerMachine,
@@ -131,7 +130,6 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
       const effects = this.#fromPeer({ kind: 'gossip', from, body });
-      if (isRepetition(effects)) this.#init.guard.charge(from, 'repeats', 1);
       return gossipVerdict(effects);
     });
     mesh.on('message', (from, channel, body) => {

@@ -120,6 +120,8 @@ export type LedgerEffect =
   /** What this node had to say by itself, by kinds, and could not. */
   | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
+  /** Of a gossip message: so many of its records are known here. */
+  | { readonly kind: 'known'; readonly records_count: number }
   /** Of a gossip message with news: it had more, whose signature was not looked at or is false. */
   | { readonly kind: 'unchecked' }
   | {
@@ -545,6 +547,7 @@ export class LedgerMachine {
       // Whoever gets it from here holds this node to all of it.
       if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')
         effects.push({ kind: 'unchecked' });
+      if (taken.known.length > 0) effects.push({ kind: 'known', records_count: taken.known.length });
       return effects;
     } catch (error) {
       return rejectMalformed(error, from);
@@ -815,16 +818,6 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
   return isNews && isTaken ? 'accept' : 'ignore';
-}
-
-/**
- * Does a gossip message that had these effects count as a repetition against who brought it? Not where a part of it was news,
- * and not what is forgiven: another member may have made it pass that on, and as often as it likes.
- */
-export function isRepetition(effects: readonly LedgerEffect[]): boolean {
-  const isExcuse = (effect: LedgerEffect) =>
-    effect.kind === 'changed' || (effect.kind === 'rejected' && effect.isForgiven === true);
-  return gossipVerdict(effects) === 'ignore' && !effects.some(isExcuse);
 }
 
 /**

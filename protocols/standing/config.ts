@@ -5,9 +5,9 @@
 
 /**
  * What a peer uses up. `bytes`, `messages`, `streams`, `frames` and `connections` are asked for before they are
- * handled. `records` (taken or refused), `answers` (bytes that we sent because it asked) and `repeats` (messages that
- * told nothing new) are known only after: they may run into debt, and a peer in debt gets nothing handled until it is
- * paid off.
+ * handled. `records` (taken or refused; by gossip also those that were known), `answers` (bytes that we sent because it
+ * asked) and `repeats` (messages for this node alone that told nothing new) are known only after: they may run into debt,
+ * and a peer in debt gets nothing handled until it is paid off.
  */
 export const RESOURCES = [
   'bytes',
@@ -94,7 +94,7 @@ export const STANDING_DEFAULTS: StandingConfig = {
     connections: { capacity: 240, perSecond: 4 },
     records: { capacity: 500_000, perSecond: 10_000 },
     answers: { capacity: 512 << 20, perSecond: 8 << 20 },
-    // Gossip takes several ways, and a repair asks many questions that turn out to have been answered.
+    // A repair asks many questions that turn out to have been answered.
     repeats: { capacity: 2_000, perSecond: 50 },
   },
   penalties: {

@@ -10,7 +10,6 @@ import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey, type VerdictBody } from '../../protocols/base/records.ts';
 import {
   gossipVerdict,
-  isRepetition,
   type LedgerEffect,
   type LedgerEvent,
   LedgerMachine,
@@ -178,7 +177,6 @@ export class ShoalNode implements SimNode {
   published(from: NodeId, body: Uint8Array): Verdict {
     const effects = this.#feedLedger({ kind: 'gossip', from, body });
     this.standing.judge(from, effects);
-    if (isRepetition(effects)) this.standing.charge(from, 'repeats', 1);
     return gossipVerdict(effects);
   }
 

@@ -151,6 +151,28 @@ t.test(
   },
 );
 
+t.test(
+  'what is known here counts by its records, and is no repetition: another may have been told less',
+  async (t) => {
+    const [a, b] = ledgers(2) as [TestNode, TestNode];
+    const { guard } = await guarded(t);
+    const tags = [1, 2].map((n) => write(a.machine, a.signer.id, 'tag', `app:${n}`, TAG));
+    const gossip = (bytes: Uint8Array[]) =>
+      b.machine.handle(
+        { kind: 'gossip', from: 'relay', body: encodeGossip(bytes) },
+        { now: NOW, random: () => 0.5 },
+      );
+    for (const { bytes } of tags) t.equal(gossipVerdict(gossip([bytes])), 'accept');
+    const both = tags.map(({ bytes }) => bytes);
+    t.same(gossip(both), [{ kind: 'known', records_count: 2 }]);
+    const { records, repeats } = STANDING_DEFAULTS.allowances;
+    for (let n = 0; n < 2 * repeats.capacity; n += 1) guard.judge('relay', gossip(both));
+    t.ok(guard.admit('relay', 'message', 1));
+    guard.judge('flooder', [{ kind: 'known', records_count: records.capacity + 1 }]);
+    t.notOk(guard.admit('flooder', 'message', 1));
+  },
+);
+
 t.test('what had waited and is refused is not held against who brings the grant', async (t) => {
   const { guard } = await guarded(t);
   const [a, b] = ledgers(2) as [TestNode, TestNode];
