@@ -8,7 +8,7 @@ import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
-import { isStanding } from '../../protocols/trust/listing.ts';
+import { hostKeys, isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
@@ -168,6 +168,7 @@ export class TrustDesk {
 
   #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
     const { reason = 'token revoked', hosts = false, operatorKey } = request;
+    this.#assertOfToken(token.key);
     const revocation = hosts
       ? { subject: token.key, reason, cut: NOTHING, descendants: true }
       : this.#cluster.trust.revocations.tokenRevocation(token.key, reason);
@@ -210,6 +211,26 @@ export class TrustDesk {
       'E_BAD_INPUT',
       `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed${why}`,
       { detail: { field: 'key' } },
+    );
+  }
+
+  /**
+   * That a key is a token's and nothing besides: who has stolen an admitter's key can grant that of a host, or of an operator,
+   * something like a token, and those would be refused for good. Whatever has become of their grants, for they may be back.
+   * @throws E_BAD_INPUT
+   */
+  #assertOfToken(key: KeyId): void {
+    const { authority } = this.#cluster.ledger.machine;
+    const isOperators = [...authority.operators(), ...awaitedOperators(this.#source())].some(
+      (operator) => operator.key === key,
+    );
+    if (!isOperators && !hostKeys(authority.grants(this.#now)).has(key)) return;
+    const what = isOperators ? 'an operator' : 'a host';
+    const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
+    throw new ShoalError(
+      'E_BAD_INPUT',
+      `the key ${key} is also that of ${what}, ${this.names(key)}, which would be refused for good; nothing was changed. Who granted it something like a token may have stolen a key. If it is to go: \`${command} ${key}\``,
+      { detail: { field: 'token' } },
     );
   }
 

@@ -6,7 +6,7 @@ import { HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
-import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
+import { type GrantInfo, hostKeys, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
@@ -25,7 +25,10 @@ export interface Outcome {
   readonly tokens: Turn<GrantInfo>;
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
-  /** Tokens that the subject, or a token of it, made and that hosts could join with afterwards; and those kept and not closed. */
+  /**
+   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts and
+   * operators; and those kept and not closed.
+   */
   readonly open: readonly GrantInfo[];
   /**
    * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where
@@ -84,7 +87,12 @@ export function foresee(
   const closed = new Set(closing.map(({ subject }) => subject));
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
-  const made = [...tokens.values()].filter((token) => isMadeBy(listed.subject, token, grants));
+  // What is to be revoked as a token must not be the key of a host or an operator.
+  const hostsLeft = hostKeys([...grants.values()].filter(isStanding));
+  const rulers = new Set(after.operators().map(({ key }) => key));
+  const made = [...tokens.values()]
+    .filter(({ subject }) => !hostsLeft.has(subject) && !rulers.has(subject))
+    .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
     members: turn(members(authority, now), staying),

@@ -200,6 +200,44 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
   t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
 });
 
+t.test(
+  'the key of a host or an operator is told and revoked as no token, though granted like one',
+  async (t) => {
+    const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+    const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+    const like = { roles: ['admit' as const], admits, parent: above.digest };
+    const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
+    const made = seal(eve, memberGrant(stranger.id, { ...like, admits: ADMITTER.admits }));
+    // Whoever has its text lets it in by a host of its own: it is none for that.
+    const puppet = testSigner(70);
+    const letIn = seal(stranger, memberGrant(puppet.id, { ...ADMITTER, parent: made.digest }));
+    take([...granted, made, letIn, seal(puppet, memberGrant(stranger.id, { parent: letIn.digest }))]);
+    t.ok(machine.authority.isMember(stranger.id));
+    const kept = { descendants: true, keep: [h2.id, h3.id] };
+    for (const request of [{}, kept])
+      t.same(
+        desk.planRevokeNode(eve.id, request).open.map(({ id }) => id),
+        request === kept ? [] : [made.digest],
+      );
+    await desk.revokeNode(eve.id, {});
+    const refused = async (...args: Parameters<typeof desk.revokeToken>) => {
+      t.throws(() => desk.planRevokeToken(...args), { code: 'E_BAD_INPUT' });
+      await t.rejects(desk.revokeToken(...args), { code: 'E_BAD_INPUT' });
+    };
+    for (const { digest } of granted) for (const hosts of [true, false]) await refused(digest, { hosts });
+    t.same(areMembers(), [true, true]);
+    // One that a thief has sent away may be back.
+    await desk.revokeNode(h2.id, {});
+    await refused(granted[0]!.digest, {});
+    t.same(
+      machine.authority.operators().map(({ inForce }) => inForce),
+      [true],
+    );
+    await desk.revokeToken(made.digest, {});
+    t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+  },
+);
+
 /** What a thief of the text of tokens writes: grants of others with digests before all of these. */
 function displace(
   { take, sealBefore }: Pick<ReturnType<typeof stage>, 'take' | 'sealBefore'>,
