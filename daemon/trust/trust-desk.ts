@@ -7,6 +7,7 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
 import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
+import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import { hostKeys, isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
@@ -247,10 +248,14 @@ export class TrustDesk {
     return { ...all, keeps: [...kept.keeps, ...rightful] };
   }
 
-  /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
-  #mayComeBack(id: NodeId): boolean {
+  /**
+   * Was it up once, and ended its grant a while ago, so that it may be renewed still?
+   * @param after all trust as it will be: whom the thief of a key has sent away is a member again.
+   */
+  #mayComeBack(id: NodeId, after: Authority): boolean {
     const { ledger, authority } = this.#cluster.ledger.machine;
-    return ledger.get('member', id) !== undefined && mayStay(authority, id, this.#now);
+    if (ledger.get('member', id) === undefined) return false;
+    return mayStay(authority, id, this.#now) || mayStay(after, id, this.#now);
   }
 
   /**
@@ -289,11 +294,12 @@ export class TrustDesk {
     const { present: members, former } = this.#hosts();
     const hosts = { present: members, former: [...former, ...appointed] };
     const named = keep.map((text) => this.#keptHost(text, hosts));
+    const after = trust.revocations.imagineAgreed(bare);
     const all = keepAll
-      ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id)), ...appointed]
+      ? [...members, ...former.filter(({ id }) => this.#mayComeBack(id, after)), ...appointed]
       : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    const chains = new GrantChains(trust.revocations.imagine(bare).grants(this.#now), key, kept);
+    const chains = new GrantChains(after.grants(this.#now), key, kept);
     const present = new GrantChains(authority.grants(this.#now), key, kept);
     const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
