@@ -304,7 +304,8 @@ export class TrustDesk {
     const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
       const grants = above(host.id);
-      if (grants.signed.length === 0)
+      // One that others let in, and that the key has sent away, is back where its word counts no more.
+      if (grants.signed.length === 0 && mayStay(authority, host.id, this.#now))
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });

@@ -38,6 +38,8 @@ export interface Outcome {
   readonly kept: readonly GrantInfo[];
   /** Of the hosts that are to stay: those that would be no members. */
   readonly lacking: readonly KeyId[];
+  /** Hosts that the subject has revoked, and that stay out by that: this one keeps it. */
+  readonly sentAway: readonly KeyId[];
   /** Of the keys that others hang on which are to stay: those that could do anything still. */
   readonly unnamed: readonly KeyId[];
 }
@@ -103,8 +105,23 @@ export function foresee(
     kept: unclosed,
     // A vote that is one of too few changes nothing of that.
     lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    sentAway: hostsSentAway(listed, revocations, grants, staying),
     unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };
+}
+
+/** Of its subject's revocations that one keeps: of which hosts they are. There may be a thousand of keys of nobody. */
+function hostsSentAway(
+  { subject: key, keeps }: RevocationInfo,
+  revocations: readonly RevocationInfo[],
+  grants: ReadonlyMap<string, GrantInfo>,
+  staying: ReadonlyMap<KeyId, KeyId>,
+): KeyId[] {
+  const kept = new Set(keeps);
+  const upheld = revocations.filter(({ digest, by }) => by === key && kept.has(digest));
+  const sentAway = new Set(upheld.map(({ subject }) => subject).filter((subject) => !staying.has(subject)));
+  const members = [...grants.values()].filter(({ roles }) => roles.includes('member'));
+  return [...new Set(members.map(({ subject }) => subject))].filter((subject) => sentAway.has(subject));
 }
 
 /** Did a key make a token, or another token that it made? Whoever has the text of one can make more with it. */

@@ -98,6 +98,41 @@ t.test('what an operator had revoked stays so when it is dismissed with its desc
   t.same(all(), [true, true, true, false, true]);
 });
 
+t.test(
+  'whom others let in, and its thief has sent away, is back when named, and shown when not',
+  async (t) => {
+    const staged = () => {
+      const { desk, seal, take, isMember, revokes } = stage();
+      const host = testSigner(9);
+      take(seal(recovery, 'grant', memberGrant(host.id)));
+      // By number and stamp from before the theft.
+      revokes(operator, host, 1);
+      const request = {
+        ...{ descendants: true, since_ms: NOW + 100, operatorKey: testSeed(RECOVERY).toString('hex') },
+        keep: [self.id, eve.id],
+      };
+      return { desk, request, host, is: () => isMember(host) };
+    };
+    const { desk, request, host, is } = staged();
+    t.notOk(is());
+    const told = (plan: ReturnType<typeof desk.planRevokeOperator>) =>
+      [plan.sentAway, plan.nodes.returns, plan.lacking].map((hosts) => hosts.map(({ key }) => key));
+    const named = { ...request, keep: [...request.keep, host.id] };
+    const plan = desk.planRevokeOperator(operator.id, named);
+    t.same(told(plan), [[], [host.id], []]);
+    t.same(told(desk.planRevokeOperator(operator.id, { ...named, descendants: false })), [[], [], [host.id]]);
+    t.same(told(desk.planRevokeOperator(operator.id, { ...request, keepAll: true })), [[host.id], [], []]);
+    await desk.revokeOperator(operator.id, { ...named, plan: plan.digest });
+    t.ok(is());
+    const again = { descendants: true, keep: [host.id], operatorKey: request.operatorKey };
+    t.throws(() => desk.planRevokeNode(eve.id, again), { code: 'E_BAD_INPUT', message: /stays anyway/ });
+    const other = staged();
+    t.same(told(other.desk.planRevokeOperator(operator.id, request)), [[host.id], [], []]);
+    await other.desk.revokeOperator(operator.id, request);
+    t.notOk(other.is());
+  },
+);
+
 t.test('whom it had appointed is dismissed with it, and stays when named', async (t) => {
   const { machine, desk, take, seal } = stage();
   take(seal(operator, 'grant', operatorGrant(good.id)));
