@@ -57,9 +57,9 @@ function stage({
       body,
     });
   /** The same with a digest before this one: numbers are by lot. */
-  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody, now = NOW): LedgerRecord => {
     for (;;) {
-      const record = seal(signer, body);
+      const record = seal(signer, body, now);
       if (record.digest < digest) return record;
     }
   };
@@ -414,6 +414,33 @@ t.test('a host keeps its roles where a thief has put a lesser grant in the place
   await desk.revokeNode(eve.id, KEEPING);
   for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
 });
+
+t.test(
+  'a host has its roles again where the thief has ended its token, and let it in with less',
+  async (t) => {
+    const { machine, desk, take, seal, sealBefore, above, made, joined } = stage({ uses: 2 });
+    // With the text of the token the thief has given a place to a third one, that had none.
+    const other = testSigner(49);
+    const [smallest] = joined.map(({ digest }) => digest).sort();
+    const taken = sealBefore(smallest!, token, memberGrant(other.id, { parent: made.digest }), NOW + 1);
+    const end = revokeBody({ subject: token.id, reason: 'mine' });
+    const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW, known: [] };
+    const less = { roles: ['member' as const], parent: above.digest };
+    take([
+      taken,
+      sealAct({ ...sealed, kind: 'revoke', signer: eve, body: end }),
+      ...[h2, h3, other].map(({ id }) => seal(eve, memberGrant(id, less))),
+    ]);
+    for (const { id } of [h2, h3, other]) t.same([...machine.authority.roles(id)], ['member']);
+    const keeping = { ...KEEPING, keep: [...KEEPING.keep, other.id] };
+    const plan = desk.planRevokeNode(eve.id, keeping);
+    t.same([plan.nodes.returns, plan.sentAway, plan.lacking], [[], [], []]);
+    await desk.revokeNode(eve.id, { ...keeping, plan: plan.digest });
+    for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
+    t.same([...machine.authority.roles(other.id)], ['member'], 'no use was left for it');
+    t.same([...machine.authority.roles(token.id)], [], 'and the token is closed anew');
+  },
+);
 
 t.test('a host keeps its place where a thief has given it to another that stays anyway', async (t) => {
   // Twice to the one that has joined with the same token, or to one that was let in otherwise.
