@@ -48,6 +48,12 @@ export interface GateInit {
  */
 type Levels = ReadonlyMap<KeyId, number>;
 
+/** Of a key that may be in doubt: enough voters that are in none, and those that were not looked at yet. */
+interface Carried {
+  readonly by: Set<KeyId>;
+  readonly others: Iterator<KeyId, undefined>;
+}
+
 export class Gate {
   readonly #init: GateInit;
   /** Replaced, and not changed, once somebody else has it: forks share it. */
@@ -185,30 +191,44 @@ export class Gate {
   #doubted(gone: readonly Grant[]): Set<KeyId> {
     const { book } = this.#init;
     const doubted = new Set<KeyId>();
-    const doubt = (subject: KeyId) => {
-      if (!doubted.has(subject) && this.#isInDoubt(subject, doubted)) doubted.add(subject);
+    const carried = new Map<KeyId, Carried>();
+    const doubt = (subject: KeyId, voter: KeyId) => {
+      if (!doubted.has(subject) && this.#isInDoubt(subject, voter, doubted, carried)) doubted.add(subject);
     };
     for (const { record, body } of gone) {
       const { author } = record;
-      if (this.#operatorsEver.has(author) && !book.isVoter(author, body.subject)) doubt(body.subject);
+      if (this.#operatorsEver.has(author) && !book.isVoter(author, body.subject)) doubt(body.subject, author);
     }
     // The set grows while it is walked.
-    for (const key of doubted) for (const subject of book.votedForBy(key)) doubt(subject);
+    for (const key of doubted) for (const subject of book.votedForBy(key)) doubt(subject, key);
     return doubted;
   }
 
-  /** Was it an operator, and are too few of its voters below it and in no doubt? */
-  #isInDoubt(subject: KeyId, doubted: ReadonlySet<KeyId>): boolean {
+  /**
+   * Was it an operator, and are too few of its voters below it and in no doubt? Each voter is looked at once, however many
+   * come to be in doubt one after the other: thousands that a thief has made may all have voted for one key.
+   * @param lost who carries it no more.
+   */
+  #isInDoubt(
+    subject: KeyId,
+    lost: KeyId,
+    doubted: ReadonlySet<KeyId>,
+    carried: Map<KeyId, Carried>,
+  ): boolean {
     const { threshold, book } = this.#init;
     // Of genesis, or none.
     const level = this.#operatorsEver.get(subject) ?? 0;
     if (level === 0) return false;
-    let sure = 0;
-    for (const voter of book.votersFor(subject)) {
-      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) sure += 1;
-      if (sure >= threshold) return false;
+    const known = carried.get(subject) ?? { by: new Set(), others: book.votersFor(subject).values() };
+    carried.set(subject, known);
+    const { by, others } = known;
+    by.delete(lost);
+    while (by.size < threshold) {
+      const { value: voter } = others.next();
+      if (voter === undefined) return true;
+      if ((this.#operatorsEver.get(voter) ?? level) < level && !doubted.has(voter)) by.add(voter);
     }
-    return true;
+    return false;
   }
 
   /** Steps from genesis; Infinity for unknown keys. */

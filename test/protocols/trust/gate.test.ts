@@ -240,6 +240,30 @@ t.test(
   },
 );
 
+t.test(
+  'a vote that goes looks at the voters of each key once, however many of them it carried',
+  async (t) => {
+    const names = Array.from({ length: 300 }, (_, at) => `p${String(at).padStart(3, '0')}`);
+    const of = authority(['op']);
+    const first = appoint('op', names[0]!, { seq: 1 });
+    const chain = names.slice(1).map((name, at) => appoint(names[at]!, name, { seq: 1 }));
+    // The last of them is heard first, so that all others are below it.
+    const all = names.toReversed().map((name) => appoint(name, 'hub', { seq: 2 }));
+    for (const vote of [first, ...chain, ...all]) of.add(vote);
+    const { votersFor } = GrantBook.prototype;
+    let looked = 0;
+    t.intercept(GrantBook.prototype, 'votersFor', {
+      value(this: GrantBook, subject: string) {
+        const found = votersFor.call(this, subject);
+        looked += found.length;
+        return found;
+      },
+    });
+    t.equal(new Set(of.removeAll([first]).weakened).size, names.length + 1);
+    t.ok(looked <= 6 * names.length, `${looked} looks`);
+  },
+);
+
 t.test('what an operator kept it keeps no more once it is none, though it may revoke still', async (t) => {
   const token = grant('op', 'tok', { roles: ['admit'], admits: NODE, uses: 0 }, { seq: 1 });
   const joins = [1, 2, 3].map((epoch) =>
