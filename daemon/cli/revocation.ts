@@ -32,7 +32,7 @@ export function withPlan(command: Command): Command {
 
 export function withKeeps(command: Command): Command {
   return command
-    .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
+    .option('--keep <node>', 'a host that it let in, or sent away, and that stays; repeat', collect)
     .option(
       '--keep-all',
       'all hosts that it let in, and that are up or may come back, stay; only its tokens go',
