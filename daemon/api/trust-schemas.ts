@@ -99,6 +99,9 @@ export const RevocationPlanSchema = Type.Object({
   effective: Type.Boolean(),
   /** Hosts that were to be kept and would be no members, for another revocation or want of room under their token. */
   lacking: Type.Array(KeyNameSchema),
+  /** Hosts that the key itself has revoked, and that stay out by that, for it counts still: the first PLAN_LISTED_MAX. */
+  sentAway_count: Count,
+  sentAway: Type.Array(KeyNameSchema),
   /** Keys that stay although they were not to be kept: hosts that are kept were let in through them alone. */
   unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */

@@ -32,7 +32,7 @@ export function withPlan(command: Command): Command {
 
 export function withKeeps(command: Command): Command {
   return command
-    .option('--keep <node>', 'a host that it let in and that stays; repeat', collect)
+    .option('--keep <node>', 'a host that it let in, or sent away, and that stays; repeat', collect)
     .option(
       '--keep-all',
       'all hosts that it let in, and that are up or may come back, stay; only its tokens go',
@@ -105,8 +105,9 @@ export function noteTokens(terminal: Terminal, open: readonly { readonly id: str
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan): boolean {
-  const { key, nodes, operators, leavesTooFew, tokens, records, lacking, unnamed } = plan;
-  if (leavesTooFew || lacking.length + unnamed.length > 0) return true;
+  const { key, nodes, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
+  // What the key has sent away may have been its thief's to say.
+  if (leavesTooFew || lacking.length + sentAway.length + unnamed.length > 0) return true;
   const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
   const written = records.ends_count + records.returns_count;
@@ -134,6 +135,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   ];
   const notes: Row[] = [
     ['named, and stay out', called(plan.lacking)],
+    ['sent away, and stay out', called(plan.sentAway), plan.sentAway_count],
     ['stay, and not named', called(plan.unnamed)],
   ];
   const told = (rows: Row[]) => rows.filter(([, names]) => names.length > 0);

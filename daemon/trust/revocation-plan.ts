@@ -24,7 +24,7 @@ export function revocationPlan(
   names: KeyNames,
   crypto: Crypto,
 ): RevocationPlan {
-  const { revocation, members, operators, tokens, records, open, lacking, unnamed } = outcome;
+  const { revocation, members, operators, tokens, records, open, lacking, sentAway, unnamed } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
   const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
@@ -48,6 +48,8 @@ export function revocationPlan(
     needed,
     effective,
     lacking: lacking.map(key),
+    sentAway_count: sentAway.length,
+    sentAway: sentAway.slice(0, PLAN_LISTED_MAX).map(key),
     unnamed: unnamed.map(key),
     nodes: told(members, key, ({ name }) => name),
     operators: told(operators, key, ({ name }) => name),
@@ -61,7 +63,7 @@ export function revocationPlan(
 
 /** What users write is left out: the key that is to go may be writing still. */
 function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
-  const { revocation, members, operators, tokens, lacking, unnamed } = outcome;
+  const { revocation, members, operators, tokens, lacking, sentAway, unnamed } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
     [revocation.votes, revocation.needed],
@@ -70,6 +72,7 @@ function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
     grants(tokens.returns),
     tooFew,
     lacking.toSorted(),
+    sentAway.toSorted(),
     unnamed.toSorted(),
   ];
   return crypto.sha256Text(new TextEncoder().encode(JSON.stringify(seen)));

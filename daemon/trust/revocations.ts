@@ -200,14 +200,20 @@ export class Revocations {
       .map(({ digest }) => digest);
   }
 
-  /** Keys that may do something, or could until their grant ended, once so many have said this as it takes. */
-  #inForceAfter(request: RevokeRequest): Set<KeyId> {
+  /** The same once so many operators have said this as it takes: a vote that waits names what is to stay then. */
+  imagineAgreed(request: RevokeRequest): Authority {
     const after = this.imagine(request);
     for (const { key, inForce } of this.#authority.operators()) {
       if (!inForce || key === request.subject) continue;
       const [vote] = this.#draft({ ...request, signer: unsigned(key) });
       after.add(vote!);
     }
+    return after;
+  }
+
+  /** Keys that may do something then, or could until their grant ended. */
+  #inForceAfter(request: RevokeRequest): Set<KeyId> {
+    const after = this.imagineAgreed(request);
     const found = new Set<KeyId>();
     for (const { key, inForce } of after.operators()) if (inForce) found.add(key);
     for (const grant of after.grants(this.#init.clock.now())) if (isStanding(grant)) found.add(grant.subject);

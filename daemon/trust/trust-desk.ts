@@ -10,7 +10,7 @@ import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/recor
 import { isAppointment, readGrant } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
-import { isStanding } from '../../protocols/trust/listing.ts';
+import { hostKeys, isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
@@ -171,6 +171,7 @@ export class TrustDesk {
 
   #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
     const { reason = 'token revoked', hosts = false, operatorKey } = request;
+    this.#assertOfToken(token.key);
     const revocation = hosts
       ? { subject: token.key, reason, cut: NOTHING, descendants: true }
       : this.#cluster.trust.revocations.tokenRevocation(token.key, reason);
@@ -216,6 +217,26 @@ export class TrustDesk {
     );
   }
 
+  /**
+   * That a key is a token's and nothing besides: who has stolen an admitter's key can grant that of a host, or of an operator,
+   * something like a token, and those would be refused for good. Whatever has become of their grants, for they may be back.
+   * @throws E_BAD_INPUT
+   */
+  #assertOfToken(key: KeyId): void {
+    const { authority } = this.#cluster.ledger.machine;
+    const isOperators = [...authority.operators(), ...awaitedOperators(this.#source())].some(
+      (operator) => operator.key === key,
+    );
+    if (!isOperators && !hostKeys(authority.grants(this.#now)).has(key)) return;
+    const what = isOperators ? 'an operator' : 'a host';
+    const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
+    throw new ShoalError(
+      'E_BAD_INPUT',
+      `the key ${key} is also that of ${what}, ${this.names(key)}, which would be refused for good; nothing was changed. Who granted it something like a token may have stolen a key. If it is to go: \`${command} ${key}\``,
+      { detail: { field: 'token' } },
+    );
+  }
+
   /** Of a key that may have let others in. */
   #revocation(
     { key, name }: { readonly key: KeyId; readonly name: string },
@@ -230,10 +251,14 @@ export class TrustDesk {
     return { ...all, keeps: [...new Set([...kept.keeps, ...words])] };
   }
 
-  /** Was it up once, and ended its grant a while ago, so that it may be renewed still? */
-  #mayComeBack(id: NodeId): boolean {
+  /**
+   * Was it up once, and ended its grant a while ago, so that it may be renewed still?
+   * @param after all trust as it will be: whom the thief of a key has sent away is a member again.
+   */
+  #mayComeBack(id: NodeId, after: Authority): boolean {
     const { ledger, authority } = this.#cluster.ledger.machine;
-    return ledger.get('member', id) !== undefined && mayStay(authority, id, this.#now);
+    if (ledger.get('member', id) === undefined) return false;
+    return mayStay(authority, id, this.#now) || mayStay(after, id, this.#now);
   }
 
   /**
@@ -259,12 +284,13 @@ export class TrustDesk {
     const below = new Set<string>();
     const through = new Set<KeyId>();
     const staying = new Set<KeyId>();
-    const add = (host: KeyId, { signed, issued, unnamed }: Kept) => {
+    const add = (host: KeyId, { signed, issued, regained, unnamed }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
       for (const other of unnamed) through.add(other);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
       staying.add(host);
+      for (const token of regained) staying.add(token);
       if (authority.isMember(host)) return;
       for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
@@ -275,10 +301,11 @@ export class TrustDesk {
     const appointed = [...early, ...this.#appointedBy(key).filter(({ id }) => !beside.has(id))];
     const hosts = { present: members, former: [...former, ...appointed] };
     const named = keep.map((text) => this.#keptHost(text, hosts));
+    const after = trust.revocations.imagineAgreed(bare);
     const all = keepAll
       ? [
           ...members,
-          ...former.filter(({ id }) => this.#mayComeBack(id)),
+          ...former.filter(({ id }) => this.#mayComeBack(id, after)),
           // Nobody has named these: votes after the cut may be a thief's.
           ...early,
         ]
@@ -290,12 +317,13 @@ export class TrustDesk {
       [...from.grants(this.#now)].filter(
         ({ subject, roles }) => ruling.has(subject) || !roles.includes('operator'),
       );
-    const chains = new GrantChains(grantsOf(trust.revocations.imagine(bare)), key, kept);
+    const chains = new GrantChains(grantsOf(after), key, kept);
     const present = new GrantChains(grantsOf(authority), key, kept);
     const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
     for (const host of named) {
       const grants = above(host.id);
-      if (grants.signed.length === 0)
+      // One that others let in, and that the key has sent away, is back where its word counts no more.
+      if (grants.signed.length === 0 && mayStay(authority, host.id, this.#now))
         throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
           detail: { field: 'keep' },
         });

@@ -6,7 +6,7 @@ import { HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
-import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
+import { type GrantInfo, hostKeys, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
@@ -25,7 +25,10 @@ export interface Outcome {
   readonly tokens: Turn<GrantInfo>;
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
-  /** Tokens that the subject, or a token of it, made and that hosts could join with afterwards; and those kept and not closed. */
+  /**
+   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts and
+   * operators; and those kept and not closed.
+   */
   readonly open: readonly GrantInfo[];
   /**
    * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where
@@ -35,6 +38,8 @@ export interface Outcome {
   readonly kept: readonly GrantInfo[];
   /** Of the hosts that are to stay: those that would be no members. */
   readonly lacking: readonly KeyId[];
+  /** Hosts that the subject has revoked, and that stay out by that: this one keeps it. */
+  readonly sentAway: readonly KeyId[];
   /** Of the keys that others hang on which are to stay: those that could do anything still. */
   readonly unnamed: readonly KeyId[];
 }
@@ -84,7 +89,12 @@ export function foresee(
   const closed = new Set(closing.map(({ subject }) => subject));
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
-  const made = [...tokens.values()].filter((token) => isMadeBy(listed.subject, token, grants));
+  // What is to be revoked as a token must not be the key of a host or an operator.
+  const hostsLeft = hostKeys([...grants.values()].filter(isStanding));
+  const rulers = new Set(after.operators().map(({ key }) => key));
+  const made = [...tokens.values()]
+    .filter(({ subject }) => !hostsLeft.has(subject) && !rulers.has(subject))
+    .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
     members: turn(members(authority, now), staying),
@@ -95,8 +105,23 @@ export function foresee(
     kept: unclosed,
     // A vote that is one of too few changes nothing of that.
     lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    sentAway: hostsSentAway(listed, revocations, grants, staying),
     unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };
+}
+
+/** Of its subject's revocations that one keeps: of which hosts they are. There may be a thousand of keys of nobody. */
+function hostsSentAway(
+  { subject: key, keeps }: RevocationInfo,
+  revocations: readonly RevocationInfo[],
+  grants: ReadonlyMap<string, GrantInfo>,
+  staying: ReadonlyMap<KeyId, KeyId>,
+): KeyId[] {
+  const kept = new Set(keeps);
+  const upheld = revocations.filter(({ digest, by }) => by === key && kept.has(digest));
+  const sentAway = new Set(upheld.map(({ subject }) => subject).filter((subject) => !staying.has(subject)));
+  const members = [...grants.values()].filter(({ roles }) => roles.includes('member'));
+  return [...new Set(members.map(({ subject }) => subject))].filter((subject) => sentAway.has(subject));
 }
 
 /** Did a key make a token, or another token that it made? Whoever has the text of one can make more with it. */

@@ -49,6 +49,8 @@ export const PLAN: RevocationPlan = {
   needed: 1,
   effective: true,
   lacking: [],
+  sentAway_count: 0,
+  sentAway: [],
   unnamed: [],
   nodes: turnOf({ key: 'gone', name: 'old' }),
   operators: turnOf(),

@@ -118,6 +118,7 @@ t.test('who is named and stays out is shown before, and who stays with whom nobo
   for (const [changes, row] of [
     [{ lacking }, '  named, and stay out      one\n'],
     [{ unnamed }, '  stay, and not named      two\n'],
+    [{ sentAway: lacking, sentAway_count: 3 }, '  sent away, and stay out  one and 2 more\n'],
   ] as const) {
     backend.planRevokeNode = async () => ({ ...PLAN, ...changes });
     const asked = await runCli(socket, ['node', 'revoke', 'old', '--descendants', '--keep', 'one']);

@@ -267,9 +267,9 @@ async function last(law: Law, before: readonly Theft[], after: readonly Theft[],
   if (rolesOfAll(staged) !== seen) throw new Error(`${seen} before, and then ${rolesOfAll(staged)}`);
 }
 
-/** With the text of a token a thief puts others in the place of hosts, and those that are kept have it again. */
-async function restore(before: readonly Theft[], named: readonly number[]) {
-  const { machine, kept, joined } = await notice(LAWS[0]!, before, named).catch(forgotten);
+/** A thief puts others in the place of hosts, or ends their tokens, and those that are kept have it again. */
+async function restore(law: Law, before: readonly Theft[], named: readonly number[]) {
+  const { machine, kept, joined } = await notice(law, before, named).catch(forgotten);
   const { authority } = machine;
   for (const [at, { id }] of hosts.entries())
     if (kept.some((host) => host.id === id) && authority.grant(joined[at]!.digest) !== undefined)
@@ -294,16 +294,17 @@ function rolesOfAll({ machine: { authority } }: Pick<ReturnType<typeof stage>, '
 
 const thefts = fc.array(theft, { maxLength: 14 });
 
-t.test('a host that is kept has its place again, whoever has taken it', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      thefts,
-      fc.subarray([0, 1, 2, 3]),
-      async (before, named) => await restore(before, named),
-    ),
-    { numRuns: 200 },
-  );
-});
+for (const law of LAWS.slice(0, 2))
+  t.test(`a host that is kept has its place again: ${law.name}`, async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        thefts,
+        fc.subarray([0, 1, 2, 3]),
+        async (before, named) => await restore(law, before, named),
+      ),
+      { numRuns: 200 },
+    );
+  });
 
 for (const law of LAWS) {
   t.test(

@@ -57,9 +57,9 @@ function stage({
       body,
     });
   /** The same with a digest before this one: numbers are by lot. */
-  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody, now = NOW): LedgerRecord => {
     for (;;) {
-      const record = seal(signer, body);
+      const record = seal(signer, body, now);
       if (record.digest < digest) return record;
     }
   };
@@ -199,6 +199,44 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
   await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, stranger.id], plan: plan.digest });
   t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
 });
+
+t.test(
+  'the key of a host or an operator is told and revoked as no token, though granted like one',
+  async (t) => {
+    const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+    const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+    const like = { roles: ['admit' as const], admits, parent: above.digest };
+    const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
+    const made = seal(eve, memberGrant(stranger.id, { ...like, admits: ADMITTER.admits }));
+    // Whoever has its text lets it in by a host of its own: it is none for that.
+    const puppet = testSigner(70);
+    const letIn = seal(stranger, memberGrant(puppet.id, { ...ADMITTER, parent: made.digest }));
+    take([...granted, made, letIn, seal(puppet, memberGrant(stranger.id, { parent: letIn.digest }))]);
+    t.ok(machine.authority.isMember(stranger.id));
+    const kept = { descendants: true, keep: [h2.id, h3.id] };
+    for (const request of [{}, kept])
+      t.same(
+        desk.planRevokeNode(eve.id, request).open.map(({ id }) => id),
+        request === kept ? [] : [made.digest],
+      );
+    await desk.revokeNode(eve.id, {});
+    const refused = async (...args: Parameters<typeof desk.revokeToken>) => {
+      t.throws(() => desk.planRevokeToken(...args), { code: 'E_BAD_INPUT' });
+      await t.rejects(desk.revokeToken(...args), { code: 'E_BAD_INPUT' });
+    };
+    for (const { digest } of granted) for (const hosts of [true, false]) await refused(digest, { hosts });
+    t.same(areMembers(), [true, true]);
+    // One that a thief has sent away may be back.
+    await desk.revokeNode(h2.id, {});
+    await refused(granted[0]!.digest, {});
+    t.same(
+      machine.authority.operators().map(({ inForce }) => inForce),
+      [true],
+    );
+    await desk.revokeToken(made.digest, {});
+    t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+  },
+);
 
 /** What a thief of the text of tokens writes: grants of others with digests before all of these. */
 function displace(
@@ -376,6 +414,33 @@ t.test('a host keeps its roles where a thief has put a lesser grant in the place
   await desk.revokeNode(eve.id, KEEPING);
   for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
 });
+
+t.test(
+  'a host has its roles again where the thief has ended its token, and let it in with less',
+  async (t) => {
+    const { machine, desk, take, seal, sealBefore, above, made, joined } = stage({ uses: 2 });
+    // With the text of the token the thief has given a place to a third one, that had none.
+    const other = testSigner(49);
+    const [smallest] = joined.map(({ digest }) => digest).sort();
+    const taken = sealBefore(smallest!, token, memberGrant(other.id, { parent: made.digest }), NOW + 1);
+    const end = revokeBody({ subject: token.id, reason: 'mine' });
+    const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW, known: [] };
+    const less = { roles: ['member' as const], parent: above.digest };
+    take([
+      taken,
+      sealAct({ ...sealed, kind: 'revoke', signer: eve, body: end }),
+      ...[h2, h3, other].map(({ id }) => seal(eve, memberGrant(id, less))),
+    ]);
+    for (const { id } of [h2, h3, other]) t.same([...machine.authority.roles(id)], ['member']);
+    const keeping = { ...KEEPING, keep: [...KEEPING.keep, other.id] };
+    const plan = desk.planRevokeNode(eve.id, keeping);
+    t.same([plan.nodes.returns, plan.sentAway, plan.lacking], [[], [], []]);
+    await desk.revokeNode(eve.id, { ...keeping, plan: plan.digest });
+    for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
+    t.same([...machine.authority.roles(other.id)], ['member'], 'no use was left for it');
+    t.same([...machine.authority.roles(token.id)], [], 'and the token is closed anew');
+  },
+);
 
 t.test('a host keeps its place where a thief has given it to another that stays anyway', async (t) => {
   // Twice to the one that has joined with the same token, or to one that was let in otherwise.

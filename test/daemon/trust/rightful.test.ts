@@ -3,28 +3,25 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, KEEPS_MAX, type RevokeBody } from '../../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
 const RECOVERY = 1;
-const [recovery, operator, self, eve, pat, bad, good] = [RECOVERY, 2, 3, 4, 5, 6, 7].map(testSigner) as [
-  Signer,
-  Signer,
-  Signer,
-  Signer,
-  Signer,
-  Signer,
-  Signer,
-];
+/** Senior as well, where it takes two. */
+const SECOND = 8;
+const [recovery, second, operator, self, eve, pat, bad, good] = [RECOVERY, SECOND, 2, 3, 4, 5, 6, 7].map(
+  testSigner,
+) as [Signer, Signer, Signer, Signer, Signer, Signer, Signer, Signer];
 
 /** op -> eve (admitter) -> pat (admitter) -> bad and good. */
 function stage(threshold = 1) {
-  const founding = { name: 'shop', operator, seniors: [recovery.id], threshold, node: self.id };
+  const seniors = [recovery, second].slice(0, threshold).map(({ id }) => id);
+  const founding = { name: 'shop', operator, seniors, threshold, node: self.id };
   const { genesis, grant } = found({ ...founding, crypto: nodeCrypto, now: NOW });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
   const introduce = async (envelopes: readonly Uint8Array[]) => {
@@ -32,9 +29,15 @@ function stage(threshold = 1) {
     return undefined;
   };
   let seq = 2;
-  const seal = (signer: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody, epoch = 2) => {
+  const seal = (
+    signer: Signer,
+    kind: 'grant' | 'revoke',
+    body: GrantBody | RevokeBody,
+    epoch = 2,
+    ms = NOW,
+  ) => {
     seq += 1;
-    return sealedAct(genesis.digest, signer, kind, body, { epoch, seq, ms: NOW });
+    return sealedAct(genesis.digest, signer, kind, body, { epoch, seq, ms });
   };
   const take = (...records: readonly { readonly bytes: Uint8Array }[]) =>
     void introduce(records.map(({ bytes }) => bytes));
@@ -48,8 +51,8 @@ function stage(threshold = 1) {
   const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now });
   const desk = deskOf(machine, trust, self.id, now());
   const isMember = ({ id }: Signer) => machine.authority.isMember(id);
-  const revokes = (by: Signer, subject: Signer, epoch?: number) =>
-    take(seal(by, 'revoke', revokeBody({ subject: subject.id, reason: 'mine' }), epoch));
+  const revokes = (by: Signer, subject: Signer, epoch?: number, ms?: number) =>
+    take(seal(by, 'revoke', revokeBody({ subject: subject.id, reason: 'mine' }), epoch, ms));
   return { genesis, machine, desk, seal, take, isMember, revokes };
 }
 
@@ -95,6 +98,41 @@ t.test('what an operator had revoked stays so when it is dismissed with its desc
   t.same(all(), [true, true, true, false, true]);
 });
 
+t.test(
+  'whom others let in, and its thief has sent away, is back when named, and shown when not',
+  async (t) => {
+    const staged = () => {
+      const { desk, seal, take, isMember, revokes } = stage();
+      const host = testSigner(9);
+      take(seal(recovery, 'grant', memberGrant(host.id)));
+      // By number and stamp from before the theft.
+      revokes(operator, host, 1);
+      const request = {
+        ...{ descendants: true, since_ms: NOW + 100, operatorKey: testSeed(RECOVERY).toString('hex') },
+        keep: [self.id, eve.id],
+      };
+      return { desk, request, host, is: () => isMember(host) };
+    };
+    const { desk, request, host, is } = staged();
+    t.notOk(is());
+    const told = (plan: ReturnType<typeof desk.planRevokeOperator>) =>
+      [plan.sentAway, plan.nodes.returns, plan.lacking].map((hosts) => hosts.map(({ key }) => key));
+    const named = { ...request, keep: [...request.keep, host.id] };
+    const plan = desk.planRevokeOperator(operator.id, named);
+    t.same(told(plan), [[], [host.id], []]);
+    t.same(told(desk.planRevokeOperator(operator.id, { ...named, descendants: false })), [[], [], [host.id]]);
+    t.same(told(desk.planRevokeOperator(operator.id, { ...request, keepAll: true })), [[host.id], [], []]);
+    await desk.revokeOperator(operator.id, { ...named, plan: plan.digest });
+    t.ok(is());
+    const again = { descendants: true, keep: [host.id], operatorKey: request.operatorKey };
+    t.throws(() => desk.planRevokeNode(eve.id, again), { code: 'E_BAD_INPUT', message: /stays anyway/ });
+    const other = staged();
+    t.same(told(other.desk.planRevokeOperator(operator.id, request)), [[host.id], [], []]);
+    await other.desk.revokeOperator(operator.id, request);
+    t.notOk(other.is());
+  },
+);
+
 t.test('whom it had appointed is dismissed with it, and stays when named', async (t) => {
   const { machine, desk, take, seal } = stage();
   take(seal(operator, 'grant', operatorGrant(good.id)));
@@ -123,6 +161,39 @@ t.test('nor is an admitter back by which a host was let in that stays', async (t
   await desk.revokeOperator(operator.id, request);
   t.same([self, eve, pat, bad, good].map(isMember), before);
 });
+
+for (const votes of [1, 2])
+  t.test(`whom its thief has sent away stays with all that are kept; votes: ${votes}`, async (t) => {
+    const { genesis, desk, seal, take, isMember, revokes } = stage(votes);
+    const host = testSigner(9);
+    const hosts = [self, eve, pat, bad, host];
+    const letIn = seal(operator, 'grant', memberGrant(host.id));
+    take(letIn);
+    for (const signer of hosts) {
+      const header = { cluster: genesis.digest, author: signer.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } };
+      const place = { kind: 'member', key: recordKey.member(signer.id), generation: 1, context: [] };
+      take(sealRecord({ ...header, ...place }, { name: signer.id }, signer, nodeCrypto));
+    }
+    revokes(operator, bad);
+    const theft_ms = NOW + 500;
+    revokes(operator, host, undefined, theft_ms);
+    const all = () => hosts.map(isMember);
+    t.same(all(), [true, true, true, false, false]);
+    const request = { descendants: true, keepAll: true, since_ms: theft_ms - 1 };
+    for (const seed of [RECOVERY, SECOND].slice(0, votes)) {
+      const voting = { ...request, operatorKey: testSeed(seed).toString('hex') };
+      const { nodes, digest, effective, keeps } = desk.planRevokeOperator(operator.id, voting);
+      t.ok(keeps.includes(letIn.digest), 'each vote names it: two may cross in a broken network');
+      const isLast = seed === [RECOVERY, SECOND][votes - 1];
+      t.equal(effective, isLast);
+      t.same(
+        nodes.returns.map(({ key }) => key),
+        isLast ? [host.id] : [],
+      );
+      await desk.revokeOperator(operator.id, { ...voting, plan: digest });
+    }
+    t.same(all(), [true, true, true, false, true]);
+  });
 
 for (const votes of [1, 2])
   t.test(
