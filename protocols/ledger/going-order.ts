@@ -59,7 +59,7 @@ function weight({ record, keeper }: Placed): number {
 
 /** The live records of one author, the first to go first, and what they fill. */
 export class GoingOrder {
-  readonly #ledger: Pick<Ledger, 'has'>;
+  readonly #ledger: Pick<Ledger, 'live'>;
   readonly #marks: Marks;
   /** Who keeps a record may have changed since it was put here: that is looked at when it comes up. */
   #heap: Placed[] = [];
@@ -67,7 +67,7 @@ export class GoingOrder {
   bytes = 0;
 
   /** @param records all that are live. */
-  constructor(ledger: Pick<Ledger, 'has'>, marks: Marks, records: Iterable<LedgerRecord>) {
+  constructor(ledger: Pick<Ledger, 'live'>, marks: Marks, records: Iterable<LedgerRecord>) {
     this.#ledger = ledger;
     this.#marks = marks;
     for (const record of records) this.add(record);
@@ -89,8 +89,9 @@ export class GoingOrder {
   /** Takes the first to go out of the order, not out of the ledger. */
   take(): LedgerRecord | undefined {
     for (let first = this.#pop(); first !== undefined; first = this.#pop()) {
-      const { record, keeper } = first;
-      if (!this.#ledger.has(record)) continue;
+      const { keeper } = first;
+      const record = this.#ledger.live(first.record);
+      if (record === undefined) continue;
       const placed = this.#placed(record);
       if (placed.keeper === keeper) {
         // One that went and came back is here twice.
@@ -113,7 +114,10 @@ export class GoingOrder {
     for (const record of records) this.#put(this.#placed(record));
     if (this.#heap.length <= 2 * this.count + DEAD_MAX) return;
     const live = new Map<string, LedgerRecord>();
-    for (const { record } of this.#heap) if (this.#ledger.has(record)) live.set(record.digest, record);
+    for (const { record: known } of this.#heap) {
+      const record = this.#ledger.live(known);
+      if (record !== undefined) live.set(record.digest, record);
+    }
     this.#heap = [];
     for (const record of live.values()) this.#put(this.#placed(record));
   }

@@ -131,7 +131,12 @@ export class Ledger {
     const { items, lows } = this.#byKey.near(placeHigh, placeLow);
     // All at one place, and there may be any number of them: of grants nothing is asked but whether this one is here.
     if (lows.length > LEAF_RECORDS_MAX && GROW_ONLY.has(record.kind))
-      return { isLive: this.#isNumbered(record), isReplaced, replaces: NONE, twin: this.#twin(record) };
+      return {
+        isLive: this.#numbered(record, true) !== undefined,
+        isReplaced,
+        replaces: NONE,
+        twin: this.#numbered(record, false),
+      };
     for (let at = 0; at < lows.length; at += 1) {
       if (lows[at] !== placeLow) continue;
       const sibling = items[at]!;
@@ -150,7 +155,7 @@ export class Ledger {
       if (surplus === record) isReplaced = true;
       else if (surplus !== undefined) replaced = [...replaced, surplus];
     }
-    return { isLive, isReplaced, replaces: replaced, twin: this.#twin(record) };
+    return { isLive, isReplaced, replaces: replaced, twin: this.#numbered(record, false) };
   }
 
   /** Merges a record that may enter. @param finding as `find` has just told. @returns the records that it replaced. */
@@ -172,10 +177,13 @@ export class Ledger {
     return removed;
   }
 
-  /** Takes a live record away: one that was collected, or that is one too many of its author. */
-  remove(record: LedgerRecord): void {
-    this.#byKey.remove(record);
-    this.#forget(record);
+  /** Takes a record away: one that was collected, or that is one too many of its author. @returns as `live` did. */
+  remove(record: LedgerRecord): LedgerRecord | undefined {
+    const live = this.live(record);
+    if (live === undefined) return undefined;
+    this.#byKey.remove(live);
+    this.#forget(live);
+    return live;
   }
 
   #forget(record: LedgerRecord): void {
@@ -196,36 +204,33 @@ export class Ledger {
     return lives_count > LIVES_MAX ? earliest : undefined;
   }
 
-  #twin(record: LedgerRecord): LedgerRecord | undefined {
+  /** Of the live records with the number of this one: this very one, or another, which proves a copied key. */
+  #numbered(record: LedgerRecord, isItself: boolean): LedgerRecord | undefined {
     const { author, epoch, seq } = record;
     const low = numberHash(epoch, seq, this.#secret);
     const { items, lows } = this.#byNumber.near(record.authorHash, low);
     for (let at = 0; at < lows.length; at += 1) {
       if (lows[at] !== low) continue;
       const other = items[at]!;
-      if (other.seq === seq && other.epoch === epoch && other.author === author && !isSame(other, record))
-        return other;
+      if (other.seq !== seq || other.epoch !== epoch || other.author !== author) continue;
+      if (isSame(other, record) === isItself) return other;
     }
     return undefined;
   }
 
-  /** Is this very record live? As `has`, by its number. */
-  #isNumbered(record: LedgerRecord): boolean {
-    const low = numberHash(record.epoch, record.seq, this.#secret);
-    const { items, lows } = this.#byNumber.near(record.authorHash, low);
-    for (let at = 0; at < lows.length; at += 1)
-      if (lows[at] === low && isSame(items[at]!, record)) return true;
-    return false;
-  }
-
   /** Is this very record live? */
   has(record: LedgerRecord): boolean {
+    return this.live(record) !== undefined;
+  }
+
+  /** This very record as it is live: what came once more, after it had left, is another object. */
+  live(record: LedgerRecord): LedgerRecord | undefined {
     const { placeHigh, placeLow } = record;
     const { items, lows } = this.#byKey.near(placeHigh, placeLow);
-    if (lows.length > LEAF_RECORDS_MAX) return this.#isNumbered(record);
+    if (lows.length > LEAF_RECORDS_MAX) return this.#numbered(record, true);
     for (let at = 0; at < lows.length; at += 1)
-      if (lows[at] === placeLow && isSame(items[at]!, record)) return true;
-    return false;
+      if (lows[at] === placeLow && isSame(items[at]!, record)) return items[at];
+    return undefined;
   }
 
   /** Live siblings of a key, the winner first; a tombstone may be among them. */
