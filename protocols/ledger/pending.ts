@@ -96,7 +96,7 @@ export class PendingRecords {
 }
 
 /** A grant that hangs on others waits for those (trust/gate.ts); all else waits for any grant of its author. */
-function awaitedBy(record: LedgerRecord): Awaited[] {
+export function awaitedBy(record: LedgerRecord): Awaited[] {
   const { parent = null, renews } = readGrant(record)?.body ?? {};
   return [parent ?? record.author, ...(renews === undefined ? [] : [renews])];
 }
