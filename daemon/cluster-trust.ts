@@ -34,6 +34,7 @@ import { ActWriter, type Author, keyOf } from './trust/act-writer.ts';
 import { Appeals, type MemberDoors } from './trust/appeals.ts';
 import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
+import { inHeardOrder } from './trust/heard-order.ts';
 import { Hearings } from './trust/hearings.ts';
 import { Revocations } from './trust/revocations.ts';
 
@@ -441,7 +442,8 @@ export class ClusterTrust {
     const { ledger, crypto, log } = this.#init;
     try {
       const { grants } = openAnswer(answer, ledger.machine.cluster, crypto);
-      await ledger.introduce(grants.map(({ bytes }) => bytes));
+      const ordered = inHeardOrder(grants, (key) => isKnown(ledger.machine, key));
+      await ledger.introduce(ordered.map(({ bytes }) => bytes));
     } catch (error) {
       if (!isShoalError(error)) throw error;
       log('debug', 'the answer to an appeal was of no use', { from, error: error.message });

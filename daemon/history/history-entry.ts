@@ -42,7 +42,7 @@ export function historyEntries(
   for (const record of put) {
     if (!isTold(record.kind)) continue;
     const { kind, key } = record;
-    const change = describeChange(record, before.get(`${kind}/${key}`), ledger.siblings(kind, key));
+    const change = describeChange(record, before.get(`${kind}/${key}`), () => ledger.siblings(kind, key));
     if (change === undefined) continue;
     entries.push({
       ...change,

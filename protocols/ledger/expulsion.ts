@@ -48,10 +48,10 @@ export class Expulsion {
     const { ledger, authority, quota } = this.#parts;
     const acts: LedgerRecord[] = [];
     for (const record of going) {
-      if (!ledger.has(record)) continue;
-      ledger.remove(record);
-      this.#gone.push(record);
-      if (isGrowOnly(record.kind)) acts.push(record);
+      const gone = ledger.remove(record);
+      if (gone === undefined) continue;
+      this.#gone.push(gone);
+      if (isGrowOnly(gone.kind)) acts.push(gone);
     }
     if (acts.length === 0) return NONE;
     const { unfounded, weakened, unkept } = authority.removeAll(acts);

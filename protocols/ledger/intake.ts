@@ -7,6 +7,7 @@ import { type Env, HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { Crypto } from '../base/crypto.ts';
 import { isShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
+import { firstPart } from '../base/records.ts';
 import type { Authority } from '../trust/authority.ts';
 import { isOwned } from '../trust/rules.ts';
 import { SealChecker } from './envelope.ts';
@@ -218,19 +219,20 @@ export class Intake<Report> {
     }
   }
 
-  /** What has waited for a grant that did not come in here: this node has given it. */
-  granted(env: Env): Taken<Report> {
+  /** What has waited for grants that did not come in here: this node has given them. */
+  granted(grants: readonly LedgerRecord[], env: Env): Taken<Report> {
     const taken = nothing<Report>();
-    this.#free(taken);
+    this.#free(grants, taken);
     this.#takeFreed({ from: null, horizon_ms: 0 }, env, taken);
     return taken;
   }
 
-  #free(taken: Taken<Report>): void {
+  #free(grants: readonly LedgerRecord[], taken: Taken<Report>): void {
     const { authority, onAct } = this.#parts;
     onAct();
+    const come = grants.flatMap(({ key, digest }) => [firstPart(key), digest]);
     const isReady = (other: LedgerRecord) => authority.admission(other) !== 'unknown-author';
-    taken.freed = withAll(taken.freed, this.#pending.take(isReady));
+    taken.freed = withAll(taken.freed, this.#pending.take(come, isReady));
   }
 
   /** It grows while it is walked, for there may be grants among it. */
@@ -249,7 +251,7 @@ export class Intake<Report> {
       else report(taken, isForgiven ? { ...rejected, isForgiven } : rejected);
       if (LASTING.has(reason)) this.#parts.onRefused(record, this.#refusedUpTo_ms(reason), env);
     } else if (taken.added[taken.added.length - 1] === record) {
-      if (record.kind === 'grant') this.#free(taken);
+      if (record.kind === 'grant') this.#free([record], taken);
       else if (record.kind === 'revoke') this.#parts.onAct();
     }
   }

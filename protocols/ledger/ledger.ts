@@ -177,10 +177,13 @@ export class Ledger {
     return removed;
   }
 
-  /** Takes a live record away: one that was collected, or that is one too many of its author. @param record as `live` tells. */
-  remove(record: LedgerRecord): void {
-    this.#byKey.remove(record);
-    this.#forget(record);
+  /** Takes a record away: one that was collected, or that is one too many of its author. @returns as `live` did. */
+  remove(record: LedgerRecord): LedgerRecord | undefined {
+    const live = this.live(record);
+    if (live === undefined) return undefined;
+    this.#byKey.remove(live);
+    this.#forget(live);
+    return live;
   }
 
   #forget(record: LedgerRecord): void {

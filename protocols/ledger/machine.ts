@@ -450,10 +450,13 @@ export class LedgerMachine {
       { kind: 'changed', records: [...live, ...evicted] },
       ...this.#exchange.changed(records, removed, env, evicted),
       ...this.#enqueue(envelopesOf(records), env),
-      ...(records.some(({ kind }) => kind === 'grant')
-        ? this.#taken(this.#intake.granted(env), env, true)
-        : []),
+      ...this.#granted(records, env),
     ];
+  }
+
+  #granted(records: readonly LedgerRecord[], env: Env): LedgerEffect[] {
+    const grants = records.filter(({ kind }) => kind === 'grant');
+    return grants.length === 0 ? [] : this.#taken(this.#intake.granted(grants, env), env, true);
   }
 
   /**

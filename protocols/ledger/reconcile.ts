@@ -16,6 +16,7 @@ import {
   COMPARISONS_MAX,
   type Compare,
   type Item,
+  isShown,
   itemOf,
   LISTED_MAX,
   type Listing,
@@ -186,14 +187,6 @@ function headOf({ words }: LedgerRecord): number {
 
 function byDigest(a: LedgerRecord, b: LedgerRecord): number {
   return a.digest < b.digest ? -1 : 1;
-}
-
-/** Whether a listing would hold the record, if its author had it. */
-function isShown({ items }: Listing, digest: ShortDigest): boolean {
-  if (items.length < LISTED_MAX) return true;
-  const first = items[0]!.digest;
-  const last = items[items.length - 1]!.digest;
-  return first <= last ? digest >= first && digest <= last : digest >= first || digest <= last;
 }
 
 function compareListing(

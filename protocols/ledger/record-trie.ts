@@ -147,10 +147,11 @@ export class RecordTrie {
     this.#put(above, high, low, this.#added(known, record, high, low));
   }
 
-  /** @param record must be here. */
+  /** @param record must be here, and not another object of its name: it would take what is beside it away. */
   remove(record: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
+    this.#assertHeld(record, high, low);
     let above: Branch | undefined;
     let known = this.#root!;
     // Down to what will be a leaf.
@@ -175,10 +176,11 @@ export class RecordTrie {
     else above.children[digit(high, low, above.depth)] = node;
   }
 
-  /** @param record must be here. @param by has the same place. */
+  /** @param record as of `remove`. @param by has the same place. */
   replace(record: LedgerRecord, by: LedgerRecord): void {
     const high = this.#place.high(record);
     const low = this.#place.low(record);
+    this.#assertHeld(record, high, low);
     let node = this.#own(this.#root!);
     this.#root = node;
     for (;;) {
@@ -191,6 +193,11 @@ export class RecordTrie {
       node = child;
     }
     node.items[node.items.indexOf(record)] = by;
+  }
+
+  /** Before anything is changed. */
+  #assertHeld(record: LedgerRecord, high: number, low: number): void {
+    if (!this.near(high, low).items.includes(record)) throw new Error('what is to go is not here');
   }
 
   summary(prefix: Prefix): Summary {

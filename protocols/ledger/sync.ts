@@ -65,6 +65,20 @@ export interface Listing {
   readonly items: readonly Item[];
 }
 
+/** As long as it may be, a listing shows what has digests from its first to its last, round in a ring, and not all. */
+export function isPart({ items }: Listing): boolean {
+  return items.length >= LISTED_MAX;
+}
+
+/** Whether a listing would hold the record, if its author had it. */
+export function isShown(listing: Listing, digest: ShortDigest): boolean {
+  if (!isPart(listing)) return true;
+  const { items } = listing;
+  const first = items[0]!.digest;
+  const last = items[items.length - 1]!.digest;
+  return first <= last ? digest >= first && digest <= last : digest >= first || digest <= last;
+}
+
 export interface Want {
   readonly prefix: Prefix;
   readonly digests: readonly ShortDigest[];

@@ -51,13 +51,14 @@ interface Teller {
 
 /**
  * @param before what it replaced here; undefined when it is the first of its key that this node has seen.
- * @param siblings all live versions of its key, itself among them.
+ * @param siblings all live versions of its key, itself among them. Asked only where that can be few: of grants of one key
+ * there may be any number.
  * @returns undefined when it is none of the kinds above, cannot be read, or changed nothing worth telling.
  */
 export function describeChange(
   record: LedgerRecord,
   before: LedgerRecord | undefined,
-  siblings: readonly LedgerRecord[],
+  siblings: () => readonly LedgerRecord[],
 ): Change | undefined {
   const teller = TELLERS.get(record.kind);
   const told = teller && tell(teller, record, before);
@@ -73,7 +74,7 @@ export function describeChange(
     action: told.action,
     subject: teller.subject(record),
     summary: cut(told.summary),
-    concurrent: GROW_ONLY.has(kind) ? 0 : siblings.filter((other) => other.digest !== digest).length,
+    concurrent: GROW_ONLY.has(kind) ? 0 : siblings().filter((other) => other.digest !== digest).length,
   };
 }
 

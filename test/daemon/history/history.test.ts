@@ -13,8 +13,9 @@ import {
 } from '../../../daemon/history/history-entry.ts';
 import { HistoryShares } from '../../../daemon/history/history-shares.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
+import { recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { genesis, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
+import { genesis, memberGrant, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
 import { memoryDirectory } from '../store/memory-directory.ts';
 
@@ -301,4 +302,18 @@ t.test('a merge is told with the names that the ledger knows', async (t) => {
   t.match(historyEntries([active], [draining, cordoned, elsewhere], ledger, NOW), [
     { summary: 'draining -> active' },
   ]);
+});
+
+t.test('a grant is told without a look at all others of its key', async (t) => {
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [operator] });
+  const grant = write(machine, operator.id, 'grant', recordKey.grant(B, operator.id), memberGrant(B));
+  const asked: string[] = [];
+  const ledger = {
+    siblings: (kind: string, key: string) => {
+      asked.push(kind);
+      return machine.ledger.siblings(kind, key);
+    },
+  };
+  t.match(historyEntries([grant], [], ledger, NOW), [{ kind: 'grant', subject: B, concurrent: 0 }]);
+  t.same(new Set(asked), new Set(['member']), 'whose name it is');
 });

@@ -16,7 +16,7 @@ import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { DOOR_LIMITS } from '../../../protocols/mesh/mesh.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { tokenGrant } from '../../../protocols/trust/token.ts';
-import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, rejections, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { trustOf } from './trust-of.ts';
 
@@ -163,6 +163,36 @@ t.test(
     t.ok(own.authority.isMember(late.id, back_ms));
   },
 );
+
+t.test('what a host is told about it is taken in as it comes, however much it is', async (t) => {
+  const { genesis, machine, take, seal, trust: door } = stage();
+  // Each appoints the next, and sets a stricter cut than the one before: all of them count.
+  const officers = [operator, ...Array.from({ length: 60 }, (_, at) => testSigner(100 + at))];
+  for (const [at, officer] of officers.entries()) {
+    const next = officers[at + 1];
+    if (next !== undefined) take([seal(officer, 'grant', operatorGrant(next.id))]);
+    const cut = { epoch: 2 ** 40 - at, last: 0 };
+    for (const subject of at === 0 ? [] : [operator.id, self.id])
+      take([seal(officer, 'revoke', revokeBody({ subject, reason: 'mine', cut }))]);
+  }
+  const own = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [host] });
+  const refused: string[] = [];
+  const trust = trustOf(
+    own,
+    { self: host.id, genesis, knock: async () => await door.answerAppeal(host.id) },
+    {
+      introduce: async (envelopes) => {
+        const effects = own.handle({ kind: 'introduce', envelopes }, { now: NOW, random: () => 0.5 });
+        refused.push(...rejections(effects));
+        return undefined;
+      },
+    },
+  );
+  await trust.ask([{ id: self.id, doors: ['here'] }]);
+  t.same(refused, []);
+  t.ok(own.ledger.size > 2 * officers.length, `${own.ledger.size} records`);
+  t.same(own.authority.isRevoked(host.id), machine.authority.isRevoked(host.id));
+});
 
 t.test('a host whose grant nobody has any more is told who took the uses of its token', async (t) => {
   const { genesis, machine, take, seal, admitter: byOperator } = stage();

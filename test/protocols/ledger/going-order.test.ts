@@ -27,8 +27,8 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
     fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
       const live = new Set<LedgerRecord>();
       const gone: LedgerRecord[] = [];
-      const keepers = new Map<LedgerRecord, number>();
-      const keeperOf = (record: LedgerRecord) => keepers.get(record) ?? Number.POSITIVE_INFINITY;
+      const keepers = new Map<string, number>();
+      const keeperOf = ({ digest }: LedgerRecord) => keepers.get(digest) ?? Number.POSITIVE_INFINITY;
       const linksOf = ({ kind, seq }: LedgerRecord) => (kind === 'grant' ? seq % 3 : 0);
       const placed = (record: LedgerRecord) => ({ record, keeper: keeperOf(record), links: linksOf(record) });
       const liveOf = ({ digest }: LedgerRecord) => [...live].find((record) => record.digest === digest);
@@ -47,25 +47,29 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
           gone.push(record);
           order.remove(record);
         } else if (what === 'keep' || what === 'leave') {
-          const grants = [...live].filter((record) => record.kind === 'grant');
+          const grants = [...live, ...gone].filter((record) => record.kind === 'grant');
           const grant = grants[pick % (grants.length || 1)];
           if (grant === undefined) continue;
           // One more word for it, or one less.
           const before = keeperOf(grant);
-          if (what === 'keep') keepers.set(grant, Math.min(before, ms % 4));
-          else keepers.delete(grant);
-          if (keeperOf(grant) > before) order.putBack([grant]);
+          if (what === 'keep') keepers.set(grant.digest, Math.min(before, ms % 4));
+          else keepers.delete(grant.digest);
+          if (live.has(grant) && keeperOf(grant) > before) order.putBack([grant]);
         } else if (what === 'take') {
-          const first = order.take();
+          const count = 1 + (ms % 3);
+          const taken = Array.from({ length: count }, () => order.take());
           const sorted = [...live]
             .filter((record) => record.kind !== 'genesis')
             .sort((a, b) => (goesBefore(placed(a), placed(b)) ? -1 : 1));
-          if (first !== sorted[0]) return false;
-          if (first !== undefined && pick % 2 === 0) order.putBack([first]);
-          else if (first !== undefined) {
-            live.delete(first);
-            order.remove(first);
-          }
+          if (taken.some((record, place) => record !== sorted[place])) return false;
+          const firsts = taken.filter((record) => record !== undefined);
+          if (pick % 2 === 0) order.putBack(firsts);
+          else
+            for (const first of firsts) {
+              live.delete(first);
+              gone.push(first);
+              order.remove(first);
+            }
         }
         const bytes = [...live].reduce((sum, record) => sum + record.payload_bytes, 0);
         if (order.count !== live.size || order.bytes !== bytes) return false;

@@ -380,6 +380,23 @@ t.test('of lives one after another the latest stay in any order, and no less is 
   t.ok(more > 30, `${more} times there were more`);
 });
 
+t.test('a record is taken away by its name, whichever object bears it, and nothing with it', async (t) => {
+  const ledger = new Ledger();
+  const removed: LedgerRecord[] = [];
+  ledger.watch({ added: () => {}, removed: (record) => removed.push(record) });
+  const [one, other] = ['1', '2'].map((digest) =>
+    rivalRecord('tag', { author: `of-${digest}`, epoch: 0, seq: 1, ms: 0, n: 0, digest, context: [] }),
+  ) as [LedgerRecord, LedgerRecord];
+  for (const record of [one, other]) ledger.merge(record);
+  const again = { ...one };
+  t.equal(ledger.live(again), one);
+  t.equal(ledger.remove(again), one);
+  t.equal(ledger.remove(again), undefined, 'once');
+  t.same(removed, [one]);
+  t.same([...ledger.records()], [other]);
+  t.same([...ledger.recordsOf(one.author), ...ledger.recordsOf(other.author)], [other]);
+});
+
 t.test('one more grant of a key costs no look at all that are there', async (t) => {
   const count = 2000;
   const ledger = new Ledger();

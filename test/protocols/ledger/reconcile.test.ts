@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
+import { Cover } from '../../../protocols/ledger/cover.ts';
 import { BATCH_RECORDS_MAX } from '../../../protocols/ledger/envelope.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { answerCompare, splitAll } from '../../../protocols/ledger/reconcile.ts';
@@ -161,6 +162,53 @@ t.test('whatever is at one place, a comparison ends, and soon both sides hold al
   );
   t.pass();
 });
+
+/** A side in doubt compares itself once. What it lacks, and has too much, stays so. */
+function look(doubting: Ledger, other: Ledger, cover: Cover, random: () => number): void {
+  let sides = [other, doubting] as const;
+  for (let compare: ReturnType<typeof splitAll> | undefined = splitAll(doubting, true); compare; ) {
+    const message = decodeSync(encodeSync({ kind: 'compare', ...compare, horizon_ms: 0 }));
+    if (message.kind !== 'compare') throw new Error('no comparison');
+    const [answering, asking] = sides;
+    const seen = answering === doubting ? cover : undefined;
+    compare = answerCompare(answering, message, () => false, seen, random).compare;
+    sides = [asking, answering];
+  }
+}
+
+t.test(
+  'what more than a listing holds is at one place is seen in parts, while others write there',
+  async (t) => {
+    const count = LISTED_MAX + 1000;
+    for (const kind of ['grant', 'chosen'] as const) {
+      const records = atOnePlace(kind, count + 1);
+      const [other, doubting] = [new Ledger(), new Ledger()];
+      for (const record of records) other.merge(record);
+      // The last is too new to be missed.
+      for (const record of records.slice(0, count)) doubting.merge(record);
+      const cover = new Cover(NOW + count - 1);
+      const random = lots();
+      let looks = 0;
+      for (; !cover.isWhole && looks < 20; looks += 1) look(doubting, other, cover, random);
+      t.ok(cover.isWhole, `${looks} looks`);
+      t.ok(looks > 1, 'no listing shows all of it');
+      cover.forget();
+      look(doubting, other, cover, random);
+      t.notOk(cover.isWhole, 'it begins anew');
+      const [, ...left] = records;
+      const lacking = new Ledger();
+      for (const record of left) lacking.merge(record);
+      for (const [one, two] of [
+        [doubting, lacking],
+        [lacking, doubting],
+      ] as const) {
+        const never = new Cover(NOW + count - 1);
+        for (looks = 0; looks < 6; looks += 1) look(one, two, never, random);
+        t.notOk(never.isWhole, 'one side has one more of before');
+      }
+    }
+  },
+);
 
 t.test(
   'of more than a listing holds no more than it holds are put in order, and all are paid for',

@@ -183,6 +183,23 @@ t.test('to replace a record by another of its place is to remove it and to add t
   t.pass();
 });
 
+t.test('what is not there is a defect, and takes nothing else away', async (t) => {
+  fc.assert(
+    fc.property(manyRecords, record, (records, other) => {
+      const trie = trieOf(records);
+      const before = JSON.stringify(trie.summary(''));
+      for (const absent of [other, { ...records[0]! }]) {
+        t.throws(() => trie.remove(absent), { message: 'what is to go is not here' });
+        t.throws(() => trie.replace(absent, other), { message: 'what is to go is not here' });
+      }
+      return (
+        JSON.stringify(trie.summary('')) === before &&
+        new Set(trie.range('')).symmetricDifference(new Set(records)).size === 0
+      );
+    }),
+  );
+});
+
 t.test('how much is under the high half of a place is the sum of what is there', async (t) => {
   fc.assert(
     fc.property(fc.array(record, { maxLength: 80 }), half, (records, other) => {
