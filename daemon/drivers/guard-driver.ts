@@ -4,7 +4,7 @@
  * at all (protocols/trust).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
-import { gossipVerdict, type LedgerEffect } from '../../protocols/ledger/machine.ts';
+import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/machine.ts';
 import type { Mesh, MeshGuard, MeshOffence, MeshUse, Verdict } from '../../protocols/mesh/mesh.ts';
 import {
   OFFENCES,
@@ -146,15 +146,4 @@ export class GuardDriver implements MeshGuard {
       log('warn', 'a peer is limited', { peer, offence, before: from });
     }
   }
-}
-
-/** Records of one message, by what the ledger made of it. */
-function recordsIn(effects: readonly LedgerEffect[]): number {
-  let records_count = 0;
-  for (const effect of effects) {
-    if (effect.kind === 'persist') records_count += effect.put.length + (effect.evicted_count ?? 0);
-    else if (effect.kind === 'known') records_count += effect.records_count;
-    else if (effect.kind === 'rejected') records_count += 1;
-  }
-  return records_count;
 }

@@ -5,7 +5,12 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { gossipVerdict, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import {
+  gossipVerdict,
+  type LedgerEffect,
+  LedgerMachine,
+  recordsIn,
+} from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
@@ -259,3 +264,24 @@ t.test('what is refused or no news uses up nothing of what is passed on', async 
   t.equal(guard.verdict('p', 300, newsBeside(0)), 'ignore');
   t.equal(guard.verdict('another', 300, newsBeside(0)), 'accept');
 });
+
+t.test(
+  'records that replace one another in one message count each, as where the last is known',
+  async (t) => {
+    const [a, relay, peer] = ledgers(3) as [TestNode, TestNode, TestNode];
+    const versions = Array.from(
+      { length: 50 },
+      () => write(a.machine, a.signer.id, 'tag', 'app:1', TAG).bytes,
+    );
+    const gossip = ({ machine }: TestNode, envelopes: Uint8Array[]) =>
+      machine.handle(
+        { kind: 'gossip', from: a.signer.id, body: encodeGossip(envelopes) },
+        { now: NOW, random: () => 0.5 },
+      );
+    const news = gossip(relay, versions);
+    t.equal(gossipVerdict(news), 'accept');
+    gossip(peer, versions.slice(-1));
+    t.equal(recordsIn(gossip(peer, versions)), versions.length);
+    t.equal(recordsIn(news), versions.length);
+  },
+);
