@@ -1,11 +1,11 @@
 /**
  * Drives the standing of peers: what the mesh lets through and what came of it goes in; who is banned is disconnected
- * and kept out until the ban is over. Not here: what is an offence of a record (protocols/ledger) and who is a member
+ * and kept out until the ban is over. And what is passed on of their gossip, so that no peer bans this node. Not here: what is an offence of a record (protocols/ledger) and who is a member
  * at all (protocols/trust).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
-import type { LedgerEffect } from '../../protocols/ledger/machine.ts';
-import type { Mesh, MeshGuard, MeshOffence, MeshUse } from '../../protocols/mesh/mesh.ts';
+import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/machine.ts';
+import type { Mesh, MeshGuard, MeshOffence, MeshUse, Verdict } from '../../protocols/mesh/mesh.ts';
 import {
   OFFENCES,
   type Offence,
@@ -13,6 +13,7 @@ import {
   STANDING_DEFAULTS,
   type StandingConfig,
 } from '../../protocols/standing/config.ts';
+import { RelayBudget } from '../../protocols/standing/relay-budget.ts';
 import {
   type PeerReport,
   Standing,
@@ -43,13 +44,16 @@ const ACCUSED_MAX = 1024;
 export class GuardDriver implements MeshGuard {
   readonly #init: GuardDriverInit;
   readonly #core: Standing;
+  readonly #relay: RelayBudget;
   /** Pairs of records that have counted already, by their digests. */
   readonly #accused = new Set<string>();
   #mesh: Pick<Mesh, 'disconnect'> | undefined;
 
   constructor(init: GuardDriverInit) {
     this.#init = init;
-    this.#core = new Standing({ ...STANDING_DEFAULTS, ...init.config });
+    const config = { ...STANDING_DEFAULTS, ...init.config };
+    this.#core = new Standing(config);
+    this.#relay = new RelayBudget(config);
   }
 
   /** Whom to disconnect from is known from here on. */
@@ -75,13 +79,9 @@ export class GuardDriver implements MeshGuard {
 
   /** What one message of `peer` held, by what the ledger made of it. */
   judge(peer: NodeId, effects: readonly LedgerEffect[]): void {
-    let records_count = 0;
     const offences = new Map<Offence, number>();
     for (const effect of effects) {
-      if (effect.kind === 'persist') records_count += effect.put.length + (effect.evicted_count ?? 0);
-      else if (effect.kind === 'known') records_count += effect.records_count;
-      else if (effect.kind === 'rejected') {
-        records_count += 1;
+      if (effect.kind === 'rejected') {
         if (effect.isForgiven) continue;
         const offence = OFFENCES.find((name) => name === effect.reason);
         if (offence !== undefined) offences.set(offence, (offences.get(offence) ?? 0) + 1);
@@ -89,8 +89,20 @@ export class GuardDriver implements MeshGuard {
         this.#accuse(effect);
       }
     }
+    const records_count = recordsIn(effects);
     if (records_count > 0) this.charge(peer, 'records', records_count);
     for (const [offence, count] of offences) this.#feed({ kind: 'offence', peer, offence, count });
+  }
+
+  /**
+   * What the mesh shall do with a gossip message of `peer`, by what the ledger made of it. News beyond what this node
+   * passes on is kept alone; anti-entropy brings it to the others.
+   */
+  verdict(peer: NodeId, bytes: number, effects: readonly LedgerEffect[]): Verdict {
+    const verdict = gossipVerdict(effects);
+    if (verdict !== 'accept') return verdict;
+    const cost = { messages: 1, bytes, records: recordsIn(effects) };
+    return this.#relay.take(peer, cost, this.#init.clock.now()) ? 'accept' : 'ignore';
   }
 
   /** Proved by both signatures: it is the author's doing, whoever brought it, and once, however often it is brought. */

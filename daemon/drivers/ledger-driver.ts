@@ -13,7 +13,6 @@ import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
 import {
   COLLECT_TIMER,
-  gossipVerdict,
   type LedgerEffect,
   type LedgerEvent,
   type LedgerMachine,
@@ -55,8 +54,8 @@ export interface LedgerDriverInit {
   readonly store: StateStore;
   readonly clock: Clock;
   readonly log: Log;
-  /** Told what each peer's messages turned out to hold. */
-  readonly guard: Pick<GuardDriver, 'charge' | 'judge'>;
+  /** Told what each peer's messages turned out to hold; says what of it is passed on. */
+  readonly guard: Pick<GuardDriver, 'charge' | 'judge' | 'verdict'>;
   /** Values that the disk has not taken yet. */
   readonly unkept?: Iterable<readonly [name: string, value: string]>;
   readonly onChanged: (records: readonly LedgerRecord[]) => void;
@@ -130,7 +129,7 @@ export class LedgerDriver implements AsyncDisposable {
     mesh.on('disconnected', (peer) => this.#dispatch({ kind: 'disconnected', peer }));
     mesh.handlePublished((from, body) => {
       const effects = this.#fromPeer({ kind: 'gossip', from, body });
-      return gossipVerdict(effects);
+      return this.#init.guard.verdict(from, body.byteLength, effects);
     });
     mesh.on('message', (from, channel, body) => {
       if (channel === LEDGER_CHANNEL) this.#onMessage(from, body);

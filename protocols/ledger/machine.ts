@@ -120,7 +120,7 @@ export type LedgerEffect =
   /** What this node had to say by itself, by kinds, and could not. */
   | { readonly kind: 'unsaid'; readonly what: readonly string[]; readonly error: ShoalError }
   | Rejected
-  /** Of a gossip message: so many of its records are known here. */
+  /** Of a gossip message: so many of its records are known here, or replaced by others of it. */
   | { readonly kind: 'known'; readonly records_count: number }
   /** Of a gossip message with news: it had more, whose signature was not looked at or is false. */
   | { readonly kind: 'unchecked' }
@@ -550,7 +550,9 @@ export class LedgerMachine {
       // Whoever gets it from here holds this node to all of it.
       if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')
         effects.push({ kind: 'unchecked' });
-      if (taken.known.length > 0) effects.push({ kind: 'known', records_count: taken.known.length });
+      // Whoever has the last one of a key knows all that came before it in this message, and counts each.
+      const known_count = Math.max(taken.known.length, envelopes.length - recordsIn(effects));
+      if (known_count > 0) effects.push({ kind: 'known', records_count: known_count });
       return effects;
     } catch (error) {
       return rejectMalformed(error, from);
@@ -821,6 +823,17 @@ export function gossipVerdict(effects: readonly LedgerEffect[]): 'accept' | 'ign
     if (effect.kind === 'changed' || effect.kind === 'equivocation') isNews = true;
   }
   return isNews && isTaken ? 'accept' : 'ignore';
+}
+
+/** How many records a message held, by its effects. */
+export function recordsIn(effects: readonly LedgerEffect[]): number {
+  let records_count = 0;
+  for (const effect of effects) {
+    if (effect.kind === 'persist') records_count += effect.put.length + (effect.evicted_count ?? 0);
+    else if (effect.kind === 'known') records_count += effect.records_count;
+    else if (effect.kind === 'rejected') records_count += 1;
+  }
+  return records_count;
 }
 
 /**

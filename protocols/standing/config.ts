@@ -1,6 +1,7 @@
 /**
- * Every setting of standing, and how they relate: what a peer may use, what an offence costs, how long a ban lasts.
- * Not here: the arithmetic (bucket.ts, standing.ts) and who reports what (the daemon's drivers).
+ * Every setting of standing, and how they relate: what a peer may use, what of it this node uses to pass on gossip, what
+ * an offence costs, how long a ban lasts.
+ * Not here: the arithmetic (bucket.ts, relay-budget.ts, standing.ts) and who reports what (the daemon's drivers).
  */
 
 /**
@@ -50,6 +51,11 @@ export interface Penalty {
 
 export interface StandingConfig {
   readonly allowances: Readonly<Record<Resource, Allowance>>;
+  /**
+   * What this node passes on of the gossip of others is never more than an allowance divided by this: its peers give it
+   * the same, and it needs some of it for what it writes, repairs and asks. One source gets at most half of that.
+   */
+  readonly relayed_divisor: number;
   readonly penalties: Readonly<Record<Offence, Penalty>>;
   /**
    * What is refused is one flood, or this many for each second of refill that it asked for: few large messages are
@@ -97,6 +103,7 @@ export const STANDING_DEFAULTS: StandingConfig = {
     // A repair asks many questions that turn out to have been answered.
     repeats: { capacity: 2_000, perSecond: 50 },
   },
+  relayed_divisor: 2,
   penalties: {
     malformed: { points: 25, each: true },
     oversize: { points: 35, each: true },
@@ -134,6 +141,7 @@ export function assertStanding(config: StandingConfig): StandingConfig {
       RESOURCES.every((name) => config.allowances[name].capacity >= config.allowances[name].perSecond),
       'every allowance holds a second of its refill',
     ],
+    [config.relayed_divisor >= 2, 'a node passes on no more than half of what its peers let it send'],
     [OFFENCES.every((name) => points(name) > 0), 'every offence costs something'],
     [
       OFFENCES.every((name) => points(name) < config.banned_points),

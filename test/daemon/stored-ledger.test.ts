@@ -72,7 +72,7 @@ t.test('where the disk keeps none, each takes one by lot, and keeps it once it c
     unkept,
     clock: systemClock,
     log: silentLog,
-    guard: { charge: () => undefined, judge: () => undefined },
+    guard: { charge: () => undefined, judge: () => undefined, verdict: () => 'ignore' },
     onChanged: () => undefined,
   });
   t.teardown(() => driver[Symbol.asyncDispose]());

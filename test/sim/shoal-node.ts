@@ -8,12 +8,7 @@ import type { Signer } from '../../protocols/base/crypto.ts';
 import { isShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { type MemberBody, recordKey, type VerdictBody } from '../../protocols/base/records.ts';
-import {
-  gossipVerdict,
-  type LedgerEffect,
-  type LedgerEvent,
-  LedgerMachine,
-} from '../../protocols/ledger/machine.ts';
+import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../protocols/ledger/record.ts';
 import { startEpoch } from '../../protocols/ledger/start-epoch.ts';
 import type { MembershipConfig } from '../../protocols/membership/config.ts';
@@ -177,7 +172,7 @@ export class ShoalNode implements SimNode {
   published(from: NodeId, body: Uint8Array): Verdict {
     const effects = this.#feedLedger({ kind: 'gossip', from, body });
     this.standing.judge(from, effects);
-    return gossipVerdict(effects);
+    return this.standing.verdict(from, body.byteLength, effects);
   }
 
   timer(core: number, token: number): void {

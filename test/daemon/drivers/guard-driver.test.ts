@@ -5,7 +5,12 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { gossipVerdict, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import {
+  gossipVerdict,
+  type LedgerEffect,
+  LedgerMachine,
+  recordsIn,
+} from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
@@ -195,3 +200,88 @@ t.test('what had waited and is refused is not held against who brings the grant'
   t.notOk(guard.isBanned('honest'));
   t.match(guard.counters.offences, { 'not-allowed': 0, 'unknown-author': 120 });
 });
+
+/** What a ledger makes of gossip with one new record, and so many that it knows. */
+const newsBeside = (known_count: number): LedgerEffect[] => [
+  { kind: 'persist', put: [{}] as never, remove: [], streams: [] },
+  { kind: 'changed', records: [] },
+  { kind: 'known', records_count: known_count },
+];
+
+t.test('who stays below its own allowance has no relay banned, and starves nobody', async (t) => {
+  // Of one message: its size, and what it has besides one new record.
+  const attacks = [
+    { resource: 'messages', bytes: 231, known_count: 0 },
+    { resource: 'records', bytes: 1000, known_count: 999 },
+    { resource: 'bytes', bytes: 1 << 20, known_count: 0 },
+  ] as const;
+  for (const { resource, bytes, known_count } of attacks) {
+    let now = 1_000_000;
+    const guard = (self: string) =>
+      new GuardDriver({ self, clock: { now: () => now }, log: (level) => t.not(level, 'warn', resource) });
+    const relay = guard('relay');
+    const peer = guard('peer');
+    let relayed_count = 0;
+    const send = (from: string, size: number, effects: LedgerEffect[]) => {
+      if (!relay.admit(from, 'message', size)) return 'refused';
+      relay.judge(from, effects);
+      const verdict = relay.verdict(from, size, effects);
+      if (verdict !== 'accept') return verdict;
+      relayed_count += 1;
+      if (!peer.admit('relay', 'message', size)) return 'refused by the peer';
+      peer.judge('relay', effects);
+      return verdict;
+    };
+    const { capacity, perSecond } = STANDING_DEFAULTS.allowances[resource];
+    const each = { messages: 1, records: 1 + known_count, bytes }[resource];
+    const honest: string[] = [];
+    const attack: string[] = [];
+    for (let turn = 0; turn < 3000; turn += 1) {
+      const most = (0.99 * (capacity + (perSecond * turn) / 10)) / each;
+      while (attack.length + 1 <= most) attack.push(send('greedy', bytes, newsBeside(known_count)));
+      for (let n = 0; n < 4; n += 1) honest.push(send('modest', 10_000, newsBeside(9)));
+      now += 100;
+    }
+    t.same(new Set(attack), new Set(['accept', 'ignore']), resource);
+    t.same(new Set(honest), new Set(['accept']), resource);
+    // Half of the half, and as much again as is refilled meanwhile.
+    t.ok((relayed_count - honest.length) * each > (capacity + perSecond * 290) / 4.5, resource);
+    t.same(peer.reports(), [], resource);
+  }
+});
+
+t.test('what is refused or no news uses up nothing of what is passed on', async (t) => {
+  const { guard } = await guarded(t);
+  const { capacity } = STANDING_DEFAULTS.allowances.messages;
+  for (let n = 0; n < capacity; n += 1) {
+    const known: LedgerEffect[] = [{ kind: 'known', records_count: 1 }];
+    if (guard.verdict('p', 300, known) !== 'ignore') t.fail('known');
+    const rejected = { kind: 'rejected', from: 'p', reason: 'malformed', author: null } as const;
+    if (guard.verdict('p', 300, [rejected]) !== 'reject') t.fail('malformed');
+  }
+  for (let n = 0; n < capacity / 4; n += 1)
+    if (guard.verdict('p', 300, newsBeside(0)) !== 'accept') t.fail('a burst is passed on whole');
+  t.equal(guard.verdict('p', 300, newsBeside(0)), 'ignore');
+  t.equal(guard.verdict('another', 300, newsBeside(0)), 'accept');
+});
+
+t.test(
+  'records that replace one another in one message count each, as where the last is known',
+  async (t) => {
+    const [a, relay, peer] = ledgers(3) as [TestNode, TestNode, TestNode];
+    const versions = Array.from(
+      { length: 50 },
+      () => write(a.machine, a.signer.id, 'tag', 'app:1', TAG).bytes,
+    );
+    const gossip = ({ machine }: TestNode, envelopes: Uint8Array[]) =>
+      machine.handle(
+        { kind: 'gossip', from: a.signer.id, body: encodeGossip(envelopes) },
+        { now: NOW, random: () => 0.5 },
+      );
+    const news = gossip(relay, versions);
+    t.equal(gossipVerdict(news), 'accept');
+    gossip(peer, versions.slice(-1));
+    t.equal(recordsIn(gossip(peer, versions)), versions.length);
+    t.equal(recordsIn(news), versions.length);
+  },
+);

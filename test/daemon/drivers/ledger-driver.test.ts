@@ -9,7 +9,7 @@ import { StateStore, type StoreBatch } from '../../../daemon/store/state-store.t
 import { type ErrorCode, ShoalError } from '../../../protocols/base/errors.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { openEnvelope } from '../../../protocols/ledger/envelope.ts';
-import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { gossipVerdict, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
@@ -22,6 +22,7 @@ import {
   NOW,
   newNode,
   operator,
+  TAG,
   type TestNode,
   testSigner,
   write,
@@ -58,7 +59,7 @@ async function driverOf(
     store,
     clock: given.clock ?? systemClock,
     log: given.log ?? silentLog,
-    guard: given.guard ?? { charge: () => undefined, judge: () => undefined },
+    guard: given.guard ?? { charge: () => undefined, judge: () => undefined, verdict: verdictOf },
     onChanged: (records) => changed.push(...records.map(({ digest }) => digest)),
   });
   t.teardown(async () => {
@@ -70,6 +71,8 @@ async function driverOf(
   return { driver, store, changed };
 }
 
+/** Of a node that passes on all that is news. */
+const verdictOf: LedgerDriverInit['guard']['verdict'] = (_peer, _bytes, effects) => gossipVerdict(effects);
 const intent = { intent: 'cordoned' };
 const stored = (store: StateStore) => store.load().records.map(({ digest }) => digest);
 
@@ -293,6 +296,7 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
     guard: {
       charge: (_peer, resource) => t.fail(`gossip is not charged as ${resource}`),
       judge: (_peer, effects) => judged.push(...effects.map(({ kind }) => kind)),
+      verdict: verdictOf,
     },
   });
   const publish = await startedMesh(t, driver);
@@ -323,6 +327,28 @@ t.test('what is news is relayed, what is known is not, and what is to blame is r
     judged.filter((kind) => kind === 'rejected'),
     ['rejected', 'rejected', 'rejected'],
   );
+});
+
+t.test('what the guard keeps back is taken all the same', async (t) => {
+  const asked: unknown[] = [];
+  const { driver, store } = await driverOf(t, {
+    clock: { ...systemClock, now: () => NOW },
+    guard: {
+      charge: () => undefined,
+      judge: () => undefined,
+      verdict: (peer, bytes, effects) => {
+        asked.push([peer, bytes, gossipVerdict(effects)]);
+        return 'ignore';
+      },
+    },
+  });
+  const publish = await startedMesh(t, driver);
+  const tag = write(newNode(operator).machine, operator.id, 'tag', 'app:1', TAG);
+  const body = encodeGossip([tag.bytes]);
+  t.equal(publish('p', body), 'ignore');
+  t.same(asked, [['p', body.byteLength, 'accept']]);
+  await new Promise((resolve) => setImmediate(resolve));
+  t.ok(stored(store).includes(tag.digest));
 });
 
 t.test('a grant is taken, whatever else had waited for it and is refused', async (t) => {

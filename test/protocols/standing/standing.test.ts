@@ -213,6 +213,7 @@ t.test('settings that contradict one another are refused', async (t) => {
     { allowances: { ...STANDING_DEFAULTS.allowances, bytes: { capacity: 1, perSecond: 2 } } },
     { penalties: { ...STANDING_DEFAULTS.penalties, flood: { points: 0, each: false } } },
     { penalties: { ...STANDING_DEFAULTS.penalties, malformed: { points: 100, each: true } } },
+    { relayed_divisor: 1.9 },
     { limited_points: 100 },
     { limited_divisor: 0.5 },
     { halfLife_ms: 0 },
