@@ -421,7 +421,11 @@ t.test('a vote or a cut that counts for nothing is refused, also where others ha
 
   const last = a.cluster!.trust.operator!.id;
   const joining = await a.backend.planRevokeOperator(three!, {});
-  t.match(joining, { votes: 3, needed: 2, effective: true, by: { key: last } }, 'a third who may vote is heard besides');
+  t.match(
+    joining,
+    { votes: 3, needed: 2, effective: true, by: { key: last } },
+    'a third who may vote is heard besides',
+  );
   t.match(joining, { nodes: { ends: [], returns: [] }, operators: { ends: [], returns: [] } });
 });
 
