@@ -7,7 +7,7 @@
  */
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
-import { sample } from '../base/sample.ts';
+import { fromLot, sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
 import type { Ledger } from './ledger.ts';
 import { RecentChanges } from './recent-changes.ts';
@@ -451,12 +451,6 @@ export class Exchange {
   #send(to: NodeId, message: SyncMessage): ExchangeEffect {
     return { kind: 'send', to, body: encodeSync(message) };
   }
-}
-
-/** @param lot from 0 up to 1. */
-function fromLot<Item>(items: readonly Item[], lot: number): Item[] {
-  const from = Math.floor(lot * items.length);
-  return [...items.slice(from), ...items.slice(0, from)];
 }
 
 export function inChunks(envelopes: readonly Uint8Array[]): Uint8Array[][] {
