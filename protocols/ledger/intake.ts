@@ -47,9 +47,9 @@ const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed',
 const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
 
 /**
- * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Where it is passed on as
- * gossip that is held against nobody but its author, or a member could show records to those alone that take them, and have
- * the others ban them for it.
+ * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Of gossip that is
+ * held against nobody but its author, or a member could show records to those alone that take them, and have the others ban
+ * them for it.
  */
 const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
   'unknown-author',
@@ -57,6 +57,8 @@ const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
   'stale',
   'over-quota',
 ]);
+/** The same of what is given in a repair: there whoever gives knows what is lacked here, and how far was collected. */
+const OF_DIFFERENT_MIND_IN_REPAIR: ReadonlySet<Rejection> = new Set(['unknown-author', 'over-quota']);
 
 /**
  * Of authors that no grant is known of: signatures that are looked at for one message. A grant comes before what it lets in,
@@ -105,7 +107,7 @@ function isExcused(
   env: Env,
 ): boolean {
   if (reason === 'from-the-future') return hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
-  return isGossip === true && author !== from && OF_DIFFERENT_MIND.has(reason);
+  return author !== from && (isGossip ? OF_DIFFERENT_MIND : OF_DIFFERENT_MIND_IN_REPAIR).has(reason);
 }
 
 /** Where records come from, and how far it says that it has collected. */
