@@ -66,6 +66,12 @@ const OF_DIFFERENT_MIND_IN_REPAIR: ReadonlySet<Rejection> = new Set(['unknown-au
  */
 export const STRANGERS_CHECKED_MAX = 64;
 
+/**
+ * Of gossip that was replaced here: signatures that are looked at for one message beside as many as it has news. An author
+ * writes a key several times before it gossips, and the last of those may have come first.
+ */
+export const REPLACED_CHECKED_MAX = 8;
+
 export interface Rejected {
   readonly kind: 'rejected';
   readonly from: NodeId | null;
@@ -210,7 +216,7 @@ export class Intake<Report> {
    * as there was news.
    */
   #checkKnown(source: Source, taken: Taken<Report>): void {
-    let left_count = taken.added.length;
+    let left_count = taken.added.length + REPLACED_CHECKED_MAX;
     for (const record of taken.known) {
       const live = this.#parts.ledger.live(record);
       if (live !== undefined && isSealedAlike(live, record)) taken.checked_count += 1;
