@@ -15,3 +15,9 @@ export function sample<T>(items: Iterable<T>, count: number, random: () => numbe
   left.length = taken_count;
   return left;
 }
+
+/** All of the items, round in a ring, from a place by lot. @param lot from 0 up to 1. */
+export function fromLot<T>(items: readonly T[], lot: number): T[] {
+  const from = Math.floor(lot * items.length);
+  return [...items.slice(from), ...items.slice(0, from)];
+}

@@ -7,9 +7,9 @@
  */
 import type { Env } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
-import { sample } from '../base/sample.ts';
+import { fromLot, sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
-import type { Ledger } from './ledger.ts';
+import { isGrowOnly, type Ledger } from './ledger.ts';
 import { RecentChanges } from './recent-changes.ts';
 import { answerCompare, type Comparison, isBeginning, isRecognized, splitAll } from './reconcile.ts';
 import type { LedgerRecord } from './record.ts';
@@ -103,8 +103,8 @@ interface Repair {
 export interface ExchangeParts {
   readonly self: NodeId;
   readonly ledger: Ledger;
-  /** Grants, each behind all that it needs to be let in: so they must be given. */
-  readonly inOrder: (grants: readonly LedgerRecord[]) => readonly LedgerRecord[];
+  /** Grants and revocations, each behind all that it needs to be let in: so they must be given. */
+  readonly inOrder: (acts: readonly LedgerRecord[]) => readonly LedgerRecord[];
   readonly horizon_ms: () => number;
   /** How far a peer that tells this horizon may be believed to have collected, where a doubt hangs on it; else 0. */
   readonly believed_ms: (peer: NodeId, horizon_ms: number) => number;
@@ -414,15 +414,15 @@ export class Exchange {
   }
 
   /**
-   * Grants first, each behind what it hangs on: no record shall come before what lets it in, or an answer may hold nothing that
+   * Grants and revocations first, each behind what it hangs on: no record shall come before what lets it in, or an answer may hold nothing that
    * is taken, and the next one the same. Of those that need not wait for one another, and of the others, from a place by lot,
    * so that what is refused over there does not stand before the rest for ever.
    */
   #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
     const lot = env.random();
-    const grants = records.filter(({ kind }) => kind === 'grant');
-    const others = records.filter(({ kind }) => kind !== 'grant');
-    return [...this.#parts.inOrder(fromLot(grants, lot)), ...fromLot(others, lot)];
+    const acts = records.filter(({ kind }) => isGrowOnly(kind));
+    const others = records.filter(({ kind }) => !isGrowOnly(kind));
+    return [...this.#parts.inOrder(fromLot(acts, lot)), ...fromLot(others, lot)];
   }
 
   #isUnwanted(digest: ShortDigest, theirs_ms: number, now: number): boolean {
@@ -451,12 +451,6 @@ export class Exchange {
   #send(to: NodeId, message: SyncMessage): ExchangeEffect {
     return { kind: 'send', to, body: encodeSync(message) };
   }
-}
-
-/** @param lot from 0 up to 1. */
-function fromLot<Item>(items: readonly Item[], lot: number): Item[] {
-  const from = Math.floor(lot * items.length);
-  return [...items.slice(from), ...items.slice(0, from)];
 }
 
 export function inChunks(envelopes: readonly Uint8Array[]): Uint8Array[][] {

@@ -47,9 +47,9 @@ const LASTING: ReadonlySet<Rejection> = new Set(['other-cluster', 'not-allowed',
 const FORGIVEN_AHEAD_MS_MAX = 2 * HLC_AHEAD_MS_MAX;
 
 /**
- * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Where it is passed on as
- * gossip that is held against nobody but its author, or a member could show records to those alone that take them, and have
- * the others ban them for it.
+ * Refusals of what another may rightly have taken: it lacks some of what is known here, or knows more. Of gossip that is
+ * held against nobody but its author, or a member could show records to those alone that take them, and have the others ban
+ * them for it.
  */
 const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
   'unknown-author',
@@ -57,12 +57,20 @@ const OF_DIFFERENT_MIND: ReadonlySet<Rejection> = new Set([
   'stale',
   'over-quota',
 ]);
+/** The same of what is given in a repair: there whoever gives knows what is lacked here, and how far was collected. */
+const OF_DIFFERENT_MIND_IN_REPAIR: ReadonlySet<Rejection> = new Set(['unknown-author', 'over-quota']);
 
 /**
  * Of authors that no grant is known of: signatures that are looked at for one message. A grant comes before what it lets in,
  * so few wait at once; anti-entropy brings the others again. Any member can sign with any number of keys that nobody knows.
  */
 export const STRANGERS_CHECKED_MAX = 64;
+
+/**
+ * Of gossip that was replaced here: signatures that are looked at for one message beside as many as it has news. An author
+ * writes a key several times before it gossips, and the last of those may have come first.
+ */
+export const REPLACED_CHECKED_MAX = 8;
 
 export interface Rejected {
   readonly kind: 'rejected';
@@ -105,7 +113,7 @@ function isExcused(
   env: Env,
 ): boolean {
   if (reason === 'from-the-future') return hlc.ms <= env.now + FORGIVEN_AHEAD_MS_MAX;
-  return isGossip === true && author !== from && OF_DIFFERENT_MIND.has(reason);
+  return author !== from && (isGossip ? OF_DIFFERENT_MIND : OF_DIFFERENT_MIND_IN_REPAIR).has(reason);
 }
 
 /** Where records come from, and how far it says that it has collected. */
@@ -208,7 +216,7 @@ export class Intake<Report> {
    * as there was news.
    */
   #checkKnown(source: Source, taken: Taken<Report>): void {
-    let left_count = taken.added.length;
+    let left_count = taken.added.length + REPLACED_CHECKED_MAX;
     for (const record of taken.known) {
       const live = this.#parts.ledger.live(record);
       if (live !== undefined && isSealedAlike(live, record)) taken.checked_count += 1;

@@ -266,7 +266,7 @@ export class LedgerMachine {
     this.#exchange = new Exchange(this.#config, {
       self: this.#self,
       ledger: this.ledger,
-      inOrder: (grants) => this.authority.inOrder(grants),
+      inOrder: (acts) => this.authority.inOrder(acts),
       horizon_ms: () => this.#horizon.told_ms,
       believed_ms: (peer, theirs_ms) => this.#believed_ms(peer, theirs_ms),
       mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),

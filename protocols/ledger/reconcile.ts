@@ -8,6 +8,7 @@
  * places can be chosen: of those a comparison shows as many as a message holds, and each time others.
  * Pure functions of a ledger. Not here: with whom, when and how often (exchange.ts).
  */
+import { fromLot } from '../base/sample.ts';
 import { asked, type Cover } from './cover.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
@@ -30,7 +31,10 @@ import {
 
 /** A range of at most so many records is listed, not divided: as many items weigh about as much as the parts. */
 const LISTED_BEST = 48;
-/** Comparisons are put into one answer until it would pass this; what is left over differs in the next repair too. */
+/**
+ * Comparisons are put into one answer until it would pass this. What is left over differs in the next repair too, and has
+ * its turn: which ranges come first is by lot, or what is refused in some would stand before all others for ever.
+ */
 const ANSWER_BYTES = 512 * 1024;
 /** About what a range, a part, an item and a wanted digest weigh on the wire. */
 const RANGE_BYTES = 32;
@@ -68,7 +72,8 @@ export function isRecognized({ splits }: Comparison): boolean {
 
 /**
  * @param isUnwanted says of a record that we lack whether we would refuse it again. @param cover of a side in doubt that
- * compares itself with one in none. @param random from 0 up to 1: which part of too long a listing is shown.
+ * compares itself with one in none. @param random from 0 up to 1: what is shown of too long an answer or listing. It is not
+ * asked for another.
  */
 export function answerCompare(
   ledger: Ledger,
@@ -81,6 +86,7 @@ export function answerCompare(
   const listings: Listing[] = [];
   const wants: Want[] = [];
   const give = new Set<LedgerRecord>();
+  const differing: Prefix[] = [];
   let bytes = 0;
   let looked_count = 0;
   for (const { prefix, parts } of message.splits) {
@@ -95,31 +101,12 @@ export function answerCompare(
     }
     for (const part of parts) {
       const own = ledger.places.summary(part.prefix);
-      if (own.count === part.count && own.words.every((word, at) => word === part.words[at])) {
-        cover?.settled(part.prefix);
-        continue;
-      }
-      if (bytes > ANSWER_BYTES) break;
-      bytes += RANGE_BYTES;
-      if (cover !== undefined) {
-        bytes += PART_BYTES;
-        splits.push(asked(part.prefix));
-      } else if (own.count === 0) {
-        splits.push({ prefix: part.prefix, parts: [] });
-      } else {
-        const divided = own.count <= LISTED_BEST ? undefined : split(ledger, part.prefix);
-        if (divided === undefined || isUndivided(divided)) {
-          const listed = listing(ledger, part.prefix, random);
-          if (divided !== undefined) looked_count += UNDIVIDED_LOOKS * own.count;
-          bytes += listed.items.length * ITEM_BYTES;
-          listings.push(listed);
-        } else {
-          bytes += divided.parts.length * PART_BYTES;
-          splits.push(divided);
-        }
-      }
+      const isEqual = own.count === part.count && own.words.every((word, at) => word === part.words[at]);
+      if (isEqual) cover?.settled(part.prefix);
+      else differing.push(part.prefix);
     }
   }
+  // Before the ranges: it weighs less than what it answers, and leaves room for them.
   for (const theirs of message.listings) {
     cover?.listed(theirs, [...ledger.places.range(theirs.prefix)]);
     const difference = compareListing(ledger, theirs, isUnwanted);
@@ -128,6 +115,28 @@ export function answerCompare(
     if (difference.want.length === 0 || bytes > ANSWER_BYTES) continue;
     bytes += RANGE_BYTES + difference.want.length * DIGEST_BYTES;
     wants.push({ prefix: theirs.prefix, digests: difference.want });
+  }
+  for (const prefix of isRoomFor(ledger, differing, bytes) ? differing : fromLot(differing, random())) {
+    if (bytes > ANSWER_BYTES) break;
+    bytes += RANGE_BYTES;
+    const { count } = ledger.places.summary(prefix);
+    if (cover !== undefined) {
+      bytes += PART_BYTES;
+      splits.push(asked(prefix));
+    } else if (count === 0) {
+      splits.push({ prefix, parts: [] });
+    } else {
+      const divided = count <= LISTED_BEST ? undefined : split(ledger, prefix);
+      if (divided === undefined || isUndivided(divided)) {
+        const listed = listing(ledger, prefix, random);
+        if (divided !== undefined) looked_count += UNDIVIDED_LOOKS * count;
+        bytes += listed.items.length * ITEM_BYTES;
+        listings.push(listed);
+      } else {
+        bytes += divided.parts.length * PART_BYTES;
+        splits.push(divided);
+      }
+    }
   }
   for (const { prefix, digests } of message.wants) {
     const wanted = new Set(digests);
@@ -143,6 +152,18 @@ export function answerCompare(
     wants: wants.slice(0, COMPARISONS_MAX),
   };
   return { compare: isEmpty ? undefined : compare, give: [...give], looked_count };
+}
+
+/** Whatever these ranges look like, does one answer hold them all? @param bytes what it has already. */
+function isRoomFor(ledger: Ledger, ranges: readonly Prefix[], bytes: number): boolean {
+  if (ranges.length > COMPARISONS_MAX) return false;
+  return bytes + ranges.reduce((sum, prefix) => sum + bytesAtMost(ledger, prefix), 0) <= ANSWER_BYTES;
+}
+
+function bytesAtMost(ledger: Ledger, prefix: Prefix): number {
+  const { count } = ledger.places.summary(prefix);
+  const listed_bytes = Math.min(count, LISTED_MAX) * ITEM_BYTES;
+  return RANGE_BYTES + (count <= LISTED_BEST ? listed_bytes : Math.max(listed_bytes, PARTS_MAX * PART_BYTES));
 }
 
 function split(ledger: Ledger, prefix: Prefix): Split {

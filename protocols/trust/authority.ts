@@ -161,10 +161,10 @@ export class Authority {
   }
 
   /**
-   * Grants that are there, each behind all that it needs to be let in: those with fewer links come first, for an author may
+   * Grants and revocations that are there, each behind all that it needs to be let in: those with fewer links come first, for an author may
    * have issued by a long chain though it has a short one, and renewals last, for what they prolong may hang on a longer
-   * chain than they do. What operators give by their office stands behind the votes that put them there. Equal ones stay as
-   * they are.
+   * chain than they do. What operators give by their office stands behind the votes that put them there. A
+   * revocation stands behind what lets its author revoke, and before what it keeps. Equal ones stay as they are.
    */
   inOrder(records: readonly LedgerRecord[]): LedgerRecord[] {
     return this.#gate.inOrder(records);

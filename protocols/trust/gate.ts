@@ -235,15 +235,15 @@ export class Gate {
     return true;
   }
 
-  /** Steps from genesis; Infinity for unknown keys. */
-  depth(key: KeyId): number {
+  /** Steps from genesis; Infinity for unknown keys. @param isMeant of its grants, those that count; all if absent. */
+  depth(key: KeyId, isMeant?: (grant: Grant) => boolean): number {
     if (this.#init.founders.includes(key)) return 0;
     let least = this.#operatorsEver.has(key) ? 1 : Number.POSITIVE_INFINITY;
     // Of one key there may be thousands by one grant of its issuer.
     const parents = new Set<string | null>();
     for (const grant of this.#init.book.ofSubject(key)) {
       if (least === 1) return least;
-      if (parents.has(grant.body.parent)) continue;
+      if (isMeant?.(grant) === false || parents.has(grant.body.parent)) continue;
       parents.add(grant.body.parent);
       least = Math.min(least, this.#chainLength(grant));
     }
@@ -257,14 +257,23 @@ export class Gate {
 
   /** See `Authority.inOrder`. */
   inOrder(records: readonly LedgerRecord[]): LedgerRecord[] {
+    const links = new Map<KeyId, number>();
     return records
-      .map((record) => ({ record, ...this.#place(record) }))
+      .map((record) => ({ record, ...this.#place(record, links) }))
       .sort((a, b) => (a.links === b.links ? a.level - b.level : a.links - b.links))
       .map(({ record }) => record);
   }
 
-  /** Nothing hangs on a grant that nobody can read. */
-  #place(record: LedgerRecord): { readonly links: number; readonly level: number } {
+  /** Nothing hangs on a grant that nobody can read. @param revoking links of authors that have revoked, as far as known. */
+  #place(
+    record: LedgerRecord,
+    revoking: Map<KeyId, number>,
+  ): { readonly links: number; readonly level: number } {
+    if (record.kind === 'revoke') {
+      const links = revoking.get(record.author) ?? this.#linksOfRevoking(record.author);
+      revoking.set(record.author, links);
+      return { links, level: 0 };
+    }
     const grant = readGrant(record);
     if (grant === undefined) return { links: Number.POSITIVE_INFINITY, level: 0 };
     const isOfOperator = grant.body.parent === null;
@@ -272,6 +281,16 @@ export class Gate {
       links: this.links(grant),
       level: isOfOperator ? (this.#operatorsEver.get(record.author) ?? 0) : 0,
     };
+  }
+
+  /**
+   * Half a link behind the first grant that lets a key revoke others, or the votes that do: what its word keeps hangs on
+   * that by one link at least. Who may revoke nobody but itself keeps nothing.
+   */
+  #linksOfRevoking(key: KeyId): number {
+    const isFirst = ({ body }: Grant) => body.renews === undefined;
+    const admitted = this.depth(key, (grant) => isFirst(grant) && grant.body.roles.includes('admitter'));
+    return (admitted < Number.POSITIVE_INFINITY ? admitted : this.depth(key, isFirst)) + 0.5;
   }
 
   #grantAdmission(record: LedgerRecord): Admission {

@@ -8,11 +8,12 @@ import { recordKey } from '../../../protocols/base/records.ts';
 import {
   gossipVerdict,
   type LedgerEffect,
+  type LedgerEvent,
   LedgerMachine,
   recordsIn,
 } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
-import { encodeGossip } from '../../../protocols/ledger/sync.ts';
+import { encodeGossip, encodeSync } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import { type Offence, STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { connected, event, failure, TestCluster } from '../../conformance/mesh.ts';
@@ -137,12 +138,18 @@ t.test(
         },
         stored: { records: a.machine.ledger.records(), streams: [] },
       });
-      const gossip = (from: string, bytes: Uint8Array) => {
-        const event = { kind: 'gossip', from, body: encodeGossip([bytes]) } as const;
+      const bring = (event: Extract<LedgerEvent, { kind: 'gossip' | 'message' }>) => {
         const effects = machine.handle(event, { now: horizon_ms, random: () => 0.5 });
-        guard.judge(from, effects);
+        guard.judge(event.from, effects);
         return effects;
       };
+      const gossip = (from: string, bytes: Uint8Array) =>
+        bring({ kind: 'gossip', from, body: encodeGossip([bytes]) });
+      const give = (from: string, bytes: Uint8Array) =>
+        bring({
+          ...{ kind: 'message', from },
+          body: encodeSync({ kind: 'records', envelopes: [bytes], last: false, more: false }),
+        });
       for (const seq of [10, 11]) gossip(b.signer.id, make(seq).bytes);
       for (let seq = 20; seq < 520; seq += 1) {
         const { author, bytes } = record(seq);
@@ -152,6 +159,10 @@ t.test(
       t.notOk(guard.isBanned('relay'), reason);
       t.ok(guard.isBanned(record(20).author), reason);
       t.equal(guard.counters.offences[reason], 500, reason);
+      // In a repair whoever gives has told how far it has collected, and does not take what none may write.
+      for (let seq = 520; seq < 1020; seq += 1)
+        t.match(give('giver', record(seq).bytes), [{ kind: 'rejected', reason }]);
+      t.equal(guard.isBanned('giver'), reason === 'stale' || reason === 'not-allowed', reason);
     }
   },
 );

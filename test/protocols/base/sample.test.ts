@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { sample } from '../../../protocols/base/sample.ts';
+import { fromLot, sample } from '../../../protocols/base/sample.ts';
 import { Prng } from '../../sim/prng.ts';
 
 t.test('some are taken, each once, and the list stays as it is', async (t) => {
@@ -26,4 +26,11 @@ t.test('each is taken as often as any other, at each place', async (t) => {
     for (const [place, item] of sample(new Set([0, 1, 2, 3, 4]), 2, next).entries())
       counts[place]![item]! += 1;
   for (const place of counts) for (const count of place) t.ok(count > 9500 && count < 10_500, `${count}`);
+});
+
+t.test('from a place by lot all come once, round in a ring', async (t) => {
+  t.same(fromLot([1, 2, 3, 4], 0), [1, 2, 3, 4]);
+  t.same(fromLot([1, 2, 3, 4], 0.6), [3, 4, 1, 2]);
+  t.same(fromLot([1, 2, 3, 4], 0.999), [4, 1, 2, 3]);
+  t.same(fromLot([], 0.5), []);
 });

@@ -3,7 +3,7 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
-import { type GrantBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
 import { UNWANTED_MAX, UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
 import {
   LEDGER_DEFAULTS,
@@ -19,7 +19,7 @@ import {
   type SyncMessage,
   shortDigest,
 } from '../../../protocols/ledger/sync.ts';
-import { renewalGrant } from '../../../protocols/trust/acts.ts';
+import { renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import {
   cluster,
   env,
@@ -402,6 +402,32 @@ t.test('nor are grants in its way that a key has issued by a longer chain than i
   );
   t.same(rejections(introduce(full.machine, [first, second, third, ...junk])), []);
   introduce(newcomer.machine, [first]);
+  exchange(full, newcomer);
+  t.equal(newcomer.machine.ledger.hash, full.machine.ledger.hash);
+});
+
+t.test('nor are grants that are taken only behind a revocation that keeps one of them', async (t) => {
+  const [full, newcomer] = [sparing(testSigner(50)), newNode(testSigner(51))];
+  const [token, admitter] = [testSigner(52), testSigner(53)];
+  let seq = 0;
+  const act = (author: Signer, body: GrantBody | RevokeBody) => {
+    seq += 1;
+    const kind = 'roles' in body ? 'grant' : 'revoke';
+    return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW });
+  };
+  const roles: Role[] = ['member', 'admitter'];
+  const once = act(operator, memberGrant(token.id, { roles: ['admit'], admits: roles, uses: 1 }));
+  const used = Array.from({ length: 3 }, () =>
+    act(token, memberGrant(admitter.id, { roles, admits: ['member'], parent: once.digest })),
+  ).sort((a, b) => (a.digest < b.digest ? -1 : 1));
+  // One too many, with smaller digests before it.
+  const kept = used[2]!;
+  const keeping = act(operator, revokeBody({ subject: token.id, reason: '', keeps: [kept.digest] }));
+  const hosts = Array.from({ length: 40 }, (_, number) =>
+    act(admitter, memberGrant(testSigner(200 + number).id, { roles: ['member'], parent: kept.digest })),
+  );
+  t.same(rejections(introduce(full.machine, [once, keeping, ...used, ...hosts])), []);
+  introduce(newcomer.machine, [once]);
   exchange(full, newcomer);
   t.equal(newcomer.machine.ledger.hash, full.machine.ledger.hash);
 });

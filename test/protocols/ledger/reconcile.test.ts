@@ -9,7 +9,7 @@ import { BATCH_RECORDS_MAX } from '../../../protocols/ledger/envelope.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { answerCompare, splitAll } from '../../../protocols/ledger/reconcile.ts';
 import { type LedgerRecord, sealRecords, type Words } from '../../../protocols/ledger/record.ts';
-import { decodeSync, encodeSync, LISTED_MAX } from '../../../protocols/ledger/sync.ts';
+import { COMPARISONS_MAX, decodeSync, encodeSync, LISTED_MAX } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
   exchange,
@@ -250,6 +250,33 @@ t.test(
         ring.slice(0, LISTED_MAX),
       );
     }
+  },
+);
+
+t.test(
+  'of more that differs than one answer holds each range has its turn, and else no lot is drawn',
+  async (t) => {
+    const ranges = Array.from({ length: 4096 }, (_, at) => at.toString(16).padStart(3, '0'));
+    const places = {
+      summary: () => ({ count: 1, bytes: 0, words: [1, 1, 1, 1] }),
+      range: () => atOnePlace('tag', 1).values(),
+      outside: () => [].values(),
+    };
+    const answered = (prefixes: readonly string[], random: () => number): readonly string[] => {
+      const parts = prefixes.map((prefix) => ({ prefix, words: [0, 0, 0, 0] as const, count: 1 }));
+      const splits = [{ prefix: '', parts }];
+      const message = { kind: 'compare', horizon_ms: 0, listings: [], wants: [], splits } as const;
+      const ledger = { places } as unknown as Ledger;
+      const { compare } = answerCompare(ledger, message, () => false, undefined, random);
+      return compare!.listings.map(({ prefix }) => prefix);
+    };
+    const seen = [0, 0.25, 0.5, 0.75].flatMap((lot) => answered(ranges, () => lot));
+    t.same(seen.toSorted(), ranges);
+    const few = ranges.slice(0, COMPARISONS_MAX);
+    t.same(
+      answered(few, () => t.fail('a lot is drawn') as never),
+      few,
+    );
   },
 );
 

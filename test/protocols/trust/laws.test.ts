@@ -277,28 +277,31 @@ t.test('more grants turn no yes to a no', async (t) => {
   t.pass();
 });
 
-t.test('each grant is let in where those before it in order are', async (t) => {
-  const who = fc.constantFrom(...OPERATORS, ...'abcdefgh');
-  const votes = fc.array(fc.tuple(who, who), { maxLength: 30 });
-  let held_count = 0;
-  fc.assert(
-    fc.property(scenario, votes, fc.integer(), ({ records, threshold }, pairs, seed) => {
-      const cast = pairs.map(([voter, subject], seq) => appoint(voter, subject, { seq }));
-      const given = pairs.map(([voter], seq) => grant(voter, `of-${voter}`, ADMITTER, { seq }));
-      const replica = new Replica(authority(OPERATORS, threshold)).offer([...records, ...cast, ...given]);
-      const grants = [...replica.held.values()].filter(({ kind }) => kind === 'grant');
-      held_count += grants.length;
-      const of = authority(OPERATORS, threshold);
-      return replica.authority.inOrder(shuffle(grants, seed)).every((record) => {
-        const isLetIn = of.admission(record) === 'yes';
-        of.add(record);
-        return isLetIn;
-      });
-    }),
-    { numRuns: 600 },
-  );
-  t.ok(held_count > 5000, `grants were put in order: ${held_count}`);
-});
+t.test(
+  'each grant and revocation is let in, and each grant kept, where those before it in order are',
+  async (t) => {
+    const who = fc.constantFrom(...OPERATORS, ...'abcdefgh');
+    const votes = fc.array(fc.tuple(who, who), { maxLength: 30 });
+    let held_count = 0;
+    fc.assert(
+      fc.property(scenario, votes, fc.integer(), ({ records, threshold }, pairs, seed) => {
+        const cast = pairs.map(([voter, subject], seq) => appoint(voter, subject, { seq }));
+        const given = pairs.map(([voter], seq) => grant(voter, `of-${voter}`, ADMITTER, { seq }));
+        const replica = new Replica(authority(OPERATORS, threshold)).offer([...records, ...cast, ...given]);
+        const acts = [...replica.held.values()].filter(({ kind }) => kind === 'grant' || kind === 'revoke');
+        held_count += acts.length;
+        const of = authority(OPERATORS, threshold);
+        return replica.authority.inOrder(shuffle(acts, seed)).every((record) => {
+          const isTaken = of.admission(record) === 'yes' && of.surplus(record).length === 0;
+          of.add(record);
+          return isTaken;
+        });
+      }),
+      { numRuns: 600 },
+    );
+    t.ok(held_count > 5000, `acts were put in order: ${held_count}`);
+  },
+);
 
 t.test('a fork answers as the original, and neither hears of what the other learns', async (t) => {
   fc.assert(
