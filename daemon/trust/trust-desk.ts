@@ -284,13 +284,12 @@ export class TrustDesk {
     const below = new Set<string>();
     const through = new Set<KeyId>();
     const staying = new Set<KeyId>();
-    const add = (host: KeyId, { signed, issued, regained, unnamed }: Kept) => {
+    const add = (host: KeyId, { signed, issued, unnamed }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
       for (const other of unnamed) through.add(other);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
       staying.add(host);
-      for (const token of regained) staying.add(token);
       if (authority.isMember(host)) return;
       for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
