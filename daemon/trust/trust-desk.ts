@@ -10,7 +10,7 @@ import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/recor
 import { isAppointment, readGrant } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
-import { hostKeys, isStanding } from '../../protocols/trust/listing.ts';
+import { isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
@@ -218,16 +218,15 @@ export class TrustDesk {
   }
 
   /**
-   * That a key is a token's and nothing besides: who has stolen an admitter's key can grant that of a host, or of an operator,
-   * something like a token, and those would be refused for good. Whatever has become of their grants, for they may be back.
+   * That a key is no operator's and no host's that was up: who has stolen an admitter's key can grant those something like a
+   * token, and they would be refused for good. What others have granted the key besides says nothing: whoever has the text of
+   * any token can make a member of that of another.
    * @throws E_BAD_INPUT
    */
   #assertOfToken(key: KeyId): void {
     const { authority } = this.#cluster.ledger.machine;
-    const isOperators = [...authority.operators(), ...awaitedOperators(this.#source())].some(
-      (operator) => operator.key === key,
-    );
-    if (!isOperators && !hostKeys(authority.grants(this.#now)).has(key)) return;
+    const isOperators = authority.operators().some((operator) => operator.inForce && operator.key === key);
+    if (!isOperators && !this.#isHosts(key)) return;
     const what = isOperators ? 'an operator' : 'a host';
     const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
     throw new ShoalError(

@@ -3,9 +3,15 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, KEEPS_MAX, type RevokeBody } from '../../../protocols/base/records.ts';
+import {
+  type GrantBody,
+  KEEPS_MAX,
+  type MemberBody,
+  type RevokeBody,
+  recordKey,
+} from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
@@ -20,6 +26,19 @@ const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map
   Signer,
   Signer,
 ];
+
+const FACTS: MemberBody = {
+  name: 'h2',
+  incarnation: 1,
+  addresses: [],
+  doors: [],
+  host: '192.0.2.1',
+  labels: {},
+  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
+  subnet: null,
+  driver: 'memory',
+  version: '1',
+};
 
 /** When it is noticed. */
 const LATER = NOW + 1_000;
@@ -81,6 +100,15 @@ function stage({
   const desk = deskOf(machine, trust, self.id, LATER);
   const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
   return { genesis, introduce, machine, desk, take, seal, sealBefore, above, made, joined, areMembers };
+}
+
+/** It was up: what it wrote of itself, whoever it is. */
+function wasUp({ genesis, take }: Pick<ReturnType<typeof stage>, 'genesis' | 'take'>, host: Signer): void {
+  const header = {
+    ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
+    ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
+  };
+  take([sealRecord(header, FACTS, host, nodeCrypto)]);
 }
 
 const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
@@ -203,7 +231,9 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
 t.test(
   'the key of a host or an operator is told and revoked as no token, though granted like one',
   async (t) => {
-    const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal, above, areMembers } = staged;
+    wasUp(staged, h2);
     const admits = ['member' as const, 'worker' as const, 'deployer' as const];
     const like = { roles: ['admit' as const], admits, parent: above.digest };
     const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
@@ -237,6 +267,36 @@ t.test(
     t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
   },
 );
+
+t.test('a token is told to be open, and revoked as one, whatever others have granted its key', async (t) => {
+  const other = testSigner(71);
+  for (const how of ['admitter', 'token', 'void'] as const) {
+    const { machine, desk, take, seal, above, made, joined, areMembers } = stage({ uses: 9 });
+    const like = { roles: ['admit' as const], admits: ADMITTER.admits, parent: above.digest };
+    const second = seal(eve, memberGrant(other.id, like));
+    const lies = {
+      admitter: seal(eve, memberGrant(token.id, { parent: above.digest })),
+      token: seal(other, memberGrant(token.id, { parent: second.digest })),
+      void: seal(eve, memberGrant(token.id, { parent: joined[0]!.digest })),
+    };
+    take([second, lies[how]]);
+    t.equal(machine.authority.isMember(token.id), how !== 'void');
+    const { open } = desk.planRevokeNode(eve.id, {});
+    t.ok(
+      open.some(({ id }) => id === made.digest),
+      how,
+    );
+    const plan = desk.planRevokeToken(made.digest, {});
+    t.same(
+      plan.nodes.ends.map(({ key }) => key),
+      how === 'void' ? [] : [token.id],
+      'what its key was besides is shown',
+    );
+    await desk.revokeToken(made.digest, { plan: plan.digest });
+    t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+    t.same(areMembers(), [true, true]);
+  }
+});
 
 /** What a thief of the text of tokens writes: grants of others with digests before all of these. */
 function displace(
