@@ -294,12 +294,16 @@ export class TrustDesk {
     };
     const { present: members, former } = this.#hosts();
     const early = this.#appointedBy(key, bare.cut);
-    // Where a later vote may have made an operator of a host, that is not what its name stands for.
-    const beside = new Set([...early, ...members, ...former].map(({ id }) => id));
-    const appointed = [...early, ...this.#appointedBy(key).filter(({ id }) => !beside.has(id))];
-    const hosts = { present: members, former: [...former, ...appointed] };
-    const named = keep.map((text) => this.#keptHost(text, hosts));
     const after = trust.revocations.imagineAgreed(bare);
+    // Where a later vote may have made an operator of a host, that is not what its name stands for. What the thief has granted a
+    // key since makes no host of it.
+    const beside = new Set([...early, ...this.#cluster.remembered].map(({ id }) => id));
+    const late = this.#appointedBy(key).filter(({ id }) => !beside.has(id) && !mayStay(after, id, this.#now));
+    const appointed = [...early, ...late];
+    // No host is kept by a vote: it would rule, and only a thief votes for one.
+    const ruling = new Set(appointed.map(({ id }) => id));
+    const hosts = { present: members, former: [...former.filter(({ id }) => !ruling.has(id)), ...appointed] };
+    const named = keep.map((text) => this.#keptHost(text, hosts));
     const all = keepAll
       ? [
           ...members,
@@ -309,11 +313,11 @@ export class TrustDesk {
         ]
       : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    // No host is kept by a vote: it would rule, and only a thief votes for one.
-    const ruling = new Set(appointed.map(({ id }) => id));
+    // What is named with such a one is its vote alone.
+    const votedLate = new Set(late.map(({ id }) => id).filter((id) => kept.has(id)));
     const grantsOf = (from: Authority) =>
-      [...from.grants(this.#now)].filter(
-        ({ subject, roles }) => ruling.has(subject) || !roles.includes('operator'),
+      [...from.grants(this.#now)].filter(({ subject, roles }) =>
+        roles.includes('operator') ? ruling.has(subject) : !votedLate.has(subject),
       );
     const chains = new GrantChains(grantsOf(after), key, kept);
     const present = new GrantChains(grantsOf(authority), key, kept);
@@ -333,9 +337,7 @@ export class TrustDesk {
       issued: [...below],
       hosts: [...kept],
       // An operator that stays is no member, and need not be.
-      named: [...new Set(named.map(({ id }) => id))].filter(
-        (id) => !appointed.some((each) => each.id === id),
-      ),
+      named: [...new Set(named.map(({ id }) => id))].filter((id) => !ruling.has(id)),
       unnamed: [...through],
       staying,
     };
