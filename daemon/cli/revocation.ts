@@ -62,14 +62,15 @@ export function keyRevocationOf(options: KeyRevocationOptions) {
 
 /**
  * Shows the plan when it is asked for, or when more would go than was named or for good, and asks in the second case.
- * @param since_ms what the key wrote later is to be void: told in any case, for it may be another time than was meant.
+ * @param init since_ms: what the key wrote later is to be void: told in any case, for it may be another time than was meant.
+ * isToken: it is named as a token, so that a host or an operator with its key is not what was named.
  * @returns true when it is to be done. @throws E_UNCONFIRMED, E_CANCELLED
  */
 export async function isToBeDone(
   terminal: Terminal,
   { yes = false, dryRun = false, json = false }: PlanOptions,
   plan: RevocationPlan,
-  since_ms?: number,
+  { since_ms, isToken = false }: { readonly since_ms?: number | undefined; readonly isToken?: boolean } = {},
 ): Promise<boolean> {
   const lines = planLines(plan, since_ms);
   if (dryRun) {
@@ -77,7 +78,7 @@ export async function isToBeDone(
     else for (const line of lines) printLine(terminal, line);
     return false;
   }
-  if (takesMore(plan)) await confirm(terminal, lines.join('\n'), yes);
+  if (takesMore(plan, isToken)) await confirm(terminal, lines.join('\n'), yes);
   else if (since_ms !== undefined) note(terminal, lines[0]!);
   return true;
 }
@@ -104,11 +105,15 @@ export function noteTokens(terminal: Terminal, open: readonly { readonly id: str
 }
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
-function takesMore(plan: RevocationPlan): boolean {
+function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
   const { key, nodes, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
   // What the key has sent away may have been its thief's to say.
   if (leavesTooFew || lacking.length + sentAway.length + unnamed.length > 0) return true;
-  const others = [...nodes.ends, ...operators.ends, ...tokens.ends].filter((one) => one.key !== key);
+  const [theirs, made] = [[...nodes.ends, ...operators.ends], tokens.ends];
+  const others = [
+    ...theirs.filter((one) => isToken || one.key !== key),
+    ...made.filter((one) => one.key !== key),
+  ];
   const back = nodes.returns.length + operators.returns.length + tokens.returns.length;
   const written = records.ends_count + records.returns_count;
   return others.length + back + written > 0;

@@ -24,8 +24,6 @@ export interface Kept {
   readonly signed: readonly string[];
   /** Those that were issued by them: of a token that the key has made, or one of its tokens, nothing else stays. */
   readonly issued: readonly string[];
-  /** Keys of tokens by which it has roles again: those have been ended since. */
-  readonly regained: readonly KeyId[];
   /** Keys that stay for them, and are not among those that are to: no tokens, for those are closed. */
   readonly unnamed: readonly KeyId[];
 }
@@ -89,20 +87,15 @@ export class GrantChains {
     // What there is no use left for would take that of another host. The token alone is named: a thief's host may have renewed it.
     if (chosen.length === 0 && all.length > 0) {
       const [oldest] = all.map(({ use }) => use!).toSorted(byAge);
-      return { signed: [oldest!.parent!], issued: [], regained: [], unnamed: [] };
+      return { signed: [oldest!.parent!], issued: [], unnamed: [] };
     }
     const others = chosen.flatMap(({ through }) => through.filter((link) => !isTokenGrant(link)));
     const unnamed = others
       .map(({ subject }) => subject)
       .filter((key) => key !== this.#issuer && !this.#kept.has(key));
-    const tokens = chosen
-      .filter((chain) => this.#isLost(chain))
-      .flatMap(({ signed, issued }) => [...signed, ...issued].map((digest) => this.#byDigest.get(digest)!))
-      .filter((link) => isTokenGrant(link) && link.subject !== host);
     return {
       signed: [...new Set(chosen.flatMap(({ signed }) => signed))],
       issued: [...new Set(chosen.flatMap(({ issued }) => issued))],
-      regained: [...new Set(tokens.map(({ subject }) => subject))],
       unnamed: [...new Set(unnamed)],
     };
   }
@@ -116,23 +109,21 @@ export class GrantChains {
     /** Of each host, until when other grants give it each role. */
     const given = new Map<KeyId, Map<Role, number>>();
     const claims: Claim[] = [];
-    const lost: Claim[] = [];
     for (const host of this.#kept) {
       const times = new Map<Role, number>();
       given.set(host, times);
-      const chains = this.#chainsOf(host).filter((chain) => this.#isAmong(chain));
+      const among = this.#chainsOf(host).filter((chain) => this.#isAmong(chain));
+      const lasting = among.filter(({ grant }) => rankOf(grant) < RANK_LAST);
+      // A thief has sent a host away altogether, and given its place to another: it is kept by what is void.
+      const chains = lasting.length > 0 ? lasting : among;
       for (const [use, alike] of Map.groupBy(chains, (chain) => chain.use)) {
-        const lasting = alike.filter(({ grant }) => rankOf(grant) < RANK_LAST);
         if (use === undefined) {
-          for (const chain of lasting.filter(({ grant }) => isStanding(grant)))
+          for (const chain of alike.filter(({ grant }) => isStanding(grant)))
             for (const role of chain.grant.roles)
               times.set(role, Math.max(times.get(role) ?? 0, endOf(chain)));
         } else {
-          const token = this.#byDigest.get(use.parent!)!;
-          const lastEnd_ms = (some: readonly Chain[]) =>
-            some.reduce((last, chain) => Math.max(last, endOf(chain)), 0);
-          if (lasting.length > 0) claims.push({ use, token, until_ms: lastEnd_ms(lasting) });
-          else lost.push({ use, token, until_ms: lastEnd_ms(alike) });
+          const until_ms = alike.reduce((last, chain) => Math.max(last, endOf(chain)), 0);
+          claims.push({ use, token: this.#byDigest.get(use.parent!)!, until_ms });
         }
       }
     }
@@ -145,25 +136,7 @@ export class GrantChains {
     for (const claim of claims) {
       const isIn = taken.has(claim) || taken.hold(claim);
       (isIn ? this.#uses : this.#surplus).add(claim.use.digest);
-      if (isIn) for (const role of claim.use.roles) given.get(claim.use.subject)!.set(role, claim.until_ms);
     }
-    // What is void has what is left, those first that are no members.
-    lost.sort(
-      (a, b) => isMember(a.use.subject) - isMember(b.use.subject) || byGift(a, b) || byAge(a.use, b.use),
-    );
-    for (const claim of lost) {
-      const roles = given.get(claim.use.subject)!;
-      if (!givesMore(claim.use, roles) || !taken.hold(claim)) continue;
-      this.#uses.add(claim.use.digest);
-      for (const role of claim.use.roles) roles.set(role, claim.until_ms);
-    }
-  }
-
-  /** Is it void now, and would it be a host's again if its token was closed anew? */
-  #isLost(chain: Chain): boolean {
-    const { grant, use } = chain;
-    const hasUse = use === undefined || this.#uses.has(use.digest);
-    return rankOf(grant) === RANK_LAST && hasUse && this.#isAmong(chain);
   }
 
   #chainsOf(host: KeyId): readonly Chain[] {
@@ -239,11 +212,8 @@ export class GrantChains {
       (a, b) => this.#rankOf(a) - this.#rankOf(b) || b.grant.admits.length - a.grant.admits.length,
     );
     const hungOn = standing.filter(({ grant }) => this.#parents.has(grant.digest));
-    // A thief can end the token that a host has joined with, and let it in again with less.
-    const lost = sorted.filter((chain) => this.#isLost(chain));
     const chosen = [
       ...covering(standing, ({ roles }) => roles),
-      ...covering([...standing, ...lost], ({ roles }) => roles.filter((role) => role !== 'admit')),
       ...covering(admitting, ({ admits }) => admits),
       ...(most === undefined ? [] : [most]),
       ...this.#oldest(standing),
@@ -267,11 +237,6 @@ function covering(chains: readonly Chain[], giving: (grant: Link) => readonly Ro
     for (const role of giving(grant)) given.add(role);
     return givesMore;
   });
-}
-
-/** A role that a host has of it, besides those. */
-function givesMore({ roles }: Link, given: ReadonlyMap<Role, number>): boolean {
-  return roles.some((role) => role !== 'admit' && !given.has(role));
 }
 
 function rankOf({ state }: Link): number {

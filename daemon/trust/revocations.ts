@@ -252,6 +252,7 @@ export class Revocations {
       hosts: request.hosts ?? [],
       named: request.named ?? [],
       unnamed: request.unnamed ?? [],
+      up: new Set(Array.from(ledger.machine.ledger.ofKind('member'), ([key]) => key)),
     };
     const outcome = foresee(this.#authority, planned, wanted, now);
     // The votes of others against the same key say nothing of this one.

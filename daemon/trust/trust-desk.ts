@@ -10,7 +10,7 @@ import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/recor
 import { isAppointment, readGrant } from '../../protocols/trust/acts.ts';
 import type { Authority } from '../../protocols/trust/authority.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
-import { hostKeys, isStanding } from '../../protocols/trust/listing.ts';
+import { isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
 import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
@@ -218,16 +218,15 @@ export class TrustDesk {
   }
 
   /**
-   * That a key is a token's and nothing besides: who has stolen an admitter's key can grant that of a host, or of an operator,
-   * something like a token, and those would be refused for good. Whatever has become of their grants, for they may be back.
+   * That a key is no operator's and no host's that was up: who has stolen an admitter's key can grant those something like a
+   * token, and they would be refused for good. What others have granted the key besides says nothing: whoever has the text of
+   * any token can make a member of that of another.
    * @throws E_BAD_INPUT
    */
   #assertOfToken(key: KeyId): void {
     const { authority } = this.#cluster.ledger.machine;
-    const isOperators = [...authority.operators(), ...awaitedOperators(this.#source())].some(
-      (operator) => operator.key === key,
-    );
-    if (!isOperators && !hostKeys(authority.grants(this.#now)).has(key)) return;
+    const isOperators = authority.operators().some((operator) => operator.inForce && operator.key === key);
+    if (!isOperators && !this.#isHosts(key)) return;
     const what = isOperators ? 'an operator' : 'a host';
     const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
     throw new ShoalError(
@@ -284,24 +283,27 @@ export class TrustDesk {
     const below = new Set<string>();
     const through = new Set<KeyId>();
     const staying = new Set<KeyId>();
-    const add = (host: KeyId, { signed, issued, regained, unnamed }: Kept) => {
+    const add = (host: KeyId, { signed, issued, unnamed }: Kept) => {
       for (const grant of signed) keeps.add(grant);
       for (const grant of issued) below.add(grant);
       for (const other of unnamed) through.add(other);
       if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
       staying.add(host);
-      for (const token of regained) staying.add(token);
       if (authority.isMember(host)) return;
       for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
     };
     const { present: members, former } = this.#hosts();
     const early = this.#appointedBy(key, bare.cut);
-    // Where a later vote may have made an operator of a host, that is not what its name stands for.
-    const beside = new Set([...early, ...members, ...former].map(({ id }) => id));
-    const appointed = [...early, ...this.#appointedBy(key).filter(({ id }) => !beside.has(id))];
-    const hosts = { present: members, former: [...former, ...appointed] };
-    const named = keep.map((text) => this.#keptHost(text, hosts));
     const after = trust.revocations.imagineAgreed(bare);
+    // Where a later vote may have made an operator of a host, that is not what its name stands for. What the thief has granted a
+    // key since makes no host of it.
+    const beside = new Set([...early, ...this.#cluster.remembered].map(({ id }) => id));
+    const late = this.#appointedBy(key).filter(({ id }) => !beside.has(id) && !mayStay(after, id, this.#now));
+    const appointed = [...early, ...late];
+    // No host is kept by a vote: it would rule, and only a thief votes for one.
+    const ruling = new Set(appointed.map(({ id }) => id));
+    const hosts = { present: members, former: [...former.filter(({ id }) => !ruling.has(id)), ...appointed] };
+    const named = keep.map((text) => this.#keptHost(text, hosts));
     const all = keepAll
       ? [
           ...members,
@@ -311,11 +313,11 @@ export class TrustDesk {
         ]
       : [];
     const kept = new Set([...named, ...all].map(({ id }) => id));
-    // No host is kept by a vote: it would rule, and only a thief votes for one.
-    const ruling = new Set(appointed.map(({ id }) => id));
+    // What is named with such a one is its vote alone.
+    const votedLate = new Set(late.map(({ id }) => id).filter((id) => kept.has(id)));
     const grantsOf = (from: Authority) =>
-      [...from.grants(this.#now)].filter(
-        ({ subject, roles }) => ruling.has(subject) || !roles.includes('operator'),
+      [...from.grants(this.#now)].filter(({ subject, roles }) =>
+        roles.includes('operator') ? ruling.has(subject) : !votedLate.has(subject),
       );
     const chains = new GrantChains(grantsOf(after), key, kept);
     const present = new GrantChains(grantsOf(authority), key, kept);
@@ -335,9 +337,7 @@ export class TrustDesk {
       issued: [...below],
       hosts: [...kept],
       // An operator that stays is no member, and need not be.
-      named: [...new Set(named.map(({ id }) => id))].filter(
-        (id) => !appointed.some((each) => each.id === id),
-      ),
+      named: [...new Set(named.map(({ id }) => id))].filter((id) => !ruling.has(id)),
       unnamed: [...through],
       staying,
     };

@@ -28,26 +28,6 @@ export function isTokenGrant({ roles }: Pick<GrantInfo, 'roles'>): boolean {
   return roles.length === 1 && roles[0] === 'admit';
 }
 
-/**
- * Keys that others have made members: a thief of an admitter's key can have granted such a one something like a token. Who
- * has the text of a token, and lets that in by a host of its own, makes no host of it.
- */
-export function hostKeys(grants: Iterable<GrantInfo>): Set<KeyId> {
-  const byDigest = new Map(Array.from(grants, (grant) => [grant.digest, grant]));
-  const isOwn = ({ subject, issuer, parent }: GrantInfo) => {
-    for (let link = { issuer, parent }; ; ) {
-      if (link.issuer === subject) return true;
-      const above = link.parent === null ? undefined : byDigest.get(link.parent);
-      if (above === undefined) return false;
-      link = above;
-    }
-  };
-  const keys = new Set<KeyId>();
-  for (const grant of byDigest.values())
-    if (grant.roles.includes('member') && !keys.has(grant.subject) && !isOwn(grant)) keys.add(grant.subject);
-  return keys;
-}
-
 /** Does it give, or did it give until it ended, what it says? */
 export function isStanding({ state }: Pick<GrantInfo, 'state'>): boolean {
   return state === 'valid' || state === 'used-up' || state === 'expired';

@@ -95,6 +95,8 @@ class Settling {
   readonly #carried = new Set<KeyId>();
   /** By subject that is in office: the first of what is to be decided about it. */
   readonly #dismissals = new Map<KeyId, Decision | undefined>();
+  /** Subjects about which that may come later, or never: it is late enough to look again when it comes up. */
+  readonly #stale = new Set<KeyId>();
   /** By subject and author: whoever ever was an admitter may have cast thousands, which are not looked at here. */
   readonly #cast = new Map<KeyId, ReadonlyMap<KeyId, readonly Revocation[]>>();
 
@@ -116,16 +118,27 @@ class Settling {
     this.#cast.set(key, cast);
   }
 
-  /** It has come to office, and may carry others. */
+  /** It has come to office, and may carry others, and dismiss them. */
   #isHeard(key: KeyId): void {
-    this.#look(key);
+    for (const [subject, cast] of this.#cast) if (subject === key || cast.has(key)) this.#lookAt(subject);
     for (const subject of this.#votes.book.votedForBy(key)) this.#appoint(subject);
   }
 
-  /** What is to be decided about a key, and about those against whom it has voted, may be another thing now. */
-  #look(key: KeyId): void {
-    for (const [subject, cast] of this.#cast)
-      if (subject === key || cast.has(key)) this.#dismissals.set(subject, this.#dismissal(subject));
+  /** It was dismissed, or more of what it wrote is void, and of its votes fewer count. */
+  #isCut(key: KeyId): void {
+    this.#lookAt(key);
+    for (const [subject, cast] of this.#cast) {
+      if (subject === key || !cast.has(key)) continue;
+      // Where it takes several, a subject of which fewer others say so has a say itself, and may be the most senior.
+      if (this.#votes.threshold === 1) this.#stale.add(subject);
+      else this.#lookAt(subject);
+    }
+  }
+
+  /** What is to be decided about a key may be another thing now. */
+  #lookAt(subject: KeyId): void {
+    this.#stale.delete(subject);
+    this.#dismissals.set(subject, this.#dismissal(subject));
   }
 
   #appoint(subject: KeyId): void {
@@ -140,10 +153,13 @@ class Settling {
   }
 
   #next(): Decision | undefined {
-    let next = this.#nextAppointment();
-    for (const decision of this.#dismissals.values())
-      if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
-    return next;
+    for (;;) {
+      let next = this.#nextAppointment();
+      for (const decision of this.#dismissals.values())
+        if (decision !== undefined && (next === undefined || comesFirst(decision, next))) next = decision;
+      if (next === undefined || !this.#stale.has(next.subject)) return next;
+      this.#lookAt(next.subject);
+    }
   }
 
   #nextAppointment(): Decision | undefined {
@@ -194,10 +210,11 @@ class Settling {
       );
     }
     if (before === undefined) return next;
-    // The others are heard as late as if each agreed with those right above it alone.
-    for (const [at, { operator }] of accusers.entries())
-      if (!dismissers.has(operator.key))
-        consider(accusers.slice(Math.max(0, at + 1 - threshold), at + 1), before);
+    // The others are heard as late as if each agreed with those right above it alone: of these the most senior is the next.
+    const at = accusers.findIndex(
+      ({ operator }, place) => place + 1 >= threshold && !dismissers.has(operator.key),
+    );
+    if (at >= 0) consider(accusers.slice(at + 1 - threshold, at + 1), before);
     return next;
   }
 
@@ -221,7 +238,7 @@ class Settling {
       const dismissers = new Set([...before.dismissers, ...voters.map(({ key }) => key)]);
       const judgement = judgementOf(revokedBy, this.#votes.threshold);
       this.#office.set(subject, { ...before, revokedBy, dismissers, cut, judgement });
-      this.#look(subject);
+      this.#isCut(subject);
     }
   }
 }

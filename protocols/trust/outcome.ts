@@ -6,7 +6,7 @@ import { HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
-import { type GrantInfo, hostKeys, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
+import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
@@ -26,8 +26,8 @@ export interface Outcome {
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
   /**
-   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts and
-   * operators; and those kept and not closed.
+   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts that were
+   * up, and of operators; and those kept and not closed.
    */
   readonly open: readonly GrantInfo[];
   /**
@@ -57,12 +57,22 @@ export interface Planned {
   readonly named?: readonly KeyId[];
   /** Keys by which alone some of those were let in. */
   readonly unnamed?: readonly KeyId[];
+  /** Keys of hosts that were up once. */
+  readonly up?: ReadonlySet<KeyId>;
 }
 
 /** @param records to be asked about. */
 export function foresee(
   authority: Authority,
-  { revocation, others = [], issued = new Set(), hosts = [], named = [], unnamed = [] }: Planned,
+  {
+    revocation,
+    others = [],
+    issued = new Set(),
+    hosts = [],
+    named = [],
+    unnamed = [],
+    up = new Set(),
+  }: Planned,
   records: Iterable<LedgerRecord>,
   now: number,
 ): Outcome {
@@ -90,10 +100,9 @@ export function foresee(
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
   // What is to be revoked as a token must not be the key of a host or an operator.
-  const hostsLeft = hostKeys([...grants.values()].filter(isStanding));
-  const rulers = new Set(after.operators().map(({ key }) => key));
+  const rulers = operators(after);
   const made = [...tokens.values()]
-    .filter(({ subject }) => !hostsLeft.has(subject) && !rulers.has(subject))
+    .filter(({ subject }) => !up.has(subject) && !rulers.has(subject))
     .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,

@@ -49,7 +49,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeNode(node, body, { signal: terminal.signal });
-      if (!(await isToBeDone(terminal, options, plan, body.since_ms))) return;
+      if (!(await isToBeDone(terminal, options, plan, body))) return;
       const reach = await reachOf(terminal, client);
       const done = await client.revokeNode(
         node,

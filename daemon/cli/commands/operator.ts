@@ -107,7 +107,7 @@ function revokeCommand(terminal: Terminal): Command {
       const body = { ...keyRevocationOf(options), ...(await operatorKeyOf(options)) };
       const client = clientOf(command, terminal);
       const plan = await client.planRevokeOperator(id, body, { signal: terminal.signal });
-      if (!(await isToBeDone(terminal, options, plan, body.since_ms))) return;
+      if (!(await isToBeDone(terminal, options, plan, body))) return;
       const reach = await reachOf(terminal, client);
       const done = await client.revokeOperator(
         id,

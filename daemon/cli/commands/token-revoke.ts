@@ -32,7 +32,7 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     const client = clientOf(command, terminal);
     const plan = await client.planRevokeToken(id, body, { signal: terminal.signal });
     if (!options.hosts) await noteAbsent(terminal, client);
-    if (!(await isToBeDone(terminal, options, plan))) return;
+    if (!(await isToBeDone(terminal, options, plan, { isToken: true }))) return;
     const reach = await reachOf(terminal, client);
     const token = await client.revokeToken(
       id,

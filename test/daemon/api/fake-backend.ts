@@ -24,6 +24,7 @@ import {
   PLAN,
   REVOCATION,
   TOKEN,
+  TOKEN_PLAN,
   VOTE_PLAN,
   WIDE_PLAN,
 } from './fake-trust.ts';
@@ -184,7 +185,7 @@ export function fakeBackend(): FakeBackend {
     planRevokeToken: async (token, request) => {
       called('planRevokeToken', token, request);
       if (!TOKEN.id.startsWith(token)) throw new ShoalError('E_NOT_FOUND', `there is no token ${token}`);
-      return request.hosts === true ? WIDE_PLAN : PLAN;
+      return request.hosts === true ? WIDE_PLAN : TOKEN_PLAN;
     },
     operators: async () => CLUSTER_INFO.operators,
     appoint: async (request) => {

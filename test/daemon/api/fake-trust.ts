@@ -69,6 +69,9 @@ export const VOTE_PLAN: RevocationPlan = {
   nodes: turnOf(),
 };
 
+/** Of a token: its key is no host's. */
+export const TOKEN_PLAN: RevocationPlan = { ...PLAN, nodes: turnOf() };
+
 /** With others, and with what they wrote. */
 export const WIDE_PLAN: RevocationPlan = {
   ...PLAN,

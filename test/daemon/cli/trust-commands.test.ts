@@ -3,7 +3,17 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { apiFixture } from '../api/api-fixture.ts';
-import { AT_MS, NODE_1, NODE_2, PLAN, REVOCATION, TOKEN, turnOf, VOTE_PLAN } from '../api/fake-trust.ts';
+import {
+  AT_MS,
+  NODE_1,
+  NODE_2,
+  PLAN,
+  REVOCATION,
+  TOKEN,
+  TOKEN_PLAN,
+  turnOf,
+  VOTE_PLAN,
+} from '../api/fake-trust.ts';
 import { runCli } from './run-cli.ts';
 
 const json = (text: string): unknown => JSON.parse(text);
@@ -63,6 +73,17 @@ t.test('tokens are listed and revoked by their ids', async (t) => {
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
   t.match(hosts.stderr, /hosts that are refused +old, two\n(?:.*\n)*Refused from now on: old, two\.\n$/);
   t.equal((await runCli(socket, ['token', 'revoke', '00000000'])).code, 4);
+});
+
+t.test('a token whose key is also a host or an operator is asked about', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const own = turnOf({ key: PLAN.key, name: 'old' });
+  for (const changes of [{ nodes: own }, { operators: own }]) {
+    backend.planRevokeToken = async () => ({ ...TOKEN_PLAN, ...changes });
+    const asked = await runCli(socket, ['token', 'revoke', '4f5c0e91']);
+    t.strictSame([asked.code, asked.stdout], [2, '']);
+    t.match(asked.stderr, /E_UNCONFIRMED/);
+  }
 });
 
 t.test('of a revoked token those are told to stay that do, and those to go', async (t) => {

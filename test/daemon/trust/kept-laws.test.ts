@@ -267,13 +267,17 @@ async function last(law: Law, before: readonly Theft[], after: readonly Theft[],
   if (rolesOfAll(staged) !== seen) throw new Error(`${seen} before, and then ${rolesOfAll(staged)}`);
 }
 
-/** A thief puts others in the place of hosts, or ends their tokens, and those that are kept have it again. */
+/**
+ * A thief puts others in the place of hosts, or ends their tokens, and those that are kept have it again. What roles a token
+ * gave them that was ended they have no more: it may have been ended rightly.
+ */
 async function restore(law: Law, before: readonly Theft[], named: readonly number[]) {
   const { machine, kept, joined } = await notice(law, before, named).catch(forgotten);
   const { authority } = machine;
+  const roles = law.revokes ? (['member'] as const) : HOST_ROLES;
   for (const [at, { id }] of hosts.entries())
     if (kept.some((host) => host.id === id) && authority.grant(joined[at]!.digest) !== undefined)
-      for (const role of HOST_ROLES)
+      for (const role of roles)
         if (!authority.roles(id).has(role)) throw new Error(`host ${at} is no ${role}`);
 }
 

@@ -3,11 +3,17 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, KEEPS_MAX, type RevokeBody } from '../../../protocols/base/records.ts';
+import {
+  type GrantBody,
+  KEEPS_MAX,
+  type MemberBody,
+  type RevokeBody,
+  recordKey,
+} from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
-import { memberGrant, NOW, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
@@ -20,6 +26,19 @@ const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map
   Signer,
   Signer,
 ];
+
+const FACTS: MemberBody = {
+  name: 'h2',
+  incarnation: 1,
+  addresses: [],
+  doors: [],
+  host: '192.0.2.1',
+  labels: {},
+  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
+  subnet: null,
+  driver: 'memory',
+  version: '1',
+};
 
 /** When it is noticed. */
 const LATER = NOW + 1_000;
@@ -57,9 +76,9 @@ function stage({
       body,
     });
   /** The same with a digest before this one: numbers are by lot. */
-  const sealBefore = (digest: string, signer: Signer, body: GrantBody, now = NOW): LedgerRecord => {
+  const sealBefore = (digest: string, signer: Signer, body: GrantBody): LedgerRecord => {
     for (;;) {
-      const record = seal(signer, body, now);
+      const record = seal(signer, body);
       if (record.digest < digest) return record;
     }
   };
@@ -81,6 +100,15 @@ function stage({
   const desk = deskOf(machine, trust, self.id, LATER);
   const areMembers = () => [h2, h3].map(({ id }) => machine.authority.isMember(id));
   return { genesis, introduce, machine, desk, take, seal, sealBefore, above, made, joined, areMembers };
+}
+
+/** It was up: what it wrote of itself, whoever it is. */
+function wasUp({ genesis, take }: Pick<ReturnType<typeof stage>, 'genesis' | 'take'>, host: Signer): void {
+  const header = {
+    ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
+    ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
+  };
+  take([sealRecord(header, FACTS, host, nodeCrypto)]);
 }
 
 const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
@@ -203,7 +231,9 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
 t.test(
   'the key of a host or an operator is told and revoked as no token, though granted like one',
   async (t) => {
-    const { machine, desk, take, seal, above, areMembers } = stage({ uses: 2 });
+    const staged = stage({ uses: 2 });
+    const { machine, desk, take, seal, above, areMembers } = staged;
+    wasUp(staged, h2);
     const admits = ['member' as const, 'worker' as const, 'deployer' as const];
     const like = { roles: ['admit' as const], admits, parent: above.digest };
     const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
@@ -237,6 +267,36 @@ t.test(
     t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
   },
 );
+
+t.test('a token is told to be open, and revoked as one, whatever others have granted its key', async (t) => {
+  const other = testSigner(71);
+  for (const how of ['admitter', 'token', 'void'] as const) {
+    const { machine, desk, take, seal, above, made, joined, areMembers } = stage({ uses: 9 });
+    const like = { roles: ['admit' as const], admits: ADMITTER.admits, parent: above.digest };
+    const second = seal(eve, memberGrant(other.id, like));
+    const lies = {
+      admitter: seal(eve, memberGrant(token.id, { parent: above.digest })),
+      token: seal(other, memberGrant(token.id, { parent: second.digest })),
+      void: seal(eve, memberGrant(token.id, { parent: joined[0]!.digest })),
+    };
+    take([second, lies[how]]);
+    t.equal(machine.authority.isMember(token.id), how !== 'void');
+    const { open } = desk.planRevokeNode(eve.id, {});
+    t.ok(
+      open.some(({ id }) => id === made.digest),
+      how,
+    );
+    const plan = desk.planRevokeToken(made.digest, {});
+    t.same(
+      plan.nodes.ends.map(({ key }) => key),
+      how === 'void' ? [] : [token.id],
+      'what its key was besides is shown',
+    );
+    await desk.revokeToken(made.digest, { plan: plan.digest });
+    t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+    t.same(areMembers(), [true, true]);
+  }
+});
 
 /** What a thief of the text of tokens writes: grants of others with digests before all of these. */
 function displace(
@@ -416,31 +476,51 @@ t.test('a host keeps its roles where a thief has put a lesser grant in the place
 });
 
 t.test(
-  'a host has its roles again where the thief has ended its token, and let it in with less',
+  'a host that a thief has sent away has its place again, and no other that stays without it',
   async (t) => {
-    const { machine, desk, take, seal, sealBefore, above, made, joined } = stage({ uses: 2 });
-    // With the text of the token the thief has given a place to a third one, that had none.
+    const { machine, desk, take, seal, sealBefore, above, made, joined, areMembers } = stage({ uses: 2 });
     const other = testSigner(49);
     const [smallest] = joined.map(({ digest }) => digest).sort();
-    const taken = sealBefore(smallest!, token, memberGrant(other.id, { parent: made.digest }), NOW + 1);
-    const end = revokeBody({ subject: token.id, reason: 'mine' });
+    const end = revokeBody({ subject: h2.id, reason: 'mine' });
     const sealed = { cluster: machine.cluster, crypto: nodeCrypto, now: NOW, known: [] };
-    const less = { roles: ['member' as const], parent: above.digest };
     take([
-      taken,
+      seal(eve, memberGrant(other.id, { parent: above.digest }), NOW + 1),
       sealAct({ ...sealed, kind: 'revoke', signer: eve, body: end }),
-      ...[h2, h3, other].map(({ id }) => seal(eve, memberGrant(id, less))),
+      sealBefore(smallest!, token, memberGrant(other.id, { parent: made.digest })),
     ]);
-    for (const { id } of [h2, h3, other]) t.same([...machine.authority.roles(id)], ['member']);
-    const keeping = { ...KEEPING, keep: [...KEEPING.keep, other.id] };
-    const plan = desk.planRevokeNode(eve.id, keeping);
-    t.same([plan.nodes.returns, plan.sentAway, plan.lacking], [[], [], []]);
-    await desk.revokeNode(eve.id, { ...keeping, plan: plan.digest });
-    for (const { id } of [h2, h3]) t.same([...machine.authority.roles(id)].sort(), WHOLE);
-    t.same([...machine.authority.roles(other.id)], ['member'], 'no use was left for it');
-    t.same([...machine.authority.roles(token.id)], [], 'and the token is closed anew');
+    await desk.revokeNode(eve.id, { ...KEEPING, keep: [...KEEPING.keep, other.id] });
+    t.same([...areMembers(), machine.authority.isMember(other.id)], [true, true, true]);
   },
 );
+
+t.test('a host that is kept has nothing of what a thief granted it after the cut', async (t) => {
+  for (const keepAll of [false, true]) {
+    const { genesis, machine, desk, take, above } = stage({ uses: 2, stay: { roles: ['member'] } });
+    const more = { ...memberGrant(h2.id, ADMITTER), parent: above.digest };
+    // Under a number after all that it wrote before.
+    const numbers = { epoch: above.epoch + 1, seq: 1, ms: LATER };
+    take([sealedAct(genesis.digest, eve, 'grant', more, numbers)]);
+    t.ok(machine.authority.roles(h2.id).size > 1);
+    await desk.revokeNode(eve.id, { ...KEEPING, keep: [h2.id], keepAll, since_ms: NOW + 500 });
+    t.same([...machine.authority.roles(h2.id)], ['member'], `keepAll: ${keepAll}`);
+  }
+});
+
+t.test('a host that is kept has nothing of what a token that was closed has granted it', async (t) => {
+  for (const how of [{}, { since_ms: NOW + 500 }]) {
+    const { genesis, machine, desk, take, seal, above } = stage({ uses: 2, stay: { roles: ['member'] } });
+    const closed = testSigner(49);
+    const admits = ADMITTER.admits;
+    const made = seal(eve, memberGrant(closed.id, { roles: ['admit'], admits, parent: above.digest }));
+    const sealed = { cluster: genesis.digest, known: [], crypto: nodeCrypto, now: NOW };
+    const end = revokeBody({ subject: closed.id, reason: 'leaked' });
+    take([made, sealAct({ ...sealed, kind: 'revoke', signer: eve, body: end })]);
+    take([seal(closed, memberGrant(h2.id, { ...ADMITTER, parent: made.digest }), LATER)]);
+    t.same([...machine.authority.roles(h2.id)], ['member']);
+    await desk.revokeNode(eve.id, { ...KEEPING, keep: [h2.id], ...how });
+    t.same([...machine.authority.roles(h2.id)], ['member'], JSON.stringify(how));
+  }
+});
 
 t.test('a host keeps its place where a thief has given it to another that stays anyway', async (t) => {
   // Twice to the one that has joined with the same token, or to one that was let in otherwise.

@@ -110,3 +110,17 @@ t.test('an operator that is named stays one, whatever the thief has granted it',
   await desk.revokeOperator(operator.id, { ...DISMISSAL, keep: [self.id, appointed.id] });
   t.same(rulers(), [0, 3]);
 });
+
+t.test('also by a vote after the cut, whatever the thief has granted it since', async (t) => {
+  const { machine, desk, say, rulers } = stage();
+  say(THEFT_MS, operatorGrant(appointed.id));
+  say(THEFT_MS, memberGrant(appointed.id));
+  const name = desk.operators().find(({ key }) => key === appointed.id)!.name;
+  for (const keep of [appointed.id, name]) {
+    const plan = desk.planRevokeOperator(operator.id, { ...DISMISSAL, keep: [self.id, keep] });
+    t.match(plan.operators, { ends_count: 1 });
+  }
+  await desk.revokeOperator(operator.id, { ...DISMISSAL, keep: [self.id, appointed.id] });
+  t.same(rulers(), [0, 3]);
+  t.notOk(machine.authority.isMember(appointed.id));
+});

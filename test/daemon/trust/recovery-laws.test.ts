@@ -129,18 +129,16 @@ t.test('the recovery key has the last word, and those whom it keeps are what the
         for (const act of before) {
           // In the place of who joined with a token its thief puts others: that is done until it is noticed.
           if (act.what === 'grant' && tokens.includes(thieves[act.by]!)) continue;
-          // That it revoked somebody before the theft may be a lie.
-          const record = commit(staged, act, act.what === 'revoke');
+          // That it revoked somebody before the theft may be a lie. Of a token nobody can tell, and its hosts have what stands.
+          const isOld = act.what === 'revoke' && !tokens.includes(subjects[act.of]!);
+          const record = commit(staged, act, isOld);
           if (record !== undefined) take(record);
         }
         if (!authority.isMember(other.id)) kept.push(other);
         if (kept.some(({ id }) => !authority.isMember(id))) refused += 1;
-        // The vote may come after the cut. Then who looks like a host stays none but that.
-        const looksLikeHost = [...authority.grants(NOTICED_MS)].some(
-          ({ subject, roles }) => subject === deputy.id && roles.includes('member'),
-        );
         const isInForce = authority.operators().some(({ key, inForce }) => key === deputy.id && inForce);
-        const ruling = isInForce && !(isLate && looksLikeHost) ? [recovery, deputy] : [recovery];
+        // Also where the vote came after the cut, and the thief has let its key in as a host.
+        const ruling = isInForce ? [recovery, deputy] : [recovery];
         appointed += ruling.length - 1;
         const keep = [...kept, ...ruling.slice(1)].map(({ id }) => id);
         const request = {
@@ -148,6 +146,8 @@ t.test('the recovery key has the last word, and those whom it keeps are what the
           ...{ since_ms: THEFT_MS - 1, operatorKey: testSeed(RECOVERY).toString('hex') },
         };
         const plan = desk.planRevokeOperator(operator.id, request);
+        // Where a host has no other way in than by one that the thief let in, people are told of that, and may refuse.
+        fc.pre(plan.unnamed.length === 0);
         await desk.revokeOperator(operator.id, { ...request, plan: plan.digest });
         const check = (when: string) => {
           for (const { id } of [...kept, other])

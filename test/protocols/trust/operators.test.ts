@@ -416,3 +416,32 @@ t.test(
     t.ok(looks <= 10 * count, `${looks} looks`);
   },
 );
+
+t.test(
+  'operators that all vote against one another cost no look at all votes for each that goes',
+  async (t) => {
+    // A thief of the junior key has appointed as many as there may be.
+    const of = authority(['sen', 'op'], 1);
+    const puppets = Array.from({ length: OPERATORS_EVER_MAX - 2 }, (_, at) => `p${at}`);
+    let looks = 0;
+    const counted = (record: LedgerRecord): LedgerRecord =>
+      Object.defineProperty({ ...record }, 'digest', {
+        get: () => {
+          looks += 1;
+          return record.digest;
+        },
+      });
+    for (const [at, puppet] of puppets.entries()) of.add(appoint('op', puppet, { seq: at + 1 }));
+    let votes = 0;
+    for (const puppet of puppets)
+      for (const [at, other] of puppets.entries()) {
+        if (puppet === other) continue;
+        of.add(counted(revoke(puppet, other, { seq: at + 1 })));
+        votes += 1;
+      }
+    looks = 0;
+    t.equal(of.operators().length, OPERATORS_EVER_MAX);
+    // One for each that comes to office, and none for each that is dismissed.
+    t.ok(looks <= OPERATORS_EVER_MAX * votes, `${looks} looks at ${votes} votes`);
+  },
+);
