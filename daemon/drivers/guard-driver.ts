@@ -1,7 +1,7 @@
 /**
  * Drives the standing of peers: what the mesh lets through and what came of it goes in; who is banned is disconnected
- * and kept out until the ban is over. And what is passed on of their gossip, so that no peer bans this node. Not here: what is an offence of a record (protocols/ledger) and who is a member
- * at all (protocols/trust).
+ * and kept out until the ban is over. Of their gossip no more is passed on than other peers allow this node. Not
+ * here: what is an offence of a record (protocols/ledger) and who is a member at all (protocols/trust).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/machine.ts';

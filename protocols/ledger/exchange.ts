@@ -414,9 +414,9 @@ export class Exchange {
   }
 
   /**
-   * Grants and revocations first, each behind what it hangs on: no record shall come before what lets it in, or an answer may hold nothing that
-   * is taken, and the next one the same. Of those that need not wait for one another, and of the others, from a place by lot,
-   * so that what is refused over there does not stand before the rest for ever.
+   * Grants and revocations first, each behind what it hangs on: no record shall come before what lets it in, or an answer
+   * may hold nothing that is taken, and the next one the same. Of those that need not wait for one another, and of the
+   * others, from a place by lot, so that what is refused over there does not stand before the rest for ever.
    */
   #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
     const lot = env.random();
