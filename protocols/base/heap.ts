@@ -12,6 +12,15 @@ export class Heap<T> {
     return this.#items[0];
   }
 
+  get size(): number {
+    return this.#items.length;
+  }
+
+  /** All of them, in no order. */
+  items(): Iterable<T> {
+    return this.#items;
+  }
+
   add(item: T): void {
     const items = this.#items;
     let at = items.length;

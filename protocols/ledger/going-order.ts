@@ -2,6 +2,7 @@
  * In which order one author's records go when there are too many, and the first to go at hand: a heap, from which what
  * is live no more is dropped when it comes up. Not here: how many are too many (quota.ts).
  */
+import { Heap } from '../base/heap.ts';
 import { type GrantBody, recordKey } from '../base/records.ts';
 import { isGrowOnly, isStampedLater, type Ledger } from './ledger.ts';
 import { isSameRecord, type LedgerRecord } from './record.ts';
@@ -71,7 +72,7 @@ export class GoingOrder {
   readonly #ledger: Pick<Ledger, 'live'>;
   readonly #marks: Marks;
   /** Who keeps a record may have changed since it was put here: that is looked at when it comes up. */
-  #heap: Placed[] = [];
+  #heap = new Heap<Placed>(goesBefore);
   count = 0;
   bytes = 0;
 
@@ -97,14 +98,14 @@ export class GoingOrder {
 
   /** Takes the first to go out of the order, not out of the ledger. */
   take(): LedgerRecord | undefined {
-    for (let first = this.#pop(); first !== undefined; first = this.#pop()) {
+    for (let first = this.#heap.take(); first !== undefined; first = this.#heap.take()) {
       const { keeper } = first;
       const record = this.#ledger.live(first.record);
       if (record === undefined) continue;
       const placed = this.#placed(record);
       if (placed.keeper === keeper) {
         // One that went and came back is here twice.
-        while (this.#heap[0]?.keeper === keeper && isSameRecord(this.#heap[0].record, record)) this.#pop();
+        while (this.#isNext(record, keeper)) this.#heap.take();
         return record;
       }
       // Who kept it does so no more: it was put back then.
@@ -121,14 +122,19 @@ export class GoingOrder {
   /** What was taken out and is live still, or goes earlier than before: who kept it does so no more. */
   putBack(records: readonly LedgerRecord[]): void {
     for (const record of records) this.#put(this.#placed(record));
-    if (this.#heap.length <= 2 * this.count + DEAD_MAX) return;
+    if (this.#heap.size <= 2 * this.count + DEAD_MAX) return;
     const live = new Map<string, LedgerRecord>();
-    for (const { record: known } of this.#heap) {
+    for (const { record: known } of this.#heap.items()) {
       const record = this.#ledger.live(known);
       if (record !== undefined) live.set(record.digest, record);
     }
-    this.#heap = [];
+    this.#heap = new Heap(goesBefore);
     for (const record of live.values()) this.#put(this.#placed(record));
+  }
+
+  #isNext(record: LedgerRecord, keeper: number): boolean {
+    const { first } = this.#heap;
+    return first !== undefined && first.keeper === keeper && isSameRecord(first.record, record);
   }
 
   #placed(record: LedgerRecord): Placed {
@@ -138,34 +144,6 @@ export class GoingOrder {
 
   #put(placed: Placed): void {
     // Where all begins never goes.
-    if (placed.record.kind === 'genesis') return;
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(placed);
-    while (at > 0) {
-      const above = (at - 1) >> 1;
-      if (!goesBefore(placed, heap[above]!)) break;
-      heap[at] = heap[above]!;
-      at = above;
-    }
-    heap[at] = placed;
-  }
-
-  #pop(): Placed | undefined {
-    const heap = this.#heap;
-    const first = heap[0];
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return first;
-    let at = 0;
-    for (;;) {
-      let below = 2 * at + 1;
-      if (below >= heap.length) break;
-      if (below + 1 < heap.length && goesBefore(heap[below + 1]!, heap[below]!)) below += 1;
-      if (!goesBefore(heap[below]!, last)) break;
-      heap[at] = heap[below]!;
-      at = below;
-    }
-    heap[at] = last;
-    return first;
+    if (placed.record.kind !== 'genesis') this.#heap.add(placed);
   }
 }
