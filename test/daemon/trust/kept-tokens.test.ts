@@ -3,19 +3,13 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import {
-  type GrantBody,
-  KEEPS_MAX,
-  type MemberBody,
-  type RevokeBody,
-  recordKey,
-} from '../../../protocols/base/records.ts';
+import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
-import { deskOf, trustOf } from './trust-of.ts';
+import { deskOf, memberFacts, trustOf } from './trust-of.ts';
 
 const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map(testSigner) as [
   Signer,
@@ -26,19 +20,6 @@ const [operator, self, eve, token, h2, h3, stranger] = [1, 2, 3, 4, 5, 6, 7].map
   Signer,
   Signer,
 ];
-
-const FACTS: MemberBody = {
-  name: 'h2',
-  incarnation: 1,
-  addresses: [],
-  doors: [],
-  host: '192.0.2.1',
-  labels: {},
-  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
-  subnet: null,
-  driver: 'memory',
-  version: '1',
-};
 
 /** When it is noticed. */
 const LATER = NOW + 1_000;
@@ -108,7 +89,7 @@ function wasUp({ genesis, take }: Pick<ReturnType<typeof stage>, 'genesis' | 'ta
     ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
     ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
   };
-  take([sealRecord(header, FACTS, host, nodeCrypto)]);
+  take([sealRecord(header, memberFacts('h2'), host, nodeCrypto)]);
 }
 
 const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };

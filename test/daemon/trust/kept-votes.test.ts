@@ -3,11 +3,11 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import type { GrantBody, MemberBody, RevokeBody } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { operatorGrant } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner, write } from '../../protocols/ledger/fixtures.ts';
-import { deskOf, trustOf } from './trust-of.ts';
+import { deskOf, memberFacts, trustOf } from './trust-of.ts';
 
 const RECOVERY = 1;
 const [recovery, operator, self, appointed] = [RECOVERY, 2, 3, 4].map(testSigner) as [
@@ -18,11 +18,6 @@ const [recovery, operator, self, appointed] = [RECOVERY, 2, 3, 4].map(testSigner
 ];
 const THEFT_MS = NOW + 1_000;
 const LATER_MS = NOW + 2_000;
-const FACTS: MemberBody = {
-  ...{ name: 'host1', incarnation: 1, addresses: [], doors: [], host: '192.0.2.1', labels: {} },
-  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
-  ...{ subnet: null, driver: 'memory', version: '1' },
-};
 const DISMISSAL = {
   ...{ descendants: true, reason: 'stolen', since_ms: THEFT_MS - 500 },
   operatorKey: testSeed(RECOVERY).toString('hex'),
@@ -44,7 +39,7 @@ function stage() {
     void introduce([sealedAct(genesis.digest, operator, kind, body, { epoch, seq, ms }).bytes]);
   };
   void introduce([grant.bytes]);
-  write(machine, self.id, 'member', self.id, FACTS);
+  write(machine, self.id, 'member', self.id, memberFacts('host1'));
   const trust = trustOf(machine, { self: self.id, genesis }, { introduce, now: () => LATER_MS });
   const desk = deskOf(machine, trust, self.id, LATER_MS);
   const rulers = () => {

@@ -3,18 +3,13 @@ import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import {
-  type GrantBody,
-  type MemberBody,
-  type RevokeBody,
-  recordKey,
-} from '../../../protocols/base/records.ts';
+import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
-import { deskOf, trustOf } from './trust-of.ts';
+import { deskOf, memberFacts, trustOf } from './trust-of.ts';
 
 const [operator, self, eve, host, puppet] = [1, 2, 3, 4, 5].map(testSigner) as [
   Signer,
@@ -23,18 +18,6 @@ const [operator, self, eve, host, puppet] = [1, 2, 3, 4, 5].map(testSigner) as [
   Signer,
   Signer,
 ];
-const FACTS: MemberBody = {
-  name: 'host2',
-  incarnation: 1,
-  addresses: [],
-  doors: [],
-  host: '192.0.2.1',
-  labels: {},
-  capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
-  subnet: null,
-  driver: 'memory',
-  version: '1',
-};
 const THEFT_MS = NOW + 1_000;
 const LATER = NOW + 2_000;
 
@@ -58,7 +41,7 @@ t.test(
       ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
       ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
     };
-    await introduce([sealRecord(header, FACTS, host, nodeCrypto).bytes]);
+    await introduce([sealRecord(header, memberFacts('host2'), host, nodeCrypto).bytes]);
     // The thief lets in a host of its own by that name, and sends the other one away.
     await introduce([
       seal('grant', eve, memberGrant(puppet.id, { parent: above.digest }), THEFT_MS).bytes,

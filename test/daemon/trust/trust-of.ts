@@ -5,6 +5,7 @@ import { ClusterTrust, type ClusterTrustInit } from '../../../daemon/cluster-tru
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { LedgerDriver } from '../../../daemon/drivers/ledger-driver.ts';
 import { TrustDesk } from '../../../daemon/trust/trust-desk.ts';
+import type { MemberBody } from '../../../protocols/base/records.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { NOW, write } from '../../protocols/ledger/fixtures.ts';
 
@@ -56,4 +57,13 @@ export function deskOf(
   const addresses = { doors: [] };
   const cluster = { id: machine.cluster, self, addresses, remembered: [], ledger: { machine }, trust, view };
   return new TrustDesk(cluster as unknown as Cluster, now);
+}
+
+/** What a host tells of itself once it is up. */
+export function memberFacts(name: string): MemberBody {
+  return {
+    ...{ name, incarnation: 1, addresses: [], doors: [], host: '192.0.2.1', labels: {} },
+    capacity: { cpu_millis: 1000, memory_bytes: 1 << 30 },
+    ...{ subnet: null, driver: 'memory', version: '1' },
+  };
 }
