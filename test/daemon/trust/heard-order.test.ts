@@ -3,19 +3,18 @@ import fc from 'fast-check';
 import t from 'tap';
 import { inHeardOrder } from '../../../daemon/trust/heard-order.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
+import type { Role } from '../../../protocols/base/records.ts';
 import { STRANGERS_CHECKED_MAX } from '../../../protocols/ledger/intake.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import {
-  genesis,
   introduce,
   memberGrant,
   NOW,
   newNode,
+  numberedActs,
   operator,
   rejections,
-  sealedAct,
   testSigner,
 } from '../../protocols/ledger/fixtures.ts';
 
@@ -28,11 +27,7 @@ const CHAINS = 12;
 const CHAIN_LENGTH = 6;
 
 function told(): LedgerRecord[] {
-  let seq = 0;
-  const act = (author: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody) => {
-    seq += 1;
-    return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW });
-  };
+  const act = numberedActs();
   const [second, third] = [testSigner(50), testSigner(51)];
   // They have voted for one another.
   const records = [

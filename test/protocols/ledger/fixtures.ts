@@ -153,6 +153,15 @@ export function sealedAct(
   return sealRecord(header, body, author, nodeCrypto);
 }
 
+/** Acts of any signers, numbered in the order in which they are made. */
+export function numberedActs() {
+  let seq = 0;
+  return (author: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody): LedgerRecord => {
+    seq += 1;
+    return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW });
+  };
+}
+
 /** The record with changes, signed by the one who is given: what a member with bad intent would send. */
 export function forged(record: LedgerRecord, changes: Partial<LedgerRecord>, signer: Signer): LedgerRecord {
   return sealRecord({ ...record, author: signer.id, ...changes }, record.body, signer, nodeCrypto);

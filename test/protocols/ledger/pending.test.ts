@@ -2,21 +2,20 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { Signer } from '../../../protocols/base/crypto.ts';
-import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import { type Role, recordKey } from '../../../protocols/base/records.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import {
   cluster,
   forged,
-  genesis,
   introduce,
   memberGrant,
   NOW,
   newNode,
+  numberedActs,
   operator,
   rejections,
-  sealedAct,
   TAG,
   testSigner,
   write,
@@ -30,11 +29,7 @@ t.test('in whatever order a chain of grants comes, and what hangs on it, all of 
   const [host] = cluster(1);
   const [one, two, three] = [70, 71, 72].map(testSigner) as [Signer, Signer, Signer];
   const wide = { roles: ['member', 'admitter'] as Role[], admits: ['member', 'admitter', 'admit'] as Role[] };
-  let seq = 0;
-  const act = (author: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody) => {
-    seq += 1;
-    return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW });
-  };
+  const act = numberedActs();
   const grant = (by: Signer, to: Signer, parent: string | null, notAfter_ms: number | null = null) =>
     act(by, 'grant', memberGrant(to.id, { ...wide, parent, notAfter_ms }));
   const renewal = (by: Signer, original: LedgerRecord, parent: string | null) =>
