@@ -79,6 +79,11 @@ const RecordRefSchema = Type.Object({
   author: Text(64),
   authorName: Text(96),
 });
+const RoleChangeSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  gains: Type.Array(OneOf(ROLES)),
+  loses: Type.Array(OneOf(ROLES)),
+});
 
 /** What a revocation would change, if it was made now. */
 export const RevocationPlanSchema = Type.Object({
@@ -106,6 +111,9 @@ export const RevocationPlanSchema = Type.Object({
   unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
+  /** Hosts that stay, and may do other things then: the first PLAN_LISTED_MAX. */
+  roles_count: Count,
+  roles: Type.Array(RoleChangeSchema),
   operators: TurnOf(KeyNameSchema),
   /** Fewer operators would remain than it takes to appoint or dismiss one: that could never be mended. */
   leavesTooFew: Type.Boolean(),

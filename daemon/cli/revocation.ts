@@ -106,9 +106,9 @@ export function noteTokens(terminal: Terminal, open: readonly { readonly id: str
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
-  const { key, nodes, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
+  const { key, nodes, roles, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
   // What the key has sent away may have been its thief's to say.
-  if (leavesTooFew || lacking.length + sentAway.length + unnamed.length > 0) return true;
+  if (leavesTooFew || roles.length + lacking.length + sentAway.length + unnamed.length > 0) return true;
   const [theirs, made] = [[...nodes.ends, ...operators.ends], tokens.ends];
   const others = [
     ...theirs.filter((one) => isToken || one.key !== key),
@@ -127,9 +127,15 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
+  const changes = (list: RevocationPlan['roles']) =>
+    list.map(
+      ({ name, gains, loses }) =>
+        `${name} ${[...gains.map((role) => `+${role}`), ...loses.map((role) => `-${role}`)].join(' ')}`,
+    );
   type Row = [string, readonly string[], number?];
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
+    ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],
     ['written, and void', written(records.ends), records.ends_count],

@@ -24,7 +24,8 @@ export function revocationPlan(
   names: KeyNames,
   crypto: Crypto,
 ): RevocationPlan {
-  const { revocation, members, operators, tokens, records, open, lacking, sentAway, unnamed } = outcome;
+  const { revocation, members, roles, operators, tokens, records, open, lacking, sentAway, unnamed } =
+    outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
   const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
@@ -52,6 +53,11 @@ export function revocationPlan(
     sentAway: sentAway.slice(0, PLAN_LISTED_MAX).map(key),
     unnamed: unnamed.map(key),
     nodes: told(members, key, ({ name }) => name),
+    roles_count: roles.length,
+    roles: roles
+      .slice(0, PLAN_LISTED_MAX)
+      .map(({ key: id, gains, loses }) => ({ ...key(id), gains: [...gains], loses: [...loses] }))
+      .sort((a, b) => compare(a.name, b.name)),
     operators: told(operators, key, ({ name }) => name),
     leavesTooFew: tooFew,
     tokens: told(tokens, token, ({ id }) => id),
@@ -63,13 +69,14 @@ export function revocationPlan(
 
 /** What users write is left out: the key that is to go may be writing still. */
 function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
-  const { revocation, members, operators, tokens, lacking, sentAway, unnamed } = outcome;
+  const { revocation, members, roles, operators, tokens, lacking, sentAway, unnamed } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
     [revocation.votes, revocation.needed],
     ...[members, operators].flatMap(({ ends, returns }) => [ends.toSorted(), returns.toSorted()]),
     grants(tokens.ends),
     grants(tokens.returns),
+    roles.map(({ key, gains, loses }) => [key, ...gains, '', ...loses].join(' ')).sort(),
     tooFew,
     lacking.toSorted(),
     sentAway.toSorted(),

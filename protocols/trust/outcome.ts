@@ -4,10 +4,11 @@
  */
 import { HLC_AHEAD_MS_MAX } from '../base/clock.ts';
 import type { KeyId } from '../base/ids.ts';
+import type { Role } from '../base/records.ts';
 import type { LedgerRecord } from '../ledger/record.ts';
 import type { Authority } from './authority.ts';
 import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
-import { mayStay } from './renewal.ts';
+import { mayStay, rolesToStay } from './renewal.ts';
 
 /** What is so now and would be no more, and the other way round. */
 export interface Turn<T> {
@@ -15,11 +16,20 @@ export interface Turn<T> {
   readonly returns: readonly T[];
 }
 
+/** A host that is a member before and after, and may do other things then. */
+export interface RoleChange {
+  readonly key: KeyId;
+  readonly gains: readonly Role[];
+  readonly loses: readonly Role[];
+}
+
 export interface Outcome {
   /** The revocation as it would be listed. */
   readonly revocation: RevocationInfo;
   /** Also those whose grant has ended and may still be renewed. */
   readonly members: Turn<KeyId>;
+  /** Of those that stay. What operators may do is told with them. */
+  readonly roles: readonly RoleChange[];
   readonly operators: Turn<KeyId>;
   /** Grants of tokens that hosts can join with, by age. */
   readonly tokens: Turn<GrantInfo>;
@@ -82,6 +92,7 @@ export function foresee(
   const listed = revocations.find(({ digest }) => digest === revocation.digest);
   if (listed === undefined) throw new RangeError('this is no revocation');
   const tokens = openTokens(after, now);
+  const present = members(authority, now);
   const staying = members(after, now);
   // Others may refuse what was written by a clock that was ahead.
   const upTo_ms = Math.max(now, revocation.hlc.ms) + HLC_AHEAD_MS_MAX;
@@ -100,14 +111,19 @@ export function foresee(
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
   // What is to be revoked as a token must not be the key of a host or an operator.
-  const rulers = operators(after);
+  const [ruled, rulers] = [operators(authority), operators(after)];
   const made = [...tokens.values()]
     .filter(({ subject }) => !up.has(subject) && !rulers.has(subject))
     .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
-    members: turn(members(authority, now), staying),
-    operators: turn(operators(authority), operators(after)),
+    members: turn(present, staying),
+    roles: roleChanges(
+      [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
+      [authority, after],
+      now,
+    ),
+    operators: turn(ruled, rulers),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
     open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
@@ -202,6 +218,20 @@ function members(authority: Authority, now: number): Map<KeyId, KeyId> {
   for (const { subject } of authority.grants(now)) subjects.add(subject);
   const found = [...subjects].filter((subject) => mayStay(authority, subject, now));
   return new Map(found.map((subject) => [subject, subject]));
+}
+
+function roleChanges(
+  keys: readonly KeyId[],
+  [before, after]: readonly [Authority, Authority],
+  now: number,
+): RoleChange[] {
+  const found: RoleChange[] = [];
+  for (const key of keys) {
+    const [had, has] = [rolesToStay(before, key, now), rolesToStay(after, key, now)];
+    const [gains, loses] = [[...has.difference(had)], [...had.difference(has)]];
+    if (gains.length + loses.length > 0) found.push({ key, gains, loses });
+  }
+  return found;
 }
 
 function operators(authority: Authority): Map<KeyId, KeyId> {

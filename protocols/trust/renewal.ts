@@ -4,7 +4,7 @@
  * Not here: writing the grants (the daemon).
  */
 import type { KeyId } from '../base/ids.ts';
-import type { GrantBody } from '../base/records.ts';
+import type { GrantBody, Role } from '../base/records.ts';
 import { isIssuing, renewalGrant } from './acts.ts';
 import type { Authority, Renewable } from './authority.ts';
 
@@ -74,6 +74,12 @@ export function renewalOnAppeal(
 export function mayStay(authority: Authority, key: KeyId, now: number): boolean {
   if (authority.isMember(key, now)) return true;
   return renewablesOf(authority, key, now).length > 0;
+}
+
+/** Roles that it has, and those that it had until they ended, so that an admitter may give them to it again. */
+export function rolesToStay(authority: Authority, key: KeyId, now: number): ReadonlySet<Role> {
+  const renewable = renewablesOf(authority, key, now).flatMap(({ grant }) => grant.body.roles);
+  return new Set([...authority.roles(key, now), ...renewable]);
 }
 
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */

@@ -53,6 +53,8 @@ export const PLAN: RevocationPlan = {
   sentAway: [],
   unnamed: [],
   nodes: turnOf({ key: 'gone', name: 'old' }),
+  roles_count: 0,
+  roles: [],
   operators: turnOf(),
   tokens: turnOf(),
   records: turnOf(),

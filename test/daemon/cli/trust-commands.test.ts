@@ -136,10 +136,12 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
 t.test('who is named and stays out is shown before, and who stays with whom nobody named', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const [lacking, unnamed] = [[{ key: NODE_1, name: 'one' }], [{ key: NODE_2, name: 'two' }]];
+  const roles = [{ ...lacking[0]!, gains: ['deployer' as const], loses: ['admitter' as const] }];
   for (const [changes, row] of [
     [{ lacking }, '  named, and stay out      one\n'],
     [{ unnamed }, '  stay, and not named      two\n'],
     [{ sentAway: lacking, sentAway_count: 3 }, '  sent away, and stay out  one and 2 more\n'],
+    [{ roles, roles_count: 2 }, '  roles that change        one +deployer -admitter and 1 more\n'],
   ] as const) {
     backend.planRevokeNode = async () => ({ ...PLAN, ...changes });
     const asked = await runCli(socket, ['node', 'revoke', 'old', '--descendants', '--keep', 'one']);

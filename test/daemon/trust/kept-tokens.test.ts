@@ -482,9 +482,22 @@ t.test('a host that is kept has nothing of what a thief granted it after the cut
     const numbers = { epoch: above.epoch + 1, seq: 1, ms: LATER };
     take([sealedAct(genesis.digest, eve, 'grant', more, numbers)]);
     t.ok(machine.authority.roles(h2.id).size > 1);
-    await desk.revokeNode(eve.id, { ...KEEPING, keep: [h2.id], keepAll, since_ms: NOW + 500 });
+    const request = { ...KEEPING, keep: [h2.id], keepAll, since_ms: NOW + 500 };
+    const { digest, roles } = desk.planRevokeNode(eve.id, request);
+    t.match(roles, [{ key: h2.id, gains: [], loses: ['worker', 'deployer', 'admitter'] }]);
+    await desk.revokeNode(eve.id, { ...request, plan: digest });
     t.same([...machine.authority.roles(h2.id)], ['member'], `keepAll: ${keepAll}`);
   }
+});
+
+t.test('roles that change are part of what was agreed to', async (t) => {
+  const { genesis, desk, take, above } = stage({ uses: 2, stay: { roles: ['member'] } });
+  const request = { ...KEEPING, keepAll: true, since_ms: NOW + 500 };
+  const { digest: plan, roles } = desk.planRevokeNode(eve.id, request);
+  t.same(roles, []);
+  const more = { ...memberGrant(h2.id, ADMITTER), parent: above.digest };
+  take([sealedAct(genesis.digest, eve, 'grant', more, { epoch: above.epoch + 1, seq: 1, ms: LATER })]);
+  await t.rejects(desk.revokeNode(eve.id, { ...request, plan }), { code: 'E_PLAN_CHANGED' });
 });
 
 t.test('a host that is kept has nothing of what a token that was closed has granted it', async (t) => {

@@ -75,6 +75,31 @@ t.test('what the thief revoked is back', async (t) => {
   });
 });
 
+t.test('a host that stays, and may do less or more then, is told with that', async (t) => {
+  const { replica, authority: of } = stage();
+  const wide = grant('op', 'dan', ADMITTER, { seq: 2 });
+  const brief = grant('op', 'cem', { ...ADMITTER, notAfter_ms: 1 }, { seq: 3 });
+  replica.offer([wide, brief]);
+  const outcome = () => foresee(of, { revocation: revoke('sen', 'op', { seq: 9 }, cut(1)) }, [], NOW);
+  t.same(
+    outcome().roles,
+    [{ key: key('dan'), gains: [], loses: ['admitter'] }],
+    'what has long ended is no loss',
+  );
+  t.same(outcome().members.ends, []);
+  replica.offer([revoke('sen', 'op', { seq: 8 }, cut(1))]);
+  t.same(outcome().roles, [], 'what is so already is no change');
+  const taken = revoke('ann', 'tok', { seq: 7 }, { ...cut(0), descendants: true });
+  const other = grant('op', 'bob', {}, { seq: 1 });
+  const stolen = stage();
+  stolen.replica.offer([other, taken]);
+  t.same(
+    foresee(stolen.authority, { revocation: revoke('op', 'ann', { seq: 9 }, cut(4)) }, [], NOW).roles,
+    [{ key: key('bob'), gains: ['admitter'], loses: [] }],
+    'what the thief took',
+  );
+});
+
 t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
   const { authority: of } = stage(2);
   const vote = foresee(
@@ -85,7 +110,7 @@ t.test('a vote that is not enough, or of no right, changes nothing', async (t) =
   );
   t.match(vote.revocation, { votes: 1, needed: 2, effective: false });
   const none = { ends: [], returns: [] };
-  t.match(vote, { members: none, operators: none, tokens: none, records: none });
+  t.match(vote, { members: none, operators: none, tokens: none, records: none, roles: [] });
   t.match(foresee(of, { revocation: revoke('dan', 'ann', { seq: 9 }) }, WRITTEN, NOW).revocation, {
     votes: 0,
     effective: false,
@@ -109,6 +134,9 @@ t.test('each key is asked about once, however often it was granted something', a
 
 t.test('what is told is what then happens', async (t) => {
   const names = ['ann', 'bob', 'cem', 'dan', 'op', 'tok'];
+  const hosts = keys('ann', 'bob', 'cem', 'dan');
+  // Beside their other grants: by these they stay, and may do less or more.
+  const beside = [grant('sen', 'bob', {}, { seq: 1 }), grant('sen', 'dan', ADMITTER, { seq: 2 })];
   const one = fc.record({
     by: fc.constantFrom('op', 'sen', 'ann', 'bob'),
     of: fc.constantFrom(...names),
@@ -118,6 +146,7 @@ t.test('what is told is what then happens', async (t) => {
   fc.assert(
     fc.property(fc.array(one, { minLength: 1, maxLength: 5 }), (acts) => {
       const { replica, authority: of } = stage();
+      replica.offer(beside);
       const made = acts.map(({ by, of: subject, last, descendants }, at) =>
         revoke(by, subject, { seq: 10 + at }, { ...cut(last), descendants }),
       );
@@ -125,7 +154,8 @@ t.test('what is told is what then happens', async (t) => {
       replica.offer(made);
       const members = () => new Set(keys(...names).filter((name) => of.isMember(name, NOW)));
       const counting = () => new Set(WRITTEN.filter((record) => of.counts(record)));
-      const [membersBefore, countingBefore] = [members(), counting()];
+      const roles = () => new Map(hosts.map((name) => [name, of.roles(name, NOW)]));
+      const [membersBefore, countingBefore, rolesBefore] = [members(), counting(), roles()];
       const outcome = foresee(of, { revocation: last }, WRITTEN, NOW);
       replica.offer([last]);
       const expected = <T>(before: Set<T>, after: Set<T>) => ({
@@ -138,6 +168,16 @@ t.test('what is told is what then happens', async (t) => {
       });
       t.same(sets(outcome.members), expected(membersBefore, members()));
       t.same(sets(outcome.records), expected(countingBefore, counting()));
+      const [staying, after] = [members(), roles()];
+      const changes = hosts
+        .filter((host) => membersBefore.has(host) && staying.has(host))
+        .map((host) => ({
+          key: host,
+          gains: [...after.get(host)!.difference(rolesBefore.get(host)!)],
+          loses: [...rolesBefore.get(host)!.difference(after.get(host)!)],
+        }))
+        .filter(({ gains, loses }) => gains.length + loses.length > 0);
+      t.same(new Set(outcome.roles), new Set(changes));
     }),
   );
 });
