@@ -15,7 +15,7 @@ const FLAGS_TOLD_MAX = 5;
 /** Members of whom it waits for records, in one answer. */
 const REMEMBERED_TOLD_MAX = 8;
 /** Before there is a cluster nobody is let in. */
-const NO_COUNTERS = { offences: {}, refused: {}, bans: 0 };
+const NO_COUNTERS = { offences: {}, refused: {}, bans: 0, notRelayed: 0 };
 
 export function nodeStatus(node: BackendNode): Status {
   const { cluster, waiting } = node;
@@ -62,7 +62,7 @@ function waitingTexts(waiting: Cluster | undefined): Status['problems'] {
 }
 
 function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => string): Status['guard'] {
-  const { offences, refused, bans } = cluster?.guard.counters ?? NO_COUNTERS;
+  const { offences, refused, bans, notRelayed } = cluster?.guard.counters ?? NO_COUNTERS;
   const peers = (cluster?.guard.reports() ?? []).map((report) => ({
     node: report.peer,
     nodeName: nameOf(report.peer),
@@ -70,7 +70,7 @@ function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => strin
     bans: report.bans,
     until_ms: report.until_ms,
   }));
-  return { peers, offences, refused, bans };
+  return { peers, offences, refused, bans, notRelayed };
 }
 
 function flagTexts(cluster: Cluster, now: number): Status['problems'] {

@@ -96,6 +96,8 @@ export const StatusSchema = Type.Object({
     /** By what they would have used up: bytes, messages, streams… */
     refused: Type.Record(Type.String(), Count),
     bans: Count,
+    /** Gossip of others, in messages, that was not passed on for it is more than peers allow; anti-entropy brings it. */
+    notRelayed: Count,
   }),
   /** What is not as it should be with this node; empty when all is well. */
   problems: Type.Array(

@@ -31,6 +31,11 @@ export interface GuardDriverInit {
   readonly config?: Partial<StandingConfig>;
 }
 
+export interface GuardCounters extends StandingCounters {
+  /** Gossip messages of others that were news and not passed on, for this node had passed on as much as it may. */
+  readonly notRelayed: number;
+}
+
 const RESOURCE_OF: Readonly<Record<MeshUse, Resource>> = {
   connection: 'connections',
   message: 'messages',
@@ -121,8 +126,8 @@ export class GuardDriver implements MeshGuard {
     return this.#core.reports(this.#init.clock.now());
   }
 
-  get counters(): StandingCounters {
-    return this.#core.counters;
+  get counters(): GuardCounters {
+    return { ...this.#core.counters, notRelayed: this.#relay.refused };
   }
 
   /** @returns false when it was refused. */

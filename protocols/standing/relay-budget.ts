@@ -26,6 +26,7 @@ export class RelayBudget {
   readonly #all = nothing(0);
   /** The one heard longest ago first. */
   readonly #sources = new Map<NodeId, Used>();
+  #refused = 0;
 
   /** @param config as `assertStanding` lets it pass. */
   constructor(config: StandingConfig) {
@@ -37,6 +38,11 @@ export class RelayBudget {
     return this.#sources.size;
   }
 
+  /** Messages that were not passed on. */
+  get refused(): number {
+    return this.#refused;
+  }
+
   /** @param source the peer that it came from. @returns whether it may be passed on; if not, nothing was used. */
   take(source: NodeId, cost: RelayCost, now: number): boolean {
     const { allowances, relayed_divisor } = this.#config;
@@ -44,7 +50,10 @@ export class RelayBudget {
     const { amounts: own } = this.#forget(this.#source(source, now), now);
     for (const name of RELAYED) {
       const left = allowances[name].capacity / relayed_divisor - all[name] - cost[name];
-      if (own[name] + cost[name] > left) return false;
+      if (own[name] + cost[name] > left) {
+        this.#refused += 1;
+        return false;
+      }
     }
     for (const name of RELAYED) {
       all[name] += cost[name];

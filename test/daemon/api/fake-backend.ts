@@ -134,7 +134,7 @@ export function fakeBackend(): FakeBackend {
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
-      guard: { peers: [], offences: {}, refused: {}, bans: 0 },
+      guard: { peers: [], offences: {}, refused: {}, bans: 0, notRelayed: 0 },
       problems: [],
       traffic: { received: [], sent: [] },
     }),

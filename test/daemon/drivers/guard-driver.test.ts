@@ -272,8 +272,10 @@ t.test('what is refused or no news uses up nothing of what is passed on', async 
   }
   for (let n = 0; n < capacity / 4; n += 1)
     if (guard.verdict('p', 300, newsBeside(0)) !== 'accept') t.fail('a burst is passed on whole');
+  t.equal(guard.counters.notRelayed, 0);
   t.equal(guard.verdict('p', 300, newsBeside(0)), 'ignore');
   t.equal(guard.verdict('another', 300, newsBeside(0)), 'accept');
+  t.equal(guard.counters.notRelayed, 1);
 });
 
 t.test(
