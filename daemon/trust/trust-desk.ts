@@ -6,13 +6,10 @@ import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, type KeyId, type NodeId, publicKeyFromKeyId } from '../../protocols/base/ids.ts';
-import { type GrantBody, KEEPS_MAX, type Role } from '../../protocols/base/records.ts';
-import { isAppointment, readGrant } from '../../protocols/trust/acts.ts';
-import type { Authority } from '../../protocols/trust/authority.ts';
+import type { GrantBody, Role } from '../../protocols/base/records.ts';
 import { type Cut, cutBefore, isAfter, NOTHING } from '../../protocols/trust/cut.ts';
 import { isStanding } from '../../protocols/trust/listing.ts';
 import type { Outcome } from '../../protocols/trust/outcome.ts';
-import { mayStay } from '../../protocols/trust/renewal.ts';
 import {
   DEFAULT_NODE_ROLES,
   formatToken,
@@ -49,7 +46,8 @@ import {
   revocationInfos,
   tokenInfos,
 } from './grant-answers.ts';
-import { GrantChains, type Kept } from './grant-chains.ts';
+import { everMember, hostsOf, isHosts } from './host-names.ts';
+import { KeptHosts } from './kept-hosts.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 import { revocationPlan } from './revocation-plan.ts';
 import type { RevokeRequest } from './revocations.ts';
@@ -57,15 +55,6 @@ import type { RevokeRequest } from './revocations.ts';
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
-
-/** Ids of hosts of one name in a message. */
-const NAMESAKES_TOLD_MAX = 8;
-
-/** Members, and those that were let in and are in no list of members. */
-interface Hosts {
-  readonly present: readonly Named[];
-  readonly former: readonly Named[];
-}
 
 export class TrustDesk {
   readonly #cluster: Cluster;
@@ -226,7 +215,7 @@ export class TrustDesk {
   #assertOfToken(key: KeyId): void {
     const { authority } = this.#cluster.ledger.machine;
     const isOperators = authority.operators().some((operator) => operator.inForce && operator.key === key);
-    if (!isOperators && !this.#isHosts(key)) return;
+    if (!isOperators && !isHosts(this.#cluster, key)) return;
     const what = isOperators ? 'an operator' : 'a host';
     const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
     throw new ShoalError(
@@ -244,125 +233,14 @@ export class TrustDesk {
     const { reason, since_ms, descendants = false, keep = [], keepAll = false, operatorKey } = request;
     const bare = { subject: key, name, reason, ...this.#cut(key, since_ms), ...signedWith(operatorKey) };
     const { revocations } = this.#cluster.trust;
-    const { staying, ...kept } = this.#keeps({ ...bare, keeps: revocations.outstamped(bare) }, keep, keepAll);
+    const { staying, ...kept } = new KeptHosts(this.#cluster, this.#source()).keeps(
+      { ...bare, keeps: revocations.outstamped(bare) },
+      keep,
+      keepAll,
+    );
     const all = { ...bare, descendants, ...kept };
     const words = descendants ? revocations.rightful(all, staying) : revocations.outstamped(all);
     return { ...all, keeps: [...new Set([...kept.keeps, ...words])] };
-  }
-
-  /**
-   * Was it up once, and ended its grant a while ago, so that it may be renewed still?
-   * @param after all trust as it will be: whom the thief of a key has sent away is a member again.
-   */
-  #mayComeBack(id: NodeId, after: Authority): boolean {
-    const { ledger, authority } = this.#cluster.ledger.machine;
-    if (ledger.get('member', id) === undefined) return false;
-    return mayStay(authority, id, this.#now) || mayStay(after, id, this.#now);
-  }
-
-  /**
-   * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
-   * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
-   * that have none, those that stand now.
-   * @returns also the keys of those hosts, and of what those hang on that are no members now.
-   * @throws E_NOT_FOUND, E_BAD_INPUT
-   */
-  #keeps(
-    bare: RevokeRequest & { readonly name: string },
-    keep: readonly string[],
-    keepAll: boolean,
-  ): Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts' | 'named' | 'unnamed'>> & {
-    readonly staying: ReadonlySet<KeyId>;
-  } {
-    const { trust, ledger } = this.#cluster;
-    const { subject: key, name } = bare;
-    if (keep.length === 0 && !keepAll)
-      return { keeps: [], issued: [], hosts: [], named: [], unnamed: [], staying: new Set() };
-    const { authority } = ledger.machine;
-    const keeps = new Set<string>();
-    const below = new Set<string>();
-    const through = new Set<KeyId>();
-    const staying = new Set<KeyId>();
-    const add = (host: KeyId, { signed, issued, unnamed }: Kept) => {
-      for (const grant of signed) keeps.add(grant);
-      for (const grant of issued) below.add(grant);
-      for (const other of unnamed) through.add(other);
-      if (keeps.size > KEEPS_MAX) throw tooManyKept(name);
-      staying.add(host);
-      if (authority.isMember(host)) return;
-      for (const grant of [...signed, ...issued]) staying.add(authority.grant(grant)!.subject);
-    };
-    const { present: members, former } = this.#hosts();
-    const early = this.#appointedBy(key, bare.cut);
-    const after = trust.revocations.imagineAgreed(bare);
-    // Where a later vote may have made an operator of a host, that is not what its name stands for. What the thief has granted a
-    // key since makes no host of it.
-    const beside = new Set([...early, ...this.#cluster.remembered].map(({ id }) => id));
-    const late = this.#appointedBy(key).filter(({ id }) => !beside.has(id) && !mayStay(after, id, this.#now));
-    const appointed = [...early, ...late];
-    // No host is kept by a vote: it would rule, and only a thief votes for one.
-    const ruling = new Set(appointed.map(({ id }) => id));
-    const hosts = { present: members, former: [...former.filter(({ id }) => !ruling.has(id)), ...appointed] };
-    const named = keep.map((text) => this.#keptHost(text, hosts));
-    const all = keepAll
-      ? [
-          ...members,
-          ...former.filter(({ id }) => this.#mayComeBack(id, after)),
-          // Nobody has named these: votes after the cut may be a thief's.
-          ...early,
-        ]
-      : [];
-    const kept = new Set([...named, ...all].map(({ id }) => id));
-    // What is named with such a one is its vote alone.
-    const votedLate = new Set(late.map(({ id }) => id).filter((id) => kept.has(id)));
-    const grantsOf = (from: Authority) =>
-      [...from.grants(this.#now)].filter(({ subject, roles }) =>
-        roles.includes('operator') ? ruling.has(subject) : !votedLate.has(subject),
-      );
-    const chains = new GrantChains(grantsOf(after), key, kept);
-    const present = new GrantChains(grantsOf(authority), key, kept);
-    const above = (host: KeyId) => (chains.stands(host) ? chains : present).above(host);
-    for (const host of named) {
-      const grants = above(host.id);
-      // One that others let in, and that the key has sent away, is back where its word counts no more.
-      if (grants.signed.length === 0 && mayStay(authority, host.id, this.#now))
-        throw new ShoalError('E_BAD_INPUT', `${host.name} was not let in by ${name}: it stays anyway`, {
-          detail: { field: 'keep' },
-        });
-      add(host.id, grants);
-    }
-    for (const { id } of all) add(id, above(id));
-    return {
-      keeps: [...keeps],
-      issued: [...below],
-      hosts: [...kept],
-      // An operator that stays is no member, and need not be.
-      named: [...new Set(named.map(({ id }) => id))].filter((id) => !ruling.has(id)),
-      unnamed: [...through],
-      staying,
-    };
-  }
-
-  /**
-   * Operators in force that it has voted for: with its descendants go those votes.
-   * @param cut where only votes up to there are asked about.
-   */
-  #appointedBy(key: KeyId, cut?: Cut): Named[] {
-    const subjects = new Set<KeyId>();
-    for (const record of this.#cluster.ledger.machine.ledger.recordsOf(key)) {
-      const { body } = readGrant(record) ?? {};
-      const isVote = body !== undefined && isAppointment(body);
-      if (isVote && (cut === undefined || !isAfter(record, cut))) subjects.add(body.subject);
-    }
-    return this.operators()
-      .filter((operator) => !operator.revoked && subjects.has(operator.key) && !this.#isHosts(operator.key))
-      .map((operator) => ({ id: operator.key, name: operator.name }));
-  }
-
-  /** Is it the key of a host that was up once? Grants say so of any key: whoever admits can write them. */
-  #isHosts(key: KeyId): boolean {
-    const { view, ledger } = this.#cluster;
-    return view.members.has(key) || ledger.machine.ledger.get('member', key) !== undefined;
   }
 
   #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
@@ -449,68 +327,13 @@ export class TrustDesk {
     return member;
   }
 
-  /**
-   * Whoever was let in, whatever has become of its grant: one that was revoked may turn out to have been in wrong hands
-   * earlier, and one whose grant has ended, or that never came up, is waited for until it is revoked. A name is that of
-   * a member before it is that of one that is none any more.
-   * @throws E_NOT_FOUND
-   */
-  #everMember(node: string, { present, former }: Hosts = this.#hosts()): Named {
-    const called = (hosts: readonly Named[]) => hosts.filter(({ id, name }) => isCalled(node, id, name));
-    const [now, before] = [called(present), called(former)];
-    const found = now.length > 0 && !before.some(({ id }) => id === node) ? now : before;
-    const host = found.find(({ id }) => id === node) ?? found[0];
-    if (host !== undefined && (host.id === node || found.length === 1)) return host;
-    const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
-    throw new ShoalError(
-      'E_NOT_FOUND',
-      `${why} ${node}; \`shoal node ls\` has their ids, and \`shoal grant ls --all\` those of former ones`,
-    );
-  }
-
-  /**
-   * The same of a host that is to stay, but that a name has to be that of one host alone: who has stolen a key can send a host
-   * away, and let in another one by its name.
-   * @throws E_NOT_FOUND
-   */
-  #keptHost(node: string, hosts: Hosts): Named {
-    const called = [...hosts.present, ...hosts.former].filter(({ id, name }) => isCalled(node, id, name));
-    if (called.length < 2 || called.some(({ id }) => id === node)) return this.#everMember(node, hosts);
-    const ids = called.map(({ id }) => id).slice(0, NAMESAKES_TOLD_MAX);
-    throw new ShoalError(
-      'E_NOT_FOUND',
-      `${called.length} nodes are called ${node}: say which is to stay by its id, ${ids.join(' or ')}; \`shoal grant ls --all\` has who let them in, and when; nothing was changed`,
-    );
-  }
-
-  /** All names that a request may use, put together once for all that it names. */
-  #hosts(): Hosts {
-    const { members } = this.#cluster.view;
-    const { names } = this;
-    const former = new Set<KeyId>();
-    for (const { subject, roles } of this.#cluster.ledger.machine.authority.grants(this.#now))
-      if (roles.includes('member') && !members.has(subject)) former.add(subject);
-    const named = (id: KeyId) => ({ id, name: names(id) });
-    // Of whom a damaged disk may know nothing else.
-    const remembered = this.#cluster.remembered.filter(({ id }) => !members.has(id) && !former.has(id));
-    return {
-      present: Array.from(members.keys(), named),
-      former: [...Array.from(former, named), ...remembered],
-    };
+  #everMember(node: string): Named {
+    return everMember(node, hostsOf(this.#cluster, this.names, this.#now));
   }
 
   #source(): GrantSource {
     return { authority: this.#cluster.ledger.machine.authority, names: this.names, now: this.#now };
   }
-}
-
-/** A second revocation would not add to the first: what either of them voids is void. */
-function tooManyKept(name: string): ShoalError {
-  return new ShoalError(
-    'E_BAD_INPUT',
-    `one revocation names at most ${KEEPS_MAX} grants by ${name} that stay, and these hosts take more; nothing was changed. Without --descendants all that it let in before the cut stays unnamed: revoke it so, then by themselves the hosts and tokens that are not to stay`,
-    { detail: { field: 'keep' } },
-  );
 }
 
 /** Of the key that came with a request, if one did. @param seed hex. A secret: never in a message. */
