@@ -73,6 +73,11 @@ const TurnOf = <T extends TObject>(schema: T) =>
     returns: Type.Array(schema),
   });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
+const OpenTokenSchema = Type.Object({
+  ...TokenRefSchema.properties,
+  /** Name of a host that has the same key: it is revoked as a node, with `descendants`, and not as a token. */
+  host: OrNull(Text(96)),
+});
 const RecordRefSchema = Type.Object({
   kind: Text(32),
   key: Text(512),
@@ -122,7 +127,7 @@ export const RevocationPlanSchema = Type.Object({
   records: TurnOf(RecordRefSchema),
   /** Tokens that the key, or a token of it, made and that hosts can still join with afterwards: the first PLAN_LISTED_MAX. */
   open_count: Count,
-  open: Type.Array(TokenRefSchema),
+  open: Type.Array(OpenTokenSchema),
 });
 export type RevocationPlan = Static<typeof RevocationPlanSchema>;
 

@@ -93,14 +93,15 @@ export function agreedTo({ yes = false }: PlanOptions, { digest }: RevocationPla
 
 /** Tokens that are still good although their maker is refused: said once it is. */
 export function noteOpenTokens(terminal: Terminal, { open, effective }: RevocationPlan): void {
-  if (effective) noteTokens(terminal, open);
-}
-
-export function noteTokens(terminal: Terminal, open: readonly { readonly id: string }[]): void {
-  for (const { id } of open)
+  if (!effective) return;
+  for (const { id, key, host } of open)
     note(
       terminal,
-      `A token that it made is still good. Unless you have it: shoal token revoke ${shortDigest(id)}`,
+      host === null
+        ? `A token that it made is still good. Unless you have it: shoal token revoke ${shortDigest(id)}`
+        : printable(
+            `A token that it made is still good, and has the key of the host ${host}. Unless you trust that: shoal node revoke ${key} --descendants, with --keep for each host that joined with it and is to stay`,
+          ),
     );
 }
 
@@ -125,6 +126,8 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
   const made = (list: readonly { id: string; issuerName: string }[]) =>
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
+  const stillGood = (list: RevocationPlan['open']) =>
+    list.map((one) => `${made([one])}${one.host === null ? '' : `, the key of ${one.host}`}`);
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
   const changes = (list: RevocationPlan['roles']) =>
@@ -165,7 +168,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   }
   return [
     printable(`${what} is to be refused, by the word of ${by.name}:`),
-    ...[...changed, ...told([['tokens still good', made(open), plan.open_count], ...notes])].map((row) =>
+    ...[...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])].map((row) =>
       rowText(...row),
     ),
     ...(plan.early_count > 0 ? [EARLY] : []),

@@ -63,7 +63,9 @@ export function revocationPlan(
     tokens: told(tokens, token, ({ id }) => id),
     records: told(records, record, ({ kind, key }) => `${kind}/${key}`),
     open_count: open.length,
-    open: open.slice(0, PLAN_LISTED_MAX).map(token),
+    open: open
+      .slice(0, PLAN_LISTED_MAX)
+      .map((each) => ({ ...token(each), host: each.isHosts ? names(each.subject) : null })),
   };
 }
 

@@ -23,6 +23,12 @@ export interface RoleChange {
   readonly loses: readonly Role[];
 }
 
+/** A token that hosts can still join with. */
+export interface OpenToken extends GrantInfo {
+  /** Its key is also that of a host that was up, as whoever has its text can make it with another one: it is revoked as that. */
+  readonly isHosts: boolean;
+}
+
 export interface Outcome {
   /** The revocation as it would be listed. */
   readonly revocation: RevocationInfo;
@@ -36,10 +42,10 @@ export interface Outcome {
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
   /**
-   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts that were
-   * up, and of operators; and those kept and not closed.
+   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of operators and
+   * of hosts that were named to stay; and those kept and not closed.
    */
-  readonly open: readonly GrantInfo[];
+  readonly open: readonly OpenToken[];
   /**
    * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where
    * they are used up or have ended: whoever has such a token can still date a grant back. Not those of a host's key, which
@@ -110,10 +116,12 @@ export function foresee(
   const closed = new Set(closing.map(({ subject }) => subject));
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
-  // What is to be revoked as a token must not be the key of a host or an operator.
+  // What is to be revoked as a token must not be the key of an operator.
   const [ruled, rulers] = [operators(authority), operators(after)];
+  // Of a host that people named they have said that they trust it.
+  const trusted = new Set(named);
   const made = [...tokens.values()]
-    .filter(({ subject }) => !up.has(subject) && !rulers.has(subject))
+    .filter(({ subject }) => !rulers.has(subject) && !trusted.has(subject))
     .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
@@ -126,7 +134,10 @@ export function foresee(
     operators: turn(ruled, rulers),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
+    open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))].map((token) => ({
+      ...token,
+      isHosts: up.has(token.subject),
+    })),
     kept: unclosed,
     // A vote that is one of too few changes nothing of that.
     lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],

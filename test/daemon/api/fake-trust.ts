@@ -89,7 +89,7 @@ export const WIDE_PLAN: RevocationPlan = {
     ends_count: 14,
   },
   open_count: 1,
-  open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old' }],
+  open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old', host: null }],
 };
 
 export const TOKEN: TokenInfo = {
