@@ -116,6 +116,9 @@ export const RevocationPlanSchema = Type.Object({
   unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
+  /** Members that are none until an admitter has renewed them, for who did is to go: the first PLAN_LISTED_MAX. */
+  untilRenewed_count: Count,
+  untilRenewed: Type.Array(KeyNameSchema),
   /** Hosts that stay, and may do other things then: the first PLAN_LISTED_MAX. */
   roles_count: Count,
   roles: Type.Array(RoleChangeSchema),

@@ -107,9 +107,10 @@ export function noteOpenTokens(terminal: Terminal, { open, effective }: Revocati
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
-  const { key, nodes, roles, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
+  const { key, nodes, untilRenewed, roles, operators, leavesTooFew, tokens, records } = plan;
   // What the key has sent away may have been its thief's to say.
-  if (leavesTooFew || roles.length + lacking.length + sentAway.length + unnamed.length > 0) return true;
+  const told = [untilRenewed, roles, plan.lacking, plan.sentAway, plan.unnamed];
+  if (leavesTooFew || told.some((list) => list.length > 0)) return true;
   const [theirs, made] = [[...nodes.ends, ...operators.ends], tokens.ends];
   const others = [
     ...theirs.filter((one) => isToken || one.key !== key),
@@ -138,6 +139,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   type Row = [string, readonly string[], number?];
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
+    ['refused until renewed', called(plan.untilRenewed), plan.untilRenewed_count],
     ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],

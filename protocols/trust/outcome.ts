@@ -34,6 +34,8 @@ export interface Outcome {
   readonly revocation: RevocationInfo;
   /** Also those whose grant has ended and may still be renewed. */
   readonly members: Turn<KeyId>;
+  /** Members that would be none, and may be renewed: what prolonged their grants is void, and those have ended. */
+  readonly untilRenewed: readonly KeyId[];
   /** Of those that stay. What operators may do is told with them. */
   readonly roles: readonly RoleChange[];
   readonly operators: Turn<KeyId>;
@@ -126,6 +128,9 @@ export function foresee(
   return {
     revocation: listed,
     members: turn(present, staying),
+    untilRenewed: [...present.keys()].filter(
+      (key) => staying.has(key) && authority.isMember(key, now) && !after.isMember(key, now),
+    ),
     roles: roleChanges(
       [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
       [authority, after],

@@ -53,6 +53,8 @@ export const PLAN: RevocationPlan = {
   sentAway: [],
   unnamed: [],
   nodes: turnOf({ key: 'gone', name: 'old' }),
+  untilRenewed_count: 0,
+  untilRenewed: [],
   roles_count: 0,
   roles: [],
   operators: turnOf(),

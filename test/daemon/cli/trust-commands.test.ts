@@ -160,6 +160,7 @@ t.test('who is named and stays out is shown before, and who stays with whom nobo
     [{ lacking }, '  named, and stay out      one\n'],
     [{ unnamed }, '  stay, and not named      two\n'],
     [{ sentAway: lacking, sentAway_count: 3 }, '  sent away, and stay out  one and 2 more\n'],
+    [{ untilRenewed: lacking, untilRenewed_count: 1 }, '  refused until renewed    one\n'],
     [{ roles, roles_count: 2 }, '  roles that change        one +deployer -admitter and 1 more\n'],
   ] as const) {
     backend.planRevokeNode = async () => ({ ...PLAN, ...changes });

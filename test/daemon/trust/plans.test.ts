@@ -1,0 +1,70 @@
+/** What plans of revocations tell at a node, is what then happens: of hosts that others let in or renewed as well. */
+import t from 'tap';
+import { found } from '../../../daemon/admission.ts';
+import { nodeCrypto } from '../../../daemon/crypto.ts';
+import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { GrantBody } from '../../../protocols/base/records.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
+import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { ADMITTER } from '../../protocols/trust/facts.ts';
+import { deskOf, trustOf } from './trust-of.ts';
+
+const LIFE_MS = 6 * 3_600_000;
+const NAMES = ['operator', 'host1', 'host2', 'x'] as const;
+const [operator, host1, host2, x] = NAMES.map((_, at) => testSigner(at + 1)) as [
+  Signer,
+  Signer,
+  Signer,
+  Signer,
+];
+
+/** host1, the first one, has let in host2, which lets in others too. @param at which of them users ask. */
+function stage(at: Signer, now = NOW) {
+  const { genesis, grant: first } = found({
+    ...{ name: 'shop', operator, node: host1.id, crypto: nodeCrypto },
+    now: NOW,
+  });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [at] });
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    machine.handle({ kind: 'introduce', envelopes }, { now, random: () => 0.5 });
+    return undefined;
+  };
+  let seq = 0;
+  const grant = (by: Signer, above: LedgerRecord, to: Signer, changes: Partial<GrantBody> = {}, ms = NOW) => {
+    seq += 1;
+    const body = { ...memberGrant(to.id, changes), parent: above.digest };
+    const record = sealedAct(genesis.digest, by, 'grant', body, { epoch: 5, seq, ms });
+    introduce([record.bytes]);
+    return record;
+  };
+  introduce([first.bytes]);
+  const second = grant(host1, first, host2, ADMITTER);
+  const trust = trustOf(machine, { self: at.id, genesis }, { introduce, now: () => now });
+  const members = NAMES.map((name, index) => ({ id: testSigner(index + 1).id, name }));
+  const desk = deskOf(
+    machine,
+    trust,
+    at.id,
+    now,
+    members.filter(({ id }) => machine.authority.isMember(id)),
+  );
+  return { machine, first, second, grant, desk };
+}
+
+t.test('who is refused until it is renewed is part of what was agreed to', async (t) => {
+  const end_ms = NOW + LIFE_MS;
+  const { machine, first, second, grant, desk } = stage(host1, end_ms + EXPIRY_GRACE_MS + 1);
+  const host = grant(host1, first, x, { notAfter_ms: end_ms });
+  const renewed = { notAfter_ms: end_ms - 1 + LIFE_MS, renews: host.digest };
+  const request = { descendants: true };
+  const { digest: plan, untilRenewed } = desk.planRevokeNode(host2.id, request);
+  t.same(untilRenewed, []);
+  grant(host2, second, x, renewed, end_ms - 1);
+  await t.rejects(desk.revokeNode(host2.id, { ...request, plan }), { code: 'E_PLAN_CHANGED' });
+  const seen = desk.planRevokeNode(host2.id, request);
+  t.match(seen, { untilRenewed: [{ key: x.id }], untilRenewed_count: 1, nodes: { ends_count: 1 } });
+  await desk.revokeNode(host2.id, { ...request, plan: seen.digest });
+  t.notOk(machine.authority.isMember(x.id, end_ms + EXPIRY_GRACE_MS + 1));
+});
