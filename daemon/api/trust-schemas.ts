@@ -73,6 +73,7 @@ const TurnOf = <T extends TObject>(schema: T) =>
     returns: Type.Array(schema),
   });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
+const StayingSchema = Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) });
 const OpenTokenSchema = Type.Object({
   ...TokenRefSchema.properties,
   /** Name of a host that has the same key: it is revoked as a node, with `descendants`, and not as a token. */
@@ -119,6 +120,9 @@ export const RevocationPlanSchema = Type.Object({
   /** Members that are none until an admitter has renewed them, for who did is to go: the first PLAN_LISTED_MAX. */
   untilRenewed_count: Count,
   untilRenewed: Type.Array(KeyNameSchema),
+  /** Hosts that lose a grant and stay members by what others granted, of them the key itself: the first PLAN_LISTED_MAX. */
+  staying_count: Count,
+  staying: Type.Array(StayingSchema),
   /** Hosts that stay, and may do other things then: the first PLAN_LISTED_MAX. */
   roles_count: Count,
   roles: Type.Array(RoleChangeSchema),

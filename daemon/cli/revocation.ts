@@ -105,6 +105,11 @@ export function noteOpenTokens(terminal: Terminal, { open, effective }: Revocati
     );
 }
 
+/** Such as `host3 by the word of host1 and host2`. */
+export function stayingText({ name, by }: RevocationPlan['staying'][number]): string {
+  return `${name} by the word of ${by.map((one) => one.name).join(' and ')}`;
+}
+
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
   const { key, nodes, untilRenewed, roles, operators, leavesTooFew, tokens, records } = plan;
@@ -140,6 +145,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
     ['refused until renewed', called(plan.untilRenewed), plan.untilRenewed_count],
+    ['stay all the same', plan.staying.map(stayingText), plan.staying_count],
     ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],
@@ -169,7 +175,11 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     ];
   }
   return [
-    printable(`${what} is to be refused, by the word of ${by.name}:`),
+    printable(
+      plan.staying.some(({ key }) => key === plan.key)
+        ? `${what} is to be refused by the word of ${by.name}, and stays a member by that of others:`
+        : `${what} is to be refused, by the word of ${by.name}:`,
+    ),
     ...[...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])].map((row) =>
       rowText(...row),
     ),

@@ -25,7 +25,7 @@ export function revocationPlan(
   crypto: Crypto,
 ): RevocationPlan {
   const { revocation, members, untilRenewed, roles, operators, tokens, records } = outcome;
-  const { open, lacking, sentAway, unnamed } = outcome;
+  const { staying, open, lacking, sentAway, unnamed } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
   const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
@@ -57,6 +57,11 @@ export function revocationPlan(
     untilRenewed: untilRenewed
       .slice(0, PLAN_LISTED_MAX)
       .map(key)
+      .sort((a, b) => compare(a.name, b.name)),
+    staying_count: staying.length,
+    staying: staying
+      .slice(0, PLAN_LISTED_MAX)
+      .map((host) => ({ ...key(host.key), by: host.by.map(key) }))
       .sort((a, b) => compare(a.name, b.name)),
     roles_count: roles.length,
     roles: roles

@@ -10,6 +10,9 @@ import type { Authority } from './authority.ts';
 import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay, rolesToStay } from './renewal.ts';
 
+/** A thief may have granted a host something a thousand times. */
+const STAYING_BY_MAX = 8;
+
 /** What is so now and would be no more, and the other way round. */
 export interface Turn<T> {
   readonly ends: readonly T[];
@@ -21,6 +24,13 @@ export interface RoleChange {
   readonly key: KeyId;
   readonly gains: readonly Role[];
   readonly loses: readonly Role[];
+}
+
+/** A host that is a member before and after, though its key or a grant of it is to go. */
+export interface Staying {
+  readonly key: KeyId;
+  /** By whose grants, or by whose tokens: the first STAYING_BY_MAX. */
+  readonly by: readonly KeyId[];
 }
 
 /** A token that hosts can still join with. */
@@ -36,6 +46,8 @@ export interface Outcome {
   readonly members: Turn<KeyId>;
   /** Members that would be none, and may be renewed: what prolonged their grants is void, and those have ended. */
   readonly untilRenewed: readonly KeyId[];
+  /** But for those that are to stay. */
+  readonly staying: readonly Staying[];
   /** Of those that stay. What operators may do is told with them. */
   readonly roles: readonly RoleChange[];
   readonly operators: Turn<KeyId>;
@@ -122,6 +134,10 @@ export function foresee(
   const [ruled, rulers] = [operators(authority), operators(after)];
   // Of a host that people named they have said that they trust it.
   const trusted = new Set(named);
+  const ended = endedHosts(authority.grants(now), grants);
+  if (listed.effective) ended.add(listed.subject);
+  for (const host of hosts) ended.delete(host);
+  const left = Map.groupBy([...grants.values()].filter(isMembership), ({ subject }) => subject);
   const made = [...tokens.values()]
     .filter(({ subject }) => !rulers.has(subject) && !trusted.has(subject))
     .filter((token) => isMadeBy(listed.subject, token, grants));
@@ -131,6 +147,9 @@ export function foresee(
     untilRenewed: [...present.keys()].filter(
       (key) => staying.has(key) && authority.isMember(key, now) && !after.isMember(key, now),
     ),
+    staying: [...ended]
+      .filter((key) => present.has(key) && staying.has(key))
+      .map((key) => ({ key, by: issuersOf(left.get(key) ?? [], grants) })),
     roles: roleChanges(
       [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
       [authority, after],
@@ -169,7 +188,7 @@ function hostsSentAway(
 function isMadeBy(key: KeyId, token: GrantInfo, byDigest: ReadonlyMap<string, GrantInfo>): boolean {
   for (let link: GrantInfo | undefined = token; link !== undefined && isTokenGrant(link); ) {
     if (link.issuer === key) return true;
-    link = link.parent === null ? undefined : byDigest.get(link.parent);
+    link = parentOf(link, byDigest);
   }
   return false;
 }
@@ -195,8 +214,9 @@ function keptTokens(
 ): { readonly unclosed: readonly GrantInfo[]; readonly inUse: readonly GrantInfo[] } {
   const named = new Set(keeps);
   const grants = [...byDigest.values()];
-  const isKept = ({ digest, parent }: GrantInfo) => {
-    const above = parent === null ? undefined : byDigest.get(parent);
+  const isKept = (grant: GrantInfo) => {
+    const { digest } = grant;
+    const above = parentOf(grant, byDigest);
     return named.has(digest) || (issued.has(digest) && above !== undefined && isTokenGrant(above));
   };
   const kept = grants.filter((grant) => isTokenGrant(grant) && isKept(grant) && !closed.has(grant.subject));
@@ -226,6 +246,39 @@ function keptTokens(
     unclosed: kept.filter(({ subject }) => !hosts.has(subject)),
     inUse: kept.filter(({ subject, digest }) => hosts.has(subject) && used.has(digest)),
   };
+}
+
+/** Hosts of which a grant stands before and not after. */
+function endedHosts(before: Iterable<GrantInfo>, after: ReadonlyMap<string, GrantInfo>): Set<KeyId> {
+  const found = new Set<KeyId>();
+  for (const grant of before) {
+    const then = after.get(grant.digest);
+    if (isMembership(grant) && (then === undefined || !isMembership(then))) found.add(grant.subject);
+  }
+  return found;
+}
+
+/** Who has issued these; where that was by a token, who made it. */
+function issuersOf(grants: readonly GrantInfo[], byDigest: ReadonlyMap<string, GrantInfo>): KeyId[] {
+  const found = new Set<KeyId>();
+  for (const grant of grants) {
+    let link = grant;
+    for (let above = parentOf(link, byDigest); above !== undefined && isTokenGrant(above); ) {
+      link = above;
+      above = parentOf(link, byDigest);
+    }
+    found.add(link.issuer);
+  }
+  return [...found].slice(0, STAYING_BY_MAX);
+}
+
+/** Does it stand, and make a member? With no regard to renewals: they hang on what they prolong. */
+function isMembership(grant: GrantInfo): boolean {
+  return grant.renews === null && grant.roles.includes('member') && isStanding(grant);
+}
+
+function parentOf({ parent }: GrantInfo, byDigest: ReadonlyMap<string, GrantInfo>): GrantInfo | undefined {
+  return parent === null ? undefined : byDigest.get(parent);
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {

@@ -55,7 +55,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
         { ...body, ...agreedTo(options, plan) },
         { signal: terminal.signal },
       );
-      showRevocation(terminal, options, done, AFTER);
+      showRevocation(terminal, options, { done, plan }, AFTER);
       noteOpenTokens(terminal, plan);
       noteReach(terminal, reach);
     },
@@ -79,7 +79,7 @@ export function nodeRemoveCommand(terminal: Terminal): Command {
     // What it made before stays good: all that was known of it counts.
     const plan = await client.planRevokeNode(node, signing, { signal });
     const done = await client.removeNode(node, { ...force, ...signing }, { signal });
-    showRevocation(terminal, options, done, AFTER);
+    showRevocation(terminal, options, { done, plan }, AFTER);
     if (done.effective) noteOpenTokens(terminal, plan);
     noteReach(terminal, reach);
   });

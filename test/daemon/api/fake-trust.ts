@@ -55,6 +55,8 @@ export const PLAN: RevocationPlan = {
   nodes: turnOf({ key: 'gone', name: 'old' }),
   untilRenewed_count: 0,
   untilRenewed: [],
+  staying_count: 0,
+  staying: [],
   roles_count: 0,
   roles: [],
   operators: turnOf(),

@@ -135,6 +135,31 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
 });
 
+t.test('a node that stays a member by the word of others is not said to be refused', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const host = { key: PLAN.key, name: 'old', by: [{ key: NODE_1, name: 'one' }] };
+  const plan = { ...PLAN, nodes: turnOf<{ key: string; name: string }>(), staying: [host], staying_count: 1 };
+  backend.planRevokeNode = async () => plan;
+  backend.planRevokeToken = async () => plan;
+  backend.removeNode = async () => REVOCATION;
+  t.equal(
+    (await runCli(socket, ['node', 'revoke', 'old', '--dry-run'])).stdout,
+    'old is to be refused by the word of operator Op9999, and stays a member by that of others:\n' +
+      '  stay all the same        old by the word of one\n',
+  );
+  for (const verb of ['revoke', 'rm']) {
+    const { code, stderr } = await runCli(socket, ['node', verb, 'old']);
+    t.equal(code, 0);
+    t.match(
+      stderr,
+      /^What old had by the word of operator Op9999 ends, and it stays a member: old by the word of one\. To refuse it /m,
+    );
+    t.notMatch(stderr, /is refused from now on/, verb);
+  }
+  const token = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
+  t.equal(token.stderr, 'Stay all the same: old by the word of one.\n');
+});
+
 t.test('a token that has the key of a host is told with what ends that', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const open = [{ id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old', host: 'two' }];

@@ -12,8 +12,10 @@ import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
 const LIFE_MS = 6 * 3_600_000;
-const NAMES = ['operator', 'host1', 'host2', 'x'] as const;
-const [operator, host1, host2, x] = NAMES.map((_, at) => testSigner(at + 1)) as [
+const NAMES = ['operator', 'host1', 'host2', 'x', 'token1', 'token2'] as const;
+const [operator, host1, host2, x, token1, token2] = NAMES.map((_, at) => testSigner(at + 1)) as [
+  Signer,
+  Signer,
   Signer,
   Signer,
   Signer,
@@ -67,4 +69,45 @@ t.test('who is refused until it is renewed is part of what was agreed to', async
   t.match(seen, { untilRenewed: [{ key: x.id }], untilRenewed_count: 1, nodes: { ends_count: 1 } });
   await desk.revokeNode(host2.id, { ...request, plan: seen.digest });
   t.notOk(machine.authority.isMember(x.id, end_ms + EXPIRY_GRACE_MS + 1));
+});
+
+t.test('who stays a member by the word of others is told, and so is whose word that is', async (t) => {
+  const token = { roles: ['admit' as const], admits: ADMITTER.admits };
+  for (const how of ['node', 'rm', 'descendants', 'token'] as const) {
+    const { machine, first, second, grant, desk } = stage(how === 'descendants' ? host1 : host2);
+    const [made, other] = [grant(host1, first, token1, token), grant(host2, second, token2, token)];
+    for (const [by, above] of [
+      [token1, made],
+      [token2, other],
+    ] as const)
+      grant(by, above, x);
+    const staying = [{ key: x.id, by: [{ key: host1.id }] }];
+    const told = { staying, staying_count: 1, effective: true };
+    if (how === 'token') {
+      t.match(desk.planRevokeToken(other.digest, { hosts: true }), told);
+      await desk.revokeToken(other.digest, { hosts: true });
+    } else if (how === 'descendants') {
+      t.match(desk.planRevokeNode(host2.id, { descendants: true }), told);
+      const keeping = { descendants: true, keep: [x.id] };
+      t.same(desk.planRevokeNode(host2.id, keeping).staying, [], 'who is named is to stay');
+      await desk.revokeNode(host2.id, { descendants: true });
+    } else {
+      t.match(desk.planRevokeNode(x.id, {}), told);
+      await (how === 'rm' ? desk.removeNode(x.id, { force: true }) : desk.revokeNode(x.id, {}));
+      t.match(desk.planRevokeNode(x.id, {}), told, 'also once more');
+    }
+    t.ok(machine.authority.isMember(x.id), how);
+  }
+});
+
+t.test('who goes, or was out before, is not told to stay', async (t) => {
+  const { first, second, grant, desk } = stage(host1);
+  for (const [by, above] of [
+    [host1, first],
+    [host2, second],
+  ] as const)
+    grant(by, above, x);
+  t.match(desk.planRevokeNode(x.id, {}), { staying: [], staying_count: 0 });
+  await desk.revokeNode(x.id, {});
+  t.same(desk.planRevokeNode(host2.id, { descendants: true }).staying, []);
 });
