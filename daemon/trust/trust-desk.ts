@@ -215,7 +215,8 @@ export class TrustDesk {
    */
   #assertOfToken(key: KeyId): void {
     const { authority } = this.#cluster.ledger.machine;
-    const isOperators = authority.operators().some((operator) => operator.inForce && operator.key === key);
+    // Also of one that was dismissed: a thief may have done it, and one more vote would keep it out once that is undone.
+    const isOperators = authority.operators().some((operator) => operator.key === key);
     if (!isOperators && !isHosts(this.#cluster, key)) return;
     const what = isOperators ? 'an operator' : 'a host';
     // By old numbers a token's key could let others in still, but for what is void with all that it let in.
