@@ -108,7 +108,10 @@ export const RevocationPlanSchema = Type.Object({
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
-  /** Hosts that were to be kept and would be no members, for another revocation or want of room under their token. */
+  /**
+   * Hosts that were to be kept and would be no members, for another revocation or want of room under their token, and
+   * operators that would go with those who had voted for them as well.
+   */
   lacking: Type.Array(KeyNameSchema),
   /** Hosts that the key itself has revoked, and that stay out by that, for it counts still: the first PLAN_LISTED_MAX. */
   sentAway_count: Count,

@@ -66,7 +66,7 @@ export interface Outcome {
    * was granted like one.
    */
   readonly kept: readonly GrantInfo[];
-  /** Of the hosts that are to stay: those that would be no members. */
+  /** Of who was named to stay: hosts that would be no members, and operators that would be in force no more. */
   readonly lacking: readonly KeyId[];
   /** Hosts that the subject has revoked, and that stay out by that: this one keeps it. */
   readonly sentAway: readonly KeyId[];
@@ -85,6 +85,8 @@ export interface Planned {
   /** Hosts that are to stay, and those of them that are asked about. */
   readonly hosts?: readonly KeyId[];
   readonly named?: readonly KeyId[];
+  /** Operators that are to stay in office. */
+  readonly namedOperators?: readonly KeyId[];
   /** Keys by which alone some of those were let in. */
   readonly unnamed?: readonly KeyId[];
   /** Keys of hosts that were up once. */
@@ -100,6 +102,7 @@ export function foresee(
     issued = new Set(),
     hosts = [],
     named = [],
+    namedOperators = [],
     unnamed = [],
     up = new Set(),
   }: Planned,
@@ -164,7 +167,9 @@ export function foresee(
     })),
     kept: unclosed,
     // A vote that is one of too few changes nothing of that.
-    lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    lacking: listed.effective
+      ? [...named.filter((host) => !staying.has(host)), ...namedOperators.filter((key) => !rulers.has(key))]
+      : [],
     sentAway: hostsSentAway(listed, revocations, grants, staying),
     unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };

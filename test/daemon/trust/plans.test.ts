@@ -3,11 +3,13 @@ import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
+import type { KeyId } from '../../../protocols/base/ids.ts';
 import type { GrantBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { operatorGrant } from '../../../protocols/trust/acts.ts';
 import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
-import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/fixtures.ts';
+import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 
@@ -23,10 +25,11 @@ const [operator, host1, host2, x, token1, token2] = NAMES.map((_, at) => testSig
 ];
 
 /** host1, the first one, has let in host2, which lets in others too. @param at which of them users ask. */
-function stage(at: Signer, now = NOW) {
+function stage(at: Signer, now = NOW, founding: { seniors?: KeyId[]; threshold?: number } = {}) {
   const { genesis, grant: first } = found({
     ...{ name: 'shop', operator, node: host1.id, crypto: nodeCrypto },
     now: NOW,
+    ...founding,
   });
   const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [at] });
   const introduce = async (envelopes: readonly Uint8Array[]) => {
@@ -41,6 +44,16 @@ function stage(at: Signer, now = NOW) {
     introduce([record.bytes]);
     return record;
   };
+  const appoint = (by: Signer, key: Signer) => {
+    seq += 1;
+    const place = { epoch: 5, seq, ms: NOW };
+    introduce([sealedAct(genesis.digest, by, 'grant', operatorGrant(key.id), place).bytes]);
+  };
+  const rulers = () =>
+    machine.authority
+      .operators()
+      .filter(({ inForce }) => inForce)
+      .map(({ key }) => key);
   introduce([first.bytes]);
   const second = grant(host1, first, host2, ADMITTER);
   const trust = trustOf(machine, { self: at.id, genesis }, { introduce, now: () => now });
@@ -52,7 +65,7 @@ function stage(at: Signer, now = NOW) {
     now,
     members.filter(({ id }) => machine.authority.isMember(id)),
   );
-  return { machine, first, second, grant, desk };
+  return { machine, first, second, grant, appoint, rulers, desk };
 }
 
 t.test('who is refused until it is renewed is part of what was agreed to', async (t) => {
@@ -110,4 +123,29 @@ t.test('who goes, or was out before, is not told to stay', async (t) => {
   t.match(desk.planRevokeNode(x.id, {}), { staying: [], staying_count: 0 });
   await desk.revokeNode(x.id, {});
   t.same(desk.planRevokeNode(host2.id, { descendants: true }).staying, []);
+});
+
+t.test('an operator that is named, and goes with another who had voted for it, is told', async (t) => {
+  const [recovery, other, next] = [testSigner(7), testSigner(8), testSigner(9)] as [Signer, Signer, Signer];
+  const { desk, appoint, rulers } = stage(host1, NOW, { seniors: [recovery.id, other.id], threshold: 2 });
+  const last = testSigner(10);
+  appoint(recovery, next);
+  appoint(operator, next);
+  appoint(operator, last);
+  appoint(next, last);
+  t.same(
+    rulers(),
+    [recovery, other, operator, next, last].map(({ id }) => id),
+  );
+  const request = (keep: Signer[], by: number) => {
+    return { descendants: true, keep: keep.map(({ id }) => id), operatorKey: testSeed(by).toString('hex') };
+  };
+  await desk.revokeOperator(operator.id, request([last], 7));
+  t.match(desk.planRevokeOperator(operator.id, request([last], 8)), { lacking: [{ key: last.id }] });
+  t.same(desk.planRevokeOperator(operator.id, request([last, next], 8)).lacking, []);
+  await desk.revokeOperator(operator.id, request([last], 8));
+  t.same(
+    rulers(),
+    [recovery, other].map(({ id }) => id),
+  );
 });
