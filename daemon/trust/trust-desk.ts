@@ -199,7 +199,7 @@ export class TrustDesk {
     if (grant === undefined) return;
     const why = hasSigned
       ? ''
-      : `. If the grant by ${this.names(grant.issuer)} that says so is a lie, revoke that key with --descendants first`;
+      : `. If you made it so, the grant by ${this.names(grant.issuer)} that says so is a lie: make another one, and show its id only to those who vote`;
     throw new ShoalError(
       'E_BAD_INPUT',
       `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed${why}`,

@@ -149,3 +149,15 @@ t.test('an operator that is named, and goes with another who had voted for it, i
     [recovery, other].map(({ id }) => id),
   );
 });
+
+t.test('of a key that a token has made look like that of a host it is said what helps', async (t) => {
+  const { first, grant, desk } = stage(host1);
+  const next = testSigner(9);
+  const made = grant(host1, first, token1, { roles: ['admit'], admits: ADMITTER.admits });
+  grant(token1, made, next);
+  const vote = { key: next.id, operatorKey: testSeed(1).toString('hex') };
+  await t.rejects(desk.appoint(vote), {
+    code: 'E_BAD_INPUT',
+    message: new RegExp(`the grant by token ${made.digest.slice(0, 12)} .* is a lie: make another one`),
+  });
+});
