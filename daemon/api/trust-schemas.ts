@@ -73,6 +73,12 @@ const TurnOf = <T extends TObject>(schema: T) =>
     returns: Type.Array(schema),
   });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
+const StayingSchema = Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) });
+const OpenTokenSchema = Type.Object({
+  ...TokenRefSchema.properties,
+  /** Name of a host that has the same key: it is revoked as a node, with `descendants`, and not as a token. */
+  host: OrNull(Text(96)),
+});
 const RecordRefSchema = Type.Object({
   kind: Text(32),
   key: Text(512),
@@ -102,7 +108,10 @@ export const RevocationPlanSchema = Type.Object({
   votes: Count,
   needed: Count,
   effective: Type.Boolean(),
-  /** Hosts that were to be kept and would be no members, for another revocation or want of room under their token. */
+  /**
+   * Hosts that were to be kept and would be no members, for another revocation or want of room under their token, and
+   * operators that would go with those who had voted for them as well.
+   */
   lacking: Type.Array(KeyNameSchema),
   /** Hosts that the key itself has revoked, and that stay out by that, for it counts still: the first PLAN_LISTED_MAX. */
   sentAway_count: Count,
@@ -111,6 +120,12 @@ export const RevocationPlanSchema = Type.Object({
   unnamed: Type.Array(KeyNameSchema),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
+  /** Members that are none until an admitter has renewed them, for who did is to go: the first PLAN_LISTED_MAX. */
+  untilRenewed_count: Count,
+  untilRenewed: Type.Array(KeyNameSchema),
+  /** Hosts that lose a grant and stay members by what others granted, of them the key itself: the first PLAN_LISTED_MAX. */
+  staying_count: Count,
+  staying: Type.Array(StayingSchema),
   /** Hosts that stay, and may do other things then: the first PLAN_LISTED_MAX. */
   roles_count: Count,
   roles: Type.Array(RoleChangeSchema),
@@ -122,7 +137,7 @@ export const RevocationPlanSchema = Type.Object({
   records: TurnOf(RecordRefSchema),
   /** Tokens that the key, or a token of it, made and that hosts can still join with afterwards: the first PLAN_LISTED_MAX. */
   open_count: Count,
-  open: Type.Array(TokenRefSchema),
+  open: Type.Array(OpenTokenSchema),
 });
 export type RevocationPlan = Static<typeof RevocationPlanSchema>;
 

@@ -1,5 +1,6 @@
 /** Shows what a revocation did: the key on stdout, what it means for people on stderr. */
-import type { RevocationInfo } from '../api/trust-schemas.ts';
+import type { RevocationInfo, RevocationPlan } from '../api/trust-schemas.ts';
+import { stayingText } from './revocation.ts';
 import { note, printJson, printLine, type Terminal } from './terminal.ts';
 import { printable } from './text.ts';
 
@@ -13,11 +14,14 @@ interface Shown {
   readonly keepAll?: boolean;
 }
 
-/** @param after a sentence on what is to be done next, when it took effect. */
+/**
+ * @param plan what was foreseen of it.
+ * @param after a sentence on what is to be done next, when it took effect.
+ */
 export function showRevocation(
   terminal: Terminal,
   options: Shown,
-  done: RevocationInfo,
+  { done, plan }: { readonly done: RevocationInfo; readonly plan: RevocationPlan },
   after: string,
 ): void {
   if (options.json) {
@@ -27,10 +31,12 @@ export function showRevocation(
   printLine(terminal, done.key);
   // Without hosts that stay it keeps no tokens, but revocations that the key wrote.
   const keepsHosts = options.keepAll === true || options.keep !== undefined;
-  note(
-    terminal,
-    done.effective ? printable(`${done.name} is refused from now on. ${after}`) : openText(done, keepsHosts),
-  );
+  const staying = plan.staying.find(({ key }) => key === done.key);
+  const text =
+    staying === undefined
+      ? `${done.name} is refused from now on. ${after}`
+      : `What ${done.name} had by the word of ${done.by.name} ends, and it stays a member: ${stayingText(staying)}. To refuse it run the same there, or with an operator's key (--operator-key).`;
+  note(terminal, done.effective ? printable(text) : openText(done, keepsHosts));
 }
 
 /** Of a vote that changes nothing as things are, but that nobody joins any more with tokens that it keeps. */

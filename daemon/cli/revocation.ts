@@ -93,22 +93,29 @@ export function agreedTo({ yes = false }: PlanOptions, { digest }: RevocationPla
 
 /** Tokens that are still good although their maker is refused: said once it is. */
 export function noteOpenTokens(terminal: Terminal, { open, effective }: RevocationPlan): void {
-  if (effective) noteTokens(terminal, open);
-}
-
-export function noteTokens(terminal: Terminal, open: readonly { readonly id: string }[]): void {
-  for (const { id } of open)
+  if (!effective) return;
+  for (const { id, key, host } of open)
     note(
       terminal,
-      `A token that it made is still good. Unless you have it: shoal token revoke ${shortDigest(id)}`,
+      host === null
+        ? `A token that it made is still good. Unless you have it: shoal token revoke ${shortDigest(id)}`
+        : printable(
+            `A token that it made is still good, and has the key of the host ${host}. Unless you trust that: shoal node revoke ${key} --descendants, with --keep for each host that joined with it and is to stay`,
+          ),
     );
+}
+
+/** Such as `host3 by the word of host1 and host2`. */
+export function stayingText({ name, by }: RevocationPlan['staying'][number]): string {
+  return `${name} by the word of ${by.map((one) => one.name).join(' and ')}`;
 }
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
 function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
-  const { key, nodes, roles, operators, leavesTooFew, tokens, records, lacking, sentAway, unnamed } = plan;
+  const { key, nodes, untilRenewed, roles, operators, leavesTooFew, tokens, records } = plan;
   // What the key has sent away may have been its thief's to say.
-  if (leavesTooFew || roles.length + lacking.length + sentAway.length + unnamed.length > 0) return true;
+  const told = [untilRenewed, roles, plan.lacking, plan.sentAway, plan.unnamed];
+  if (leavesTooFew || told.some((list) => list.length > 0)) return true;
   const [theirs, made] = [[...nodes.ends, ...operators.ends], tokens.ends];
   const others = [
     ...theirs.filter((one) => isToken || one.key !== key),
@@ -125,6 +132,8 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const called = (list: readonly { name: string }[]) => list.map((one) => one.name);
   const made = (list: readonly { id: string; issuerName: string }[]) =>
     list.map(({ id, issuerName }) => `${shortDigest(id)} made at ${issuerName}`);
+  const stillGood = (list: RevocationPlan['open']) =>
+    list.map((one) => `${made([one])}${one.host === null ? '' : `, the key of ${one.host}`}`);
   const written = (list: RevocationPlan['records']['ends']) =>
     list.map(({ kind, key, authorName }) => `${kind}/${key} at ${authorName}`);
   const changes = (list: RevocationPlan['roles']) =>
@@ -135,6 +144,8 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   type Row = [string, readonly string[], number?];
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
+    ['refused until renewed', called(plan.untilRenewed), plan.untilRenewed_count],
+    ['stay all the same', plan.staying.map(stayingText), plan.staying_count],
     ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],
@@ -164,8 +175,12 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     ];
   }
   return [
-    printable(`${what} is to be refused, by the word of ${by.name}:`),
-    ...[...changed, ...told([['tokens still good', made(open), plan.open_count], ...notes])].map((row) =>
+    printable(
+      plan.staying.some(({ key }) => key === plan.key)
+        ? `${what} is to be refused by the word of ${by.name}, and stays a member by that of others:`
+        : `${what} is to be refused, by the word of ${by.name}:`,
+    ),
+    ...[...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])].map((row) =>
       rowText(...row),
     ),
     ...(plan.early_count > 0 ? [EARLY] : []),

@@ -17,7 +17,9 @@ import { hostsOf, isHosts, keptHost } from './host-names.ts';
 import type { RevokeRequest } from './revocations.ts';
 
 /** What a revocation says of those. */
-export type Keeps = Required<Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts' | 'named' | 'unnamed'>> & {
+export type Keeps = Required<
+  Pick<RevokeRequest, 'keeps' | 'issued' | 'hosts' | 'named' | 'namedOperators' | 'unnamed'>
+> & {
   /** Keys of those hosts, and of what those hang on that are no members now. */
   readonly staying: ReadonlySet<KeyId>;
 };
@@ -52,8 +54,8 @@ export class KeptHosts {
    * @throws E_NOT_FOUND, E_BAD_INPUT
    */
   keeps(bare: Bare, keep: readonly string[], keepAll: boolean): Keeps {
-    if (keep.length === 0 && !keepAll)
-      return { keeps: [], issued: [], hosts: [], named: [], unnamed: [], staying: new Set() };
+    const none = { keeps: [], issued: [], hosts: [], named: [], namedOperators: [], unnamed: [] };
+    if (keep.length === 0 && !keepAll) return { ...none, staying: new Set() };
     const { authority, now } = this.#source;
     const after = this.#cluster.trust.revocations.imagineAgreed(bare);
     const { named, others, ruling, votedLate } = this.#chosen(bare, keep, keepAll, after);
@@ -89,12 +91,14 @@ export class KeptHosts {
       add(host.id, grants);
     }
     for (const { id } of others) add(id, above(id));
+    const told = [...new Set(named.map(({ id }) => id))];
     return {
       keeps: [...keeps],
       issued: [...below],
       hosts: [...kept],
       // An operator that stays is no member, and need not be.
-      named: [...new Set(named.map(({ id }) => id))].filter((id) => !ruling.has(id)),
+      named: told.filter((id) => !ruling.has(id)),
+      namedOperators: told.filter((id) => ruling.has(id)),
       unnamed: [...through],
       staying,
     };

@@ -24,8 +24,8 @@ export function revocationPlan(
   names: KeyNames,
   crypto: Crypto,
 ): RevocationPlan {
-  const { revocation, members, roles, operators, tokens, records, open, lacking, sentAway, unnamed } =
-    outcome;
+  const { revocation, members, untilRenewed, roles, operators, tokens, records } = outcome;
+  const { staying, open, lacking, sentAway, unnamed } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;
   const key = (id: string) => ({ key: id, name: names(id) });
   const token = ({ digest, subject: tokenKey, issuer }: GrantInfo) => ({
@@ -53,6 +53,16 @@ export function revocationPlan(
     sentAway: sentAway.slice(0, PLAN_LISTED_MAX).map(key),
     unnamed: unnamed.map(key),
     nodes: told(members, key, ({ name }) => name),
+    untilRenewed_count: untilRenewed.length,
+    untilRenewed: untilRenewed
+      .slice(0, PLAN_LISTED_MAX)
+      .map(key)
+      .sort((a, b) => compare(a.name, b.name)),
+    staying_count: staying.length,
+    staying: staying
+      .slice(0, PLAN_LISTED_MAX)
+      .map((host) => ({ ...key(host.key), by: host.by.map(key) }))
+      .sort((a, b) => compare(a.name, b.name)),
     roles_count: roles.length,
     roles: roles
       .slice(0, PLAN_LISTED_MAX)
@@ -63,19 +73,23 @@ export function revocationPlan(
     tokens: told(tokens, token, ({ id }) => id),
     records: told(records, record, ({ kind, key }) => `${kind}/${key}`),
     open_count: open.length,
-    open: open.slice(0, PLAN_LISTED_MAX).map(token),
+    open: open
+      .slice(0, PLAN_LISTED_MAX)
+      .map((each) => ({ ...token(each), host: each.isHosts ? names(each.subject) : null })),
   };
 }
 
 /** What users write is left out: the key that is to go may be writing still. */
 function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
-  const { revocation, members, roles, operators, tokens, lacking, sentAway, unnamed } = outcome;
+  const { revocation, members, untilRenewed, roles, operators, tokens } = outcome;
+  const { lacking, sentAway, unnamed } = outcome;
   const grants = (list: readonly GrantInfo[]) => list.map(({ digest }) => digest).sort();
   const seen = [
     [revocation.votes, revocation.needed],
     ...[members, operators].flatMap(({ ends, returns }) => [ends.toSorted(), returns.toSorted()]),
     grants(tokens.ends),
     grants(tokens.returns),
+    untilRenewed.toSorted(),
     roles.map(({ key, gains, loses }) => [key, ...gains, '', ...loses].join(' ')).sort(),
     tooFew,
     lacking.toSorted(),

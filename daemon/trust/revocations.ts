@@ -46,8 +46,9 @@ export interface RevokeRequest {
   readonly issued?: readonly string[];
   /** Hosts that are to stay by that. Nothing closes their keys: a thief may have granted one like a token. */
   readonly hosts?: readonly KeyId[];
-  /** Of them those that people named, and keys that stay although nobody did: told in the plan. */
+  /** Of them those that people named, operators that they named, and keys that stay although nobody did: told in the plan. */
   readonly named?: readonly KeyId[];
+  readonly namedOperators?: readonly KeyId[];
   readonly unnamed?: readonly KeyId[];
   /** An operator's key to do it with; absent: the one kept here, or this node's own. */
   readonly signer?: Signer;
@@ -251,6 +252,7 @@ export class Revocations {
       issued: new Set(request.issued),
       hosts: request.hosts ?? [],
       named: request.named ?? [],
+      namedOperators: request.namedOperators ?? [],
       unnamed: request.unnamed ?? [],
       up: new Set(Array.from(ledger.machine.ledger.ofKind('member'), ([key]) => key)),
     };

@@ -1,6 +1,7 @@
 /**
  * What users ask about trust at a node, answered in the terms of the API: tokens made, grants listed, tokens, nodes and
- * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts.
+ * operators revoked, operators appointed. Who may is decided and signed in cluster-trust.ts, and for revocations in
+ * revocations.ts.
  */
 import { randomBytes } from 'node:crypto';
 import type { Signer } from '../../protocols/base/crypto.ts';
@@ -198,7 +199,7 @@ export class TrustDesk {
     if (grant === undefined) return;
     const why = hasSigned
       ? ''
-      : `. If the grant by ${this.names(grant.issuer)} that says so is a lie, revoke that key with --descendants first`;
+      : `. If you made it so, the grant by ${this.names(grant.issuer)} that says so is a lie: make another one, and show its id only to those who vote`;
     throw new ShoalError(
       'E_BAD_INPUT',
       `the key is that of ${this.names(key)}, and whoever has it would rule the cluster: make one for the operator with \`shoal operator create\`; nothing was changed${why}`,
@@ -214,13 +215,17 @@ export class TrustDesk {
    */
   #assertOfToken(key: KeyId): void {
     const { authority } = this.#cluster.ledger.machine;
-    const isOperators = authority.operators().some((operator) => operator.inForce && operator.key === key);
+    // Also of one that was dismissed: a thief may have done it, and one more vote would keep it out once that is undone.
+    const isOperators = authority.operators().some((operator) => operator.key === key);
     if (!isOperators && !isHosts(this.#cluster, key)) return;
     const what = isOperators ? 'an operator' : 'a host';
-    const command = isOperators ? 'shoal operator revoke' : 'shoal node revoke';
+    // By old numbers a token's key could let others in still, but for what is void with all that it let in.
+    const command = isOperators
+      ? `\`shoal operator revoke ${key}\``
+      : `\`shoal node revoke ${key} --descendants\`, with \`--keep\` for each host that joined with it and is to stay`;
     throw new ShoalError(
       'E_BAD_INPUT',
-      `the key ${key} is also that of ${what}, ${this.names(key)}, which would be refused for good; nothing was changed. Who granted it something like a token may have stolen a key. If it is to go: \`${command} ${key}\``,
+      `the key ${key} is also that of ${what}, ${this.names(key)}, which would be refused for good; nothing was changed. Who granted it something like a token may have stolen a key. If it is to go: ${command}`,
       { detail: { field: 'token' } },
     );
   }

@@ -10,6 +10,9 @@ import type { Authority } from './authority.ts';
 import { type GrantInfo, isStanding, isTokenGrant, type RevocationInfo } from './listing.ts';
 import { mayStay, rolesToStay } from './renewal.ts';
 
+/** A thief may have granted a host something a thousand times. */
+const STAYING_BY_MAX = 8;
+
 /** What is so now and would be no more, and the other way round. */
 export interface Turn<T> {
   readonly ends: readonly T[];
@@ -23,11 +26,28 @@ export interface RoleChange {
   readonly loses: readonly Role[];
 }
 
+/** A host that is a member before and after, though its key or a grant of it is to go. */
+export interface Staying {
+  readonly key: KeyId;
+  /** By whose grants, or by whose tokens: the first STAYING_BY_MAX. */
+  readonly by: readonly KeyId[];
+}
+
+/** A token that hosts can still join with. */
+export interface OpenToken extends GrantInfo {
+  /** Its key is also that of a host that was up, as whoever has its text can make it with another one: it is revoked as that. */
+  readonly isHosts: boolean;
+}
+
 export interface Outcome {
   /** The revocation as it would be listed. */
   readonly revocation: RevocationInfo;
   /** Also those whose grant has ended and may still be renewed. */
   readonly members: Turn<KeyId>;
+  /** Members that would be none, and may be renewed: what prolonged their grants is void, and those have ended. */
+  readonly untilRenewed: readonly KeyId[];
+  /** But for those that are to stay. */
+  readonly staying: readonly Staying[];
   /** Of those that stay. What operators may do is told with them. */
   readonly roles: readonly RoleChange[];
   readonly operators: Turn<KeyId>;
@@ -36,17 +56,17 @@ export interface Outcome {
   /** Of the records that were asked about: those that count. */
   readonly records: Turn<LedgerRecord>;
   /**
-   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of hosts that were
-   * up, and of operators; and those kept and not closed.
+   * Tokens that the subject, or a token of it, made and that hosts could join with afterwards, but for keys of operators and
+   * of hosts that were named to stay; and those kept and not closed.
    */
-  readonly open: readonly GrantInfo[];
+  readonly open: readonly OpenToken[];
   /**
    * Grants of tokens that it keeps, and of tokens made with those that are to stay, which nothing has closed, also where
    * they are used up or have ended: whoever has such a token can still date a grant back. Not those of a host's key, which
    * was granted like one.
    */
   readonly kept: readonly GrantInfo[];
-  /** Of the hosts that are to stay: those that would be no members. */
+  /** Of who was named to stay: hosts that would be no members, and operators that would be in force no more. */
   readonly lacking: readonly KeyId[];
   /** Hosts that the subject has revoked, and that stay out by that: this one keeps it. */
   readonly sentAway: readonly KeyId[];
@@ -65,6 +85,8 @@ export interface Planned {
   /** Hosts that are to stay, and those of them that are asked about. */
   readonly hosts?: readonly KeyId[];
   readonly named?: readonly KeyId[];
+  /** Operators that are to stay in office. */
+  readonly namedOperators?: readonly KeyId[];
   /** Keys by which alone some of those were let in. */
   readonly unnamed?: readonly KeyId[];
   /** Keys of hosts that were up once. */
@@ -80,6 +102,7 @@ export function foresee(
     issued = new Set(),
     hosts = [],
     named = [],
+    namedOperators = [],
     unnamed = [],
     up = new Set(),
   }: Planned,
@@ -110,14 +133,26 @@ export function foresee(
   const closed = new Set(closing.map(({ subject }) => subject));
   const grants = new Map([...after.grants(now)].map((grant) => [grant.digest, grant]));
   const { unclosed, inUse } = keptTokens(grants, listed.keeps, { issued, hosts, staying, closed });
-  // What is to be revoked as a token must not be the key of a host or an operator.
+  // What is to be revoked as a token must not be the key of an operator.
   const [ruled, rulers] = [operators(authority), operators(after)];
+  // Of a host that people named they have said that they trust it.
+  const trusted = new Set(named);
+  const ended = endedHosts(authority.grants(now), grants);
+  if (listed.effective) ended.add(listed.subject);
+  for (const host of hosts) ended.delete(host);
+  const left = Map.groupBy([...grants.values()].filter(isMembership), ({ subject }) => subject);
   const made = [...tokens.values()]
-    .filter(({ subject }) => !up.has(subject) && !rulers.has(subject))
+    .filter(({ subject }) => !rulers.has(subject) && !trusted.has(subject))
     .filter((token) => isMadeBy(listed.subject, token, grants));
   return {
     revocation: listed,
     members: turn(present, staying),
+    untilRenewed: [...present.keys()].filter(
+      (key) => staying.has(key) && authority.isMember(key, now) && !after.isMember(key, now),
+    ),
+    staying: [...ended]
+      .filter((key) => present.has(key) && staying.has(key))
+      .map((key) => ({ key, by: issuersOf(left.get(key) ?? [], grants) })),
     roles: roleChanges(
       [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
       [authority, after],
@@ -126,10 +161,15 @@ export function foresee(
     operators: turn(ruled, rulers),
     tokens: turn(openTokens(authority, now), tokens),
     records: turn(counting(authority, records), counting(after, records)),
-    open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))],
+    open: [...made, ...[...unclosed, ...inUse].filter(({ digest }) => !tokens.has(digest))].map((token) => ({
+      ...token,
+      isHosts: up.has(token.subject),
+    })),
     kept: unclosed,
     // A vote that is one of too few changes nothing of that.
-    lacking: listed.effective ? named.filter((host) => !staying.has(host)) : [],
+    lacking: listed.effective
+      ? [...named.filter((host) => !staying.has(host)), ...namedOperators.filter((key) => !rulers.has(key))]
+      : [],
     sentAway: hostsSentAway(listed, revocations, grants, staying),
     unnamed: listed.effective ? unnamed.filter((key) => after.roles(key).size > 0) : [],
   };
@@ -153,7 +193,7 @@ function hostsSentAway(
 function isMadeBy(key: KeyId, token: GrantInfo, byDigest: ReadonlyMap<string, GrantInfo>): boolean {
   for (let link: GrantInfo | undefined = token; link !== undefined && isTokenGrant(link); ) {
     if (link.issuer === key) return true;
-    link = link.parent === null ? undefined : byDigest.get(link.parent);
+    link = parentOf(link, byDigest);
   }
   return false;
 }
@@ -179,8 +219,9 @@ function keptTokens(
 ): { readonly unclosed: readonly GrantInfo[]; readonly inUse: readonly GrantInfo[] } {
   const named = new Set(keeps);
   const grants = [...byDigest.values()];
-  const isKept = ({ digest, parent }: GrantInfo) => {
-    const above = parent === null ? undefined : byDigest.get(parent);
+  const isKept = (grant: GrantInfo) => {
+    const { digest } = grant;
+    const above = parentOf(grant, byDigest);
     return named.has(digest) || (issued.has(digest) && above !== undefined && isTokenGrant(above));
   };
   const kept = grants.filter((grant) => isTokenGrant(grant) && isKept(grant) && !closed.has(grant.subject));
@@ -210,6 +251,39 @@ function keptTokens(
     unclosed: kept.filter(({ subject }) => !hosts.has(subject)),
     inUse: kept.filter(({ subject, digest }) => hosts.has(subject) && used.has(digest)),
   };
+}
+
+/** Hosts of which a grant stands before and not after. */
+function endedHosts(before: Iterable<GrantInfo>, after: ReadonlyMap<string, GrantInfo>): Set<KeyId> {
+  const found = new Set<KeyId>();
+  for (const grant of before) {
+    const then = after.get(grant.digest);
+    if (isMembership(grant) && (then === undefined || !isMembership(then))) found.add(grant.subject);
+  }
+  return found;
+}
+
+/** Who has issued these; where that was by a token, who made it. */
+function issuersOf(grants: readonly GrantInfo[], byDigest: ReadonlyMap<string, GrantInfo>): KeyId[] {
+  const found = new Set<KeyId>();
+  for (const grant of grants) {
+    let link = grant;
+    for (let above = parentOf(link, byDigest); above !== undefined && isTokenGrant(above); ) {
+      link = above;
+      above = parentOf(link, byDigest);
+    }
+    found.add(link.issuer);
+  }
+  return [...found].slice(0, STAYING_BY_MAX);
+}
+
+/** Does it stand, and make a member? With no regard to renewals: they hang on what they prolong. */
+function isMembership(grant: GrantInfo): boolean {
+  return grant.renews === null && grant.roles.includes('member') && isStanding(grant);
+}
+
+function parentOf({ parent }: GrantInfo, byDigest: ReadonlyMap<string, GrantInfo>): GrantInfo | undefined {
+  return parent === null ? undefined : byDigest.get(parent);
 }
 
 function members(authority: Authority, now: number): Map<KeyId, KeyId> {

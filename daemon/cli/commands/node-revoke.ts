@@ -9,7 +9,6 @@ import {
   type KeyRevocationOptions,
   keyRevocationOf,
   noteOpenTokens,
-  noteTokens,
   type PlanOptions,
   withKeeps,
   withPlan,
@@ -56,7 +55,7 @@ export function nodeRevokeCommand(terminal: Terminal): Command {
         { ...body, ...agreedTo(options, plan) },
         { signal: terminal.signal },
       );
-      showRevocation(terminal, options, done, AFTER);
+      showRevocation(terminal, options, { done, plan }, AFTER);
       noteOpenTokens(terminal, plan);
       noteReach(terminal, reach);
     },
@@ -72,17 +71,16 @@ export function nodeRemoveCommand(terminal: Terminal): Command {
     .option('-f, --force', 'also a node that is not failed')
     .option('--json', 'as JSON');
   return withOperatorKey(command).action(async (node: string, options: RemoveOptions, command: Command) => {
-    const body = { ...(options.force ? { force: true } : {}), ...(await operatorKeyOf(options)) };
+    const force = options.force ? { force: true } : {};
+    const signing = await operatorKeyOf(options);
     const client = clientOf(command, terminal);
     const reach = await reachOf(terminal, client);
+    const { signal } = terminal;
     // What it made before stays good: all that was known of it counts.
-    const tokens = await client.tokens({}, { signal: terminal.signal });
-    const done = await client.removeNode(node, body, { signal: terminal.signal });
-    showRevocation(terminal, options, done, AFTER);
-    noteTokens(
-      terminal,
-      tokens.filter(({ issuer, state }) => done.effective && issuer === done.key && state === 'valid'),
-    );
+    const plan = await client.planRevokeNode(node, signing, { signal });
+    const done = await client.removeNode(node, { ...force, ...signing }, { signal });
+    showRevocation(terminal, options, { done, plan }, AFTER);
+    if (done.effective) noteOpenTokens(terminal, plan);
     noteReach(terminal, reach);
   });
 }

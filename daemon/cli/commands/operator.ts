@@ -114,7 +114,7 @@ function revokeCommand(terminal: Terminal): Command {
         { ...body, ...agreedTo(options, plan) },
         { signal: terminal.signal },
       );
-      showRevocation(terminal, options, done, 'Destroy the key if you have it.');
+      showRevocation(terminal, options, { done, plan }, 'Destroy the key if you have it.');
       noteOpenTokens(terminal, plan);
       noteReach(terminal, reach);
     },

@@ -53,6 +53,10 @@ export const PLAN: RevocationPlan = {
   sentAway: [],
   unnamed: [],
   nodes: turnOf({ key: 'gone', name: 'old' }),
+  untilRenewed_count: 0,
+  untilRenewed: [],
+  staying_count: 0,
+  staying: [],
   roles_count: 0,
   roles: [],
   operators: turnOf(),
@@ -89,7 +93,7 @@ export const WIDE_PLAN: RevocationPlan = {
     ends_count: 14,
   },
   open_count: 1,
-  open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old' }],
+  open: [{ id: '9'.repeat(64), key: 'key', issuer: 'gone', issuerName: 'old', host: null }],
 };
 
 export const TOKEN: TokenInfo = {

@@ -129,8 +129,52 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
   t.equal(forced.code, 0);
   t.equal(forced.stderr, 'This was vote 1 of 2: other operators have to say so too.\n');
   backend.removeNode = async () => ({ ...REVOCATION, key: NODE_1 });
+  const open = [{ id: TOKEN.id, key: TOKEN.key, issuer: NODE_1, issuerName: 'one', host: null }];
+  backend.planRevokeNode = async () => ({ ...PLAN, open });
   const admitter = await runCli(socket, ['node', 'rm', 'one', '--force']);
   t.match(admitter.stderr, /A token that it made is still good\. .*shoal token revoke 4f5c0e91a2b3\n$/);
+});
+
+t.test('a node that stays a member by the word of others is not said to be refused', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const host = { key: PLAN.key, name: 'old', by: [{ key: NODE_1, name: 'one' }] };
+  const plan = { ...PLAN, nodes: turnOf<{ key: string; name: string }>(), staying: [host], staying_count: 1 };
+  backend.planRevokeNode = async () => plan;
+  backend.planRevokeToken = async () => plan;
+  backend.removeNode = async () => REVOCATION;
+  t.equal(
+    (await runCli(socket, ['node', 'revoke', 'old', '--dry-run'])).stdout,
+    'old is to be refused by the word of operator Op9999, and stays a member by that of others:\n' +
+      '  stay all the same        old by the word of one\n',
+  );
+  for (const verb of ['revoke', 'rm']) {
+    const { code, stderr } = await runCli(socket, ['node', verb, 'old']);
+    t.equal(code, 0);
+    t.match(
+      stderr,
+      /^What old had by the word of operator Op9999 ends, and it stays a member: old by the word of one\. To refuse it /m,
+    );
+    t.notMatch(stderr, /is refused from now on/, verb);
+  }
+  const token = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
+  t.equal(token.stderr, 'Stay all the same: old by the word of one.\n');
+});
+
+t.test('a token that has the key of a host is told with what ends that', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const open = [{ id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old', host: 'two' }];
+  backend.planRevokeNode = async () => ({ ...PLAN, open, open_count: 1 });
+  backend.removeNode = async () => REVOCATION;
+  t.match(
+    (await runCli(socket, ['node', 'revoke', 'old', '--dry-run'])).stdout,
+    /\n {2}tokens still good +4f5c0e91a2b3 made at old, the key of two\n$/,
+  );
+  for (const verb of ['revoke', 'rm'])
+    t.match(
+      (await runCli(socket, ['node', verb, 'old'])).stderr,
+      /still good, and has the key of the host two\. .*: shoal node revoke 12D3KooWToken --descendants, with --keep for/,
+      verb,
+    );
 });
 
 t.test('who is named and stays out is shown before, and who stays with whom nobody named', async (t) => {
@@ -141,6 +185,7 @@ t.test('who is named and stays out is shown before, and who stays with whom nobo
     [{ lacking }, '  named, and stay out      one\n'],
     [{ unnamed }, '  stay, and not named      two\n'],
     [{ sentAway: lacking, sentAway_count: 3 }, '  sent away, and stay out  one and 2 more\n'],
+    [{ untilRenewed: lacking, untilRenewed_count: 1 }, '  refused until renewed    one\n'],
     [{ roles, roles_count: 2 }, '  roles that change        one +deployer -admitter and 1 more\n'],
   ] as const) {
     backend.planRevokeNode = async () => ({ ...PLAN, ...changes });
@@ -193,7 +238,7 @@ t.test('what goes besides is shown before, and takes a yes; nothing was changed 
   t.match(backend.calls.at(-1), { method: 'revokeNode', args: ['one', { plan: PLAN.digest }] });
   const vote = await runCli(socket, ['operator', 'revoke', 'two', '--dry-run']);
   t.equal(vote.stdout, 'old, by operator Op9999: vote 1 of 2; nothing changes until there are enough.\n');
-  const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old' };
+  const closing = { id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old', host: null };
   const tokens = turnOf(closing);
   backend.planRevokeOperator = async () => ({ ...VOTE_PLAN, tokens });
   const closes = await runCli(socket, ['operator', 'revoke', 'two']);

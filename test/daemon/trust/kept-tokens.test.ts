@@ -209,45 +209,48 @@ t.test('the key of a host is not closed as a token, though the thief granted it 
   t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, true]);
 });
 
-t.test(
-  'the key of a host or an operator is told and revoked as no token, though granted like one',
-  async (t) => {
-    const staged = stage({ uses: 2 });
-    const { machine, desk, take, seal, above, areMembers } = staged;
-    wasUp(staged, h2);
-    const admits = ['member' as const, 'worker' as const, 'deployer' as const];
-    const like = { roles: ['admit' as const], admits, parent: above.digest };
-    const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
-    const made = seal(eve, memberGrant(stranger.id, { ...like, admits: ADMITTER.admits }));
-    // Whoever has its text lets it in by a host of its own: it is none for that.
-    const puppet = testSigner(70);
-    const letIn = seal(stranger, memberGrant(puppet.id, { ...ADMITTER, parent: made.digest }));
-    take([...granted, made, letIn, seal(puppet, memberGrant(stranger.id, { parent: letIn.digest }))]);
-    t.ok(machine.authority.isMember(stranger.id));
-    const kept = { descendants: true, keep: [h2.id, h3.id] };
-    for (const request of [{}, kept])
-      t.same(
-        desk.planRevokeNode(eve.id, request).open.map(({ id }) => id),
-        request === kept ? [] : [made.digest],
-      );
-    await desk.revokeNode(eve.id, {});
-    const refused = async (...args: Parameters<typeof desk.revokeToken>) => {
-      t.throws(() => desk.planRevokeToken(...args), { code: 'E_BAD_INPUT' });
-      await t.rejects(desk.revokeToken(...args), { code: 'E_BAD_INPUT' });
-    };
-    for (const { digest } of granted) for (const hosts of [true, false]) await refused(digest, { hosts });
-    t.same(areMembers(), [true, true]);
-    // One that a thief has sent away may be back.
-    await desk.revokeNode(h2.id, {});
-    await refused(granted[0]!.digest, {});
-    t.same(
-      machine.authority.operators().map(({ inForce }) => inForce),
-      [true],
-    );
-    await desk.revokeToken(made.digest, {});
-    t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
-  },
-);
+t.test('the key of a host or an operator is revoked as no token, though granted like one', async (t) => {
+  const staged = stage({ uses: 2 });
+  const { machine, desk, take, seal, above, areMembers } = staged;
+  wasUp(staged, h2);
+  const admits = ['member' as const, 'worker' as const, 'deployer' as const];
+  const like = { roles: ['admit' as const], admits, parent: above.digest };
+  const granted = [h2, operator].map(({ id }) => seal(eve, memberGrant(id, like)));
+  const made = seal(eve, memberGrant(stranger.id, { ...like, admits: ADMITTER.admits }));
+  // Whoever has its text lets it in by a host of its own: it is none for that.
+  const puppet = testSigner(70);
+  const letIn = seal(stranger, memberGrant(puppet.id, { ...ADMITTER, parent: made.digest }));
+  take([...granted, made, letIn, seal(puppet, memberGrant(stranger.id, { parent: letIn.digest }))]);
+  t.ok(machine.authority.isMember(stranger.id));
+  const kept = { descendants: true, keep: [h2.id, h3.id] };
+  const open = (request: object) =>
+    new Set(desk.planRevokeNode(eve.id, request).open.map(({ id, host }) => [id, host]));
+  // The host may let others in by it: it is told as the host's, and not to be revoked as a token.
+  t.same(
+    open({}),
+    new Set([
+      [made.digest, null],
+      [granted[0]!.digest, 'h2'],
+    ]),
+  );
+  t.same(open(kept), new Set());
+  await desk.revokeNode(eve.id, {});
+  const refused = async (...args: Parameters<typeof desk.revokeToken>) => {
+    t.throws(() => desk.planRevokeToken(...args), { code: 'E_BAD_INPUT' });
+    await t.rejects(desk.revokeToken(...args), { code: 'E_BAD_INPUT' });
+  };
+  for (const { digest } of granted) for (const hosts of [true, false]) await refused(digest, { hosts });
+  t.same(areMembers(), [true, true]);
+  // One that a thief has sent away may be back.
+  await desk.revokeNode(h2.id, {});
+  await refused(granted[0]!.digest, {});
+  t.same(
+    machine.authority.operators().map(({ inForce }) => inForce),
+    [true],
+  );
+  await desk.revokeToken(made.digest, {});
+  t.equal(machine.authority.stateOf(made.digest, LATER), 'revoked');
+});
 
 t.test('a token is told to be open, and revoked as one, whatever others have granted its key', async (t) => {
   const other = testSigner(71);
@@ -278,6 +281,36 @@ t.test('a token is told to be open, and revoked as one, whatever others have gra
     t.same(areMembers(), [true, true]);
   }
 });
+
+t.test(
+  'a token is told to be open though with another its key was made that of a host that was up',
+  async (t) => {
+    const staged = stage({ uses: 9 });
+    const { machine, desk, take, seal, above, made, areMembers } = staged;
+    const other = testSigner(71);
+    const like = { roles: ['admit' as const], admits: ADMITTER.admits, parent: above.digest };
+    const otherMade = seal(operator, memberGrant(other.id, { ...like, parent: null }));
+    take([otherMade, seal(other, memberGrant(token.id, { parent: otherMade.digest }))]);
+    wasUp(staged, token);
+    const open = { id: made.digest, key: token.id, host: 'h2' };
+    for (const request of [{}, KEEPING]) t.match(desk.planRevokeNode(eve.id, request).open, [open]);
+    await desk.revokeNode(eve.id, KEEPING);
+    t.equal(machine.authority.stateOf(made.digest, LATER), 'valid', 'for it passes for a host');
+    const command = `shoal node revoke ${token.id} --descendants`;
+    const { message } = (await desk.revokeToken(made.digest, {}).catch((error: Error) => error)) as Error;
+    t.ok(message.includes(command), message);
+    await desk.revokeNode(token.id, KEEPING);
+    // By an old number, as of a token that was never revoked.
+    take([
+      sealedAct(machine.cluster, token, 'grant', memberGrant(stranger.id, { parent: made.digest }), {
+        epoch: 0,
+        seq: 1,
+        ms: NOW,
+      }),
+    ]);
+    t.same([...areMembers(), machine.authority.isMember(stranger.id)], [true, true, false]);
+  },
+);
 
 /** What a thief of the text of tokens writes: grants of others with digests before all of these. */
 function displace(

@@ -5,7 +5,7 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import { operatorGrant } from '../../../protocols/trust/acts.ts';
+import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner, write } from '../../protocols/ledger/fixtures.ts';
 import { deskOf, memberFacts, trustOf } from './trust-of.ts';
 
@@ -118,4 +118,20 @@ t.test('also by a vote after the cut, whatever the thief has granted it since', 
   await desk.revokeOperator(operator.id, { ...DISMISSAL, keep: [self.id, appointed.id] });
   t.same(rulers(), [0, 3]);
   t.notOk(machine.authority.isMember(appointed.id));
+});
+
+t.test('whom a thief has dismissed, and granted something like a token, is not revoked as one', async (t) => {
+  const { machine, desk, say, rulers } = stage();
+  const { operatorKey } = DISMISSAL;
+  await desk.appoint({ key: appointed.id, operatorKey });
+  say(THEFT_MS, revokeBody({ subject: appointed.id, reason: 'mine' }));
+  say(THEFT_MS, memberGrant(appointed.id, { roles: ['admit'], admits: ['member'], uses: 2 }));
+  t.same(rulers(), [0, 1]);
+  const [token] = desk.tokens({ all: true });
+  t.equal(token?.key, appointed.id);
+  for (const hosts of [false, true])
+    await t.rejects(desk.revokeToken(token!.id, { hosts, operatorKey }), { code: 'E_BAD_INPUT' });
+  await desk.revokeOperator(operator.id, { ...DISMISSAL, keep: [self.id] });
+  t.same(rulers(), [0, 3], 'it is back once what the thief said is void');
+  t.ok(machine.authority.isMember(self.id));
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { foresee } from '../../../protocols/trust/outcome.ts';
+import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
 import { ADMITTER, appoint, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const TOKEN = { roles: ['admit' as const], admits: ADMITTER.admits };
@@ -98,6 +99,29 @@ t.test('a host that stays, and may do less or more then, is told with that', asy
     [{ key: key('bob'), gains: ['admitter'], loses: [] }],
     'what the thief took',
   );
+});
+
+t.test('hosts that are refused until another admitter renews them are told', async (t) => {
+  const { replica, authority: of } = stage();
+  const LIFE_MS = 600_000;
+  const bob = grant('op', 'bob', ADMITTER, { seq: 1 });
+  const own = grant('op', 'eve', ADMITTER, { seq: 2 });
+  const host = grant('bob', 'fay', { parent: bob.digest, notAfter_ms: NOW + LIFE_MS }, { seq: 5 });
+  const renewed_ms = NOW + LIFE_MS - 1;
+  const until = { notAfter_ms: renewed_ms + LIFE_MS, renews: host.digest };
+  const renewal = grant('eve', 'fay', { ...until, parent: own.digest }, { seq: 5, at_ms: renewed_ms });
+  replica.offer([bob, own, host, renewal]);
+  const all = revoke('op', 'eve', { seq: 9 }, { ...cut(5), descendants: true });
+  const outcome = (revocation: LedgerRecord, at_ms: number) => foresee(of, { revocation }, [], at_ms);
+  const ended_ms = NOW + LIFE_MS + EXPIRY_GRACE_MS + 1;
+  for (const revocation of [all, revoke('op', 'eve', { seq: 9 }, cut(4))]) {
+    t.same(outcome(revocation, ended_ms).untilRenewed, keys('fay'));
+    t.same(outcome(revocation, ended_ms).members.ends, keys('eve'), 'another admitter may renew it');
+    t.same(outcome(revocation, NOW).untilRenewed, [], 'by what it had before it is one yet');
+  }
+  t.same(outcome(revoke('op', 'eve', { seq: 9 }, cut(5)), ended_ms).untilRenewed, [], 'what it wrote stays');
+  const late_ms = renewed_ms + LIFE_MS + EXPIRY_GRACE_MS + 1;
+  t.same(outcome(all, late_ms).untilRenewed, [], 'who is none already is not told');
 });
 
 t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
