@@ -364,3 +364,34 @@ t.test(
     t.equal(recordsIn(news), versions.length);
   },
 );
+
+t.test('what gossip evicts is not held against who passes it on, what is given in a repair is', async (t) => {
+  const [a, ...nodes] = ledgers(4) as [TestNode, TestNode, TestNode, TestNode];
+  const small_count = 200;
+  const small = Array.from({ length: small_count }, (_, n) =>
+    write(a.machine, a.signer.id, 'tag', `small:${n}`, TAG, NOW + 1000 + n),
+  );
+  const [one] = small as [LedgerRecord];
+  const like = write(a.machine, a.signer.id, 'tag', 'large', { ...TAG, x: 'x'.repeat(20_000) }, NOW + 5000);
+  // Both were written before all of the small ones, so those must make room for them.
+  const large = forged(like, { seq: 9000, hlc: { ms: NOW + 1, n: 0 } }, a.signer);
+  const news = forged(one, { seq: 9001, key: 'news', hlc: { ms: NOW + 2, n: 0 } }, a.signer);
+  const config = { author_bytes_max: small_count * one.payload_bytes + 1000 };
+  const [relay, peer, repaired] = nodes.map(({ signer, machine }) => {
+    const records = [...machine.ledger.records(), ...small];
+    const stored = { records, streams: [] };
+    return new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config, stored });
+  }) as [LedgerMachine, LedgerMachine, LedgerMachine];
+  const bring = (machine: LedgerMachine, kind: 'gossip' | 'message', body: Uint8Array) =>
+    machine.handle({ kind, from: 'p', body }, { now: NOW + 10_000, random: () => 0.5 });
+  const given = encodeSync({ kind: 'records', envelopes: [large.bytes], last: false, more: false });
+  t.ok(recordsIn(bring(repaired, 'message', given)) > 50);
+  bring(relay, 'message', given);
+  const body = encodeGossip([large.bytes, news.bytes]);
+  const passedOn = bring(relay, 'gossip', body);
+  t.equal(gossipVerdict(passedOn), 'accept');
+  const atPeer = bring(peer, 'gossip', body);
+  t.ok(relay.ledger.hash === peer.ledger.hash && peer.ledger.size < small_count, 'both evicted many');
+  t.equal(recordsIn(passedOn), 2);
+  t.equal(recordsIn(atPeer), 2);
+});
