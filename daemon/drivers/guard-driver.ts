@@ -1,9 +1,9 @@
 /**
  * Drives the standing of peers: what the mesh lets through and what came of it goes in; who is banned is disconnected
- * and kept out until the ban is over. Of their gossip no more is passed on than other peers allow this node. Not
- * here: what is an offence of a record (protocols/ledger) and who is a member at all (protocols/trust).
+ * and kept out until the ban is over. Of their gossip no more is passed on than other peers allow this node, shared among
+ * its authors. Not here: what is an offence of a record (protocols/ledger) and who is a member at all (protocols/trust).
  */
-import type { NodeId } from '../../protocols/base/ids.ts';
+import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/machine.ts';
 import type { Mesh, MeshGuard, MeshOffence, MeshUse, Verdict } from '../../protocols/mesh/mesh.ts';
 import {
@@ -13,7 +13,7 @@ import {
   STANDING_DEFAULTS,
   type StandingConfig,
 } from '../../protocols/standing/config.ts';
-import { RelayBudget } from '../../protocols/standing/relay-budget.ts';
+import { RelayBudget, type RelayCost } from '../../protocols/standing/relay-budget.ts';
 import {
   type PeerReport,
   Standing,
@@ -106,8 +106,8 @@ export class GuardDriver implements MeshGuard {
   verdict(peer: NodeId, bytes: number, effects: readonly LedgerEffect[]): Verdict {
     const verdict = gossipVerdict(effects);
     if (verdict !== 'accept') return verdict;
-    const cost = { messages: 1, bytes, records: recordsIn(effects) };
-    return this.#relay.take(peer, cost, this.#init.clock.now()) ? 'accept' : 'ignore';
+    const costs = relayCosts(peer, bytes, effects);
+    return this.#relay.take(costs, this.#init.clock.now()) ? 'accept' : 'ignore';
   }
 
   /** Proved by both signatures: it is the author's doing, whoever brought it, and once, however often it is brought. */
@@ -151,4 +151,52 @@ export class GuardDriver implements MeshGuard {
       log('warn', 'a peer is limited', { peer, offence, before: from });
     }
   }
+}
+
+/**
+ * What it costs to pass a gossip message on, by the shares that pay for it. Each author pays for its news, which it has
+ * signed. What is there besides anybody may have put there, such as what all know: for that the author has another share,
+ * or whoever is first to send on what others write would use theirs up.
+ */
+function relayCosts(
+  peer: NodeId,
+  bytes: number,
+  effects: readonly LedgerEffect[],
+): ReadonlyMap<string, RelayCost> {
+  const news = new Map<KeyId, { bytes: number; records: number }>();
+  const newsOf = (author: KeyId) => {
+    const cost = news.get(author) ?? { bytes: 0, records: 0 };
+    news.set(author, cost);
+    return cost;
+  };
+  let besides_bytes = bytes;
+  let besides_count = recordsIn(effects);
+  for (const effect of effects) {
+    if (effect.kind === 'equivocation') newsOf(effect.author);
+    if (effect.kind !== 'persist') continue;
+    for (const record of effect.put) {
+      const cost = newsOf(record.author);
+      cost.bytes += record.bytes.byteLength;
+      cost.records += 1;
+      besides_bytes -= record.bytes.byteLength;
+      besides_count -= 1;
+    }
+  }
+  // Nothing of what came is left: it is nobody's but who brought it.
+  if (news.size === 0) newsOf(peer);
+  const parts = news.size;
+  const besides = {
+    messages: 0,
+    // What had waited is no part of the message.
+    bytes: Math.max(0, besides_bytes) / parts,
+    records: besides_count / parts,
+  };
+  const costs = new Map<string, RelayCost>();
+  for (const [author, { bytes, records }] of news) {
+    // With nothing but news in it the rest is what holds the message together.
+    const frame_bytes = besides_count === 0 ? besides.bytes : 0;
+    costs.set(author, { messages: 1 / parts, bytes: bytes + frame_bytes, records });
+    if (besides_count > 0) costs.set(`${author} besides`, besides);
+  }
+  return costs;
 }

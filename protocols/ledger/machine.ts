@@ -105,7 +105,10 @@ export type LedgerEffect =
       readonly remove: readonly LedgerRecord[];
       /** The last number that was given, of this node's own streams: it must never be given twice. */
       readonly streams: readonly (readonly [StreamId, number])[];
-      /** Of what is removed: one too many of their author. Left out for none. */
+      /**
+       * Of what is removed: one too many of their author. Left out for none, and by gossip: whoever passes that on need not
+       * have held them, and each counted when it came.
+       */
       readonly evicted_count?: number;
     }
   | { readonly kind: 'publish'; readonly body: Uint8Array }
@@ -546,7 +549,7 @@ export class LedgerMachine {
     try {
       const envelopes = this.#reader.envelopesOf(body);
       const taken = this.#take(envelopes, { from, horizon_ms: 0, isGossip: true }, env);
-      const effects = this.#taken(taken, env, false);
+      const effects = this.#taken(taken, env, false, true);
       // Whoever gets it from here holds this node to all of it.
       if (taken.checked_count < envelopes.length && gossipVerdict(effects) === 'accept')
         effects.push({ kind: 'unchecked' });
@@ -595,13 +598,13 @@ export class LedgerMachine {
     return taken;
   }
 
-  #taken(taken: Taken<LedgerEffect>, env: Env, relay: boolean): LedgerEffect[] {
+  #taken(taken: Taken<LedgerEffect>, env: Env, relay: boolean, isGossip = false): LedgerEffect[] {
     if (taken.added.length + taken.removed.length + taken.evicted.length === 0) return [...taken.reports];
     const { added, removed, evicted } = taken;
     const { put, remove } = netOf(added, removed, evicted);
     if (put.length + remove.length === 0) return [...taken.reports];
     const effects: LedgerEffect[] = [
-      evicted.length === 0
+      evicted.length === 0 || isGossip
         ? { kind: 'persist', put, remove, streams: NO_STREAMS }
         : { kind: 'persist', put, remove, streams: NO_STREAMS, evicted_count: evicted.length },
       { kind: 'changed', records: evicted.length === 0 ? withLost(put, remove) : [...put, ...remove] },

@@ -53,7 +53,7 @@ export interface StandingConfig {
   readonly allowances: Readonly<Record<Resource, Allowance>>;
   /**
    * What this node passes on of the gossip of others is never more than an allowance divided by this: its peers give it
-   * the same, and it needs some of it for what it writes, repairs and asks. One source gets at most half of that.
+   * the same, and it needs some of it for what it writes, repairs and asks. One author gets at most half of that.
    */
   readonly relayed_divisor: number;
   readonly penalties: Readonly<Record<Offence, Penalty>>;

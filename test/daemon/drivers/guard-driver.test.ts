@@ -213,10 +213,10 @@ t.test('what had waited and is refused is not held against who brings the grant'
 });
 
 /** What a ledger makes of gossip with one new record, and so many that it knows. */
-const newsBeside = (known_count: number): LedgerEffect[] => [
-  { kind: 'persist', put: [{}] as never, remove: [], streams: [] },
+const newsBeside = (known_count: number, author = 'author'): LedgerEffect[] => [
+  { kind: 'persist', put: [{ author, bytes: new Uint8Array(200) }] as never, remove: [], streams: [] },
   { kind: 'changed', records: [] },
-  { kind: 'known', records_count: known_count },
+  ...(known_count > 0 ? [{ kind: 'known', records_count: known_count } as const] : []),
 ];
 
 t.test('who stays below its own allowance has no relay banned, and starves nobody', async (t) => {
@@ -249,8 +249,8 @@ t.test('who stays below its own allowance has no relay banned, and starves nobod
     const attack: string[] = [];
     for (let turn = 0; turn < 3000; turn += 1) {
       const most = (0.99 * (capacity + (perSecond * turn) / 10)) / each;
-      while (attack.length + 1 <= most) attack.push(send('greedy', bytes, newsBeside(known_count)));
-      for (let n = 0; n < 4; n += 1) honest.push(send('modest', 10_000, newsBeside(9)));
+      while (attack.length + 1 <= most) attack.push(send('greedy', bytes, newsBeside(known_count, 'greedy')));
+      for (let n = 0; n < 4; n += 1) honest.push(send('modest', 10_000, newsBeside(9, 'modest')));
       now += 100;
     }
     t.same(new Set(attack), new Set(['accept', 'ignore']), resource);
@@ -274,8 +274,74 @@ t.test('what is refused or no news uses up nothing of what is passed on', async 
     if (guard.verdict('p', 300, newsBeside(0)) !== 'accept') t.fail('a burst is passed on whole');
   t.equal(guard.counters.notRelayed, 0);
   t.equal(guard.verdict('p', 300, newsBeside(0)), 'ignore');
-  t.equal(guard.verdict('another', 300, newsBeside(0)), 'accept');
+  t.equal(guard.verdict('p', 300, newsBeside(0, 'another')), 'accept');
   t.equal(guard.counters.notRelayed, 1);
+});
+
+t.test('what one author has too much of is kept, by whomever it comes, and nothing of others', async (t) => {
+  const { guard } = await guarded(t);
+  const { messages } = STANDING_DEFAULTS.allowances;
+  for (let n = 0; n < messages.capacity; n += 1) guard.verdict(`peer ${n % 8}`, 300, newsBeside(0, 'greedy'));
+  t.equal(guard.counters.notRelayed, messages.capacity * 0.75);
+  for (let n = 0; n < 8; n += 1) {
+    t.equal(guard.verdict(`peer ${n}`, 300, newsBeside(0, 'greedy')), 'ignore');
+    t.equal(guard.verdict(`peer ${n}`, 300, newsBeside(0, 'modest')), 'accept');
+  }
+});
+
+t.test(
+  'what is known beside the news of an author uses up nothing of what there is for its news',
+  async (t) => {
+    const { guard } = await guarded(t);
+    const { bytes, records } = STANDING_DEFAULTS.allowances;
+    const besides = [
+      { size: 1000, known_count: 1000, most: records.capacity / 1000 },
+      { size: 1 << 20, known_count: 1, most: bytes.capacity / (1 << 20) },
+    ];
+    for (const { size, known_count, most } of besides) {
+      const verdicts = Array.from({ length: most }, () => guard.verdict('p', size, newsBeside(known_count)));
+      t.same(new Set(verdicts), new Set(['accept', 'ignore']));
+      const news = Array.from({ length: 1000 }, () => guard.verdict('p', 300, newsBeside(0)));
+      t.same(new Set(news), new Set(['accept']));
+    }
+  },
+);
+
+t.test('a proof is paid for by whose it is, and what leaves nothing by who brings it', async (t) => {
+  const proof: LedgerEffect = { kind: 'equivocation', author: 'twin', records: [{}, {}] as never };
+  for (const [payer, effects] of [
+    ['twin', [proof, { kind: 'known', records_count: 1 }]],
+    ['p', [{ kind: 'changed', records: [] }]],
+  ] as const) {
+    const { guard } = await guarded(t);
+    let passed_count = 0;
+    while (guard.verdict('p', 300, effects) === 'accept') passed_count += 1;
+    t.equal(passed_count, STANDING_DEFAULTS.allowances.messages.capacity / 4);
+    t.equal(guard.verdict('q', 300, newsBeside(0, payer)), 'ignore');
+    t.equal(guard.verdict('p', 300, newsBeside(0, 'another')), 'accept');
+  }
+});
+
+t.test('authors whose news is in one message each pay for their own', async (t) => {
+  const { guard } = await guarded(t);
+  const [a, b, relay] = ledgers(3) as [TestNode, TestNode, TestNode];
+  const { capacity } = STANDING_DEFAULTS.allowances.records;
+  const tags = (node: TestNode, count: number) =>
+    Array.from({ length: count }, (_, n) => {
+      const key = `${node.signer.id.slice(-4)}:${n}`;
+      return write(node.machine, node.signer.id, 'tag', key, TAG).bytes;
+    });
+  const body = encodeGossip([...tags(a, 90), ...tags(b, 10)]);
+  const news = relay.machine.handle({ kind: 'gossip', from: 'p', body }, { now: NOW, random: () => 0.5 });
+  t.equal(recordsIn(news), 100);
+  const both = () => guard.verdict('p', body.byteLength, news);
+  let passed_count = 0;
+  while (both() === 'accept') passed_count += 1;
+  t.equal(passed_count, Math.floor(capacity / 2 / 190), 'until as much is free as a has used');
+  const oneOf = ({ signer }: TestNode) => guard.verdict('p', 300, newsBeside(0, signer.id));
+  for (let n = 0; n < 100; n += 1) oneOf(a);
+  t.equal(oneOf(a), 'ignore');
+  t.equal(oneOf(b), 'accept');
 });
 
 t.test(
@@ -298,3 +364,34 @@ t.test(
     t.equal(recordsIn(news), versions.length);
   },
 );
+
+t.test('what gossip evicts is not held against who passes it on, what is given in a repair is', async (t) => {
+  const [a, ...nodes] = ledgers(4) as [TestNode, TestNode, TestNode, TestNode];
+  const small_count = 200;
+  const small = Array.from({ length: small_count }, (_, n) =>
+    write(a.machine, a.signer.id, 'tag', `small:${n}`, TAG, NOW + 1000 + n),
+  );
+  const [one] = small as [LedgerRecord];
+  const like = write(a.machine, a.signer.id, 'tag', 'large', { ...TAG, x: 'x'.repeat(20_000) }, NOW + 5000);
+  // Both were written before all of the small ones, so those must make room for them.
+  const large = forged(like, { seq: 9000, hlc: { ms: NOW + 1, n: 0 } }, a.signer);
+  const news = forged(one, { seq: 9001, key: 'news', hlc: { ms: NOW + 2, n: 0 } }, a.signer);
+  const config = { author_bytes_max: small_count * one.payload_bytes + 1000 };
+  const [relay, peer, repaired] = nodes.map(({ signer, machine }) => {
+    const records = [...machine.ledger.records(), ...small];
+    const stored = { records, streams: [] };
+    return new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config, stored });
+  }) as [LedgerMachine, LedgerMachine, LedgerMachine];
+  const bring = (machine: LedgerMachine, kind: 'gossip' | 'message', body: Uint8Array) =>
+    machine.handle({ kind, from: 'p', body }, { now: NOW + 10_000, random: () => 0.5 });
+  const given = encodeSync({ kind: 'records', envelopes: [large.bytes], last: false, more: false });
+  t.ok(recordsIn(bring(repaired, 'message', given)) > 50);
+  bring(relay, 'message', given);
+  const body = encodeGossip([large.bytes, news.bytes]);
+  const passedOn = bring(relay, 'gossip', body);
+  t.equal(gossipVerdict(passedOn), 'accept');
+  const atPeer = bring(peer, 'gossip', body);
+  t.ok(relay.ledger.hash === peer.ledger.hash && peer.ledger.size < small_count, 'both evicted many');
+  t.equal(recordsIn(passedOn), 2);
+  t.equal(recordsIn(atPeer), 2);
+});
