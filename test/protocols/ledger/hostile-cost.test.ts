@@ -13,6 +13,7 @@ import {
   decodeSync,
   encodeGossip,
   encodeSync,
+  LISTED_MAX,
   type Part,
   SYNC_BYTES_MAX,
   type SyncMessage,
@@ -134,6 +135,21 @@ t.test('ranges in one message do not overlap, so that each record is looked at o
   ];
   for (const lists of overlapping)
     t.throws(() => decodeSync(encodeSync({ kind: 'compare', ...none, ...lists })), { code: 'E_MALFORMED' });
+});
+
+t.test('a listing, or a want, of more than a ledger would send is not looked at', async (t) => {
+  const item = { digest: 'a'.repeat(16), placeLow: 0, ms: NOW, n: 0 };
+  const ranges = (count: number) => {
+    const items = Array.from({ length: count }, () => item);
+    return [
+      { listings: [{ prefix: 'a', items }] },
+      { wants: [{ prefix: 'a', digests: items.map(({ digest }) => digest) }] },
+    ];
+  };
+  const none = { splits: [], listings: [], wants: [], horizon_ms: 0 };
+  const read = (lists: object) => decodeSync(encodeSync({ kind: 'compare', ...none, ...lists }));
+  for (const lists of ranges(LISTED_MAX)) t.doesNotThrow(() => read(lists));
+  for (const lists of ranges(LISTED_MAX + 1)) t.throws(() => read(lists), { code: 'E_MALFORMED' });
 });
 
 t.test('a record with a false signature keeps nobody from asking for the true one', async (t) => {
