@@ -591,6 +591,9 @@ t.test('only who was asked answers for another', async (t) => {
   for (const id of ['c', 'd', 'e', 'f', 'g'])
     if (!relays.has(id)) probing.hear(id, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
   t.not(probing.state.members.get('b')!.probe, null);
+  probing.hear([...relays][0]!, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
+  t.equal(probing.state.members.get('b')!.probe, null);
+  t.equal(memberStatus(probing.state, 'b'), 'alive', 'it was never in doubt');
 });
 
 t.test('no message lifts an incarnation to where nobody could be accused', async (t) => {
