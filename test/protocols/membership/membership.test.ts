@@ -1303,6 +1303,35 @@ t.test(
   },
 );
 
+t.test('a cut-off node that can hear some dials those too for whom it has no duty', async (t) => {
+  const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
+  let lot = 0;
+  const a = new Machine('a', {}, 1_000_000, () => (lot = (lot + 0.618) % 1));
+  a.join(...crowd);
+  const isOurs = (id: string) => a.state.wanted.has(id) || a.state.targets.has(id);
+  const [ours, others] = [crowd.filter(isOurs), crowd.filter((id) => !isOurs(id))];
+  const lost = [...ours.slice(0, Math.ceil(ours.length * 0.7)), ...others.slice(0, 20)];
+  for (const subject of lost) {
+    for (const watcher of a.state.roster.watchers(subject, 4))
+      a.give({ kind: 'verdict', watcher, subject, incarnation: 1, verdict: 'failed' });
+    a.give({ kind: 'disconnected', peer: subject });
+  }
+  t.ok(a.state.cutOff !== null);
+  const lostOthers = others.slice(0, 20).filter((id) => a.state.failed.has(id) && !isOurs(id));
+  t.ok(lostOthers.length > 5, `${lostOthers.length} are lost for whom it has no duty`);
+  a.effects = [];
+  for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    for (const peer of crowd) if (!lost.includes(peer)) a.give({ kind: 'heard', peer });
+  }
+  t.ok(a.state.cutOff !== null);
+  const dialled = new Set(a.of('connect').map(({ peer }) => peer));
+  t.same(
+    lostOthers.filter((id) => !dialled.has(id)),
+    [],
+  );
+});
+
 t.test('a member that floods with beats has no timers pile up', async (t) => {
   const a = new Machine('a').join('b', 'c');
   for (let beat = 0; beat < 2000; beat += 1) {
