@@ -389,6 +389,22 @@ t.test('a node stays within its quota whatever it writes, so that others keep al
   t.throws(again, { code: 'E_QUOTA' }, 'a grant replaces nothing');
 });
 
+t.test('what a record replaces makes room for it, in number and in bytes', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const grants = [...b.machine.ledger.records()].filter(({ kind }) => kind === 'grant');
+  const large = (tag: string, letter: string, now: number) =>
+    write(a.machine, a.signer.id, 'tag', tag, { text: letter.repeat(500) }, now);
+  const [first, ...others] = ['app:1', 'app:2', 'app:3'].map((tag) => large(tag, 'x', NOW));
+  const next = large('app:1', 'y', NOW + 1);
+  const bytes = [next, ...others].reduce((sum, { payload_bytes }) => sum + payload_bytes, 0);
+  // The operator fills as much with genesis and the grants.
+  for (const config of [{ author_records_max: 3 }, { author_bytes_max: bytes }]) {
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [b.signer], config });
+    t.same(rejections(introduce(machine, [...grants, first!, ...others, next])), []);
+    t.ok([next, ...others].every((record) => machine.ledger.has(record)));
+  }
+});
+
 t.test('what one peer refuses does not keep it from the rest, and is not given again at once', async (t) => {
   const config = { give_bytes_max: 20_000 };
   const [, , c] = cluster(3);
