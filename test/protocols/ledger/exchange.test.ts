@@ -340,17 +340,25 @@ function refusing(count: number) {
         message.wants.some(({ digests }) => digests.includes(shortDigest(record))),
     );
   };
-  return { refused, grant, isAskedFor };
+  const revoke = () => {
+    const body = revokeBody({ subject: testSigner(41).id, reason: '' });
+    return introduce(node.machine, [
+      sealedAct(genesis.digest, operator, 'revoke', body, { seq: 900, ms: NOW }),
+    ]);
+  };
+  return { refused, grant, revoke, isAskedFor };
 }
 
-t.test('what was refused is not asked for again until a grant comes, or time has passed', async (t) => {
-  for (const isGrant of [true, false]) {
-    const { refused, grant, isAskedFor } = refusing(1);
+t.test('what was refused is not asked for again until an act comes, or time has passed', async (t) => {
+  for (const act of ['grant', 'revocation', 'none']) {
+    const { refused, grant, revoke, isAskedFor } = refusing(1);
     const [record] = refused as [LedgerRecord];
     t.notOk(isAskedFor(record));
     t.notOk(isAskedFor(record, NOW + UNWANTED_MS - 1));
-    if (isGrant) grant(['member', 'deployer']);
-    t.equal(isAskedFor(record, NOW + UNWANTED_MS - 1), isGrant);
+    if (act === 'grant') grant(['member', 'deployer']);
+    // It may keep what was one too many.
+    if (act === 'revocation') t.same(rejections(revoke()), []);
+    t.equal(isAskedFor(record, NOW + UNWANTED_MS - 1), act !== 'none', act);
     t.ok(isAskedFor(record, NOW + UNWANTED_MS));
   }
 });
