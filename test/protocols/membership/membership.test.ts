@@ -435,6 +435,28 @@ t.test('a verdict that stands on record is not written again', async (t) => {
   );
 });
 
+t.test('an own verdict that was taken back stays so for whom there is nothing else to know', async (t) => {
+  const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
+  const a = new Machine('a').join(...crowd);
+  const other = crowd.find((id) => !a.state.wanted.has(id) && !a.state.targets.has(id))!;
+  const failed = { ...FAILED_B, watcher: 'a', subject: other };
+  const passWith = (peers: readonly string[]) => {
+    for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+      a.pass(100);
+      for (const peer of peers) a.give({ kind: 'heard', peer });
+    }
+  };
+  a.give({ kind: 'disconnected', peer: other });
+  a.give(failed);
+  a.give({ kind: 'connected', peer: other });
+  passWith(crowd);
+  t.match(a.of('verdict'), [{ subject: other, verdict: 'alive' }]);
+  a.give({ kind: 'disconnected', peer: other });
+  passWith(crowd.filter((id) => id !== other));
+  a.give(failed);
+  t.notOk(a.state.doubted.has(other), 'its record of before has come late');
+});
+
 t.test('who was cut off takes its verdicts back at once', async (t) => {
   const others = ['b', 'c', 'd', 'e'];
   const a = new Machine('a').join(...others);
