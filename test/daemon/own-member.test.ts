@@ -181,6 +181,18 @@ t.test(
   },
 );
 
+t.test('what is refuted before the first record is refuted by that record', async (t) => {
+  const world = new World();
+  const { member, written } = world.start('one');
+  member.tell(7);
+  t.same(written, [], 'the first record is still to come');
+  await member.announce(true);
+  t.same(
+    written.map(({ body }) => (body as MemberBody).incarnation),
+    [7],
+  );
+});
+
 t.test('a copy that could not be reached is told of when it can', async (t) => {
   const { world, one, two } = await twins();
   await world.pass(MINUTE_MS);

@@ -89,6 +89,17 @@ t.test('a write resolves when it is durable, and is told after that', async (t) 
   t.ok(many.every(({ digest }) => have.has(digest)));
 });
 
+t.test('an epoch that begins while it runs is on disk, or the next start would begin it again', async (t) => {
+  const { driver, store } = await driverOf(t);
+  const first = await driver.write(self.id, 'intent', self.id, intent);
+  const hlc = { ms: systemClock.now(), n: 0 };
+  const forgotten = forged(first, { epoch: 3, seq: 1, hlc, key: `${self.id}-other` }, self);
+  t.equal(await driver.introduce([forgotten.bytes]), undefined);
+  const next = await driver.write(self.id, 'intent', self.id, intent);
+  t.equal(next.epoch, 4);
+  t.equal(store.value(`epoch/${self.id}`), '4');
+});
+
 t.test('what a later record replaces leaves the disk', async (t) => {
   const { driver, store } = await driverOf(t);
   const first = await driver.write(self.id, 'intent', self.id, intent);

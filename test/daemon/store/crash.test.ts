@@ -27,6 +27,7 @@ const SEED = Number(process.env['SHOAL_SEED'] ?? 1);
 /** Drawn at each boundary of a power cut; every one there is when they are fewer. */
 const STATES_MAX = Number(process.env['SHOAL_STATES'] ?? 24);
 const CHILD = path.join(import.meta.dirname, 'crash-process.ts');
+const CLEARING = path.join(import.meta.dirname, 'clearing-process.ts');
 
 t.setTimeout(600_000);
 
@@ -120,6 +121,17 @@ function fingerprint(state: DiskState, told: Told): string {
   return hash.digest('base64');
 }
 
+/** Makes the directory `trial` what a crash has left of `root`. */
+function layOut(trial: string, root: string, state: DiskState): void {
+  rmSync(trial, { recursive: true, force: true });
+  mkdirSync(trial);
+  for (const [file, content] of state) {
+    const at = path.join(trial, path.relative(root, file));
+    if (content === null) mkdirSync(at, { recursive: true });
+    else writeFileSync(at, content);
+  }
+}
+
 /** What is wrong with what a start finds there, if anything. */
 function faultOf(
   trial: string,
@@ -128,13 +140,7 @@ function faultOf(
   told: Told,
   name: ScenarioName,
 ): string | undefined {
-  rmSync(trial, { recursive: true, force: true });
-  mkdirSync(trial);
-  for (const [file, content] of state) {
-    const at = path.join(trial, path.relative(root, file));
-    if (content === null) mkdirSync(at, { recursive: true });
-    else writeFileSync(at, content);
-  }
+  layOut(trial, root, state);
   let data: DataDirectory;
   try {
     data = new DataDirectory(path.join(trial, 'data'), nodeCrypto);
@@ -217,6 +223,31 @@ t.test(`a start that cuts damage out: every boundary, seed ${SEED}`, { skip }, a
     ops.some(({ op, other }) => op === 'R' && other.endsWith('state.db')),
     'a new file took its place',
   );
+});
+
+t.test('a cluster that was forgotten stays so, also where its name is kept twice', { skip }, async (t) => {
+  const place = path.join(directory, 'clearing');
+  const [root, trial] = [path.join(place, 'disk'), path.join(place, 'trial')];
+  mkdirSync(root, { recursive: true });
+  const ops = runJournalled('library' in built ? built.library : '', place, root, [CLEARING]);
+  const disk = new CrashDisk();
+  disk.add(root, statSync(root).ino, null);
+  const random = new Random(SEED);
+  let [isCleared, opened] = [false, 0];
+  const back: number[] = [];
+  ops.forEach((op, number) => {
+    disk.apply(op);
+    isCleared ||= op.op === 'M';
+    if (!isCleared) return;
+    for (const state of cutOffStates(disk, random, STATES_MAX)) {
+      layOut(trial, root, state);
+      using data = new DataDirectory(path.join(trial, 'data'), nodeCrypto);
+      if (data.store.value('genesis') !== undefined) back.push(number);
+      opened += 1;
+    }
+  });
+  t.same(back, [], 'after operations of these numbers it was back');
+  t.ok(opened > 0);
 });
 
 t.test(

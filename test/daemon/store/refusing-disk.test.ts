@@ -13,6 +13,7 @@ const directory = await memoryDirectory(t);
 const built = preloaded('disk-fault', directory);
 const skip = 'missing' in built ? built.missing : false;
 const CHILD = path.join(import.meta.dirname, 'refusing-disk-process.ts');
+const RESTORING = path.join(import.meta.dirname, 'restoring-process.ts');
 const UNREADABLE = path.join(import.meta.dirname, 'unreadable-process.ts');
 
 function onFaultyDisk(script: string, name: string) {
@@ -62,6 +63,20 @@ t.test('EIO, ENOSPC, EROFS and EDQUOT of writes and of syncs', { skip }, async (
   t.same(new Set(again), new Set(acknowledged));
   t.equal(damage, null);
 });
+
+t.test(
+  'what is to be put back is known until the disk takes it, whatever it refuses before',
+  { skip },
+  async (t) => {
+    const { status, stdout, stderr } = onFaultyDisk(RESTORING, 'restoring');
+    t.equal(status, 0, stderr);
+    t.same(JSON.parse(stdout), {
+      'at the start': '8',
+      'after a write that was refused': '8',
+      'at the next start': '8',
+    });
+  },
+);
 
 /** What a start made of a place that could not be read. */
 interface Trial {

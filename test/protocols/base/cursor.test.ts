@@ -59,6 +59,15 @@ t.test('nothing is read past the end, of the bytes or of a part of them', async 
     const cursor = new Cursor(whole, 0, end);
     t.notOk(cursor.passValue() && cursor.isAtEnd, `${end} of ${whole.byteLength} bytes`);
   }
+  // Whoever asks for a length takes the bytes that follow as they are.
+  for (const length of [1, 31, 40, 300, 70_000]) {
+    const [binary, text] = [encode(new Uint8Array(length)), encode('x'.repeat(length))];
+    t.equal(new Cursor(binary, 0, binary.length - 1).binary(), -1, `${length} bytes but one`);
+    t.equal(new Cursor(text, 0, text.length - 1).text(), -1, `a text of ${length} but one`);
+    t.notOk(new Cursor(binary, 0, binary.length - 1).passBinary(length));
+    t.notOk(new Cursor(text, 0, text.length - 1).passText(length));
+  }
+  t.notOk(new Cursor(whole).passBytes(whole.byteLength + 1));
   t.equal(new Cursor(whole, 0, 0).count(), -1);
   t.equal(new Cursor(whole, 0, 0).array(), -1);
   t.notOk(new Cursor(Uint8Array.of(0xc0), 0, 0).isNull());

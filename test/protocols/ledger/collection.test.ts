@@ -339,6 +339,27 @@ t.test('a member that was granted anew is waited for as before', async (t) => {
   t.same(a!.machine.unacknowledged(later), [b!.signer.id]);
 });
 
+t.test('a deletion stays as long as what its author had not seen stands beside it', async (t) => {
+  const nodes = settled(2);
+  const [a, b] = nodes as [TestNode, TestNode];
+  write(a.machine, a.signer.id, 'tag', 'app:1', TAG);
+  everybody(nodes);
+  const unseen = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 1);
+  const deletion = write(b.machine, b.signer.id, 'tag', 'app:1', null, NOW + 2);
+  write(b.machine, b.signer.id, 'tag', 'other:1', null, NOW + 2);
+  everybody(nodes);
+  const later = NOW + 2 * tombstone_ms;
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
+  for (const { machine } of nodes) {
+    t.ok(machine.horizon_ms > NOW + 2, 'the other deletion was collected');
+    t.equal(machine.ledger.get('tag', 'app:1'), undefined, 'nothing shows again');
+    t.same(
+      machine.ledger.siblings('tag', 'app:1').map(({ digest }) => digest),
+      [deletion.digest, unseen.digest],
+    );
+  }
+});
+
 /** A tombstone of long ago, and one member that says in its acknowledgement whatever it likes. */
 function withLiar() {
   const nodes = settled(3);
@@ -383,6 +404,19 @@ t.test('a member that claims to have collected what nobody else knows of is name
   exchange(a, b, later);
   for (let turn = 0; turn < 3; turn += 1) round([a, b], later);
   for (const { machine } of [a, b]) t.equal(machine.ledger.tombstones_count, 0, 'without it all goes on');
+});
+
+t.test('whoever has collected just as far need not have acknowledged it by the same hash', async (t) => {
+  const { nodes, later } = acknowledgedBy([]);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const upTo_ms = ackOf(a.machine.ledger, a.signer.id)!.rounds.at(-1)!.upTo_ms;
+  const told = { upTo_ms, hash: '0'.repeat(32), collected_ms: upTo_ms, isInDoubt: false, before: [] };
+  write(c.machine, c.signer.id, 'ack', c.signer.id, told, later);
+  for (let turn = 0; turn < 3; turn += 1) {
+    everybody(nodes, later);
+    for (const node of [a, b]) collect(node, later);
+  }
+  for (const { machine } of [a, b]) t.equal(machine.horizon_ms, upTo_ms);
 });
 
 t.test('of what a member says no more is looked at than an honest one would say', async (t) => {

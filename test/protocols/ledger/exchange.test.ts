@@ -140,6 +140,30 @@ t.test('who repairs with another says so to whoever begins, and has it wait', as
   t.same(kinds(hears(p, NOTHING)), [[q, 'hello']], 'the repair has ended: it is the turn of the other');
 });
 
+t.test('who waited for a peer that has gone has its turn at once', async (t) => {
+  const [p, q] = PEERS as [NodeId, NodeId];
+  const { node, hears } = single();
+  hears(p, HELLO);
+  hears(q, BEGINNING);
+  t.same(kinds(node.machine.handle({ kind: 'disconnected', peer: p }, env())), [[q, 'hello']]);
+});
+
+t.test('a peer is given no more at once than it may be, however much an answer may hold', async (t) => {
+  const [p] = PEERS as [NodeId];
+  const [{ signer, machine: full }] = cluster(1) as [TestNode];
+  const config = { giveBurst_bytes: 20_000, give_bytes_per_s: 1 };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config });
+  introduce(machine, [...full.ledger.records()]);
+  const { hears } = single({ signer, machine });
+  const given_bytes = () =>
+    sent(hears(p, BEGINNING))
+      .flatMap(([, message]) => (message.kind === 'records' ? message.envelopes : []))
+      .reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const first_bytes = given_bytes();
+  t.ok(first_bytes > 10_000 && first_bytes <= 20_000, `${first_bytes} bytes`);
+  t.ok(first_bytes + given_bytes() <= 20_000, 'nor with the next answer');
+});
+
 t.test('a turn that nobody needs is followed by the next', async (t) => {
   const [p, q, r] = PEERS as [NodeId, NodeId, NodeId];
   const { node, hears } = single();
@@ -316,17 +340,25 @@ function refusing(count: number) {
         message.wants.some(({ digests }) => digests.includes(shortDigest(record))),
     );
   };
-  return { refused, grant, isAskedFor };
+  const revoke = () => {
+    const body = revokeBody({ subject: testSigner(41).id, reason: '' });
+    return introduce(node.machine, [
+      sealedAct(genesis.digest, operator, 'revoke', body, { seq: 900, ms: NOW }),
+    ]);
+  };
+  return { refused, grant, revoke, isAskedFor };
 }
 
-t.test('what was refused is not asked for again until a grant comes, or time has passed', async (t) => {
-  for (const isGrant of [true, false]) {
-    const { refused, grant, isAskedFor } = refusing(1);
+t.test('what was refused is not asked for again until an act comes, or time has passed', async (t) => {
+  for (const act of ['grant', 'revocation', 'none']) {
+    const { refused, grant, revoke, isAskedFor } = refusing(1);
     const [record] = refused as [LedgerRecord];
     t.notOk(isAskedFor(record));
     t.notOk(isAskedFor(record, NOW + UNWANTED_MS - 1));
-    if (isGrant) grant(['member', 'deployer']);
-    t.equal(isAskedFor(record, NOW + UNWANTED_MS - 1), isGrant);
+    if (act === 'grant') grant(['member', 'deployer']);
+    // It may keep what was one too many.
+    if (act === 'revocation') t.same(rejections(revoke()), []);
+    t.equal(isAskedFor(record, NOW + UNWANTED_MS - 1), act !== 'none', act);
     t.ok(isAskedFor(record, NOW + UNWANTED_MS));
   }
 });

@@ -1,7 +1,7 @@
 /** The first to go is what a sorted list would say, whatever came and went before, and whoever keeps what. */
 import fc from 'fast-check';
 import t from 'tap';
-import { GoingOrder, goesBefore } from '../../../protocols/ledger/going-order.ts';
+import { GoingOrder, goesBefore, type Placed } from '../../../protocols/ledger/going-order.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { testSigner, unsigned } from './fixtures.ts';
 
@@ -80,3 +80,35 @@ t.test('the first to go, and what is filled, are those of a sorted list', async 
   );
   t.pass();
 });
+
+t.test(
+  'what is plain goes first, what others hang on later, and last what the most senior keeps',
+  async (t) => {
+    let seq = 100;
+    const place = (kind: string, changes: Partial<Placed> = {}, ms = 1, body: unknown = {}): Placed => {
+      // So that nothing but what is meant puts one before another: the greater digest of two goes first.
+      seq += 1;
+      return { record: { ...recordOf(seq, kind, ms), body }, keeper: Infinity, links: 0, ...changes };
+    };
+    const inOrder = [
+      place('tag', {}, 9),
+      place('tag', {}, 8),
+      place('member', {}, 7),
+      place('ack', {}, 9),
+      place('grant', { links: Infinity }, 9, { notAfter_ms: 5 }),
+      place('grant', { links: Infinity }, 9, { notAfter_ms: 6 }),
+      place('grant', { links: 3 }),
+      place('grant', { links: 2 }),
+      place('revoke'),
+      place('grant', { keeper: 2, links: 1 }),
+      place('grant', { keeper: 1, links: 1 }),
+      place('grant', { keeper: 0, links: 2 }),
+      place('grant', { keeper: 0, links: 1 }),
+    ];
+    for (const [at, one] of inOrder.entries())
+      for (const [other_at, other] of inOrder.entries())
+        t.equal(goesBefore(one, other), at < other_at, `${at} before ${other_at}`);
+    const [earlier, later] = [place('revoke'), place('revoke')];
+    t.ok(goesBefore(later, earlier), 'else by digest');
+  },
+);

@@ -13,6 +13,7 @@ import {
   decodeSync,
   encodeGossip,
   encodeSync,
+  LISTED_MAX,
   type Part,
   SYNC_BYTES_MAX,
   type SyncMessage,
@@ -134,6 +135,21 @@ t.test('ranges in one message do not overlap, so that each record is looked at o
   ];
   for (const lists of overlapping)
     t.throws(() => decodeSync(encodeSync({ kind: 'compare', ...none, ...lists })), { code: 'E_MALFORMED' });
+});
+
+t.test('a listing, or a want, of more than a ledger would send is not looked at', async (t) => {
+  const item = { digest: 'a'.repeat(16), placeLow: 0, ms: NOW, n: 0 };
+  const ranges = (count: number) => {
+    const items = Array.from({ length: count }, () => item);
+    return [
+      { listings: [{ prefix: 'a', items }] },
+      { wants: [{ prefix: 'a', digests: items.map(({ digest }) => digest) }] },
+    ];
+  };
+  const none = { splits: [], listings: [], wants: [], horizon_ms: 0 };
+  const read = (lists: object) => decodeSync(encodeSync({ kind: 'compare', ...none, ...lists }));
+  for (const lists of ranges(LISTED_MAX)) t.doesNotThrow(() => read(lists));
+  for (const lists of ranges(LISTED_MAX + 1)) t.throws(() => read(lists), { code: 'E_MALFORMED' });
 });
 
 t.test('a record with a false signature keeps nobody from asking for the true one', async (t) => {
@@ -371,6 +387,22 @@ t.test('a node stays within its quota whatever it writes, so that others keep al
     write(granting, operator.id, 'grant', `${signer.id}/${operator.id}`, memberGrant(signer.id), NOW + 1);
   again();
   t.throws(again, { code: 'E_QUOTA' }, 'a grant replaces nothing');
+});
+
+t.test('what a record replaces makes room for it, in number and in bytes', async (t) => {
+  const [a, b] = cluster(2) as [TestNode, TestNode];
+  const grants = [...b.machine.ledger.records()].filter(({ kind }) => kind === 'grant');
+  const large = (tag: string, letter: string, now: number) =>
+    write(a.machine, a.signer.id, 'tag', tag, { text: letter.repeat(500) }, now);
+  const [first, ...others] = ['app:1', 'app:2', 'app:3'].map((tag) => large(tag, 'x', NOW));
+  const next = large('app:1', 'y', NOW + 1);
+  const bytes = [next, ...others].reduce((sum, { payload_bytes }) => sum + payload_bytes, 0);
+  // The operator fills as much with genesis and the grants.
+  for (const config of [{ author_records_max: 3 }, { author_bytes_max: bytes }]) {
+    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [b.signer], config });
+    t.same(rejections(introduce(machine, [...grants, first!, ...others, next])), []);
+    t.ok([next, ...others].every((record) => machine.ledger.has(record)));
+  }
 });
 
 t.test('what one peer refuses does not keep it from the rest, and is not given again at once', async (t) => {

@@ -1,6 +1,6 @@
 /**
- * One membership machine under a test's hand: a clock that stands still until told, chance by a fixed rule, effects
- * kept. It asks for no round trips unless told.
+ * One membership machine under a test's hand: a clock that stands still until told, chance by a fixed rule unless the
+ * test has one, effects kept. It asks for no round trips unless told.
  */
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { MEMBERSHIP_DEFAULTS, type MembershipConfig } from '../../../protocols/membership/config.ts';
@@ -21,9 +21,16 @@ export class Machine {
   readonly due = new Map<number, number>();
   /** The ledger: the last verdict of each watcher on each subject. */
   readonly #records = new Map<string, MembershipEvent & { kind: 'verdict' }>();
+  readonly #random: () => number;
 
-  constructor(self: NodeId, config: Partial<MembershipConfig> = {}, now = 1_000_000) {
+  constructor(
+    self: NodeId,
+    config: Partial<MembershipConfig> = {},
+    now = 1_000_000,
+    random: () => number = () => 0.5,
+  ) {
     this.now = now;
+    this.#random = random;
     this.state = createMembership(
       { ...MEMBERSHIP_DEFAULTS, jitter: 0, roundTrips_count: 0, ...config },
       self,
@@ -32,7 +39,7 @@ export class Machine {
   }
 
   #env() {
-    return { now: this.now, random: () => 0.5 };
+    return { now: this.now, random: this.#random };
   }
 
   give(event: MembershipEvent): MembershipEffect[] {

@@ -144,6 +144,14 @@ t.test('a verdict on an older incarnation is void', async (t) => {
   t.equal(memberStatus(a.state, 'b'), 'alive');
 });
 
+t.test('verdicts that came before the list of members stand when that comes', async (t) => {
+  const a = new Machine('a');
+  for (const watcher of ['c', 'd', 'e']) a.give({ ...FAILED_B, watcher });
+  const members = ['b', 'c', 'd', 'e'].map((id) => [id, 1] as const);
+  a.give({ kind: 'members', members });
+  t.equal(memberStatus(a.state, 'b'), 'failed', 'nothing tells them again before the start');
+});
+
 t.test('a verdict that came before the incarnation it is about stands when that comes', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd');
   for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 2 });
@@ -427,6 +435,28 @@ t.test('a verdict that stands on record is not written again', async (t) => {
   );
 });
 
+t.test('an own verdict that was taken back stays so for whom there is nothing else to know', async (t) => {
+  const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
+  const a = new Machine('a').join(...crowd);
+  const other = crowd.find((id) => !a.state.wanted.has(id) && !a.state.targets.has(id))!;
+  const failed = { ...FAILED_B, watcher: 'a', subject: other };
+  const passWith = (peers: readonly string[]) => {
+    for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+      a.pass(100);
+      for (const peer of peers) a.give({ kind: 'heard', peer });
+    }
+  };
+  a.give({ kind: 'disconnected', peer: other });
+  a.give(failed);
+  a.give({ kind: 'connected', peer: other });
+  passWith(crowd);
+  t.match(a.of('verdict'), [{ subject: other, verdict: 'alive' }]);
+  a.give({ kind: 'disconnected', peer: other });
+  passWith(crowd.filter((id) => id !== other));
+  a.give(failed);
+  t.notOk(a.state.doubted.has(other), 'its record of before has come late');
+});
+
 t.test('who was cut off takes its verdicts back at once', async (t) => {
   const others = ['b', 'c', 'd', 'e'];
   const a = new Machine('a').join(...others);
@@ -591,6 +621,9 @@ t.test('only who was asked answers for another', async (t) => {
   for (const id of ['c', 'd', 'e', 'f', 'g'])
     if (!relays.has(id)) probing.hear(id, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
   t.not(probing.state.members.get('b')!.probe, null);
+  probing.hear([...relays][0]!, { type: 'relayed', seq, subject: 'b', incarnation: 1 });
+  t.equal(probing.state.members.get('b')!.probe, null);
+  t.equal(memberStatus(probing.state, 'b'), 'alive', 'it was never in doubt');
 });
 
 t.test('no message lifts an incarnation to where nobody could be accused', async (t) => {
@@ -989,20 +1022,17 @@ t.test('caps hold when they are exceeded', async (t) => {
   t.ok(big.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
 });
 
-t.test(
-  'a clock that is set back delays no verdict by more than its time, and hides no later stall',
-  async (t) => {
-    const a = new Machine('a').join('b', 'c', 'd');
-    a.stall(3000);
-    t.equal(a.state.counters.stalls_count, 1);
-    a.give({ kind: 'disconnected', peer: 'b' });
-    a.due.clear();
-    a.now -= 3_600_000;
-    a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
-    a.pass(2000);
-    t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
-  },
-);
+t.test('a clock that is set back delays no verdict by more than its time', async (t) => {
+  const a = new Machine('a').join('b', 'c', 'd');
+  a.stall(3000);
+  t.equal(a.state.counters.stalls_count, 1);
+  a.give({ kind: 'disconnected', peer: 'b' });
+  a.due.clear();
+  a.now -= 3_600_000;
+  a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+  a.pass(2000);
+  t.match(a.of('verdict'), [{ subject: 'b', verdict: 'failed' }]);
+});
 
 t.test('a watcher that takes its verdict back ends the agreement, and the others ask again', async (t) => {
   const a = new Machine('a').join('b', 'c');
@@ -1259,6 +1289,21 @@ t.test('stand-ins watch where too few watchers are left, and go back off duty', 
   t.equal(a.state.hearable, a.state.roster);
 });
 
+t.test('a clock that is set back hides no later stall', async (t) => {
+  const a = new Machine('a').join('b', 'c');
+  a.stall(3000);
+  t.equal(a.state.counters.stalls_count, 1);
+  a.now -= 3_600_000;
+  // What was due comes in its time, whatever the clock says.
+  for (const token of [...a.due.keys()]) {
+    a.due.delete(token);
+    a.give({ kind: 'timer', token });
+  }
+  a.pass(1000);
+  a.stall(3000);
+  t.equal(a.state.counters.stalls_count, 2);
+});
+
 t.test('what a stalled node did not read in time was not late', async (t) => {
   const a = new Machine('a').join('b', 'c');
   for (const peer of ['b', 'c']) a.hear(peer, { type: 'beat', incarnation: 1, next_ms: 2400 });
@@ -1299,6 +1344,35 @@ t.test(
     t.ok(a.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
   },
 );
+
+t.test('a cut-off node that can hear some dials those too for whom it has no duty', async (t) => {
+  const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
+  let lot = 0;
+  const a = new Machine('a', {}, 1_000_000, () => (lot = (lot + 0.618) % 1));
+  a.join(...crowd);
+  const isOurs = (id: string) => a.state.wanted.has(id) || a.state.targets.has(id);
+  const [ours, others] = [crowd.filter(isOurs), crowd.filter((id) => !isOurs(id))];
+  const lost = [...ours.slice(0, Math.ceil(ours.length * 0.7)), ...others.slice(0, 20)];
+  for (const subject of lost) {
+    for (const watcher of a.state.roster.watchers(subject, 4))
+      a.give({ kind: 'verdict', watcher, subject, incarnation: 1, verdict: 'failed' });
+    a.give({ kind: 'disconnected', peer: subject });
+  }
+  t.ok(a.state.cutOff !== null);
+  const lostOthers = others.slice(0, 20).filter((id) => a.state.failed.has(id) && !isOurs(id));
+  t.ok(lostOthers.length > 5, `${lostOthers.length} are lost for whom it has no duty`);
+  a.effects = [];
+  for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    for (const peer of crowd) if (!lost.includes(peer)) a.give({ kind: 'heard', peer });
+  }
+  t.ok(a.state.cutOff !== null);
+  const dialled = new Set(a.of('connect').map(({ peer }) => peer));
+  t.same(
+    lostOthers.filter((id) => !dialled.has(id)),
+    [],
+  );
+});
 
 t.test('a member that floods with beats has no timers pile up', async (t) => {
   const a = new Machine('a').join('b', 'c');

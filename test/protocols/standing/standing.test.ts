@@ -133,6 +133,16 @@ t.test('a clock that is set back makes no ban longer than the cap', async (t) =>
   t.not(of(), 'banned');
 });
 
+t.test('a clock that is set back takes nothing of an allowance, and gives nothing', async (t) => {
+  const { spend, env } = subject();
+  t.ok(spend('messages', 4));
+  env.now -= 3600 * SECOND_MS;
+  t.ok(spend('messages', 6));
+  t.notOk(spend());
+  env.now += SECOND_MS;
+  t.same([spend('messages', 5), spend()], [true, false]);
+});
+
 t.test('only so many peers are remembered, and a banned one is not pushed out by others', async (t) => {
   const { standing, feed, spend, of } = subject(small({ peers_max: 8 }));
   feed({ kind: 'offence', peer: 'bad', offence: 'malformed', count: 10 });

@@ -146,6 +146,22 @@ t.test('void grants of a host cost no look at each of them for each of its recor
   t.notOk(of.counts(own('ben', { seq: 1 })), 'what comes later counts');
 });
 
+t.test('what a void grant gave counts no more, however many grants the key has besides', async (t) => {
+  for (const others of [1, 20]) {
+    const { replica, authority: of, grants } = stage();
+    const deploys = grant('bob', 'eve', { roles: ['deployer'], parent: grants.bob.digest }, { seq: 5 });
+    const works = Array.from({ length: others }, (_, at) =>
+      grant('op', 'eve', { roles: ['member', 'worker'] }, { seq: 20 + at }),
+    );
+    replica.offer([deploys, ...works]);
+    const workload = fact('eve', 'workload', 'default/web', {}, { seq: 1 });
+    t.strictSame([of.mayDeploy(key('eve')), of.counts(workload)], [true, true], `beside ${others}`);
+    replica.offer([revoke('op', 'bob', { seq: 9 }, cut(4))]);
+    t.strictSame([of.mayDeploy(key('eve')), of.counts(workload)], [false, false], `beside ${others}`);
+    t.same([...of.roles(key('eve'))].sort(), ['member', 'worker']);
+  }
+});
+
 t.test('of several cuts the strictest holds', async (t) => {
   const { replica, authority: of } = stage();
   replica.offer([revoke('op', 'bob', { seq: 9 }, cut(5)), revoke('op', 'bob', { seq: 10 }, cut(2))]);
