@@ -3,8 +3,18 @@
  * The wait between two attempts is a part of the time that the member has been gone, so that a link that was down
  * for seconds is found again at once, and one that was down for a day costs next to nothing meanwhile.
  */
+import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { jittered, type Member, meetsIn_ms, memberOf, startTimer, stopTimer, type Turn } from './state.ts';
+import {
+  jittered,
+  type Member,
+  type MembershipState,
+  meetsIn_ms,
+  memberOf,
+  startTimer,
+  stopTimer,
+  type Turn,
+} from './state.ts';
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
@@ -15,6 +25,15 @@ function isWanted(turn: Turn, member: Member): boolean {
   const { state } = turn;
   if (state.wanted.has(member.id) || state.targets.has(member.id)) return true;
   return state.cutOff !== null && state.failed.has(member.id);
+}
+
+/** Are there more to be dialled than there are places? Then those of whom it keeps no link have theirs in turns. */
+function isCrowded({ failed, unlinked }: MembershipState): boolean {
+  return Math.max(failed.size, unlinked.size) > MEMBERSHIP_LIMITS.redials_max;
+}
+
+function takesTurns({ state }: Turn, { id }: Member): boolean {
+  return isCrowded(state) && !state.wanted.has(id);
 }
 
 function backoff_ms(turn: Turn, since_ms: number): number {
@@ -51,7 +70,9 @@ function attempt(turn: Turn, member: Member, isLater: boolean): void {
   const { state } = turn;
   if (!state.started || !isWanted(turn, member)) return;
   if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
-  const since_ms = Math.min(turn.now, member.redial?.since_ms ?? turn.now);
+  // In turns no place would be held for longer than a first attempt: they last as long as all have been gone.
+  const gone_ms = takesTurns(turn, member) ? (state.cutOff?.since_ms ?? turn.now) : turn.now;
+  const since_ms = Math.min(turn.now, member.redial?.since_ms ?? gone_ms);
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
   if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
   const after_ms = backoff_ms(turn, since_ms);
@@ -66,14 +87,10 @@ export function redialAfterLoss(turn: Turn, member: Member, connected_ms: number
 }
 
 export function onRedial(turn: Turn, member: Member): void {
-  const { state } = turn;
-  const { redial } = member;
-  if (redial === null) return;
-  // A place is given up for another lost member when there are not enough for all.
-  const isCrowded = state.failed.size > MEMBERSHIP_LIMITS.redials_max && !state.wanted.has(member.id);
-  if (state.connected.has(member.id) || !isWanted(turn, member)) endRedial(turn, member);
+  if (member.redial === null) return;
+  const isOver = turn.state.connected.has(member.id) || !isWanted(turn, member);
+  if (isOver || takesTurns(turn, member)) endRedial(turn, member);
   else attempt(turn, member, false);
-  if (isCrowded) endRedial(turn, member);
 }
 
 export function endRedial(turn: Turn, member: Member): void {
@@ -91,20 +108,21 @@ export function hurryRedials(turn: Turn): void {
 
 /**
  * Once a round: whom nobody here dials is dialled. A node that is cut off has its free places for all who are lost,
- * by lot: one that answers is enough.
+ * by lot: one that answers is enough. Of more than there are places for those come first to whom it keeps links.
  */
 export function fillRedials(turn: Turn): void {
   const { state } = turn;
-  for (const id of state.unlinked) {
-    const member = memberOf(turn, id);
-    if (member !== undefined && member.redial === null) dial(turn, member);
-  }
-  if (state.cutOff === null) return;
-  const lost = [...state.failed.keys()];
-  for (let tries = 0; tries < lost.length && tries < MEMBERSHIP_LIMITS.redials_max; tries += 1) {
-    const member = state.members.get(lost[Math.floor(turn.random() * lost.length)]!);
-    if (member !== undefined && member.redial === null) dial(turn, member);
-  }
+  const inTurns = isCrowded(state);
+  for (const id of inTurns ? state.wanted : state.unlinked) dialAnew(turn, id);
+  if (state.cutOff === null && !inTurns) return;
+  const lost = inTurns ? [...new Set([...state.failed.keys(), ...state.unlinked])] : [...state.failed.keys()];
+  for (let tries = 0; tries < lost.length && tries < MEMBERSHIP_LIMITS.redials_max; tries += 1)
+    dialAnew(turn, lost[Math.floor(turn.random() * lost.length)]!);
+}
+
+function dialAnew(turn: Turn, id: NodeId): void {
+  const member = memberOf(turn, id);
+  if (member !== undefined && member.redial === null) dial(turn, member);
 }
 
 /** Once a round: of too many connections the one that serves nothing and was silent for longest is closed. */

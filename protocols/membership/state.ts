@@ -243,8 +243,8 @@ export interface MembershipState {
   readonly pending: PendingVerdict[];
   /** Members being redialled. */
   readonly redialling: Set<NodeId>;
-  /** While cut off: who vanished, and of how many. */
-  cutOff: { readonly vanished: Set<NodeId>; readonly of_count: number } | null;
+  /** While cut off: since when, who vanished, and of how many. */
+  cutOff: { readonly since_ms: number; readonly vanished: Set<NodeId>; readonly of_count: number } | null;
   readonly counters: MembershipCounters;
 }
 

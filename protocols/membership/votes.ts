@@ -243,7 +243,7 @@ export function settleIsolation(turn: Turn): void {
       if (at_ms === undefined || at_ms > since_ms) of_count += 1;
     }
     if (vanished.size * 2 <= of_count) return;
-    state.cutOff = { vanished, of_count };
+    state.cutOff = { since_ms: turn.now, vanished, of_count };
     turn.effects.push({ kind: 'isolated', isolated: true });
     return;
   }

@@ -1327,7 +1327,8 @@ t.test(
   'a cut-off node of a large cluster dials all who are lost, by lot, not its own links alone',
   async (t) => {
     const crowd = Array.from({ length: 120 }, (_, at) => `m${at}`);
-    const a = new Machine('a');
+    let lot = 0;
+    const a = new Machine('a', {}, 1_000_000, () => (lot = (lot + 0.618034) % 1));
     a.give({ kind: 'members', members: crowd.map((id) => [id, 1] as const) });
     a.give({ kind: 'start' });
     for (const subject of crowd) {
@@ -1342,6 +1343,21 @@ t.test(
     t.ok([...a.state.wanted].every((id) => dialled.has(id)));
     t.ok([...dialled].filter((id) => !a.state.wanted.has(id)).length >= 8, 'others too');
     t.ok(a.state.redialling.size <= MEMBERSHIP_LIMITS.redials_max);
+    a.pass(595_000);
+    for (const { peer } of a.of('connect')) dialled.add(peer);
+    t.same(
+      crowd.filter((id) => !dialled.has(id)),
+      [],
+      'one of them may be all that can be reached',
+    );
+    a.effects = [];
+    a.pass(600_000);
+    // As a small cluster does, each place waits up to half a minute.
+    const dials = a.of('connect').length;
+    t.ok(
+      dials >= 20 * MEMBERSHIP_LIMITS.redials_max && dials <= 60 * MEMBERSHIP_LIMITS.redials_max,
+      `${dials}`,
+    );
   },
 );
 
