@@ -442,7 +442,7 @@ export class ClusterTrust {
     const { ledger, crypto, log } = this.#init;
     try {
       const { grants } = openAnswer(answer, ledger.machine.cluster, crypto);
-      const ordered = inHeardOrder(grants, (key) => isKnown(ledger.machine, key));
+      const ordered = inHeardOrder(grants, this.#authority);
       await ledger.introduce(ordered.map(({ bytes }) => bytes));
     } catch (error) {
       if (!isShoalError(error)) throw error;

@@ -17,7 +17,7 @@
  *
  * Expiry ends what a key may do from then on, not what it did: a record counts by its own stamp. What hangs on a
  * grant does not expire with it. A renewal prolongs one grant (its original) and shares its fate: whoever could
- * revoke the original still can.
+ * revoke the original still can, and nobody else for having renewed it.
  */
 import type { KeyId } from '../base/ids.ts';
 import type { GenesisBody, GrantBody, Role } from '../base/records.ts';

@@ -299,7 +299,8 @@ export class Standing {
     if (this.judgements.has(author)) return false;
     if (author === subject) return !this.operators.has(subject);
     const next = { author, digest: '', epoch: Number.MAX_SAFE_INTEGER, seq: 0, hlc: { ms: now, n: 0 } };
-    return this.#book.ofSubject(subject).some((grant) => this.#isBelow(grant, next));
+    const isFirst = ({ body }: Grant) => body.renews === undefined;
+    return this.#book.ofSubject(subject).some((grant) => isFirst(grant) && this.#isBelow(grant, next));
   }
 
   /** Was it voted for as an operator, and is it nothing else? Those votes count until it takes office, whatever revokes it. */
@@ -389,13 +390,18 @@ export class Standing {
     return voter !== undefined && !isSilenced(voter.judgement, record);
   }
 
+  /** Of a renewal what is of its original: whoever renews a host has not let it in, and takes it back from nobody. */
   #below(grant: Grant): CutBelow {
     const { subject, parent, renews } = grant.body;
+    if (renews !== undefined) {
+      const original = this.#book.grant(renews);
+      return original === undefined ? NOT_CUT : this.#below(original);
+    }
     // An operator's word, such as an appointment, hangs on no admitter.
-    if (parent === null && renews === undefined) return NOT_CUT;
+    if (parent === null) return NOT_CUT;
     const cast = this.#book.revocationsOf(subject);
     if (cast.length === 0) return NOT_CUT;
-    const place = `${subject} ${placeBelow(grant)}`;
+    const place = `${subject} ${parent}`;
     let found = this.#cutBelow.get(place);
     if (found === undefined) {
       const votes = cast.filter(({ record }) => record.author !== subject && this.#isBelow(grant, record));
@@ -435,11 +441,8 @@ export class Standing {
     return this.#faults.get(digest);
   }
 
-  /** Does a grant come from the author of a vote, who was an admitter when casting it? */
-  #isBelow(grant: Grant, vote: Vote): boolean {
-    const { renews, parent } = grant.body;
-    const original = renews === undefined ? undefined : this.#book.grant(renews);
-    if (original !== undefined && this.#isBelow(original, vote)) return true;
+  /** Does a grant that is no renewal come from the author of a vote, who was an admitter when casting it? */
+  #isBelow({ body: { parent } }: Grant, vote: Vote): boolean {
     let above = parent === null ? undefined : this.#book.grant(parent);
     for (let length = 0; above !== undefined && length < CHAIN_LENGTH_MAX; length += 1) {
       if (above.body.subject === vote.author && this.#mayRevokeBelow(above, vote)) return true;

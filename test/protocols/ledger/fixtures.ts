@@ -154,11 +154,11 @@ export function sealedAct(
 }
 
 /** Acts of any signers, numbered in the order in which they are made. */
-export function numberedActs() {
+export function numberedActs(cluster = genesis.digest) {
   let seq = 0;
   return (author: Signer, kind: 'grant' | 'revoke', body: GrantBody | RevokeBody): LedgerRecord => {
     seq += 1;
-    return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW });
+    return sealedAct(cluster, author, kind, body, { seq, ms: NOW });
   };
 }
 

@@ -1,10 +1,11 @@
 /** Laws of trust: what nodes hold and what counts follow from the set of records, never from their order. */
 import fc from 'fast-check';
 import t from 'tap';
-import type { GrantBody, Role } from '../../../protocols/base/records.ts';
+import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
 import { STAMP_LATE_MS } from '../../../protocols/trust/cuts.ts';
+import { renewalOnAppeal, renewalsDue } from '../../../protocols/trust/renewal.ts';
 import { ADMITTER, appoint, authority, GENESIS, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const OPERATORS = ['op-a', 'op-b', 'op-c'];
@@ -413,3 +414,36 @@ t.test(
     t.ok(gone > 100, `and others: ${gone}`);
   },
 );
+
+t.test('a renewal that is due, or asked for, stands once it is written, and is due no more', async (t) => {
+  let [written, against] = [0, 0];
+  fc.assert(
+    fc.property(scenario, fc.integer({ min: 0, max: 30 }), ({ records, threshold }, later) => {
+      const { authority: of } = new Replica(authority(OPERATORS, threshold)).offer(records);
+      const now = NOW + later;
+      for (const [self, subject] of NAMES.flatMap((one) => NAMES.map((other) => [one, other] as const))) {
+        const due = (at: Authority) =>
+          renewalsDue({ authority: at, self: key(self), alive: [self, subject].map(key), now });
+        const asked = renewalOnAppeal(of, key(self), key(subject), now);
+        for (const body of [...due(of), ...(asked === undefined ? [] : [asked])]) {
+          const after = of.fork();
+          const renewal = grant(self, subject, body, { epoch: 1, seq: 1, at_ms: now });
+          if (after.admission(renewal) !== 'yes') return false;
+          // One of its own that ends later, by a clock that was ahead: the ledger refuses to write another.
+          if (after.surplus(renewal).includes(renewal)) continue;
+          after.add(renewal);
+          if (after.stateOf(renewal.digest, now) !== 'valid') return false;
+          if (due(after).some(({ renews }) => renews === body.renews)) return false;
+          written += 1;
+          const isRevoked = ({ kind, body: said }: LedgerRecord) =>
+            kind === 'revoke' && (said as RevokeBody).subject === body.subject;
+          against += Number(records.some(isRevoked));
+        }
+      }
+      return true;
+    }),
+    { numRuns: 600 },
+  );
+  t.ok(written > 300, `renewals were written: ${written}`);
+  t.ok(against > 100, `of keys that somebody had revoked: ${against}`);
+});

@@ -9,6 +9,8 @@ import { ADMITTER, authority, grant, key, NOW, own, Replica, revoke } from './fa
 
 const LIFE_MS = 30 * 86_400_000;
 const END_MS = NOW + LIFE_MS;
+/** It is looked as often what is to be renewed. */
+const TICK_MS = 5_000;
 
 /** op -> ann, bob (admitters for ever), and ann -> cem for a time. */
 function stage(founders = ['op']) {
@@ -133,6 +135,94 @@ t.test('a renewal prolongs, and shares the fate of what it prolongs', async (t) 
     revoke('op', 'ann', { seq: 20 }, { cut: { epoch: 0, last: 2 } }),
   ]);
   t.notOk(fallen.authority.isMember(key('cem')), 'nor does it outlive the right by which it was given');
+});
+
+/** op -> top -> ann -> cem for a time, and op -> bob -> dan; dan has renewed cem. All others are admitters. */
+function renewedByAnother() {
+  const top = grant('op', 'top', ADMITTER, { seq: 1 });
+  const ann = grant('top', 'ann', { ...ADMITTER, parent: top.digest }, { seq: 1 });
+  const bob = grant('op', 'bob', ADMITTER, { seq: 2 });
+  const dan = grant('bob', 'dan', { ...ADMITTER, parent: bob.digest }, { seq: 1 });
+  const cem = grant('ann', 'cem', { parent: ann.digest, notAfter_ms: END_MS }, { seq: 1 });
+  const until_ms = END_MS - 1000 + LIFE_MS;
+  const renewed = { ...(cem.body as GrantBody), renews: cem.digest, notAfter_ms: until_ms };
+  const renewal = grant('dan', 'cem', { ...renewed, parent: dan.digest }, { seq: 2, at_ms: END_MS - 1000 });
+  const replica = new Replica(authority(['op'])).offer([top, ann, bob, dan, cem, renewal]);
+  return { replica, authority: replica.authority, renewal, cem, until_ms };
+}
+
+t.test('who has renewed a host takes it back from nobody, nor does an admitter above that one', async (t) => {
+  for (const name of ['dan', 'bob']) {
+    const { replica, authority: of, renewal, until_ms } = renewedByAnother();
+    t.notOk(of.mayRevoke(key(name), key('cem'), NOW));
+    const said = revoke(name, 'cem', { seq: 20 });
+    replica.offer([said]);
+    t.notOk(of.counts(said));
+    t.ok(of.counts(renewal));
+    t.equal(of.memberUntil(key('cem')), until_ms, name);
+    t.equal(of.stateOf(renewal.digest, NOW), 'valid');
+  }
+});
+
+t.test('who let a host in, or is above that one, takes it back whoever has renewed it last', async (t) => {
+  for (const name of ['op', 'top', 'ann']) {
+    const { replica, authority: of, renewal, cem } = renewedByAnother();
+    t.ok(of.mayRevoke(key(name), key('cem'), NOW));
+    replica.offer([revoke(name, 'cem', { seq: 20 })]);
+    t.equal(of.memberUntil(key('cem')), undefined, name);
+    t.ok(of.isRevoked(key('cem')));
+    for (const { digest } of [cem, renewal]) t.equal(of.stateOf(digest, NOW), 'revoked');
+    t.notOk(of.counts(own('cem', { seq: 1 })));
+  }
+});
+
+t.test('a renewal goes with the key that wrote it, whoever takes that with its descendants', async (t) => {
+  for (const [by, subject] of [
+    ['op', 'dan'],
+    ['bob', 'dan'],
+    ['op', 'bob'],
+  ] as const) {
+    const { replica, authority: of, renewal } = renewedByAnother();
+    replica.offer([revoke(by, subject, { seq: 20 }, { descendants: true })]);
+    t.equal(of.memberUntil(key('cem')), END_MS, `${subject} by ${by}`);
+    t.equal(of.stateOf(renewal.digest, NOW), 'void');
+  }
+});
+
+t.test('what an operator gave is for operators alone to take back, whoever has renewed it', async (t) => {
+  const { replica, authority: of } = stage();
+  const dan = grant('op', 'dan', { notAfter_ms: END_MS }, { seq: 5 });
+  replica.offer([dan]);
+  const now = END_MS - 1000;
+  const [body] = renewalsDue({ authority: of, self: key('bob'), alive: ['bob', 'dan'].map(key), now });
+  replica.offer([grant('bob', 'dan', body!, { seq: 6, at_ms: now }), revoke('bob', 'dan', { seq: 7 })]);
+  t.notOk(of.mayRevoke(key('bob'), key('dan'), now));
+  t.equal(of.memberUntil(key('dan')), now + LIFE_MS);
+  replica.offer([revoke('op', 'dan', { seq: 8 })]);
+  t.notOk(of.isMember(key('dan')));
+});
+
+t.test('whatever has been said against a host, each renewal of it that is written prolongs it', async (t) => {
+  // Whose key says so: who has renewed it, and an admitter above that one.
+  for (const name of ['dan', 'bob'])
+    for (const isAsked of [false, true]) {
+      const { replica, authority: of, until_ms } = renewedByAnother();
+      replica.offer([revoke(name, 'cem', { seq: 20, at_ms: END_MS })]);
+      const self = key('dan');
+      let now = until_ms - LIFE_MS / 3 - 3 * TICK_MS;
+      let written = 0;
+      for (let tick = 0; tick < 10; tick += 1) {
+        const asked = isAsked ? renewalOnAppeal(of, self, key('cem'), now) : undefined;
+        const due = renewalsDue({ authority: of, self, alive: [self, key('cem')], now });
+        for (const body of isAsked ? (asked === undefined ? [] : [asked]) : due) {
+          replica.offer([grant('dan', 'cem', body, { seq: 30 + tick, at_ms: now })]);
+          t.equal(of.memberUntil(key('cem')), now + LIFE_MS);
+          written += 1;
+        }
+        now += TICK_MS;
+      }
+      t.equal(written, 1, `${name}, ${isAsked ? 'when it asked' : 'when it was due'}`);
+    }
 });
 
 t.test('a renewal that was not for its issuer to give prolongs nothing', async (t) => {
