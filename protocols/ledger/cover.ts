@@ -20,6 +20,8 @@ import {
 /** No range has so many records: it differs, whatever the other side holds. */
 const ASKED_COUNT = Number.MAX_SAFE_INTEGER;
 
+/** Ranges that are still to be seen: with more of them the comparison begins anew. Above what differs after a repair. */
+export const OPEN_MAX = 65_536;
 /** Ranges of which parts were seen; the oldest goes first. */
 export const SHOWN_MAX = 256;
 /** Parts of one range that do not touch: with more of them it begins anew. */
@@ -57,6 +59,7 @@ export class Cover {
     if (prefix === '') this.#open = new Set(['']);
     if (this.#open?.delete(prefix) !== true) return;
     for (const part of parts) this.#open.add(part.prefix);
+    if (this.#open.size > OPEN_MAX) this.#open = undefined;
   }
 
   /** The range is equal on both sides. */

@@ -66,6 +66,8 @@ export const UNWANTED_MS = 600_000;
 
 /** What it takes of what a peer may be given to look at one record for it: a short message can ask for all. */
 const LOOK_BYTES = 8;
+/** What a grant or a revocation takes beside, for what it hangs on is looked for: as many looks. */
+const ACT_LOOKS = 4;
 
 const EXCHANGE = 'exchange/';
 /** Followed by a peer. */
@@ -400,7 +402,7 @@ export class Exchange {
     const { give_bytes_max } = this.#config;
     const chosen: Uint8Array[] = [];
     let bytes = 0;
-    for (const record of this.#inOrder(records, env)) {
+    for (const record of this.#inOrder(records, peer, env)) {
       if (bytes + record.bytes.byteLength > Math.min(give_bytes_max, peer.give_bytes)) break;
       chosen.push(record.bytes);
       bytes += record.bytes.byteLength;
@@ -418,10 +420,12 @@ export class Exchange {
    * may hold nothing that is taken, and the next one the same. Of those that need not wait for one another, and of the
    * others, from a place by lot, so that what is refused over there does not stand before the rest for ever.
    */
-  #inOrder(records: readonly LedgerRecord[], env: Env): readonly LedgerRecord[] {
+  #inOrder(records: readonly LedgerRecord[], peer: Peer, env: Env): readonly LedgerRecord[] {
     const lot = env.random();
-    const acts = records.filter(({ kind }) => isGrowOnly(kind));
-    const others = records.filter(({ kind }) => !isGrowOnly(kind));
+    const acts: LedgerRecord[] = [];
+    const others: LedgerRecord[] = [];
+    for (const record of records) (isGrowOnly(record.kind) ? acts : others).push(record);
+    peer.give_bytes -= acts.length * ACT_LOOKS * LOOK_BYTES;
     return [...this.#parts.inOrder(fromLot(acts, lot)), ...fromLot(others, lot)];
   }
 

@@ -262,7 +262,7 @@ export class Ledger {
   }
 
   records(): IterableIterator<LedgerRecord> {
-    return this.#byKey.range('');
+    return this.#byKey.range('').values();
   }
 
   /** Live records of an author, in no order. */

@@ -17,6 +17,7 @@ import {
   COMPARISONS_MAX,
   type Compare,
   type Item,
+  isPart,
   isShown,
   itemOf,
   LISTED_MAX,
@@ -41,8 +42,16 @@ const RANGE_BYTES = 32;
 const PART_BYTES = 48;
 const ITEM_BYTES = 20;
 const DIGEST_BYTES = 8;
-/** A record of a range that cannot be divided is summed several times, walked and put in order. */
+/**
+ * What an answer takes, in looks at a record on a walk: a record is compared; one of a range that cannot be divided is
+ * walked several times and put in order; an item is made or compared; a range is looked for, and a part summed,
+ * whatever is in them.
+ */
+const COMPARED_LOOKS = 2;
 const UNDIVIDED_LOOKS = 4;
+const ITEM_LOOKS = 2;
+const RANGE_LOOKS = 8;
+const PART_LOOKS = 4;
 
 export type Comparison = Omit<Compare, 'kind' | 'horizon_ms'>;
 
@@ -51,7 +60,7 @@ export interface Answer {
   readonly compare: Comparison | undefined;
   /** What the other side lacks. */
   readonly give: LedgerRecord[];
-  /** Records that were looked at for it, each as often as it was. */
+  /** Looks at records on walks, and all else that it took in as many. */
   readonly looked_count: number;
 }
 
@@ -85,19 +94,29 @@ export function answerCompare(
   const splits: Split[] = [];
   const listings: Listing[] = [];
   const wants: Want[] = [];
-  const give = new Set<LedgerRecord>();
+  const outside: LedgerRecord[] = [];
+  const unlisted: LedgerRecord[] = [];
+  const wanted: LedgerRecord[] = [];
   const differing: Prefix[] = [];
   let bytes = 0;
   let looked_count = 0;
+  let left_count = ledger.places.summary('').count;
+  /** What an honest peer asks for does not overlap, and holds no more than there is; what is left differs next time too. */
+  const mayWalk = (prefix: Prefix) => {
+    const { count } = ledger.places.summary(prefix);
+    looked_count += RANGE_LOOKS;
+    if (count > left_count) return false;
+    left_count -= count;
+    return true;
+  };
   for (const { prefix, parts } of message.splits) {
+    if (!mayWalk(prefix)) continue;
     cover?.divided(prefix, parts);
-    const outside = ledger.places.outside(
-      prefix,
-      parts.map((part) => part.prefix),
-    );
-    for (const record of outside) {
+    looked_count += parts.length * PART_LOOKS;
+    const prefixes = parts.map((part) => part.prefix);
+    for (const record of ledger.places.outside(prefix, prefixes)) {
       looked_count += 1;
-      give.add(record);
+      outside.push(record);
     }
     for (const part of parts) {
       const own = ledger.places.summary(part.prefix);
@@ -108,10 +127,12 @@ export function answerCompare(
   }
   // Before the ranges: it weighs less than what it answers, and leaves room for them.
   for (const theirs of message.listings) {
-    cover?.listed(theirs, [...ledger.places.range(theirs.prefix)]);
-    const difference = compareListing(ledger, theirs, isUnwanted);
-    looked_count += difference.looked_count;
-    for (const record of difference.give) give.add(record);
+    if (!mayWalk(theirs.prefix)) continue;
+    const own = [...ledger.places.range(theirs.prefix)];
+    looked_count += own.length * COMPARED_LOOKS + theirs.items.length * ITEM_LOOKS;
+    cover?.listed(theirs, own);
+    const difference = compareListing(own, theirs, isUnwanted);
+    for (const record of difference.give) unlisted.push(record);
     if (difference.want.length === 0 || bytes > ANSWER_BYTES) continue;
     bytes += RANGE_BYTES + difference.want.length * DIGEST_BYTES;
     wants.push({ prefix: theirs.prefix, digests: difference.want });
@@ -119,6 +140,7 @@ export function answerCompare(
   for (const prefix of isRoomFor(ledger, differing, bytes) ? differing : fromLot(differing, random())) {
     if (bytes > ANSWER_BYTES) break;
     bytes += RANGE_BYTES;
+    looked_count += RANGE_LOOKS;
     const { count } = ledger.places.summary(prefix);
     if (cover !== undefined) {
       bytes += PART_BYTES;
@@ -127,10 +149,12 @@ export function answerCompare(
       splits.push({ prefix, parts: [] });
     } else {
       const divided = count <= LISTED_BEST ? undefined : split(ledger, prefix);
+      looked_count += (divided?.parts.length ?? 0) * PART_LOOKS;
       if (divided === undefined || isUndivided(divided)) {
         const listed = listing(ledger, prefix, random);
         if (divided !== undefined) looked_count += UNDIVIDED_LOOKS * count;
         bytes += listed.items.length * ITEM_BYTES;
+        looked_count += listed.items.length * ITEM_LOOKS;
         listings.push(listed);
       } else {
         bytes += divided.parts.length * PART_BYTES;
@@ -139,19 +163,24 @@ export function answerCompare(
     }
   }
   for (const { prefix, digests } of message.wants) {
-    const wanted = new Set(digests);
+    if (!mayWalk(prefix)) continue;
+    const named = new Set(digests);
+    looked_count += named.size * COMPARED_LOOKS;
     for (const record of ledger.places.range(prefix)) {
-      looked_count += 1;
-      if (wanted.has(shortDigest(record))) give.add(record);
+      looked_count += COMPARED_LOOKS;
+      if (named.has(shortDigest(record))) wanted.push(record);
     }
   }
+  // Of one kind no two ranges overlap.
+  const kinds = [outside, unlisted, wanted].filter(({ length }) => length > 0);
+  const give = kinds.length > 1 ? [...new Set(kinds.flat())] : (kinds[0] ?? []);
   const isEmpty = splits.length + listings.length + wants.length === 0;
   const compare: Comparison = {
     splits: splits.slice(0, COMPARISONS_MAX),
     listings: listings.slice(0, COMPARISONS_MAX),
     wants: wants.slice(0, COMPARISONS_MAX),
   };
-  return { compare: isEmpty ? undefined : compare, give: [...give], looked_count };
+  return { compare: isEmpty ? undefined : compare, give, looked_count };
 }
 
 /** Whatever these ranges look like, does one answer hold them all? @param bytes what it has already. */
@@ -187,13 +216,14 @@ function isUndivided({ prefix, parts }: Split): boolean {
 function listing(ledger: Ledger, prefix: Prefix, random: () => number): Listing {
   const records = [...ledger.places.range(prefix)];
   if (records.length < LISTED_MAX) return { prefix, items: records.map(itemOf) };
-  const heads = Float64Array.from(records, headOf).sort();
-  const from = Math.floor(random() * heads.length);
-  const first = heads[from]!;
-  const last = heads[(from + LISTED_MAX - 1) % heads.length]!;
+  const heads = Float64Array.from(records, headOf);
+  const sorted = heads.toSorted();
+  const from = Math.floor(random() * sorted.length);
+  const first = sorted[from]!;
+  const last = sorted[(from + LISTED_MAX - 1) % sorted.length]!;
   const [upTo, since] = [[], []] as [LedgerRecord[], LedgerRecord[]];
-  for (const record of records) {
-    const head = headOf(record);
+  for (const [at, record] of records.entries()) {
+    const head = heads[at]!;
     if (head >= first && (head <= last || last < first)) since.push(record);
     else if (head <= last && last < first) upTo.push(record);
   }
@@ -211,32 +241,41 @@ function byDigest(a: LedgerRecord, b: LedgerRecord): number {
 }
 
 function compareListing(
-  ledger: Ledger,
+  own: readonly LedgerRecord[],
   theirs: Listing,
   isUnwanted: (digest: ShortDigest) => boolean,
-): { give: LedgerRecord[]; want: ShortDigest[]; looked_count: number } {
-  const own = [...ledger.places.range(theirs.prefix)];
-  const held = new Set(own.map(shortDigest));
+): { give: readonly LedgerRecord[]; want: ShortDigest[] } {
+  // A short message can have all compared: nothing but what is listed is put into sets, and few digests are made.
+  const lows = new Set(theirs.items.map(({ placeLow }) => placeLow | 0));
   const listed = new Set(theirs.items.map(({ digest }) => digest));
-  const coming = theirs.items.filter(({ digest }) => !held.has(digest) && !isUnwanted(digest));
+  const held = new Set<ShortDigest>();
+  const isAll = !isPart(theirs);
   const going = own.filter((record) => {
+    const isNear = lows.has(record.placeLow);
+    if (isAll && !isNear) return true;
     const digest = shortDigest(record);
-    return !listed.has(digest) && isShown(theirs, digest);
+    if (!isNear || !listed.has(digest)) return isShown(theirs, digest);
+    held.add(digest);
+    return false;
   });
-  const ours = alone(going.filter(({ kind }) => !isGrowOnly(kind)).map(itemOf));
+  const coming = theirs.items.filter(({ digest }) => !held.has(digest) && !isUnwanted(digest));
+  if (coming.length === 0) return { give: going, want: [] };
   const others = alone(coming);
+  const rivals = going.filter(({ kind, placeLow }) => others.has(placeLow >>> 0) && !isGrowOnly(kind));
+  const ours = alone(rivals.map(itemOf));
   /** Of two versions of a key, theirs is the later one. Where more stand side by side all travel. */
   const isTheirsLater = (placeLow: number) => {
     const [one, other] = [ours.get(placeLow), others.get(placeLow)];
     return one && other ? isLater(other, one) : undefined;
   };
   // Nothing takes the place of a grant: the other side may refuse a later one of the same key, and lack this one.
-  const give = going.filter(
-    ({ kind, placeLow }) => isGrowOnly(kind) || isTheirsLater(placeLow >>> 0) !== true,
-  );
+  const give =
+    ours.size === 0
+      ? going
+      : going.filter(({ kind, placeLow }) => isGrowOnly(kind) || isTheirsLater(placeLow >>> 0) !== true);
   // What ours will replace over there need not come here first.
   const want = coming.filter(({ placeLow }) => isTheirsLater(placeLow) !== false);
-  return { give, want: want.map(({ digest }) => digest), looked_count: own.length };
+  return { give, want: want.map(({ digest }) => digest) };
 }
 
 /** By the low half of their places, items that are alone there; null where there are several. */

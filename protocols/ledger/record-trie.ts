@@ -226,23 +226,30 @@ export class RecordTrie {
   }
 
   /** Records of a range, in no order. */
-  *range(prefix: Prefix): IterableIterator<LedgerRecord> {
-    for (const leaf of this.leaves(prefix)) {
-      for (const record of leaf) if (this.isIn(record, prefix)) yield record;
-    }
+  range(prefix: Prefix): LedgerRecord[] {
+    return this.outside(prefix, []);
   }
 
   /** Records of a range that are in none of its parts, in no order. What is in a part is not walked. */
-  *outside(prefix: Prefix, parts: readonly Prefix[]): IterableIterator<LedgerRecord> {
+  outside(prefix: Prefix, parts: readonly Prefix[]): LedgerRecord[] {
+    const found: LedgerRecord[] = [];
     const node = this.#find(prefix);
-    if (node !== undefined) yield* this.#outsideOf(node, prefix, parts);
+    if (node !== undefined) this.#putOutside(found, node, prefix, parts);
+    return found;
   }
 
   /** @param parts those that may hold some of the node's records, and perhaps others. */
-  *#outsideOf(node: TrieNode, prefix: Prefix, parts: readonly Prefix[]): IterableIterator<LedgerRecord> {
+  #putOutside(found: LedgerRecord[], node: TrieNode, prefix: Prefix, parts: readonly Prefix[]): void {
     if (node.items !== null) {
-      for (const record of node.items)
-        if (this.isIn(record, prefix) && !parts.some((part) => this.isIn(record, part))) yield record;
+      const { items } = node;
+      const isOutside = (record: LedgerRecord) =>
+        this.isIn(record, prefix) && !parts.some((part) => this.isIn(record, part));
+      if (!isAtOnePlace(node)) append(found, items.filter(isOutside));
+      else if (isOutside(items[0]!)) append(found, items);
+      return;
+    }
+    if (parts.length === 0) {
+      putAllInto(found, node);
       return;
     }
     const common = hexDigits(node.high, node.low).slice(0, node.depth);
@@ -251,11 +258,8 @@ export class RecordTrie {
     for (const [at, child] of node.children.entries()) {
       const digits = common + at.toString(16);
       if (child === undefined || within.includes(digits)) continue;
-      yield* this.#outsideOf(
-        child,
-        prefix,
-        within.filter((part) => part.startsWith(digits)),
-      );
+      const below = within.filter((part) => part.startsWith(digits));
+      this.#putOutside(found, child, prefix, below);
     }
   }
 
@@ -300,9 +304,12 @@ export class RecordTrie {
     return node;
   }
 
-  #sumsOf(leaf: Leaf, prefix: Prefix): Sums {
+  #sumsOf(leaf: Leaf, prefix: Prefix): Omit<Sums, 'owner'> {
+    const isIn = (record: LedgerRecord) => this.isIn(record, prefix);
+    if (isAtOnePlace(leaf)) return isIn(leaf.items[0]!) ? summed(leaf) : NO_SUMS;
+    if (leaf.items.every(isIn)) return summed(leaf);
     const part = this.#leaf();
-    for (const record of leaf.items) if (this.isIn(record, prefix)) put(part, record, 0);
+    for (const record of leaf.items) if (isIn(record)) put(part, record, 0);
     return summed(part);
   }
 
@@ -507,6 +514,21 @@ function summed<Node extends TrieNode>(node: Node): Node {
   node.d = d;
   node.isSummed = true;
   return node;
+}
+
+/** One of more than a leaf holds: any of its records shows where all are, and ranges can be asked for by the thousand. */
+function isAtOnePlace({ items }: Leaf): boolean {
+  return items.length > LEAF_RECORDS_MAX;
+}
+
+/** All of them are in the range that was asked for. */
+function putAllInto(found: LedgerRecord[], node: TrieNode): void {
+  if (node.items !== null) append(found, node.items);
+  else for (const child of node.children) if (child !== undefined) putAllInto(found, child);
+}
+
+function append(found: LedgerRecord[], items: readonly LedgerRecord[]): void {
+  for (let at = 0; at < items.length; at += 1) found.push(items[at]!);
 }
 
 function* leavesOf(node: TrieNode): IterableIterator<Leaf> {

@@ -1,6 +1,6 @@
 /** How much a node in doubt keeps in mind of what it has seen in parts. What it sees of ledgers is in reconcile.test.ts. */
 import t from 'tap';
-import { Cover, SHOWN_MAX, SPANS_MAX } from '../../../protocols/ledger/cover.ts';
+import { Cover, OPEN_MAX, SHOWN_MAX, SPANS_MAX } from '../../../protocols/ledger/cover.ts';
 import type { Prefix } from '../../../protocols/ledger/record-trie.ts';
 import { type Item, LISTED_MAX } from '../../../protocols/ledger/sync.ts';
 
@@ -60,4 +60,14 @@ t.test('of more ranges that were seen in part than are kept the oldest begins an
   t.notOk(cover.isWhole);
   show(cover, prefixes[0]!, 20, 10);
   t.ok(cover.isWhole);
+});
+
+t.test('of more ranges than are kept in mind the comparison begins anew', async (t) => {
+  for (const count of [OPEN_MAX, OPEN_MAX + 1]) {
+    const { cover, prefixes } = divided(count);
+    for (const prefix of prefixes) cover.settled(prefix);
+    t.equal(cover.isWhole, count <= OPEN_MAX);
+    cover.divided('', []);
+    t.ok(cover.isWhole, 'the other side shows again what all of its ranges are');
+  }
 });

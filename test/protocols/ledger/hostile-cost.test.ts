@@ -52,14 +52,14 @@ function rewritten({ bytes }: LedgerRecord): Uint8Array {
 type Envelope = readonly [Uint8Array, Uint8Array, number?, Uint8Array[]?];
 
 /** A ledger of records that nobody signed, spread as hashes are. */
-function largeLedger(count: number): Ledger {
+function largeLedger(count: number, kind = 'x'): Ledger {
   const ledger = new Ledger();
   const spread = (at: number) => mix32(at);
   for (let at = 0; at < count; at += 1) {
     const digest = spread(at).toString(16).padStart(8, '0').repeat(8);
     ledger.merge({
       digest,
-      kind: 'x',
+      kind,
       key: String(at),
       author: 'x',
       epoch: 0,
@@ -504,19 +504,91 @@ t.test('an author at its quota costs no look at all of its records for each one 
   t.ok(looked <= 2 * max, `${looked} were looked at`);
 });
 
+t.test('what one message asks for of each kind is no more than there is', async (t) => {
+  const count = 400;
+  const ledger = largeLedger(count);
+  const item = { digest: 'f'.repeat(16), placeLow: 0, ms: 0, n: 0 };
+  const message = {
+    kind: 'compare',
+    splits: [{ prefix: '', parts: [] }],
+    listings: [{ prefix: '', items: [item] }],
+    wants: [{ prefix: '', digests: [item.digest] }],
+    horizon_ms: 0,
+  } as const;
+  const { places } = ledger;
+  let walked = 0;
+  const counted = (records: Iterable<LedgerRecord>) => {
+    const all = [...records];
+    walked += all.length;
+    return all;
+  };
+  Object.defineProperty(ledger, 'places', {
+    value: {
+      summary: (prefix: string) => places.summary(prefix),
+      range: (prefix: string) => counted(places.range(prefix)),
+      outside: (prefix: string, parts: string[]) => counted(places.outside(prefix, parts)),
+    },
+  });
+  const { give, compare } = answerCompare(ledger, message, () => false);
+  t.equal(give.length, count);
+  t.equal(compare, undefined);
+  t.equal(walked, count);
+  // What does not overlap is all answered.
+  const apart = { splits: [{ prefix: '0', parts: [] }], listings: [{ prefix: '1', items: [item] }] };
+  const wants = [{ prefix: '2', digests: [item.digest] }];
+  walked = 0;
+  t.same(answerCompare(ledger, { ...message, ...apart, wants }, () => false).compare?.wants, [
+    { prefix: '1', digests: [item.digest] },
+  ]);
+  t.equal(
+    walked,
+    ['0', '1', '2'].reduce((sum, prefix) => sum + places.summary(prefix).count, 0),
+  );
+});
+
+t.test('ranges and parts are paid for, whatever is in them', async (t) => {
+  const ledger = largeLedger(400);
+  const none = { kind: 'compare', splits: [], listings: [], wants: [], horizon_ms: 0 } as const;
+  const prefixes = Array.from({ length: 1024 }, (_, at) => `00000${at.toString(16).padStart(3, '0')}`);
+  const part = (prefix: string): Part => ({ prefix, words: [0, 0, 0, 0], count: 0 });
+  for (const lists of [
+    { splits: prefixes.map((prefix) => ({ prefix, parts: [] })) },
+    { listings: prefixes.map((prefix) => ({ prefix, items: [] })) },
+    { wants: prefixes.map((prefix) => ({ prefix, digests: [] })) },
+    { splits: [{ prefix: '', parts: prefixes.map(part) }] },
+  ])
+    t.ok(answerCompare(ledger, { ...none, ...lists }, () => false).looked_count >= 4 * 1024);
+  // Short parts have all that differs divided and listed.
+  const parts = Array.from({ length: 16 }, (_, at) => ({ ...part(at.toString(16)), count: 1 }));
+  const { compare, looked_count } = answerCompare(
+    ledger,
+    { ...none, splits: [{ prefix: '', parts }] },
+    () => false,
+  );
+  const listed = compare!.listings.reduce((sum, { items }) => sum + items.length, 0);
+  t.ok(listed > 100);
+  t.ok(looked_count >= 2 * listed + 4 * 16, `${looked_count} for ${listed}`);
+});
+
 t.test('a peer that has everything looked at by short messages is soon answered no more', async (t) => {
   const records = 400;
-  for (const lists of [
-    { wants: [{ prefix: '', digests: ['00'.repeat(8)] }] },
-    { splits: [{ prefix: '', parts: [] }] },
-    { listings: [{ prefix: '', items: [] }] },
-  ]) {
+  const wants = [{ prefix: '', digests: ['00'.repeat(8)] }];
+  const splits = [{ prefix: '', parts: [] }];
+  const listings = [{ prefix: '', items: [] }];
+  // To compare a record is more than a look, and so it is to put a grant behind what it hangs on.
+  for (const [lists, looks, kind] of [
+    [{ wants }, 2],
+    [{ splits }, 1],
+    [{ listings }, 2],
+    [{ splits, listings, wants }, 1],
+    [{ splits }, 5, 'grant'],
+  ] as const) {
     const [a, b] = cluster(2) as [TestNode, TestNode];
     const config = { giveBurst_bytes: 40_000, give_bytes_per_s: 1, give_bytes_max: 1 };
     const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [b.signer], config });
     introduce(machine, [...b.machine.ledger.records()]);
     const { ledger } = machine;
-    const { places } = largeLedger(records);
+    const { places } = largeLedger(records, kind);
     let looked = 0;
     const counted = function* (walk: Iterable<LedgerRecord>) {
       for (const record of walk) {
@@ -538,6 +610,6 @@ t.test('a peer that has everything looked at by short messages is soon answered 
     const body = encodeSync({ kind: 'compare', ...none, ...lists });
     for (let n = 0; n < 200; n += 1) machine.handle({ kind: 'message', from, body }, env());
     t.ok(looked >= records, 'it was answered');
-    t.ok(looked <= 40_000 / 8 + 2 * records, `${looked} were looked at`);
+    t.ok(looked <= 40_000 / (8 * looks) + 2 * records, `${looked} were looked at`);
   }
 });

@@ -9,7 +9,13 @@ import { BATCH_RECORDS_MAX } from '../../../protocols/ledger/envelope.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
 import { answerCompare, splitAll } from '../../../protocols/ledger/reconcile.ts';
 import { type LedgerRecord, sealRecords, type Words } from '../../../protocols/ledger/record.ts';
-import { COMPARISONS_MAX, decodeSync, encodeSync, LISTED_MAX } from '../../../protocols/ledger/sync.ts';
+import {
+  COMPARISONS_MAX,
+  decodeSync,
+  encodeSync,
+  itemOf,
+  LISTED_MAX,
+} from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
   exchange,
@@ -252,6 +258,31 @@ t.test(
     }
   },
 );
+
+t.test('of what is compared with a listing few digests are made', async (t) => {
+  const count = 8 * LISTED_MAX;
+  let read = 0;
+  const records = atOnePlace('tag', count).map((record, at) => ({
+    ...record,
+    placeLow: at,
+    get digest() {
+      read += 1;
+      return record.digest;
+    },
+  }));
+  const places = { summary: () => ({ count, bytes: 0, words: [1, 1, 1, 1] }), range: () => records.values() };
+  const items = records.slice(0, 100).map(itemOf);
+  const lists = { splits: [], listings: [{ prefix: '', items }], wants: [] };
+  read = 0;
+  const answer = answerCompare(
+    { places } as unknown as Ledger,
+    { kind: 'compare', horizon_ms: 0, ...lists },
+    () => false,
+  );
+  t.equal(answer.give.length, count - items.length);
+  t.ok(read <= 2 * items.length, `${read} were read`);
+  t.ok(answer.looked_count >= 2 * (count - items.length), 'and all are paid for');
+});
 
 t.test(
   'of more that differs than one answer holds each range has its turn, and else no lot is drawn',

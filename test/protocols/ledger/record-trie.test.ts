@@ -288,3 +288,30 @@ t.test('what is outside of some parts is what none of them holds, and no more is
   t.equal([...counting.outside('', prefixes)].length, 16);
   t.ok(looked <= 32, `${looked} were looked at`);
 });
+
+t.test('of what is all at one place one record is looked at for each range', async (t) => {
+  const count = 4096;
+  let looked = 0;
+  const counting = new RecordTrie({
+    ...PLACE,
+    high: (each) => {
+      looked += 1;
+      return each.placeHigh;
+    },
+  });
+  const put = (placeHigh: number) =>
+    counting.add({ placeHigh, placeLow: 0, payload_bytes: 1, words: [1, 0, 0, 0] } as never);
+  for (let at = 0; at < count; at += 1) put(0x70000000);
+  put(0);
+  const prefixes = Array.from({ length: 256 }, (_, at) => `7${at.toString(16).padStart(2, '0')}`);
+  looked = 0;
+  t.same(
+    prefixes.map((prefix) => counting.summary(prefix).count),
+    prefixes.map((prefix) => (prefix === '700' ? count : 0)),
+  );
+  t.equal(counting.range('7001').length, 0);
+  t.equal(counting.range('7000').length, count);
+  t.equal(counting.outside('7', ['701', '7000']).length, 0);
+  t.equal(counting.outside('7', ['701', '7001']).length, count);
+  t.ok(looked <= 2 * prefixes.length, `${looked} were looked at`);
+});
