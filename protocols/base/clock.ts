@@ -19,6 +19,13 @@ export interface Hlc {
 
 /** A stamp further ahead of our clock than this is not accepted. */
 export const HLC_AHEAD_MS_MAX = 60_000;
+/**
+ * Others' stamps are followed no further ahead of our clock: any member may stamp as far ahead as is accepted, and what bore
+ * the next stamp would be refused by all whose clocks are a moment behind ours. The rest up to HLC_AHEAD_MS_MAX is left for
+ * clocks that differ. It must be less than STAMP_LATE_MS (trust/cuts.ts): what was accepted is later than our next stamp by
+ * no more than that, and a revocation shall leave what its author has seen.
+ */
+export const HLC_FOLLOWED_MS_MAX = 10_000;
 /** The counter's cap: beyond it the stamp moves to the next millisecond. */
 const COUNTER_MAX = 0xffff;
 
@@ -32,8 +39,13 @@ export function hlcNext(last: Hlc, now: number): Hlc {
   return last.n < COUNTER_MAX ? { ms: last.ms, n: last.n + 1 } : { ms: last.ms + 1, n: 0 };
 }
 
-/** The clock after seeing `seen`; a stamp too far ahead leaves it as it was. */
+/** The clock after seeing `seen`: at least that, but no further ahead than it is followed; what is not accepted changes nothing. */
 export function hlcSeen(last: Hlc, seen: Hlc, now: number): Hlc {
   if (seen.ms > now + HLC_AHEAD_MS_MAX) return last;
-  return hlcCompare(seen, last) > 0 ? seen : last;
+  const end_ms = now + HLC_FOLLOWED_MS_MAX;
+  return hlcLater(last, seen.ms > end_ms ? { ms: end_ms, n: 0 } : seen);
+}
+
+export function hlcLater(one: Hlc, other: Hlc): Hlc {
+  return hlcCompare(other, one) > 0 ? other : one;
 }

@@ -299,15 +299,20 @@ export class Exchange {
   #isInFlight(peer: Peer, { settled, hash }: Hello, env: Env): boolean {
     if (env.now < peer.since_ms + this.#config.settle_ms) return false;
     const upTo_ms = settled?.upTo_ms ?? this.#settled_ms(env);
-    return this.#hashAt(upTo_ms) === (settled?.hash ?? hash);
+    return this.#hashAt(upTo_ms, env) === (settled?.hash ?? hash);
   }
 
   #settled_ms(env: Env): number {
     return Math.max(0, Math.floor(env.now - this.#config.settle_ms));
   }
 
-  #hashAt(ms: number): string | undefined {
-    return this.#recent.hashAt(ms, this.#parts.ledger.places.summary('').words);
+  /**
+   * Without what is on its way. What bears a stamp further ahead of the clock than what settles is behind it may be missed at
+   * once: until that was past it would be for long, and members can choose their stamps.
+   */
+  #hashAt(ms: number, env: Env): string | undefined {
+    const until_ms = env.now + this.#config.settle_ms;
+    return this.#recent.hashAt(ms, this.#parts.ledger.places.summary('').words, until_ms);
   }
 
   #mayRepair(peer: NodeId, now: number): boolean {
@@ -378,7 +383,7 @@ export class Exchange {
     const { hash, size } = this.#parts.ledger;
     const hello: Hello = { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() };
     const upTo_ms = this.#settled_ms(env);
-    const settled = this.#recent.hasAfter(upTo_ms) ? this.#hashAt(upTo_ms) : undefined;
+    const settled = this.#recent.hasAfter(upTo_ms) ? this.#hashAt(upTo_ms, env) : undefined;
     return [
       this.#send(to, settled === undefined ? hello : { ...hello, settled: { upTo_ms, hash: settled } }),
     ];

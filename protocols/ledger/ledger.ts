@@ -8,8 +8,8 @@
  *
  * Whether a record is replaced follows from the live records alone, never from what a node happened to hear before:
  * so replicas with equal hashes will also judge the next record equally, and a restart changes nothing. A record
- * only replaces what has an earlier stamp (an author's stamp is later than all that it has seen), so that nobody can
- * write off what is not written yet, and no two records replace one another.
+ * only replaces what has an earlier stamp (an author's stamp is later than all that it has seen of the key), so that
+ * nobody can write off what is not written yet, and no two records replace one another.
  *
  * Not here: signatures, who may write (machine.ts asks protocols/trust) and anti-entropy (sync.ts).
  */

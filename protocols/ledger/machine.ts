@@ -4,7 +4,7 @@
  * The driver must carry out the effects of one call in order, and a `persist` must be durable before any effect
  * after it leaves the node. Everything here is deterministic in (state, event, env).
  */
-import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcCompare, hlcNext, hlcSeen } from '../base/clock.ts';
+import { type Env, HLC_AHEAD_MS_MAX, type Hlc, hlcLater, hlcNext, hlcSeen } from '../base/clock.ts';
 import type { Crypto, Signer } from '../base/crypto.ts';
 import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
@@ -294,7 +294,7 @@ export class LedgerMachine {
     return this.#acknowledgements().missing(roundEnd_ms(this.#config, now));
   }
 
-  /** The last stamp that this node gave or has seen, milliseconds: what it writes next bears no earlier one. */
+  /** The last stamp that this node gave, or has seen and follows, milliseconds: what it writes next bears no earlier one. */
   get stamped_ms(): number {
     return this.#clock.ms;
   }
@@ -321,6 +321,7 @@ export class LedgerMachine {
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
     switch (event.kind) {
       case 'start':
+        this.#startClock(env);
         return [
           ...this.#mended(),
           ...this.#mendClock(env),
@@ -356,6 +357,19 @@ export class LedgerMachine {
   // The clock
 
   /**
+   * What others have written is followed no further than if it came now; own stamps only grow, whatever the clock says. Where
+   * the latest is further ahead than anything is accepted it is the clock that is wrong, and that stamp is as near as is known.
+   */
+  #startClock(env: Env): void {
+    const seen = this.#clock;
+    if (seen.ms > env.now + HLC_AHEAD_MS_MAX) return;
+    let clock: Hlc = { ms: 0, n: 0 };
+    for (const author of this.#own.keys())
+      for (const { hlc } of this.ledger.recordsOf(author)) clock = hlcLater(clock, hlc);
+    this.#clock = hlcSeen(clock, seen, env.now);
+  }
+
+  /**
    * What was written by a clock far ahead no other takes in before its time, nor what is written after it, for stamps only
    * grow. So once the clock is right those records are written anew, in a new epoch. Not where there is no other member, and
    * not where others' stamps are ahead as well: then this clock is behind.
@@ -372,7 +386,7 @@ export class LedgerMachine {
       const isOthers = !this.#own.has(record.author);
       const isKept = isGrowOnly(record.kind);
       if (record.hlc.ms <= upTo_ms) {
-        if (hlcCompare(record.hlc, clock) > 0) clock = record.hlc;
+        clock = hlcLater(clock, record.hlc);
       } else if (record.kind === 'genesis' || (isOthers && !isKept)) {
         return [];
       } else if (!isOthers && !isKept) {
@@ -430,7 +444,7 @@ export class LedgerMachine {
       );
     let clock = this.#clock;
     const drafts = writes.map(({ recordKind, key, body }, at): Draft => {
-      clock = hlcNext(clock, env.now);
+      clock = hlcNext(hlcLater(clock, this.#replacedStamp(recordKind, key)), env.now);
       const seq = own.seq + 1 + at;
       return { header: this.#header(author, own.epoch, seq, clock, recordKind, key), body };
     });
@@ -455,6 +469,17 @@ export class LedgerMachine {
       ...this.#enqueue(envelopesOf(records), env),
       ...this.#granted(records, env),
     ];
+  }
+
+  /**
+   * The latest stamp of what a write of this key is to replace: only what bears an earlier one than the write is replaced by
+   * it. It may be further ahead than this node follows.
+   */
+  #replacedStamp(kind: string, key: string): Hlc {
+    let latest: Hlc = { ms: 0, n: 0 };
+    if (isGrowOnly(kind)) return latest;
+    for (const { hlc } of this.ledger.siblings(kind, key)) latest = hlcLater(latest, hlc);
+    return latest;
   }
 
   #granted(records: readonly LedgerRecord[], env: Env): LedgerEffect[] {

@@ -58,12 +58,15 @@ export class RecentChanges {
     return this.#since_ms > ms || this.#changes.some((change) => change.ms > ms);
   }
 
-  /** @param words of the ledger as it is. @returns its hash as it was at `ms`, as `Ledger.hash`; undefined: unknown. */
-  hashAt(ms: number, words: Words): string | undefined {
+  /**
+   * @param words of the ledger as it is. @param until_ms changes with later stamps are left in.
+   * @returns its hash as it was at `ms`, as `Ledger.hash`; undefined: unknown.
+   */
+  hashAt(ms: number, words: Words, until_ms = Number.POSITIVE_INFINITY): string | undefined {
     if (ms < this.#since_ms) return undefined;
     let [a, b, c, d] = words;
     for (const change of this.#changes) {
-      if (change.ms <= ms) continue;
+      if (change.ms <= ms || change.ms > until_ms) continue;
       change.words ??= change.by.words;
       const { words } = change;
       a ^= words[0];

@@ -103,6 +103,18 @@ t.test(
   },
 );
 
+t.test('what is further ahead than is asked for is left in', async (t) => {
+  const ledger = new Ledger();
+  const recent = new RecentChanges(NOW - 1);
+  const [settled, way, far] = writes(3) as [LedgerRecord, LedgerRecord, LedgerRecord];
+  const without = new Ledger();
+  for (const record of [settled, way, far]) recent.add([record], ledger.merge(record), NOW);
+  for (const record of [settled, far]) without.merge(record);
+  const { words } = ledger.places.summary('');
+  t.equal(recent.hashAt(settled.hlc.ms, words, way.hlc.ms), without.hash);
+  t.equal(recent.hashAt(settled.hlc.ms, words, settled.hlc.ms), ledger.hash);
+});
+
 /** Nodes that have been connected for long. */
 function acquainted(): [TestNode, TestNode] {
   const [a, b] = cluster(2) as [TestNode, TestNode];

@@ -110,7 +110,7 @@ t.test(
   },
 );
 
-t.test('a write is stamped after all that its author had seen, also when its clock is behind', async (t) => {
+t.test('a write is stamped after what it is written over, also when its clock is behind', async (t) => {
   const [a, b] = cluster(2) as [TestNode, TestNode];
   const seen = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, NOW + 30_000);
   introduce(b.machine, [seen]);
