@@ -742,7 +742,8 @@ export class LedgerMachine {
   #collect(env: Env): LedgerEffect[] {
     if (!isRoundOpen(this.ledger, this.#horizon.ms)) return [];
     const effects = this.#withHorizon(() => this.#advance(env));
-    const due = this.#acknowledgements().due(this.ledger, this.#config, env.now);
+    const past_ms = this.#horizon.told_ms;
+    const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
     this.#horizon.acknowledge(due);

@@ -210,6 +210,33 @@ function early(signer: TestNode['signer'], { machine }: TestNode): TestNode {
   return node;
 }
 
+for (const [what, key, body, generation, isLeft] of [
+  ['a deletion', 'app:2', null, 1, false],
+  ['a version that a deletion beats', 'app:1', TAG, 1, true],
+  ['a version that beats a deletion', 'app:1', TAG, 9, true],
+] as const)
+  t.test(`${what} from before the horizon that one worker was shown holds up no collection`, async (t) => {
+    const { nodes, x, y, planted, horizon_ms } = withPlanted(key, body, generation);
+    t.ok(horizon_ms > NOW + 2);
+    const stored = { records: [...x.machine.ledger.records()], streams: [] };
+    const machine = new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [x.signer],
+      horizon_ms,
+      stored,
+    });
+    t.ok(machine.ledger.has(planted));
+    const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
+    write(y.machine, y.signer.id, 'tag', 'app:1', null, LATER + 1);
+    everybody(all, LATER + 1);
+    for (let turn = 0; turn < 3; turn += 1) round(all, LATER + 2 * LEDGER_DEFAULTS.tombstone_ms);
+    for (const { machine } of all) t.ok(machine.horizon_ms > LATER);
+    for (const { machine } of nodes.slice(1)) t.equal(machine.ledger.tombstones_count, 0);
+    t.equal(machine.ledger.has(planted), isLeft);
+    t.equal(machine.ledger.hash === y.machine.ledger.hash, !isLeft);
+  });
+
 t.test('a worker gives nobody what would be held against it', async (t) => {
   const { x, y, planted } = withPlanted('app:1', TAG);
   const effects: LedgerEffect[] = [];
