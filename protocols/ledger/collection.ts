@@ -1,7 +1,7 @@
 /**
  * When a tombstone may go: once every unrevoked member has shown that it holds it. Members write `ack` records: "all
- * tombstones that I hold and that are stamped up to T have this hash". When those of all members agree, T is the new
- * horizon: the tombstones are collected, and a record from before the horizon that a node does not hold is stale.
+ * tombstones that I hold, from after my horizon and stamped up to T, have this hash". When those of all members agree, T is
+ * the new horizon: the tombstones are collected, and a record from before the horizon that a node does not hold is stale.
  *
  * Nobody claims another's state: the horizon follows from signed records alone. A member that is away holds collection
  * up until it is back or removed; one that was granted after T need not have acknowledged it. So that nobody is left
@@ -52,21 +52,34 @@ export interface Agreement extends Round {
 
 /**
  * Tombstones stamped up to `upTo_ms` that stand alone: while a sibling is beside one, its going could bring the sibling
- * back. O(records).
+ * back. With a horizon also those from after it that stand beside nothing but what is from before it: they stay, and are to
+ * be acknowledged all the same, for others may never see what keeps them. O(records).
+ * @param horizon_ms up to where this node has collected; 0 for one in doubt, and of what may go.
  */
-export function tombstones(ledger: Ledger, upTo_ms: number): LedgerRecord[] {
+export function tombstones(ledger: Ledger, upTo_ms: number, horizon_ms = 0): LedgerRecord[] {
   if (ledger.tombstones_count === 0) return [];
   const found: LedgerRecord[] = [];
   for (const record of ledger.records()) {
     if (!record.isTombstone || record.hlc.ms > upTo_ms || isGrowOnly(record.kind)) continue;
-    if (ledger.siblings(record.kind, record.key).length === 1) found.push(record);
+    const siblings = ledger.siblings(record.kind, record.key);
+    if (siblings.length === 1 || isAloneSince(record, siblings, horizon_ms)) found.push(record);
   }
   return found;
 }
 
-export function roundOf(ledger: Ledger, upTo_ms: number): Round {
+function isAloneSince({ hlc }: LedgerRecord, siblings: readonly LedgerRecord[], horizon_ms: number): boolean {
+  return hlc.ms > horizon_ms && siblings.filter((sibling) => sibling.hlc.ms > horizon_ms).length === 1;
+}
+
+/**
+ * It is about tombstones from after the horizon. One from before it came late, and who may not write the like gives it to
+ * nobody (intake.ts): a member that alone was shown one could never agree with the others. It goes with the next round.
+ * @param horizon_ms as of `tombstones`.
+ */
+export function roundOf(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Round {
   const hash = new Uint8Array(16);
-  for (const { digest } of tombstones(ledger, upTo_ms)) {
+  for (const { digest, hlc } of tombstones(ledger, upTo_ms, horizon_ms)) {
+    if (hlc.ms <= horizon_ms) continue;
     for (const [at, byte] of fromHex(digest.slice(0, 32)).entries()) hash[at]! ^= byte;
   }
   return { upTo_ms, hash: toHex(hash) };
@@ -183,23 +196,26 @@ export class Acknowledgements {
     return undefined;
   }
 
-  /** The acknowledgement that is due now; undefined when what was said stands, or nothing is due. */
-  due(ledger: Ledger, config: CollectionConfig, now: number): Round | undefined {
+  /**
+   * The acknowledgement that is due now; undefined when what was said stands, or nothing is due.
+   * @param past_ms what is not stamped later is from before the horizon; 0 for a node in doubt.
+   */
+  due(ledger: Ledger, config: CollectionConfig, past_ms: number, now: number): Round | undefined {
     if (this.#unaccountedUpTo(roundEnd_ms(config, now)).length > 0) return undefined;
     const own = this.#acks.get(this.#self);
     const open_ms = this.#latest_ms(roundEnd_ms(config, now));
     if (open_ms > this.#horizon_ms) {
-      const round = roundOf(ledger, open_ms);
+      const round = roundOf(ledger, open_ms, past_ms);
       return hasSaid(own, round) ? undefined : round;
     }
     // Who has collected without having acknowledged says so: others may still wait for it.
     const isSilent = !this.#isCovered(this.#self, { upTo_ms: this.#horizon_ms, hash: '' });
     const isHeard = own?.rounds.some(({ upTo_ms }) => upTo_ms === this.#horizon_ms) ?? false;
-    if (this.#horizon_ms > 0 && isSilent && !isHeard) return roundOf(ledger, this.#horizon_ms);
+    if (this.#horizon_ms > 0 && isSilent && !isHeard) return roundOf(ledger, this.#horizon_ms, past_ms);
     const quantum = config.tombstone_ms / QUANTUM_PART;
     const upTo_ms = Math.floor((now - config.tombstone_ms) / quantum) * quantum;
-    if (upTo_ms <= this.#horizon_ms || tombstones(ledger, upTo_ms).length === 0) return undefined;
-    return roundOf(ledger, upTo_ms);
+    if (upTo_ms <= this.#horizon_ms || tombstones(ledger, upTo_ms, past_ms).length === 0) return undefined;
+    return roundOf(ledger, upTo_ms, past_ms);
   }
 
   /**

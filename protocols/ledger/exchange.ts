@@ -110,8 +110,15 @@ export interface ExchangeParts {
   readonly horizon_ms: () => number;
   /** How far a peer that tells this horizon may be believed to have collected, where a doubt hangs on it; else 0. */
   readonly believed_ms: (peer: NodeId, horizon_ms: number) => number;
-  /** Of what a peer lacks, the part that it shall be given; the rest is doubted here (collection.ts). */
-  readonly mayGive: (records: readonly LedgerRecord[], horizon_ms: number) => readonly LedgerRecord[];
+  /**
+   * Of what a peer lacks that tells this horizon, and is believed as far, the part that it shall be given; the rest is doubted
+   * here (horizon.ts), or it would refuse it.
+   */
+  readonly mayGive: (
+    records: readonly LedgerRecord[],
+    horizon: { readonly believed_ms: number; readonly told_ms: number },
+    env: Env,
+  ) => readonly LedgerRecord[];
   /** Of a node in doubt, towards a peer that tells this horizon and could end that. */
   readonly coverOf: (horizon_ms: number) => Cover | undefined;
   /** A peer that tells this horizon holds what we hold, from before the horizon at least. */
@@ -260,7 +267,7 @@ export class Exchange {
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover, () => env.random());
     peer.give_bytes -= answer.looked_count * LOOK_BYTES;
-    const give = this.#parts.mayGive(answer.give, believed_ms);
+    const give = this.#parts.mayGive(answer.give, { believed_ms, told_ms: peer.horizon_ms }, env);
     // Only now: what the other side lacks was doubted to the last.
     if (cover?.isWhole === true) this.#parts.onEqual(believed_ms);
     const isLast = answer.compare === undefined;

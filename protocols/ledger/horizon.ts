@@ -14,6 +14,12 @@ import type { LedgerRecord } from './record.ts';
 /** The horizon of a disk in doubt. */
 export const HORIZON_UNKNOWN = -1;
 
+/**
+ * What came late is held so long though others lack it: whoever gave it may not have met them yet. Well above the time in
+ * which all that are connected have compared their ledgers; where two never are, it comes and goes no more often than this.
+ */
+export const HEARSAY_MS = 600_000;
+
 export class Horizon {
   #ms: number;
   #isInDoubt: boolean;
@@ -23,6 +29,8 @@ export class Horizon {
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
   #said: readonly Round[];
+  /** What is from before the horizon and came after it, which this node could give to nobody else: when it came. */
+  readonly #late = new WeakMap<LedgerRecord, number>();
 
   /** @param stored as `durable_ms` last was. @param acked what the disk holds of its own acknowledgements. */
   constructor(stored: number, acked: Ack | undefined) {
@@ -106,10 +114,23 @@ export class Horizon {
     return !this.#isInDoubt && record.hlc.ms <= this.#ms && isCollectable(record);
   }
 
+  /** A record from before the horizon was taken on the word of one peer, and nobody would take it from here. */
+  tookLate(record: LedgerRecord, now: number): void {
+    this.#late.set(record, now);
+  }
+
   /** Held here, and lacked by a peer that tells this horizon: may it have been collected? */
-  isDoubtful(record: LedgerRecord, theirs_ms: number): boolean {
+  isDoubtful(record: LedgerRecord, theirs_ms: number, now: number): boolean {
+    if (this.#isHearsay(record, theirs_ms, now)) return true;
     const doubted_ms = this.#doubted_ms;
     return doubted_ms > 0 && theirs_ms >= doubted_ms && record.hlc.ms <= doubted_ms && isCollectable(record);
+  }
+
+  /** Had it been true, a peer that could have got it directly would have it by now: its word weighs as much as the other's. */
+  #isHearsay(record: LedgerRecord, theirs_ms: number, now: number): boolean {
+    const since_ms = this.#late.get(record);
+    if (since_ms === undefined || now < since_ms + HEARSAY_MS) return false;
+    return this.isPast(record) && theirs_ms >= this.#ms;
   }
 }
 

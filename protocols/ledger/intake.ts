@@ -172,6 +172,8 @@ export interface IntakeParts<Report> {
   readonly isForgotten: (record: LedgerRecord) => boolean;
   /** A record that is about to be merged. */
   readonly onNews: (record: LedgerRecord, env: Env) => readonly Report[];
+  /** One that was merged though it is from before the horizon, on the word of whoever gave it. */
+  readonly onLate: (record: LedgerRecord, env: Env) => void;
   /** A record that will be refused from whoever tells no later horizon. */
   readonly onRefused: (record: LedgerRecord, horizon_ms: number, env: Env) => void;
   /** A grant was merged, or a revocation, which may keep some: what was refused may be allowed now. */
@@ -290,6 +292,7 @@ export class Intake<Report> {
     keepRecord(record);
     const removed = ledger.merge(record, finding);
     authority.add(record);
+    if (this.#parts.horizon.isPast(record)) this.#parts.onLate(record, env);
     taken.removed = withAll(taken.removed, removed);
     taken.added = withOne(taken.added, record);
     if (surplus.length === 0 && quota.isKept(record)) return undefined;

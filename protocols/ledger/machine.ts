@@ -10,6 +10,7 @@ import { isShoalError, ShoalError } from '../base/errors.ts';
 import type { KeyId, NodeId } from '../base/ids.ts';
 import { firstPart, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
+import { isOwned } from '../trust/rules.ts';
 import {
   Acknowledgements,
   ackOf,
@@ -258,6 +259,9 @@ export class LedgerMachine {
       onTwins: (one, other, env) => this.#accuse(one, other, env),
       isForgotten: (record) => this.#isForgotten(record),
       onNews: (record, env) => this.#onNews(record, env),
+      onLate: (record, env) => {
+        if (!this.#mayVouchFor(record)) this.#horizon.tookLate(record, env.now);
+      },
       onRefused: (record, horizon_ms, env) => {
         this.#exchange.refuse(record, horizon_ms, env.now);
       },
@@ -272,7 +276,10 @@ export class LedgerMachine {
       inOrder: (acts) => this.authority.inOrder(acts),
       horizon_ms: () => this.#horizon.told_ms,
       believed_ms: (peer, theirs_ms) => this.#believed_ms(peer, theirs_ms),
-      mayGive: (records, theirs_ms) => records.filter((record) => !this.#isDoubted(record, theirs_ms)),
+      mayGive: (records, { believed_ms, told_ms }, env) =>
+        records.filter(
+          (record) => !this.#isDoubted(record, believed_ms, env) && !this.#isRefused(record, told_ms),
+        ),
       coverOf: (theirs_ms) => this.#horizon.coverOf(theirs_ms),
       onEqual: (theirs_ms) => {
         this.#horizon.equals(theirs_ms);
@@ -763,7 +770,8 @@ export class LedgerMachine {
   #collect(env: Env): LedgerEffect[] {
     if (!isRoundOpen(this.ledger, this.#horizon.ms)) return [];
     const effects = this.#withHorizon(() => this.#advance(env));
-    const due = this.#acknowledgements().due(this.ledger, this.#config, env.now);
+    const past_ms = this.#horizon.told_ms;
+    const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
     this.#horizon.acknowledge(due);
@@ -816,11 +824,27 @@ export class LedgerMachine {
     return theirs_ms > 0 && this.authority.mayDeploy(peer) ? theirs_ms : 0;
   }
 
+  /**
+   * From before the horizon of a peer that tells this one, as well as from before ours, and this node could not write the
+   * like: refused over there as stale (intake.ts), and held against this node.
+   */
+  #isRefused(record: LedgerRecord, told_ms: number): boolean {
+    return record.hlc.ms <= told_ms && this.#horizon.isPast(record) && !this.#mayVouchFor(record);
+  }
+
+  /** Is it this node that others believe about the past of what this record is about? */
+  #mayVouchFor(record: LedgerRecord): boolean {
+    const { kind, key } = record;
+    return (
+      isOwned(record) || this.authority.admission({ kind, key, author: this.#self } as LedgerRecord) === 'yes'
+    );
+  }
+
   readonly #toDrop = new Set<LedgerRecord>();
 
-  /** A peer that has collected as far lacks it, and what is held here may be older than that. */
-  #isDoubted(record: LedgerRecord, theirs_ms: number): boolean {
-    const isDoubted = this.#horizon.isDoubtful(record, theirs_ms);
+  /** A peer that has collected as far lacks it, and what is held here may be older than that, or be one peer's lie. */
+  #isDoubted(record: LedgerRecord, theirs_ms: number, env: Env): boolean {
+    const isDoubted = this.#horizon.isDoubtful(record, theirs_ms, env.now);
     if (isDoubted) this.#toDrop.add(record);
     return isDoubted;
   }

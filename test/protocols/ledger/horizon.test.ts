@@ -1,7 +1,7 @@
 /** Doubt in what a disk holds of the past: when it begins, and what alone ends it. */
 import t from 'tap';
 import type { Round } from '../../../protocols/ledger/collection.ts';
-import { HORIZON_UNKNOWN, Horizon } from '../../../protocols/ledger/horizon.ts';
+import { HEARSAY_MS, HORIZON_UNKNOWN, Horizon } from '../../../protocols/ledger/horizon.ts';
 import { NOW, unsigned } from './fixtures.ts';
 
 const ROUND: Round = { upTo_ms: NOW, hash: '0'.repeat(32) };
@@ -86,4 +86,17 @@ t.test('of what it has agreed to a disk keeps what is not behind its horizon', a
   t.notOk(horizon.isInDoubt, 'what is ahead was kept');
   horizon.advance(ROUND, false);
   t.ok(horizon.isInDoubt, 'what was behind is gone');
+});
+
+t.test('what came late on one word goes by another as good, and not at once', async (t) => {
+  const horizon = new Horizon(NOW, undefined);
+  const [late, known] = [recordOf(NOW), recordOf(NOW)];
+  horizon.tookLate(late, NOW);
+  const then = NOW + HEARSAY_MS;
+  t.ok(horizon.isDoubtful(late, NOW, then));
+  t.notOk(horizon.isDoubtful(late, NOW, then - 1), 'whoever gave it may not have met the other yet');
+  t.notOk(horizon.isDoubtful(late, NOW - 1, then), 'of one that has not collected as far');
+  t.notOk(horizon.isDoubtful(known, NOW, then), 'what was here when all agreed');
+  horizon.doubt();
+  t.notOk(horizon.isDoubtful(late, NOW, then), 'a node in doubt waits for what all agree on');
 });

@@ -2,7 +2,8 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type GenesisBody, recordKey } from '../../../protocols/base/records.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { HEARSAY_MS } from '../../../protocols/ledger/horizon.ts';
+import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
@@ -11,11 +12,16 @@ import {
   env,
   everybody,
   exchange,
+  forged,
   genesis,
   introduce,
+  memberGrant,
   NOW,
+  newNode,
+  numberedActs,
   operator,
   rejections,
+  round,
   TAG,
   type TestNode,
   testSigner,
@@ -150,4 +156,131 @@ t.test('how far a peer has collected is known from its greeting alone', async (t
   tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms: a.machine.horizon_ms });
   t.same(rejections(tell({ kind: 'records', envelopes: [late.bytes], last: true, more: false })), []);
   t.ok(b.machine.ledger.has(late));
+});
+
+/** All have collected. Then a deployer shows a record from before the horizon, of its own making, to a worker alone. */
+function withPlanted(key: string, body: unknown, generation = 1) {
+  const act = numberedActs();
+  const liar = testSigner(20);
+  const signers = [testSigner(0), testSigner(1), testSigner(2)];
+  const worker = signers[0]!;
+  const grants = [worker, ...signers.slice(1), liar].map(({ id }) =>
+    act(operator, 'grant', memberGrant(id, id === worker.id ? { roles: ['member', 'worker'] } : {})),
+  );
+  const nodes = [...signers, liar].map((signer): TestNode => {
+    const stored = { records: grants, streams: [] };
+    return {
+      signer,
+      machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], stored }),
+    };
+  });
+  const [x, y] = nodes as [TestNode, TestNode];
+  write(y.machine, y.signer.id, 'tag', 'gone:1', null, NOW + 1);
+  everybody(nodes, NOW + 1);
+  for (let turn = 0; turn < 3; turn += 1) round(nodes, LATER);
+  const horizon_ms = x.machine.horizon_ms;
+  const mine = newNode(liar);
+  introduce(mine.machine, grants);
+  const own = write(mine.machine, liar.id, 'tag', key, body, NOW + 2);
+  const planted = forged(own, { generation, seq: 7 }, liar);
+  x.machine.handle({ kind: 'connected', peer: liar.id }, env(LATER));
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    x.machine.handle({ kind: 'message', from: liar.id, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms });
+  tell({ kind: 'records', envelopes: [planted.bytes], last: true, more: false });
+  x.machine.handle({ kind: 'disconnected', peer: liar.id }, env(LATER));
+  return { nodes, x, y, planted, horizon_ms };
+}
+
+/** The node, and all effects that it has from now on. */
+function watched({ signer, machine }: TestNode, seen: LedgerEffect[]): TestNode {
+  const handle = (...[event, env]: Parameters<LedgerMachine['handle']>) => {
+    const effects = machine.handle(event, env);
+    seen.push(...effects);
+    return effects;
+  };
+  return { signer, machine: { handle } as LedgerMachine };
+}
+
+/** A node that knows the members and has collected nothing. */
+function early(signer: TestNode['signer'], { machine }: TestNode): TestNode {
+  const node = newNode(signer);
+  const grants = [...machine.ledger.records()].filter(({ kind }) => kind === 'grant');
+  introduce(node.machine, grants);
+  return node;
+}
+
+for (const [what, key, body, generation, isLeft] of [
+  ['a deletion', 'app:2', null, 1, false],
+  ['a version that a deletion beats', 'app:1', TAG, 1, true],
+  ['a version that beats a deletion', 'app:1', TAG, 9, true],
+] as const)
+  t.test(`${what} from before the horizon that one worker was shown holds up no collection`, async (t) => {
+    const { nodes, x, y, planted, horizon_ms } = withPlanted(key, body, generation);
+    t.ok(horizon_ms > NOW + 2);
+    const stored = { records: [...x.machine.ledger.records()], streams: [] };
+    const machine = new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [x.signer],
+      horizon_ms,
+      stored,
+    });
+    t.ok(machine.ledger.has(planted));
+    const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
+    write(y.machine, y.signer.id, 'tag', 'app:1', null, LATER + 1);
+    everybody(all, LATER + 1);
+    for (let turn = 0; turn < 3; turn += 1) round(all, LATER + 2 * LEDGER_DEFAULTS.tombstone_ms);
+    for (const { machine } of all) t.ok(machine.horizon_ms > LATER);
+    for (const { machine } of nodes.slice(1)) t.equal(machine.ledger.tombstones_count, 0);
+    t.equal(machine.ledger.has(planted), isLeft);
+    t.equal(machine.ledger.hash === y.machine.ledger.hash, !isLeft);
+  });
+
+t.test('a worker gives nobody what would be held against it', async (t) => {
+  const { x, y, planted } = withPlanted('app:1', TAG);
+  const effects: LedgerEffect[] = [];
+  exchange(watched(x, effects), watched(y, effects), LATER);
+  exchange(watched(y, effects), watched(x, effects), LATER);
+  t.same(rejections(effects), []);
+  const other = early(y.signer, x);
+  exchange(x, other, LATER);
+  t.ok(other.machine.ledger.has(planted), 'who has not collected as far takes it');
+});
+
+t.test('what one deployer showed to a worker alone goes when others have long been without it', async (t) => {
+  const { nodes, x, y, planted } = withPlanted('app:1', TAG);
+  const [, , z] = nodes as [TestNode, TestNode, TestNode];
+  const honest = nodes.slice(0, 3);
+  const known = write(z.machine, z.signer.id, 'tag', 'app:2', TAG, LATER);
+  everybody(honest, LATER);
+  t.ok(x.machine.ledger.has(planted), 'the other may have met nobody else yet');
+  const then = LATER + HEARSAY_MS;
+  exchange(x, early(y.signer, x), then);
+  t.ok(x.machine.ledger.has(planted), 'one that has not collected as far makes nobody let go of anything');
+  const effects: LedgerEffect[] = [];
+  exchange(watched(x, effects), y, then);
+  const removed = effects.flatMap((effect) => (effect.kind === 'persist' ? effect.remove : []));
+  t.same(
+    removed.map(({ digest }) => digest),
+    [planted.digest],
+  );
+  t.ok(x.machine.ledger.has(known));
+  t.equal(x.machine.ledger.hash, z.machine.ledger.hash);
+});
+
+t.test('a late write that is true stays with a worker that had it first', async (t) => {
+  const { nodes, x, y, horizon_ms, planted } = withPlanted('app:1', TAG);
+  everybody(nodes.slice(0, 3), LATER);
+  const author = testSigner(20).id;
+  y.machine.handle({ kind: 'connected', peer: author }, env(LATER));
+  const tell = (message: Parameters<typeof encodeSync>[0]) =>
+    y.machine.handle({ kind: 'message', from: author, body: encodeSync(message) }, env(LATER));
+  tell({ kind: 'hello', hash: '0f'.repeat(16), records: 1, horizon_ms });
+  tell({ kind: 'records', envelopes: [planted.bytes], last: true, more: false });
+  y.machine.handle({ kind: 'disconnected', peer: author }, env(LATER));
+  everybody(nodes.slice(0, 3), LATER);
+  everybody(nodes, LATER + HEARSAY_MS);
+  for (const { machine } of nodes) t.ok(machine.ledger.has(planted));
+  t.equal(x.machine.ledger.hash, y.machine.ledger.hash);
 });
