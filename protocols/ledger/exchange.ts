@@ -44,6 +44,12 @@ export interface ExchangeConfig {
   readonly give_bytes_per_s: number;
   /** To how many others a finished repair is offered at once. */
   readonly spread_count: number;
+  /**
+   * So many offers at once, and then one more in `offer_ms`: a peer can end one repair after another, and an offer of
+   * what is known already counts against this node.
+   */
+  readonly offerBurst_count: number;
+  readonly offer_ms: number;
 }
 
 export const EXCHANGE_DEFAULTS: ExchangeConfig = {
@@ -58,6 +64,8 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   giveBurst_bytes: 16 << 20,
   give_bytes_per_s: 8 << 20,
   spread_count: 2,
+  offerBurst_count: 20,
+  offer_ms: 100,
 };
 
 /** Records that were refused for good, so that they are not asked for again; the oldest goes first. */
@@ -126,6 +134,11 @@ export class Exchange {
   #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
+  /** How many offers may be made, as of when. */
+  #offers_left: number;
+  #offers_ms = 0;
+  /** Who is offered next what repairs brought meanwhile. */
+  #toOffer: readonly NodeId[] = [];
   readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
   #repair: Repair | undefined;
@@ -137,6 +150,7 @@ export class Exchange {
     this.#config = config;
     this.#parts = parts;
     this.#interval_ms = config.exchange_ms;
+    this.#offers_left = config.offerBurst_count;
     this.#recent = new RecentChanges(parts.ledger.latest.ms);
   }
 
@@ -205,6 +219,11 @@ export class Exchange {
     if (token === 'turn') {
       this.#isTurnSet = false;
       return this.#repair === undefined ? this.#giveTurn(env) : [];
+    }
+    if (token === 'offer') {
+      const peers = this.#toOffer;
+      this.#toOffer = [];
+      return this.#offer(peers, env);
     }
     if (token.startsWith(FRESH)) return this.#greetAgain(token.slice(FRESH.length) as NodeId, env);
     if (!token.startsWith(EXCHANGE)) return undefined;
@@ -356,8 +375,25 @@ export class Exchange {
     this.#serve(served, env);
     const peers = [...this.#peers.keys()].filter((peer) => isSilent || peer !== served);
     const others = changed ? sample(peers, this.#config.spread_count, env.random) : [];
-    for (const peer of others) this.#waiting.delete(peer);
-    return [...others.flatMap((peer) => this.#greet(peer, env)), ...this.#giveTurn(env)];
+    return [...this.#offer(others, env), ...this.#giveTurn(env)];
+  }
+
+  /** At once, or in a moment if that was done too often. */
+  #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
+    if (peers.length === 0) return [];
+    const { offerBurst_count, offer_ms } = this.#config;
+    const refill = Math.max(0, env.now - this.#offers_ms) / offer_ms;
+    this.#offers_left = Math.min(offerBurst_count, this.#offers_left + refill);
+    this.#offers_ms = env.now;
+    if (this.#offers_left < 1) {
+      const isSet = this.#toOffer.length > 0;
+      this.#toOffer = peers;
+      const at_ms = Math.ceil(env.now + (1 - this.#offers_left) * offer_ms);
+      return isSet ? [] : [{ kind: 'schedule', token: 'offer', at_ms }];
+    }
+    this.#offers_left -= 1;
+    for (const peer of peers) this.#waiting.delete(peer);
+    return peers.flatMap((peer) => this.#greet(peer, env));
   }
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
