@@ -47,11 +47,11 @@ export interface ExchangeConfig {
   /** To how many others a finished repair is offered at once. */
   readonly spread_count: number;
   /**
-   * So many offers at once, and then one more in `offer_ms`: a peer can end one repair after another, and an offer of
-   * what is known already counts against this node.
+   * So many offers and turns at once, and then one more in `greet_ms`: a peer can end one repair after another, and those
+   * who are greeted in vain count that against this node.
    */
-  readonly offerBurst_count: number;
-  readonly offer_ms: number;
+  readonly greetBurst_count: number;
+  readonly greet_ms: number;
 }
 
 export const EXCHANGE_DEFAULTS: ExchangeConfig = {
@@ -66,8 +66,8 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   giveBurst_bytes: 16 << 20,
   give_bytes_per_s: 8 << 20,
   spread_count: 2,
-  offerBurst_count: 20,
-  offer_ms: 100,
+  greetBurst_count: 20,
+  greet_ms: 100,
 };
 
 /** Records that were refused for good, so that they are not asked for again; the oldest goes first. */
@@ -146,9 +146,9 @@ export class Exchange {
   #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
-  /** How many offers may be made, as of when. */
-  #offers_left: number;
-  #offers_ms = 0;
+  /** How many offers and turns there may be, as of when. */
+  #greets_left: number;
+  #greets_ms = 0;
   /** Who is offered next what repairs brought meanwhile. */
   #toOffer: readonly NodeId[] = [];
   readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
@@ -164,7 +164,7 @@ export class Exchange {
     this.#config = config;
     this.#parts = parts;
     this.#interval_ms = config.exchange_ms;
-    this.#offers_left = config.offerBurst_count;
+    this.#greets_left = config.greetBurst_count;
     this.#recent = new RecentChanges(parts.ledger.latest.ms);
   }
 
@@ -464,30 +464,44 @@ export class Exchange {
   /** At once, or in a moment if that was done too often. */
   #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
     if (peers.length === 0) return [];
-    const { offerBurst_count, offer_ms } = this.#config;
-    const refill = Math.max(0, env.now - this.#offers_ms) / offer_ms;
-    this.#offers_left = Math.min(offerBurst_count, this.#offers_left + refill);
-    this.#offers_ms = env.now;
-    if (this.#offers_left < 1) {
+    const at_ms = this.#mayGreet_ms(env.now);
+    if (at_ms > env.now) {
       const isSet = this.#toOffer.length > 0;
       this.#toOffer = peers;
-      const at_ms = Math.ceil(env.now + (1 - this.#offers_left) * offer_ms);
       return isSet ? [] : [{ kind: 'schedule', token: 'offer', at_ms }];
     }
-    this.#offers_left -= 1;
+    this.#greets_left -= 1;
     for (const peer of peers) this.#waiting.delete(peer);
     return peers.flatMap((peer) => this.#greet(peer, env));
+  }
+
+  /** When there may be one more offer or turn. */
+  #mayGreet_ms(now: number): number {
+    const { greetBurst_count, greet_ms } = this.#config;
+    const refill = Math.max(0, now - this.#greets_ms) / greet_ms;
+    this.#greets_left = Math.min(greetBurst_count, this.#greets_left + refill);
+    this.#greets_ms = now;
+    return this.#greets_left >= 1 ? now : Math.ceil(now + (1 - this.#greets_left) * greet_ms);
   }
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
   #giveTurn(env: Env): ExchangeEffect[] {
     const peer = [...this.#waiting].find((waiting) => this.#isFreeFor(waiting, env.now));
     if (peer === undefined) return [];
+    const at_ms = this.#mayGreet_ms(env.now);
+    if (at_ms > env.now) return this.#setTurn(at_ms);
+    this.#greets_left -= 1;
     this.#waiting.delete(peer);
     const effects = this.#greet(peer, env);
-    if (this.#waiting.size === 0 || this.#isTurnSet) return effects;
+    return this.#waiting.size === 0
+      ? effects
+      : [...effects, ...this.#setTurn(env.now + this.#config.turn_ms)];
+  }
+
+  #setTurn(at_ms: number): ExchangeEffect[] {
+    if (this.#isTurnSet) return [];
     this.#isTurnSet = true;
-    return [...effects, { kind: 'schedule', token: 'turn', at_ms: env.now + this.#config.turn_ms }];
+    return [{ kind: 'schedule', token: 'turn', at_ms }];
   }
 
   #greet(to: NodeId, env: Env): ExchangeEffect[] {

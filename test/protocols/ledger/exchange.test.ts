@@ -232,7 +232,7 @@ t.test(
     const [giver, other] = cluster(2) as [TestNode, TestNode];
     const { node, hears } = single(other);
     const [liar, ...others] = PEERS as [NodeId, ...NodeId[]];
-    const { offer_ms, offerBurst_count, spread_count } = LEDGER_DEFAULTS;
+    const { greet_ms, greetBurst_count, spread_count } = LEDGER_DEFAULTS;
     const greeted = (effects: readonly LedgerEffect[]) =>
       sent(effects).filter(([to, { kind }]) => others.includes(to) && kind === 'hello').length;
     const steps = 1_000;
@@ -265,11 +265,11 @@ t.test(
       if (step === 0) t.equal(count - before, spread_count, 'the first is offered at once');
     }
     t.ok(
-      count <= (steps / offer_ms + offerBurst_count) * spread_count,
+      count <= (steps / greet_ms + greetBurst_count) * spread_count,
       `${count} offers of ${steps} repairs`,
     );
     const before = count;
-    fire(NOW + steps + offer_ms);
+    fire(NOW + steps + greet_ms);
     t.equal(count - before, spread_count, 'and so is the last');
   },
 );

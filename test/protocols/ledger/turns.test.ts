@@ -3,7 +3,7 @@ import t from 'tap';
 import { Heap } from '../../../protocols/base/heap.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { LEDGER_DEFAULTS, type LedgerEvent } from '../../../protocols/ledger/machine.ts';
-import { encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
+import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';
 import { cluster, env, NOW, TAG, type TestNode, write } from './fixtures.ts';
 
 const { repair_ms_max, repairSilence_ms } = LEDGER_DEFAULTS;
@@ -238,4 +238,39 @@ t.test('one that waits and never takes its turn has nobody else step back for ev
     count += 1;
   }
   t.ok(count >= 3, `${count} turns`);
+});
+
+t.test('two that end one repair after another have one that waits greeted now and then', async (t) => {
+  const { node, peers } = single();
+  const [honest, one, other] = peers as [NodeId, NodeId, NodeId];
+  let [greetings, isGreeted, turn_ms] = [0, true, Number.POSITIVE_INFINITY];
+  const take = (event: LedgerEvent, now: number) => {
+    for (const effect of node.machine.handle(event, env(now))) {
+      if (effect.kind === 'send' && effect.to === honest && decodeSync(effect.body).kind === 'hello') {
+        greetings += 1;
+        isGreeted = true;
+      } else if (effect.kind === 'schedule' && effect.token === 'turn') {
+        turn_ms = effect.at_ms;
+      }
+    }
+  };
+  const says = (from: NodeId, message: SyncMessage, now: number) =>
+    take({ kind: 'message', from, body: encodeSync(message) }, now);
+  const steps = 5_000;
+  for (let now = NOW; now < NOW + steps; now += 1) {
+    if (now >= turn_ms) {
+      turn_ms = Number.POSITIVE_INFINITY;
+      take({ kind: 'timer', token: 'turn' }, now);
+    }
+    says(one, BUSY, now);
+    if (isGreeted) says(honest, { ...BUSY, splits: [{ prefix: '', parts: [] }] }, now);
+    isGreeted = false;
+    says(one, DONE, now);
+    // Nobody waits at the end of this one, so nobody has to step back.
+    says(other, BUSY, now);
+    says(other, DONE, now);
+  }
+  const { greetBurst_count, greet_ms } = LEDGER_DEFAULTS;
+  t.ok(greetings >= greetBurst_count, 'it is answered by being busy again and again');
+  t.ok(greetings <= greetBurst_count + steps / greet_ms, `${greetings} greetings`);
 });
