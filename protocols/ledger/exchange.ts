@@ -1,7 +1,9 @@
 /**
  * Anti-entropy: with whom this node compares ledgers, when, and how much it gives. One repair at a time, so that what
  * one peer gives is not asked of three; whoever comes meanwhile waits, and what a repair brought is offered to others
- * at once. An exchange that finds nothing is one hash, and the rarer the longer nothing is found. What was written a
+ * at once. Two that wait for one another meet only when both are free, and a few peers could see to it that they never
+ * are: so each has this node alone for a small part of the time at most, and beside one that has had its part others are
+ * answered. An exchange that finds nothing is one hash, and the rarer the longer nothing is found. What was written a
  * moment ago is on its way by gossip: ledgers that differ in nothing else are not compared.
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
@@ -33,7 +35,7 @@ export interface ExchangeConfig {
   readonly settle_ms: number;
   /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
   readonly repairSilence_ms: number;
-  /** No repair takes longer: others wait. */
+  /** No repair takes longer: others wait. A peer may have so much time alone at once, and `ALONE_AGAIN` of it later. */
   readonly repair_ms_max: number;
   /** Whoever has been given its turn and says nothing for so long needs none. About a round trip. */
   readonly turn_ms: number;
@@ -44,6 +46,12 @@ export interface ExchangeConfig {
   readonly give_bytes_per_s: number;
   /** To how many others a finished repair is offered at once. */
   readonly spread_count: number;
+  /**
+   * So many offers and turns at once, and then one more in `greet_ms`: a peer can end one repair after another, and those
+   * who are greeted in vain count that against this node.
+   */
+  readonly greetBurst_count: number;
+  readonly greet_ms: number;
 }
 
 export const EXCHANGE_DEFAULTS: ExchangeConfig = {
@@ -58,11 +66,21 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
   giveBurst_bytes: 16 << 20,
   give_bytes_per_s: 8 << 20,
   spread_count: 2,
+  greetBurst_count: 20,
+  greet_ms: 100,
 };
 
 /** Records that were refused for good, so that they are not asked for again; the oldest goes first. */
 export const UNWANTED_MAX = 4096;
 export const UNWANTED_MS = 600_000;
+
+/**
+ * So much of each second a peer gets back of the time that it has had this node alone. Five that do nothing else have it
+ * for less than half of the time, so of any two nodes both are free now and then, whatever the five do.
+ */
+const ALONE_AGAIN = 0.1;
+/** Peers of which it is known how long they had this node alone; the one whose repair ended first goes first. */
+const ALONE_MAX = 4096;
 
 /** What it takes of what a peer may be given to look at one record for it: a short message can ask for all. */
 const LOOK_BYTES = 8;
@@ -96,6 +114,8 @@ interface Peer {
 interface Repair {
   readonly peer: NodeId;
   readonly since_ms: number;
+  /** Others wait until then; from then on some of them need not. */
+  readonly alone_until_ms: number;
   heard_ms: number;
   changed: boolean;
   /** This side has begun it, and waits for the first answer: one that no beginning of the peer can be taken for. */
@@ -130,14 +150,21 @@ export class Exchange {
   readonly #parts: ExchangeParts;
   readonly #peers = new Map<NodeId, Peer>();
   readonly #waiting = new Set<NodeId>();
-  /** Peers that had a turn while others waited, and until when they leave the next one to those. */
-  readonly #served = new Set<NodeId>();
+  /** Peers that had a turn while others waited, and when; and until when they leave the next one to those. */
+  readonly #served = new Map<NodeId, number>();
   #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
+  /** How many offers and turns there may be, as of when. */
+  #greets_left: number;
+  #greets_ms = 0;
+  /** Who is offered next what repairs brought meanwhile. */
+  #toOffer: readonly NodeId[] = [];
   readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
-  #repair: Repair | undefined;
+  readonly #repairs = new Map<NodeId, Repair>();
+  /** For how long a peer may have this node alone yet, as of when. Kept when it goes: it could come back at once. */
+  readonly #alone = new Map<NodeId, { readonly left_ms: number; readonly at_ms: number }>();
   #interval_ms: number;
   /** Of the timer that counts; an older one that still fires is ignored. */
   #exchange_number = 0;
@@ -146,6 +173,7 @@ export class Exchange {
     this.#config = config;
     this.#parts = parts;
     this.#interval_ms = config.exchange_ms;
+    this.#greets_left = config.greetBurst_count;
     this.#recent = new RecentChanges(parts.ledger.latest.ms);
   }
 
@@ -190,7 +218,7 @@ export class Exchange {
     this.#peers.delete(peer);
     this.#waiting.delete(peer);
     this.#served.delete(peer);
-    return this.#repair?.peer === peer ? this.#end(env) : [];
+    return this.#repairs.has(peer) ? this.#end(peer, env) : [];
   }
 
   /** As the peer last told; 0 when it has not, or is in doubt. */
@@ -207,20 +235,28 @@ export class Exchange {
   /** @returns undefined for a token that is none of its own. */
   onTimer(token: string, env: Env): ExchangeEffect[] | undefined {
     if (token === 'repair') {
-      const repair = this.#repair;
-      if (repair === undefined) return [];
-      return this.#isOver(repair, env.now) ? this.#end(env, true) : [this.#scheduleRepair(repair)];
+      const over = [...this.#repairs.values()].filter((repair) => this.#isOver(repair, env.now));
+      const effects = over.flatMap(({ peer }) => this.#end(peer, env, true));
+      if (this.#repairs.size === 0) return effects;
+      // Somebody has had this node alone for long enough.
+      if (over.length === 0) effects.push(...this.#giveTurn(env));
+      return [...effects, this.#scheduleRepairs(env.now)];
     }
     if (token === 'turn') {
       this.#isTurnSet = false;
-      return this.#repair === undefined ? this.#giveTurn(env) : [];
+      return this.#giveTurn(env);
+    }
+    if (token === 'offer') {
+      const peers = this.#toOffer;
+      this.#toOffer = [];
+      return this.#offer(peers, env);
     }
     if (token.startsWith(FRESH)) return this.#greetAgain(token.slice(FRESH.length) as NodeId, env);
     if (!token.startsWith(EXCHANGE)) return undefined;
     if (token !== `${EXCHANGE}${this.#exchange_number}`) return [];
     this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
     const effects: ExchangeEffect[] = [this.#scheduleExchange(env)];
-    if (this.#repair !== undefined) return effects;
+    if (this.#isAlone(env.now)) return effects;
     const [peer] = sample(this.#peers.keys(), 1, env.random);
     if (peer !== undefined) effects.push(...this.#greet(peer, env));
     return effects;
@@ -230,7 +266,7 @@ export class Exchange {
     const peer = this.#peers.get(from);
     if (peer === undefined) return [];
     peer.horizon_ms = hello.horizon_ms;
-    const isOurs = this.#repair?.peer === from;
+    const isOurs = this.#repairs.has(from);
     const { hash, size } = this.#parts.ledger;
     // A member can make up records whose digests cancel one another out, and show them to some only.
     const isSameHash = hello.hash === hash;
@@ -242,7 +278,7 @@ export class Exchange {
     const isAsking = this.#parts.coverOf(believed_ms) !== undefined;
     if (isEqual || (!isAsking && !isSameHash && this.#isInFlight(peer, hello, env))) {
       if (!isOurs) return [];
-      return [...this.#greet(from, env), ...this.#end(env)];
+      return [...this.#greet(from, env), ...this.#end(from, env)];
     }
     if (!this.#mayRepair(from, env.now)) return [];
     const beginning = splitAll(this.#parts.ledger, isAsking);
@@ -256,7 +292,7 @@ export class Exchange {
     if (!this.#mayRepair(from, env.now)) return [this.#send(from, NOTHING)];
     peer.horizon_ms = message.horizon_ms;
     const effects = this.#begin(from, env);
-    const repair = this.#repair!;
+    const repair = this.#repairs.get(from)!;
     // Both have begun at once: one of the two beginnings goes on.
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
@@ -275,7 +311,7 @@ export class Exchange {
     effects.push(...this.#give(from, peer, give, isLast, env));
     if (!isLast) effects.push(this.#compare(from, answer.compare));
     // Where there is something that may not be given yet, the other side asks again after a silence.
-    else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(env));
+    else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(from, env));
     return effects;
   }
 
@@ -286,15 +322,15 @@ export class Exchange {
     changed: boolean,
     env: Env,
   ): ExchangeEffect[] {
-    const repair = this.#repair;
-    if (repair?.peer !== from) return [];
+    const repair = this.#repairs.get(from);
+    if (repair === undefined) return [];
     repair.heard_ms = env.now;
     repair.isOpening = false;
     repair.changed ||= changed;
     if (!last) return [];
     // The rest of what is refused here would be refused too: it is not asked for without end.
     if (changed) return this.#greet(from, env);
-    return [...(envelopes.length > 0 ? [this.#send(from, NOTHING)] : []), ...this.#end(env)];
+    return [...(envelopes.length > 0 ? [this.#send(from, NOTHING)] : []), ...this.#end(from, env)];
   }
 
   /** What was refused may be taken now. */
@@ -323,13 +359,47 @@ export class Exchange {
   }
 
   #mayRepair(peer: NodeId, now: number): boolean {
-    const repair = this.#repair;
-    if (repair?.peer === peer && now < repair.since_ms + this.#config.repair_ms_max) return true;
-    const isFree = repair === undefined || this.#isOver(repair, now);
-    // Whoever has had its turn steps back for a moment while others wait, or one peer could have all turns.
-    if (isFree && !(now < this.#yield_ms && this.#served.has(peer))) return true;
+    const repair = this.#repairs.get(peer);
+    if (repair !== undefined && now < repair.since_ms + this.#config.repair_ms_max) return true;
+    if (this.#isFreeFor(peer, now) && !this.#isYielding(peer, now)) return true;
     this.#waiting.add(peer);
     return false;
+  }
+
+  /**
+   * Beside a peer that has had its time alone there is room for one that has most of its own left. Those that have not,
+   * such as several that give all they have to a newcomer, take turns.
+   */
+  #isFreeFor(peer: NodeId, now: number): boolean {
+    if (this.#isAlone(now)) return false;
+    if (this.#aloneLeft_ms(peer, now) >= this.#config.repair_ms_max / 2) return true;
+    for (const repair of this.#repairs.values())
+      if (repair.peer !== peer && !this.#isOver(repair, now)) return false;
+    return true;
+  }
+
+  /**
+   * Whoever has had its turn steps back for a moment while others wait, or one peer could have all turns. But not again
+   * and again for one that waits and never takes its own.
+   */
+  #isYielding(peer: NodeId, now: number): boolean {
+    const served_ms = this.#served.get(peer);
+    if (served_ms === undefined) return false;
+    return now < this.#yield_ms && now < served_ms + this.#config.repair_ms_max;
+  }
+
+  /** Does one peer have this node alone? */
+  #isAlone(now: number): boolean {
+    for (const repair of this.#repairs.values())
+      if (now < repair.alone_until_ms && !this.#isOver(repair, now)) return true;
+    return false;
+  }
+
+  #aloneLeft_ms(peer: NodeId, now: number): number {
+    const { repair_ms_max } = this.#config;
+    const known = this.#alone.get(peer);
+    if (known === undefined) return repair_ms_max;
+    return Math.min(repair_ms_max, known.left_ms + Math.max(0, now - known.at_ms) * ALONE_AGAIN);
   }
 
   #isOver(repair: Repair, now: number): boolean {
@@ -342,20 +412,52 @@ export class Exchange {
   }
 
   #begin(peer: NodeId, env: Env, isOpening = false): ExchangeEffect[] {
-    if (this.#repair?.peer === peer) {
-      this.#repair.heard_ms = env.now;
-      this.#repair.isOpening ||= isOpening;
+    const { now } = env;
+    const own = this.#repairs.get(peer);
+    if (own !== undefined) {
+      own.heard_ms = now;
+      own.isOpening ||= isOpening;
       return [];
     }
-    if (this.#repair !== undefined) this.#serve(this.#repair.peer, env);
+    for (const repair of this.#repairs.values()) {
+      if (this.#isOver(repair, now)) {
+        this.#leave(repair, env);
+      } else if (repair.changed) {
+        // It would go on to give what is asked of this peer. That costs it a silence, and so it costs this one as much.
+        this.#leave(repair, env);
+        this.#setAlone(peer, this.#aloneLeft_ms(peer, now) - this.#config.repairSilence_ms, now);
+      }
+    }
     this.#waiting.delete(peer);
-    this.#repair = { peer, since_ms: env.now, heard_ms: env.now, changed: false, isOpening };
-    return [this.#scheduleRepair(this.#repair)];
+    const alone_until_ms = now + this.#aloneLeft_ms(peer, now);
+    this.#repairs.set(peer, {
+      peer,
+      since_ms: now,
+      alone_until_ms,
+      heard_ms: now,
+      changed: false,
+      isOpening,
+    });
+    return [this.#scheduleRepairs(now)];
+  }
+
+  /** What it has had this node alone counts. */
+  #leave({ peer, since_ms, alone_until_ms }: Repair, env: Env): void {
+    this.#repairs.delete(peer);
+    const at_ms = Math.max(since_ms, Math.min(env.now, alone_until_ms));
+    if (at_ms > since_ms) this.#setAlone(peer, alone_until_ms - at_ms, at_ms);
+    this.#serve(peer, env);
+  }
+
+  #setAlone(peer: NodeId, left_ms: number, at_ms: number): void {
+    this.#alone.delete(peer);
+    this.#alone.set(peer, { left_ms: Math.max(0, left_ms), at_ms });
+    if (this.#alone.size > ALONE_MAX) this.#alone.delete(this.#alone.keys().next().value!);
   }
 
   /** Forgets who was served once nobody else waits. */
   #serve(peer: NodeId, env: Env): void {
-    this.#served.add(peer);
+    this.#served.set(peer, env.now);
     if ([...this.#waiting].every((waiting) => this.#served.has(waiting))) this.#served.clear();
     else this.#yield_ms = env.now + this.#config.repairSilence_ms;
   }
@@ -364,25 +466,56 @@ export class Exchange {
    * What came is offered to others, and those who waited have their turn.
    * @param isSilent the other side may have more, and is one of those then.
    */
-  #end(env: Env, isSilent = false): ExchangeEffect[] {
-    const { changed, peer: served } = this.#repair!;
-    this.#repair = undefined;
-    this.#serve(served, env);
+  #end(served: NodeId, env: Env, isSilent = false): ExchangeEffect[] {
+    const repair = this.#repairs.get(served)!;
+    const { changed } = repair;
+    this.#leave(repair, env);
     const peers = [...this.#peers.keys()].filter((peer) => isSilent || peer !== served);
     const others = changed ? sample(peers, this.#config.spread_count, env.random) : [];
-    for (const peer of others) this.#waiting.delete(peer);
-    return [...others.flatMap((peer) => this.#greet(peer, env)), ...this.#giveTurn(env)];
+    return [...this.#offer(others, env), ...this.#giveTurn(env)];
+  }
+
+  /** At once, or in a moment if that was done too often. */
+  #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
+    if (peers.length === 0) return [];
+    const at_ms = this.#mayGreet_ms(env.now);
+    if (at_ms > env.now) {
+      const isSet = this.#toOffer.length > 0;
+      this.#toOffer = peers;
+      return isSet ? [] : [{ kind: 'schedule', token: 'offer', at_ms }];
+    }
+    this.#greets_left -= 1;
+    for (const peer of peers) this.#waiting.delete(peer);
+    return peers.flatMap((peer) => this.#greet(peer, env));
+  }
+
+  /** When there may be one more offer or turn. */
+  #mayGreet_ms(now: number): number {
+    const { greetBurst_count, greet_ms } = this.#config;
+    const refill = Math.max(0, now - this.#greets_ms) / greet_ms;
+    this.#greets_left = Math.min(greetBurst_count, this.#greets_left + refill);
+    this.#greets_ms = now;
+    return this.#greets_left >= 1 ? now : Math.ceil(now + (1 - this.#greets_left) * greet_ms);
   }
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
   #giveTurn(env: Env): ExchangeEffect[] {
-    const [peer] = this.#waiting;
+    const peer = [...this.#waiting].find((waiting) => this.#isFreeFor(waiting, env.now));
     if (peer === undefined) return [];
+    const at_ms = this.#mayGreet_ms(env.now);
+    if (at_ms > env.now) return this.#setTurn(at_ms);
+    this.#greets_left -= 1;
     this.#waiting.delete(peer);
     const effects = this.#greet(peer, env);
-    if (this.#waiting.size === 0 || this.#isTurnSet) return effects;
+    return this.#waiting.size === 0
+      ? effects
+      : [...effects, ...this.#setTurn(env.now + this.#config.turn_ms)];
+  }
+
+  #setTurn(at_ms: number): ExchangeEffect[] {
+    if (this.#isTurnSet) return [];
     this.#isTurnSet = true;
-    return [...effects, { kind: 'schedule', token: 'turn', at_ms: env.now + this.#config.turn_ms }];
+    return [{ kind: 'schedule', token: 'turn', at_ms }];
   }
 
   #greet(to: NodeId, env: Env): ExchangeEffect[] {
@@ -456,8 +589,14 @@ export class Exchange {
     return { kind: 'schedule', token, at_ms: env.now + this.#interval_ms * jitter };
   }
 
-  #scheduleRepair(repair: Repair): ExchangeEffect {
-    return { kind: 'schedule', token: 'repair', at_ms: this.#end_ms(repair) };
+  /** For the first that ends, or has had this node alone for long enough. */
+  #scheduleRepairs(now: number): ExchangeEffect {
+    let at_ms = Number.POSITIVE_INFINITY;
+    for (const repair of this.#repairs.values()) {
+      at_ms = Math.min(at_ms, this.#end_ms(repair));
+      if (repair.alone_until_ms > now) at_ms = Math.min(at_ms, repair.alone_until_ms);
+    }
+    return { kind: 'schedule', token: 'repair', at_ms };
   }
 
   #compare(to: NodeId, comparison: Comparison): ExchangeEffect {

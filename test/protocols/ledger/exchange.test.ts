@@ -250,6 +250,54 @@ t.test('what both sides lack is found in one conversation', async (t) => {
   t.equal(messages, 10);
 });
 
+t.test(
+  'however many repairs a peer ends, what they brought is offered now and then, and all of it',
+  async (t) => {
+    const [giver, other] = cluster(2) as [TestNode, TestNode];
+    const { node, hears } = single(other);
+    const [liar, ...others] = PEERS as [NodeId, ...NodeId[]];
+    const { greet_ms, greetBurst_count, spread_count } = LEDGER_DEFAULTS;
+    const greeted = (effects: readonly LedgerEffect[]) =>
+      sent(effects).filter(([to, { kind }]) => others.includes(to) && kind === 'hello').length;
+    const steps = 1_000;
+    let offers_at_ms = Number.POSITIVE_INFINITY;
+    let count = 0;
+    const take = (effects: readonly LedgerEffect[]) => {
+      count += greeted(effects);
+      for (const effect of effects)
+        if (effect.kind === 'schedule' && effect.token === 'offer') offers_at_ms = effect.at_ms;
+    };
+    const fire = (now: number) => {
+      if (now < offers_at_ms) return;
+      offers_at_ms = Number.POSITIVE_INFINITY;
+      take(node.machine.handle({ kind: 'timer', token: 'offer' }, env(now)));
+    };
+    for (let step = 0; step < steps; step += 1) {
+      const now = NOW + step;
+      fire(now);
+      const record = write(giver.machine, giver.signer.id, 'tag', `new:${step}`, TAG);
+      take(
+        hears(
+          liar,
+          { ...BEGINNING, splits: [{ prefix: '', parts: [{ prefix: '', words: [1, 2, 3, 4], count: 7 }] }] },
+          now,
+        ),
+      );
+      take(hears(liar, { ...NOTHING, envelopes: [record.bytes], last: false }, now));
+      const before = count;
+      take(hears(liar, { ...BEGINNING, splits: [] }, now));
+      if (step === 0) t.equal(count - before, spread_count, 'the first is offered at once');
+    }
+    t.ok(
+      count <= (steps / greet_ms + greetBurst_count) * spread_count,
+      `${count} offers of ${steps} repairs`,
+    );
+    const before = count;
+    fire(NOW + steps + greet_ms);
+    t.equal(count - before, spread_count, 'and so is the last');
+  },
+);
+
 /** Two nodes with a link that takes a millisecond, and their timers. @returns milliseconds until they hold the same. */
 function untilEqual(one: TestNode, other: TestNode, ms_max: number): number {
   const steps: { at_ms: number; run: (now: number) => void }[] = [];
