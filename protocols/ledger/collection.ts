@@ -44,6 +44,11 @@ export interface Round {
   readonly hash: string;
 }
 
+/** As a node has said it, and when at the latest. */
+export interface SaidRound extends Round {
+  readonly said_ms: number;
+}
+
 /** A round that all agree on. */
 export interface Agreement extends Round {
   /** Has a member, which has collected as far since, said another hash of it? Then it was not this that it agreed to. */
@@ -54,21 +59,36 @@ export interface Agreement extends Round {
  * Tombstones stamped up to `upTo_ms` that stand alone: while a sibling is beside one, its going could bring the sibling
  * back. With a horizon also those from after it that stand beside nothing but what is from before it: they stay, and are to
  * be acknowledged all the same, for others may never see what keeps them. O(records).
- * @param horizon_ms up to where this node has collected; 0 for one in doubt, and of what may go.
+ * @param horizon_ms up to where this node has collected; 0 for one in doubt.
  */
 export function tombstones(ledger: Ledger, upTo_ms: number, horizon_ms = 0): LedgerRecord[] {
+  return lone(ledger, upTo_ms, (sibling, { hlc }) => hlc.ms > horizon_ms && sibling.hlc.ms <= horizon_ms);
+}
+
+/**
+ * Those that go with a round on which all agree. What was written beside one after this node had acknowledged the round
+ * does not keep it: all held it alone then, so its author had collected it. Left there it could hide that, being of a later
+ * generation.
+ * @param said_ms when this node acknowledged it; undefined: it did not.
+ */
+export function collectable(ledger: Ledger, upTo_ms: number, said_ms: number | undefined): LedgerRecord[] {
+  return lone(ledger, upTo_ms, ({ hlc }) => said_ms !== undefined && hlc.ms > said_ms);
+}
+
+/** Tombstones up to a stamp that stand beside nothing but what does not matter. */
+function lone(
+  ledger: Ledger,
+  upTo_ms: number,
+  isNothing: (sibling: LedgerRecord, tombstone: LedgerRecord) => boolean,
+): LedgerRecord[] {
   if (ledger.tombstones_count === 0) return [];
   const found: LedgerRecord[] = [];
   for (const record of ledger.records()) {
     if (!record.isTombstone || record.hlc.ms > upTo_ms || isGrowOnly(record.kind)) continue;
     const siblings = ledger.siblings(record.kind, record.key);
-    if (siblings.length === 1 || isAloneSince(record, siblings, horizon_ms)) found.push(record);
+    if (siblings.every((sibling) => sibling === record || isNothing(sibling, record))) found.push(record);
   }
   return found;
-}
-
-function isAloneSince({ hlc }: LedgerRecord, siblings: readonly LedgerRecord[], horizon_ms: number): boolean {
-  return hlc.ms > horizon_ms && siblings.filter((sibling) => sibling.hlc.ms > horizon_ms).length === 1;
 }
 
 /**
@@ -88,7 +108,7 @@ export function roundOf(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Round 
 /** What a member has said in all its lives. */
 export interface Ack {
   /** Acknowledged, and not yet left behind; the last is the latest. */
-  readonly rounds: readonly Round[];
+  readonly rounds: readonly SaidRound[];
   /** Up to where it has collected; 0 before the first time. */
   readonly collected_ms: number;
   readonly isInDoubt: boolean;
@@ -96,16 +116,16 @@ export interface Ack {
 
 /** Undefined when it has never acknowledged anything. */
 export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
-  const rounds: Round[] = [];
+  const rounds: SaidRound[] = [];
   let collected_ms = 0;
   let isInDoubt = true;
-  for (const { body } of ledger.siblings('ack', member)) {
+  for (const { body, hlc } of ledger.siblings('ack', member)) {
     if (!isRound(body)) continue;
     const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
     isInDoubt &&= doubts === true;
     if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
     for (const round of [...(Array.isArray(before) ? before.slice(1 - ROUNDS_MAX) : []), body])
-      if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
+      if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash, said_ms: hlc.ms });
   }
   if (rounds.length === 0) return undefined;
   return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
@@ -118,20 +138,23 @@ function isRound(value: unknown): value is Round {
 
 /** The next acknowledgement: what was said before stays said until it is collected. */
 export function following(
-  ack: Pick<Ack, 'rounds' | 'collected_ms'> | undefined,
+  ack: { readonly rounds: readonly Round[]; readonly collected_ms: number } | undefined,
   round: Round,
   horizon: { readonly ms: number; readonly isInDoubt: boolean },
 ): AckBody {
   const { upTo_ms, hash } = round;
   const collected_ms = Math.max(horizon.ms, ack?.collected_ms ?? 0);
-  const others = (ack?.rounds ?? []).filter(
-    (other) => other.upTo_ms >= collected_ms && (other.upTo_ms !== upTo_ms || other.hash !== hash),
-  );
+  const others = (ack?.rounds ?? [])
+    .filter((other) => other.upTo_ms >= collected_ms && (other.upTo_ms !== upTo_ms || other.hash !== hash))
+    .map((other): Round => ({ upTo_ms: other.upTo_ms, hash: other.hash }));
   const { isInDoubt } = horizon;
   return { upTo_ms, hash, collected_ms, isInDoubt, before: others.slice(1 - ROUNDS_MAX) };
 }
 
-export function hasSaid(ack: Pick<Ack, 'rounds'> | undefined, { upTo_ms, hash }: Round): boolean {
+export function hasSaid(
+  ack: { readonly rounds: readonly Round[] } | undefined,
+  { upTo_ms, hash }: Round,
+): boolean {
   return ack?.rounds.some((round) => round.upTo_ms === upTo_ms && round.hash === hash) ?? false;
 }
 

@@ -6,7 +6,7 @@
  * anything itself; until then it vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import { type Ack, hasSaid, type Round } from './collection.ts';
+import { type Ack, hasSaid, type Round, type SaidRound } from './collection.ts';
 import { Cover } from './cover.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
@@ -28,7 +28,7 @@ export class Horizon {
   /** How much of what is doubted was seen at a peer that has collected as far. */
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
-  #said: readonly Round[];
+  #said: readonly SaidRound[];
   /** What is from before the horizon and came after it, which this node could give to nobody else: when it came. */
   readonly #late = new WeakMap<LedgerRecord, number>();
 
@@ -59,8 +59,14 @@ export class Horizon {
   }
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
-  acknowledge(round: Round): void {
+  acknowledge(round: SaidRound): void {
     this.#said = [...this.#said, round];
+  }
+
+  /** When this disk first acknowledged a round, milliseconds; undefined: it did not. */
+  saidAt_ms({ upTo_ms, hash }: Round): number | undefined {
+    const said = this.#said.filter((round) => round.upTo_ms === upTo_ms && round.hash === hash);
+    return said.length === 0 ? undefined : Math.min(...said.map(({ said_ms }) => said_ms));
   }
 
   /** All have agreed on a round. @param areAllInDoubt what they hold together is then all that there is. */

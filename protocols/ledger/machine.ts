@@ -16,11 +16,11 @@ import {
   ackOf,
   COLLECTION_DEFAULTS,
   type CollectionConfig,
+  collectable,
   following,
   isRoundOpen,
   type Members,
   roundEnd_ms,
-  tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
@@ -774,7 +774,7 @@ export class LedgerMachine {
     const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
-    this.#horizon.acknowledge(due);
+    this.#horizon.acknowledge({ ...due, said_ms: env.now });
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#say([write], env)];
   }
@@ -785,7 +785,7 @@ export class LedgerMachine {
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
-    const gone = tombstones(this.ledger, round.upTo_ms);
+    const gone = collectable(this.ledger, round.upTo_ms, this.#horizon.saidAt_ms(round));
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { type Ack, ackOf, following, roundOf } from '../../../protocols/ledger/collection.ts';
+import { ackOf, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -202,7 +202,7 @@ t.test('collection never resurrects, and all end alike', async (t) => {
 t.test('what was acknowledged stays said until it is collected', async (t) => {
   const rounds = [1000, 2000, 2000, 3000].map((upTo_ms, at) => ({ upTo_ms, hash: `${at}`.repeat(32) }));
   const horizon = (ms: number) => ({ ms, isInDoubt: false });
-  let ack: Pick<Ack, 'rounds' | 'collected_ms'> | undefined;
+  let ack: Parameters<typeof following>[0];
   for (const round of rounds) {
     const { before, collected_ms, upTo_ms, hash } = following(ack, round, horizon(0));
     ack = { rounds: [...before, { upTo_ms, hash }], collected_ms };
@@ -253,6 +253,29 @@ t.test('what is written anew while some have collected leaves nobody behind', as
   collect(a, later);
   everybody([a, b, c], later);
   assertWhole(t, nodes, later);
+});
+
+t.test('what is written anew by who has collected counts for all who collect later', async (t) => {
+  const nodes = settled(3);
+  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+  for (const [at, body] of [TAG, TAG, null].entries())
+    write(a.machine, a.signer.id, 'tag', 'gone:1', body, NOW + 1 + at);
+  everybody(nodes, NOW + 4);
+  const later = NOW + 2 * tombstone_ms;
+  for (const node of nodes) collect(node, later);
+  for (const from of nodes) tell(from, b, later, isAck);
+  collect(b, later);
+  t.equal(b.machine.ledger.tombstones_count, 0);
+  const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
+  // It comes before what all have acknowledged.
+  for (const { machine } of [a, c]) introduce(machine, [again], later + 1);
+  for (const node of [a, c]) collect(node, later + 2);
+  for (let turn = 1; turn <= 4; turn += 1) round(nodes, later + turn * HOUR_MS);
+  for (const { machine } of nodes) {
+    t.equal(machine.ledger.get('tag', 'gone:1')?.digest, again.digest);
+    t.same(digestsOf(machine.ledger.siblings('tag', 'gone:1')), [again.digest]);
+  }
+  t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1);
 });
 
 t.test('rounds that are opened apart leave nobody behind', async (t) => {
