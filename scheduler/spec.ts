@@ -14,6 +14,8 @@ import {
   WorkloadSpecSchema,
 } from '../protocols/base/workload.ts';
 
+/** What bears it is read under another name (base/codec.ts). */
+const UNREADABLE_NAME = '__proto__';
 /** Entries of env or constraints, and bytes of command and env together: a spec is one record of the ledger. */
 export const SPEC_ENTRIES_MAX = 1024;
 export const SPEC_TEXT_MAX = 128 * 1024;
@@ -111,6 +113,7 @@ function checkKeys(spec: WorkloadSpec): void {
     if (Object.keys(spec[field]).length > SPEC_ENTRIES_MAX) {
       throw bad(field, `must have at most ${SPEC_ENTRIES_MAX} entries`);
     }
+    if (Object.hasOwn(spec[field], UNREADABLE_NAME)) throw bad(field, `must name nothing ${UNREADABLE_NAME}`);
   }
   for (const name of Object.keys(spec.env)) {
     if (!ENV_NAME.test(name)) {

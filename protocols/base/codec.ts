@@ -19,7 +19,10 @@ const reader = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 
 /** Levels of arrays and maps within one another. */
 const DEPTH_MAX = 64;
 
-/** Encodes plain data; keys keep their insertion order. @returns a copy that the caller owns. */
+/**
+ * Encodes plain data; keys keep their insertion order. None may be `__proto__`: so that it is no object's prototype, msgpackr
+ * reads it as another name. @returns a copy that the caller owns.
+ */
 export function encode(value: unknown): Uint8Array {
   return new Uint8Array(packr.pack(value));
 }

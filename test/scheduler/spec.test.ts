@@ -92,6 +92,14 @@ t.test('a spec over the caps on entries and text is refused', async (t) => {
   t.throws(() => parseSpec({ ...MINIMAL, command }), { code: 'E_BAD_SPEC', message: /characters of text/ });
 });
 
+t.test('a name that would be read as another one is refused', async (t) => {
+  for (const field of ['env', 'constraints'])
+    t.throws(() => parseSpec(JSON.parse(`{"name":"web","image":"redis:7","${field}":{"__proto__":"x"}}`)), {
+      code: 'E_BAD_SPEC',
+      message: `${field} must name nothing __proto__`,
+    });
+});
+
 t.test('anything at all gives a spec or E_BAD_SPEC, and a spec parses to itself', async () => {
   const anyField = fc.oneof(fc.anything(), fc.constantFrom('service', 'web', {}, [], 1));
   const input = fc.oneof(
