@@ -6,7 +6,7 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
+import { isLarge, isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
 import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
 import { encodeMessage, type Message } from './messages.ts';
 import { gaugeRoundTrip, startProbe } from './probing.ts';
@@ -215,6 +215,7 @@ function keepUp(turn: Turn): void {
     expect(turn, member);
   }
   widen(turn);
+  askStrangers(turn);
   unsettleSome(turn);
   forgetIdle(state);
 }
@@ -278,6 +279,23 @@ function widen(turn: Turn): void {
     startProbe(turn, member);
     asked_count += 1;
     if (asked_count >= MEMBERSHIP_LIMITS.widened_max) return;
+  }
+}
+
+/**
+ * A node that is cut off in a large cluster has no links with most, and they have their say for all that it knows, so that
+ * nothing would come of its doubts. Whom it has dialled and does not hear it asks: who does not answer has no say.
+ */
+function askStrangers(turn: Turn): void {
+  const { state, now } = turn;
+  if (state.cutOff === null || !isLarge(state)) return;
+  for (const [id, dialled_ms] of state.cutOff.dialled) {
+    if (now < dialled_ms + state.config.meet_ms) continue;
+    if (state.connected.has(id) || state.doubted.has(id) || !state.hearable.has(id)) continue;
+    const member = memberOf(turn, id);
+    if (member === undefined || member.probe !== null) continue;
+    member.meetBy_ms = 0;
+    startProbe(turn, member);
   }
 }
 

@@ -9,6 +9,11 @@ import type { MembershipState } from './state.ts';
 /** Two watchers at least shall be heard for each member, stand-ins filling up. */
 const WATCHERS_HEARD_MIN = 2;
 
+/** Does this node keep links with some of the members only? */
+export function isLarge({ roster, config }: MembershipState): boolean {
+  return roster.size > config.meshMembers_max;
+}
+
 /** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */
 export function rankedFor(state: MembershipState, subject: NodeId): readonly NodeId[] {
   return state.roster.watchers(subject, state.config.watchers_count * 2);
@@ -95,7 +100,7 @@ export function concernsDuties(state: MembershipState, id: NodeId, subjects: Rea
 export function wantedLinks(state: MembershipState): Set<NodeId> {
   const { roster, config, self } = state;
   const wanted = new Set<NodeId>();
-  if (roster.size <= config.meshMembers_max) {
+  if (!isLarge(state)) {
     for (const [id] of roster.entries()) wanted.add(id);
   } else {
     for (const id of rankedFor(state, self).slice(0, config.watchers_count)) wanted.add(id);

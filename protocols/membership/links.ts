@@ -4,7 +4,9 @@
  * for seconds is found again at once, and one that was down for a day costs next to nothing meanwhile.
  */
 import type { NodeId } from '../base/ids.ts';
+import { sample } from '../base/sample.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
+import { isLarge, watchersOf } from './duties.ts';
 import {
   jittered,
   type Member,
@@ -27,13 +29,15 @@ function isWanted(turn: Turn, member: Member): boolean {
   return state.cutOff !== null && state.failed.has(member.id);
 }
 
-/** Are there more to be dialled than there are places? Then those of whom it keeps no link have theirs in turns. */
-function isCrowded({ failed, unlinked }: MembershipState): boolean {
-  return Math.max(failed.size, unlinked.size) > MEMBERSHIP_LIMITS.redials_max;
+/** Are there more to be dialled than there are places, or may there be? Then those of whom it keeps no link have turns. */
+function inTurns(state: MembershipState): boolean {
+  if (state.cutOff !== null && isLarge(state)) return true;
+  return Math.max(state.failed.size, state.unlinked.size) > MEMBERSHIP_LIMITS.redials_max;
 }
 
+/** Not those that it has to watch and that may live: for each of them it may be the only one who does. */
 function takesTurns({ state }: Turn, { id }: Member): boolean {
-  return isCrowded(state) && !state.wanted.has(id);
+  return inTurns(state) && !state.wanted.has(id) && (state.failed.has(id) || !state.targets.has(id));
 }
 
 function backoff_ms(turn: Turn, since_ms: number): number {
@@ -63,18 +67,28 @@ export function dial(turn: Turn, member: Member, isLater = false): void {
   const { self, connected } = turn.state;
   const isUnmet = meetsIn_ms(turn, member) > 0 && member.status === 'alive';
   const isOthers = isUnmet && self > member.id;
-  if (!connected.has(member.id)) attempt(turn, member, isLater || isOthers);
+  if (!connected.has(member.id) && isWanted(turn, member)) attempt(turn, member, isLater || isOthers);
+}
+
+/** Of one that takes turns: its place would be held for no longer than a first attempt each time. */
+function goneSince_ms(turn: Turn, member: Member): number {
+  const { failed, cutOff } = turn.state;
+  if (!takesTurns(turn, member)) return turn.now;
+  const isKnown = cutOff?.dialled.has(member.id) === true;
+  return failed.get(member.id) ?? (isKnown ? cutOff.since_ms : turn.now);
 }
 
 function attempt(turn: Turn, member: Member, isLater: boolean): void {
   const { state } = turn;
-  if (!state.started || !isWanted(turn, member)) return;
+  if (!state.started) return;
   if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
-  // In turns no place would be held for longer than a first attempt: they last as long as all have been gone.
-  const gone_ms = takesTurns(turn, member) ? (state.cutOff?.since_ms ?? turn.now) : turn.now;
-  const since_ms = Math.min(turn.now, member.redial?.since_ms ?? gone_ms);
+  const since_ms = Math.min(turn.now, member.redial?.since_ms ?? goneSince_ms(turn, member));
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
-  if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
+  if (!isLater) {
+    turn.effects.push({ kind: 'connect', peer: member.id });
+    const { dialled } = state.cutOff ?? {};
+    if (dialled?.has(member.id) === false) dialled.set(member.id, turn.now);
+  }
   const after_ms = backoff_ms(turn, since_ms);
   schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * LATER_TIMES : after_ms);
 }
@@ -108,21 +122,53 @@ export function hurryRedials(turn: Turn): void {
 
 /**
  * Once a round: whom nobody here dials is dialled. A node that is cut off has its free places for all who are lost,
- * by lot: one that answers is enough. Of more than there are places for those come first to whom it keeps links.
+ * by lot: one that answers is enough. Of more than there are places for those come first to whom it keeps links, and
+ * whom it has to watch.
  */
 export function fillRedials(turn: Turn): void {
   const { state } = turn;
-  const inTurns = isCrowded(state);
-  for (const id of inTurns ? state.wanted : state.unlinked) dialAnew(turn, id);
-  if (state.cutOff === null && !inTurns) return;
-  const lost = inTurns ? [...new Set([...state.failed.keys(), ...state.unlinked])] : [...state.failed.keys()];
+  const { wanted, unlinked, failed, cutOff } = state;
+  const isCrowded = inTurns(state);
+  for (const id of isCrowded ? wanted : unlinked) dialAnew(turn, id);
+  if (isCrowded) for (const id of unlinked) if (!failed.has(id)) dialAnew(turn, id);
+  if (cutOff === null && !isCrowded) return;
+  for (const id of strangersOf(turn)) dialStranger(turn, id);
+  const lost = isCrowded ? [...new Set([...failed.keys(), ...unlinked])] : [...failed.keys()];
   for (let tries = 0; tries < lost.length && tries < MEMBERSHIP_LIMITS.redials_max; tries += 1)
     dialAnew(turn, lost[Math.floor(turn.random() * lost.length)]!);
+}
+
+/**
+ * In a large cluster a node that is cut off has links with few, and all others have their say for all that it knows, so that
+ * nothing comes of its doubts. Those who would have to share them are dialled; all are, some at a time, by one that has no
+ * connection left. Not by others: those may be half of the cluster.
+ */
+function strangersOf({ state, random }: Turn): Iterable<NodeId> {
+  const { cutOff, connected, roster, self, doubted, members } = state;
+  if (cutOff === null || !isLarge(state)) return [];
+  const isStranger = (id: NodeId) => id !== self && !connected.has(id) && !cutOff.dialled.has(id);
+  if (connected.size === 0) {
+    const all = Array.from(roster.entries(), ([id]) => id).filter(isStranger);
+    return sample(all, MEMBERSHIP_LIMITS.redials_max, random);
+  }
+  const strangers = new Set<NodeId>();
+  for (const id of doubted) {
+    const { suspicion, status } = members.get(id)!;
+    if (suspicion?.deadline !== null || status === 'failed') continue;
+    for (const watcher of watchersOf(state, id)) if (isStranger(watcher)) strangers.add(watcher);
+  }
+  return strangers;
 }
 
 function dialAnew(turn: Turn, id: NodeId): void {
   const member = memberOf(turn, id);
   if (member !== undefined && member.redial === null) dial(turn, member);
+}
+
+function dialStranger(turn: Turn, id: NodeId): void {
+  const member = memberOf(turn, id);
+  if (member === undefined || member.redial !== null || turn.state.connected.has(id)) return;
+  attempt(turn, member, false);
 }
 
 /** Once a round: of too many connections the one that serves nothing and was silent for longest is closed. */

@@ -150,6 +150,16 @@ export interface Member {
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
 }
 
+/** What a node knows that is cut off. */
+export interface CutOff {
+  readonly since_ms: number;
+  /** Of those with whom it keeps links: who vanished, and of how many. */
+  readonly vanished: Set<NodeId>;
+  readonly of_count: number;
+  /** Whom it has dialled since, and when first. */
+  readonly dialled: Map<NodeId, number>;
+}
+
 /** Before all times; no null, which would cost an object at each change. */
 export const NEVER_MS = Number.NEGATIVE_INFINITY;
 
@@ -243,8 +253,7 @@ export interface MembershipState {
   readonly pending: PendingVerdict[];
   /** Members being redialled. */
   readonly redialling: Set<NodeId>;
-  /** While cut off: since when, who vanished, and of how many. */
-  cutOff: { readonly since_ms: number; readonly vanished: Set<NodeId>; readonly of_count: number } | null;
+  cutOff: CutOff | null;
   readonly counters: MembershipCounters;
 }
 

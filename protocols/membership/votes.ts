@@ -6,7 +6,15 @@
 import type { NodeId } from '../base/ids.ts';
 import type { MemberStatus } from '../view/view.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { concernsDuties, isOnDuty, rankedFor, rankedSubjects, subjectsOf, watchersOf } from './duties.ts';
+import {
+  concernsDuties,
+  isLarge,
+  isOnDuty,
+  rankedFor,
+  rankedSubjects,
+  subjectsOf,
+  watchersOf,
+} from './duties.ts';
 import {
   type Member,
   type MembershipState,
@@ -72,6 +80,7 @@ function refreshHearing(turn: Turn, id: NodeId, isMute: boolean): void {
   if (incarnation === undefined || state.hearable.has(id) !== isMute) return;
   const hearable = isMute ? state.hearable.without(id) : state.hearable.with(id, incarnation);
   state.hearable = hearable.size === state.roster.size ? state.roster : hearable;
+  concernsIsolation(state, id);
   onWatcherChanged(turn, id);
 }
 
@@ -89,9 +98,12 @@ function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
   member.status = status;
   if (status === 'failed') state.failed.set(member.id, turn.now);
   else state.failed.delete(member.id);
-  if (state.wanted.has(member.id) || state.cutOff?.vanished.has(member.id) === true)
-    state.isolationDirty = true;
+  concernsIsolation(state, member.id);
   turn.effects.push({ kind: 'status', member: member.id, status });
+}
+
+function concernsIsolation(state: MembershipState, id: NodeId): void {
+  if (state.wanted.has(id) || state.cutOff?.vanished.has(id) === true) state.isolationDirty = true;
 }
 
 /** This node's own verdict: a record for the others, unless there is one, and it counts here at once. */
@@ -228,6 +240,17 @@ export function settle(turn: Turn): void {
   }
 }
 
+/**
+ * When a member was lost. In a large cluster those who would have to agree on that may be lost too, and not be known to be, for
+ * this node has no links with them: there its own doubt is enough, once it has run out.
+ */
+function lostAt_ms(state: MembershipState, id: NodeId): number | undefined {
+  const failed_ms = state.failed.get(id);
+  if (failed_ms !== undefined || !isLarge(state)) return failed_ms;
+  const suspicion = state.members.get(id)?.suspicion;
+  return suspicion?.deadline === null ? suspicion.ended_ms : undefined;
+}
+
 /** Judged by those with whom this node keeps connections: in a large cluster they are a sample of it. */
 export function settleIsolation(turn: Turn): void {
   const { state } = turn;
@@ -238,17 +261,17 @@ export function settleIsolation(turn: Turn): void {
     // This node counts, members that were gone before do not.
     let of_count = 1;
     for (const id of state.wanted) {
-      const at_ms = state.failed.get(id);
+      const at_ms = lostAt_ms(state, id);
       if (at_ms !== undefined && at_ms > since_ms) vanished.add(id);
       if (at_ms === undefined || at_ms > since_ms) of_count += 1;
     }
     if (vanished.size * 2 <= of_count) return;
-    state.cutOff = { since_ms: turn.now, vanished, of_count };
+    state.cutOff = { since_ms: turn.now, vanished, of_count, dialled: new Map() };
     turn.effects.push({ kind: 'isolated', isolated: true });
     return;
   }
   const { vanished, of_count } = state.cutOff;
-  for (const id of vanished) if (!state.failed.has(id)) vanished.delete(id);
+  for (const id of vanished) if (lostAt_ms(state, id) === undefined) vanished.delete(id);
   if (vanished.size * 2 > of_count) return;
   state.cutOff = null;
   turn.effects.push({ kind: 'isolated', isolated: false });
