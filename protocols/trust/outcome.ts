@@ -138,8 +138,9 @@ export function foresee(
   // Of a host that people named they have said that they trust it.
   const trusted = new Set(named);
   const ended = endedHosts(authority.grants(now), grants);
-  if (listed.effective) ended.add(listed.subject);
   for (const host of hosts) ended.delete(host);
+  // Who keeps all keeps those that are members now, and this is one of them.
+  if (listed.effective) ended.add(listed.subject);
   const left = Map.groupBy([...grants.values()].filter(isMembership), ({ subject }) => subject);
   const made = [...tokens.values()]
     .filter(({ subject }) => !rulers.has(subject) && !trusted.has(subject))
