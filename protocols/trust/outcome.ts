@@ -302,7 +302,10 @@ function roleChanges(
 ): RoleChange[] {
   const found: RoleChange[] = [];
   for (const key of keys) {
-    const [had, has] = [rolesToStay(before, key, now), rolesToStay(after, key, now)];
+    // A member loses at once what it has to be renewed for; of one that is none, all waits for that.
+    const isMember = before.isMember(key, now) && after.isMember(key, now);
+    const rolesOf = (at: Authority) => (isMember ? at.roles(key, now) : rolesToStay(at, key, now));
+    const [had, has] = [rolesOf(before), rolesOf(after)];
     const [gains, loses] = [[...has.difference(had)], [...had.difference(has)]];
     if (gains.length + loses.length > 0) found.push({ key, gains, loses });
   }
