@@ -130,6 +130,14 @@ t.test('who may not revoke a host is told which hosts may, by their own keys', a
   t.throws(() => desk.planRevokeNode(host1.id, {}), told("where an operator's key is"), 'nobody but those');
 });
 
+t.test('whoever asks a node to remove itself is told to do so at another, also before', async (t) => {
+  const { desk } = stage(host1);
+  const told = { code: 'E_BAD_INPUT', message: 'this is the node host1 itself: do it at another node' };
+  // `node rm` asks for the plan of a revocation first.
+  t.throws(() => desk.planRevokeNode('host1', {}), told);
+  await t.rejects(desk.removeNode('host1', {}), told);
+});
+
 t.test('who goes, or was out before, is not told to stay', async (t) => {
   const { first, second, grant, desk } = stage(host1);
   for (const [by, above] of [
