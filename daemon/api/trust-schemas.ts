@@ -73,7 +73,12 @@ const TurnOf = <T extends TObject>(schema: T) =>
     returns: Type.Array(schema),
   });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
-const StayingSchema = Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) });
+const StayingSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  /** By whose word, and those of them that are hosts and may take that back. */
+  by: Type.Array(KeyNameSchema),
+  at: Type.Array(KeyNameSchema),
+});
 const OpenTokenSchema = Type.Object({
   ...TokenRefSchema.properties,
   /** Name of a host that has the same key: it is revoked as a node, with `descendants`, and not as a token. */

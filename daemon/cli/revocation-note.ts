@@ -43,7 +43,9 @@ function stayingText(
   const host = staying.find((one) => one.key === key);
   if (host === undefined) return undefined;
   const ends = `What ${name} had by the word of ${by.name} ends`;
-  const how = "run the same there, or with an operator's key (--operator-key).";
+  // An operator is no host, and who may do nothing any more has let it in all the same.
+  const there = host.at.length === host.by.length ? 'there, or ' : '';
+  const how = `run the same ${there}with an operator's key (--operator-key).`;
   return untilRenewed.some((one) => one.key === key)
     ? `${ends}: it is refused until an admitter renews it, for it stays ${wordText(host)}. To refuse it for good ${how}`
     : `${ends}, and it stays a member: ${name} ${wordText(host)}. To refuse it ${how}`;

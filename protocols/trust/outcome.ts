@@ -31,6 +31,8 @@ export interface Staying {
   readonly key: KeyId;
   /** By whose grants, or by whose tokens: the first STAYING_BY_MAX. */
   readonly by: readonly KeyId[];
+  /** Of those the members that may take that back. */
+  readonly at: readonly KeyId[];
 }
 
 /** A token that hosts can still join with. */
@@ -153,7 +155,11 @@ export function foresee(
     ),
     staying: [...ended]
       .filter((key) => present.has(key) && staying.has(key))
-      .map((key) => ({ key, by: issuersOf(left.get(key) ?? [], grants) })),
+      .map((key) => {
+        const by = issuersOf(left.get(key) ?? [], grants);
+        const at = by.filter((issuer) => after.isMember(issuer, now) && after.mayRevoke(issuer, key, now));
+        return { key, by, at };
+      }),
     roles: roleChanges(
       [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
       [authority, after],

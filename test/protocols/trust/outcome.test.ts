@@ -141,6 +141,21 @@ t.test('a member that has a role no more until another admitter renews that is t
   t.same(untilRenewed, [], 'a member it is');
 });
 
+t.test('of a host that stays it is told at which hosts that can be ended', async (t) => {
+  const eve = grant('sen', 'eve', ADMITTER, { seq: 1 });
+  const theirs = grant('eve', 'dan', { parent: eve.digest }, { seq: 1 });
+  const tell = (...records: LedgerRecord[]) => {
+    const { replica, authority: of } = stage();
+    replica.offer(records);
+    return foresee(of, { revocation: revoke('ann', 'dan', { seq: 9 }, cut(9)) }, [], NOW).staying;
+  };
+  const dan = { key: key('dan'), by: keys('eve'), at: keys('eve') };
+  t.same(tell(eve, theirs), [dan]);
+  const refused = revoke('sen', 'eve', { seq: 2 }, cut(9));
+  t.same(tell(eve, theirs, refused), [{ ...dan, at: [] }], 'its grant counts still, and it may do nothing');
+  t.same(tell(grant('op', 'dan', {}, { seq: 2 })), [{ ...dan, by: keys('op'), at: [] }], 'this is no host');
+});
+
 t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
   const { authority: of } = stage(2);
   const vote = foresee(
