@@ -266,13 +266,15 @@ export class TrustDesk {
   /** @param seen digest of the plan that was agreed to, if one was. */
   async #revoke(request: RevokeRequest, seen?: string): Promise<RevocationInfo> {
     const { trust } = this.#cluster;
-    if (seen !== undefined && seen !== this.#planOf(trust.revocations.foresee(request)).digest)
+    const plan = this.#planOf(trust.revocations.foresee(request));
+    if (seen !== undefined && seen !== plan.digest)
       throw new ShoalError(
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
     const { digest } = await trust.revocations.revoke(request);
-    return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
+    const { untilRenewed, staying } = plan;
+    return { ...revocationInfos(this.#source()).find(({ id }) => id === digest)!, untilRenewed, staying };
   }
 
   /** By whose word a token for these roles may be made here. @throws E_NOT_ALLOWED */

@@ -109,7 +109,8 @@ t.test('who stays a member by the word of others is told, and so is whose word t
     } else {
       t.match(desk.planRevokeNode(x.id, {}), told);
       t.match(desk.planRevokeNode(x.id, { keepAll: true }), told, 'those that are to stay are others');
-      await (how === 'rm' ? desk.removeNode(x.id, { force: true }) : desk.revokeNode(x.id, {}));
+      const done = await (how === 'rm' ? desk.removeNode(x.id, { force: true }) : desk.revokeNode(x.id, {}));
+      t.match(done, { staying, untilRenewed: [], effective: true }, 'and so is it once it is done');
       t.match(desk.planRevokeNode(x.id, {}), told, 'also once more');
     }
     t.ok(machine.authority.isMember(x.id), how);
