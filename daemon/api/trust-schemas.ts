@@ -53,10 +53,19 @@ const RevocationParts = {
   needed: Count,
   effective: Type.Boolean(),
 };
+const StayingSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  /** By whose word, and those of them that are hosts and may take that back. */
+  by: Type.Array(KeyNameSchema),
+  at: Type.Array(KeyNameSchema),
+});
 export const RevocationSchema = Type.Object({
   ...RevocationParts,
   /** Digests of grants that stay in any case. */
   keeps: Type.Array(Text(64)),
+  /** Who is refused until it is renewed, and who stays by the word of others, of them the key itself: as its plan told. */
+  untilRenewed: Type.Array(KeyNameSchema),
+  staying: Type.Array(StayingSchema),
 });
 export type RevocationInfo = Static<typeof RevocationSchema>;
 
@@ -73,7 +82,6 @@ const TurnOf = <T extends TObject>(schema: T) =>
     returns: Type.Array(schema),
   });
 const TokenRefSchema = Type.Object({ id: Text(64), key: Text(64), issuer: Text(64), issuerName: Text(96) });
-const StayingSchema = Type.Object({ ...KeyNameSchema.properties, by: Type.Array(KeyNameSchema) });
 const OpenTokenSchema = Type.Object({
   ...TokenRefSchema.properties,
   /** Name of a host that has the same key: it is revoked as a node, with `descendants`, and not as a token. */

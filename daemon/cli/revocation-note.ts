@@ -1,6 +1,6 @@
 /** Shows what a revocation did: the key on stdout, what it means for people on stderr. */
 import type { RevocationInfo, RevocationPlan } from '../api/trust-schemas.ts';
-import { stayingText } from './revocation.ts';
+import { wordText } from './revocation.ts';
 import { note, printJson, printLine, type Terminal } from './terminal.ts';
 import { printable } from './text.ts';
 
@@ -31,12 +31,24 @@ export function showRevocation(
   printLine(terminal, done.key);
   // Without hosts that stay it keeps no tokens, but revocations that the key wrote.
   const keepsHosts = options.keepAll === true || options.keep !== undefined;
-  const staying = plan.staying.find(({ key }) => key === done.key);
-  const text =
-    staying === undefined
-      ? `${done.name} is refused from now on. ${after}`
-      : `What ${done.name} had by the word of ${done.by.name} ends, and it stays a member: ${stayingText(staying)}. To refuse it run the same there, or with an operator's key (--operator-key).`;
+  const text = stayingText(done, plan) ?? `${done.name} is refused from now on. ${after}`;
   note(terminal, done.effective ? printable(text) : openText(done, keepsHosts));
+}
+
+/** Of who stays a member by the word of others, or is one again once it is renewed. */
+function stayingText(
+  { key, name, by }: RevocationInfo,
+  { staying, untilRenewed }: RevocationPlan,
+): string | undefined {
+  const host = staying.find((one) => one.key === key);
+  if (host === undefined) return undefined;
+  const ends = `What ${name} had by the word of ${by.name} ends`;
+  // An operator is no host, and who may do nothing any more has let it in all the same.
+  const there = host.at.length === host.by.length ? 'there, or ' : '';
+  const how = `run the same ${there}with an operator's key (--operator-key).`;
+  return untilRenewed.some((one) => one.key === key)
+    ? `${ends}: it is refused until an admitter renews it, for it stays ${wordText(host)}. To refuse it for good ${how}`
+    : `${ends}, and it stays a member: ${name} ${wordText(host)}. To refuse it ${how}`;
 }
 
 /** Of a vote that changes nothing as things are, but that nobody joins any more with tokens that it keeps. */

@@ -105,9 +105,22 @@ export function noteOpenTokens(terminal: Terminal, { open, effective }: Revocati
     );
 }
 
-/** Such as `host3 by the word of host1 and host2`. */
-export function stayingText({ name, by }: RevocationPlan['staying'][number]): string {
-  return `${name} by the word of ${by.map((one) => one.name).join(' and ')}`;
+/** Such as `by the word of host1 and host2`. */
+export function wordText({ by }: RevocationPlan['staying'][number]): string {
+  return `by the word of ${by.map((one) => one.name).join(' and ')}`;
+}
+
+/** Such as `host3 by the word of host1`: hosts that stay by the word of others, and those that do so once they are renewed. */
+export function stayingTexts({ staying, untilRenewed }: RevocationPlan): {
+  readonly now: readonly string[];
+  readonly untilRenewed: readonly string[];
+} {
+  const waiting = new Set(untilRenewed.map(({ key }) => key));
+  const texts = new Map(staying.map((host) => [host.key, `${host.name} ${wordText(host)}`]));
+  return {
+    now: [...texts].filter(([key]) => !waiting.has(key)).map(([, text]) => text),
+    untilRenewed: untilRenewed.map(({ key, name }) => texts.get(key) ?? name),
+  };
 }
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */
@@ -141,11 +154,12 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
       ({ name, gains, loses }) =>
         `${name} ${[...gains.map((role) => `+${role}`), ...loses.map((role) => `-${role}`)].join(' ')}`,
     );
+  const staying = stayingTexts(plan);
   type Row = [string, readonly string[], number?];
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
-    ['refused until renewed', called(plan.untilRenewed), plan.untilRenewed_count],
-    ['stay all the same', plan.staying.map(stayingText), plan.staying_count],
+    ['refused until renewed', staying.untilRenewed, plan.untilRenewed_count],
+    ['stay all the same', staying.now, plan.staying_count - plan.staying.length + staying.now.length],
     ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],
@@ -174,10 +188,14 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
       ...[...changed, ...told(notes)].map((row) => rowText(...row)),
     ];
   }
+  const isSubject = ({ key }: { readonly key: string }) => key === plan.key;
+  const stays = plan.untilRenewed.some(isSubject)
+    ? 'stays by that of others once it is renewed'
+    : 'stays a member by that of others';
   return [
     printable(
-      plan.staying.some(({ key }) => key === plan.key)
-        ? `${what} is to be refused by the word of ${by.name}, and stays a member by that of others:`
+      plan.staying.some(isSubject)
+        ? `${what} is to be refused by the word of ${by.name}, and ${stays}:`
         : `${what} is to be refused, by the word of ${by.name}:`,
     ),
     ...[...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])].map((row) =>

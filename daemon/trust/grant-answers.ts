@@ -116,7 +116,10 @@ export function findToken(tokens: readonly TokenInfo[], id: string): TokenInfo {
   throw new ShoalError('E_NOT_FOUND', `${why} ${id}; \`shoal token ls --all\` has their ids`);
 }
 
-export function revocationInfos({ authority, names }: Omit<GrantSource, 'now'>): RevocationInfo[] {
+export function revocationInfos({
+  authority,
+  names,
+}: Omit<GrantSource, 'now'>): Omit<RevocationInfo, 'untilRenewed' | 'staying'>[] {
   return [...authority.revocations()]
     .sort(byWriting)
     .map(({ digest, subject, by, keeps, ...revocation }) => ({

@@ -61,7 +61,7 @@ export function revocationPlan(
     staying_count: staying.length,
     staying: staying
       .slice(0, PLAN_LISTED_MAX)
-      .map((host) => ({ ...key(host.key), by: host.by.map(key) }))
+      .map((host) => ({ ...key(host.key), by: host.by.map(key), at: host.at.map(key) }))
       .sort((a, b) => compare(a.name, b.name)),
     roles_count: roles.length,
     roles: roles

@@ -19,6 +19,7 @@ import {
   type RevocationInfo,
 } from '../../protocols/trust/listing.ts';
 import { foresee, type Outcome } from '../../protocols/trust/outcome.ts';
+import type { ClusterView } from '../../protocols/view/view.ts';
 import { sealAct } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { LedgerDriver } from '../drivers/ledger-driver.ts';
@@ -28,6 +29,8 @@ import { type ActWriter, type Author, keyOf } from './act-writer.ts';
 const SUBJECT_AHEAD_MS_MAX = 86_400_000;
 /** What users wrote: told to them before a revocation voids it. */
 const WANTED_KINDS = ['workload', 'tag', 'image', 'intent'] as const;
+/** Hosts that a message names: any number may have let in the same one. */
+const HOSTS_TOLD_MAX = 8;
 /** Of a draft that goes nowhere. */
 const NO_SIGNATURE = new Uint8Array(64);
 
@@ -61,6 +64,7 @@ export interface RevocationsInit {
   readonly clock: Clock;
   /** The operator's key that is kept on this host, if any. */
   readonly operator: Signer | undefined;
+  readonly members: () => ClusterView['members'];
   readonly writer: ActWriter;
 }
 
@@ -383,10 +387,32 @@ export class Revocations {
     const now = clock.now();
     if (operator !== undefined && this.#authority.mayRevoke(operator.id, subject, now)) return operator;
     if (this.#authority.mayRevoke(self, subject, now)) return self;
+    const hosts = this.#admittersOf(subject, now).slice(0, HOSTS_TOLD_MAX);
+    const there = hosts.length === 0 ? '' : `at ${hosts.join(' or ')}, or `;
     throw new ShoalError(
       'E_NOT_ALLOWED',
-      `neither this node nor a key kept on it may revoke ${name}: do it where an operator's key is, or give one with --operator-key`,
+      `neither this node nor a key kept on it may revoke ${name}: do it ${there}where an operator's key is, or give one with --operator-key`,
     );
+  }
+
+  /** Names of members that may revoke it by their own keys: those first that let it in, then who let in those. */
+  #admittersOf(subject: KeyId, now: number): string[] {
+    const above = new Set<string>();
+    const keys = new Set<KeyId>();
+    for (const grant of this.#authority.grants(now)) {
+      if (grant.subject !== subject || grant.renews !== null) continue;
+      for (let { parent } = grant; parent !== null && !above.has(parent); ) {
+        above.add(parent);
+        const by = this.#authority.grant(parent);
+        if (by === undefined) break;
+        keys.add(by.subject);
+        parent = by.parent;
+      }
+    }
+    const members = this.#init.members();
+    return [...keys]
+      .filter((key) => key !== subject && members.has(key) && this.#authority.mayRevoke(key, subject, now))
+      .map((key) => members.get(key)!.name);
   }
 
   #revocation(digest: string): RevocationInfo {

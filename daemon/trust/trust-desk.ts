@@ -132,7 +132,7 @@ export class TrustDesk {
 
   /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
   async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
-    const { id, name } = this.#other(this.#everMember(node), 'remove');
+    const { id, name } = this.#other(this.#everMember(node));
     // Of one whose grant has ended nothing is heard, and nothing waited for.
     const status = this.#cluster.view.members.get(id)?.status ?? 'failed';
     if (status !== 'failed' && !force)
@@ -169,7 +169,7 @@ export class TrustDesk {
   }
 
   #nodeRevocation(node: string, request: RevokeNodeRequest): RevokeRequest {
-    const { id, name } = this.#other(this.#everMember(node), 'revoke');
+    const { id, name } = this.#other(this.#everMember(node));
     return this.#revocation({ key: id, name }, { reason: 'node revoked', ...request });
   }
 
@@ -266,13 +266,15 @@ export class TrustDesk {
   /** @param seen digest of the plan that was agreed to, if one was. */
   async #revoke(request: RevokeRequest, seen?: string): Promise<RevocationInfo> {
     const { trust } = this.#cluster;
-    if (seen !== undefined && seen !== this.#planOf(trust.revocations.foresee(request)).digest)
+    const plan = this.#planOf(trust.revocations.foresee(request));
+    if (seen !== undefined && seen !== plan.digest)
       throw new ShoalError(
         'E_PLAN_CHANGED',
         'other hosts, operators or tokens would go now than were shown; nothing was changed',
       );
     const { digest } = await trust.revocations.revoke(request);
-    return revocationInfos(this.#source()).find(({ id }) => id === digest)!;
+    const { untilRenewed, staying } = plan;
+    return { ...revocationInfos(this.#source()).find(({ id }) => id === digest)!, untilRenewed, staying };
   }
 
   /** By whose word a token for these roles may be made here. @throws E_NOT_ALLOWED */
@@ -322,13 +324,10 @@ export class TrustDesk {
     return { cut: cutBefore(written, ({ hlc }) => hlc.ms > until_ms) };
   }
 
-  /** A node cannot be asked to take its own rights away: it would be the last that it can do. */
-  #other<T extends { readonly id: NodeId; readonly name: string }>(member: T, what: string): T {
+  /** A node cannot be asked to take its own rights away, or to remove itself: it would be the last that it can do. */
+  #other<T extends { readonly id: NodeId; readonly name: string }>(member: T): T {
     if (member.id === this.#cluster.view.self)
-      throw new ShoalError(
-        'E_BAD_INPUT',
-        `this is the node ${member.name} itself: ${what} it at another node`,
-      );
+      throw new ShoalError('E_BAD_INPUT', `this is the node ${member.name} itself: do it at another node`);
     return member;
   }
 

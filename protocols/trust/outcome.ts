@@ -31,6 +31,8 @@ export interface Staying {
   readonly key: KeyId;
   /** By whose grants, or by whose tokens: the first STAYING_BY_MAX. */
   readonly by: readonly KeyId[];
+  /** Of those the members that may take that back. */
+  readonly at: readonly KeyId[];
 }
 
 /** A token that hosts can still join with. */
@@ -138,8 +140,9 @@ export function foresee(
   // Of a host that people named they have said that they trust it.
   const trusted = new Set(named);
   const ended = endedHosts(authority.grants(now), grants);
-  if (listed.effective) ended.add(listed.subject);
   for (const host of hosts) ended.delete(host);
+  // Who keeps all keeps those that are members now, and this is one of them.
+  if (listed.effective) ended.add(listed.subject);
   const left = Map.groupBy([...grants.values()].filter(isMembership), ({ subject }) => subject);
   const made = [...tokens.values()]
     .filter(({ subject }) => !rulers.has(subject) && !trusted.has(subject))
@@ -152,7 +155,11 @@ export function foresee(
     ),
     staying: [...ended]
       .filter((key) => present.has(key) && staying.has(key))
-      .map((key) => ({ key, by: issuersOf(left.get(key) ?? [], grants) })),
+      .map((key) => {
+        const by = issuersOf(left.get(key) ?? [], grants);
+        const at = by.filter((issuer) => after.isMember(issuer, now) && after.mayRevoke(issuer, key, now));
+        return { key, by, at };
+      }),
     roles: roleChanges(
       [...present.keys()].filter((key) => staying.has(key) && !ruled.has(key) && !rulers.has(key)),
       [authority, after],
@@ -301,7 +308,10 @@ function roleChanges(
 ): RoleChange[] {
   const found: RoleChange[] = [];
   for (const key of keys) {
-    const [had, has] = [rolesToStay(before, key, now), rolesToStay(after, key, now)];
+    // A member loses at once what it has to be renewed for; of one that is none, all waits for that.
+    const isMember = before.isMember(key, now) && after.isMember(key, now);
+    const rolesOf = (at: Authority) => (isMember ? at.roles(key, now) : rolesToStay(at, key, now));
+    const [had, has] = [rolesOf(before), rolesOf(after)];
     const [gains, loses] = [[...has.difference(had)], [...had.difference(has)]];
     if (gains.length + loses.length > 0) found.push({ key, gains, loses });
   }

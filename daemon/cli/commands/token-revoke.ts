@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { noteAbsent, noteReach, reachOf } from '../reach.ts';
-import { agreedTo, isToBeDone, type PlanOptions, stayingText, withPlan } from '../revocation.ts';
+import { agreedTo, isToBeDone, type PlanOptions, stayingTexts, withPlan } from '../revocation.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable } from '../text.ts';
 
@@ -49,7 +49,11 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
       ? ['Refused from now on', refused]
       : ['Joined with it, and stay', staying];
     if (hosts.length > 0) note(terminal, printable(`${what}: ${hosts.join(', ')}.`));
-    const others = plan.staying.map(stayingText);
-    if (others.length > 0) note(terminal, printable(`Stay all the same: ${others.join(', ')}.`));
+    const others = stayingTexts(plan);
+    for (const [fate, names] of [
+      ['Refused until renewed', others.untilRenewed],
+      ['Stay all the same', others.now],
+    ] as const)
+      if (names.length > 0) note(terminal, printable(`${fate}: ${names.join(', ')}.`));
   });
 }

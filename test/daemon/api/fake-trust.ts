@@ -27,6 +27,8 @@ export const REVOCATION: RevocationInfo = {
   votes: 1,
   needed: 1,
   effective: true,
+  untilRenewed: [],
+  staying: [],
 };
 
 /** What ends by a plan, where nothing returns. */

@@ -137,7 +137,8 @@ t.test('a node is revoked with what it let in, or removed once it is gone', asyn
 
 t.test('a node that stays a member by the word of others is not said to be refused', async (t) => {
   const { socket, backend } = await apiFixture(t);
-  const host = { key: PLAN.key, name: 'old', by: [{ key: NODE_1, name: 'one' }] };
+  const by = [{ key: NODE_1, name: 'one' }];
+  const host = { key: PLAN.key, name: 'old', by, at: by };
   const plan = { ...PLAN, nodes: turnOf<{ key: string; name: string }>(), staying: [host], staying_count: 1 };
   backend.planRevokeNode = async () => plan;
   backend.planRevokeToken = async () => plan;
@@ -152,12 +153,44 @@ t.test('a node that stays a member by the word of others is not said to be refus
     t.equal(code, 0);
     t.match(
       stderr,
-      /^What old had by the word of operator Op9999 ends, and it stays a member: old by the word of one\. To refuse it /m,
+      /^What old had by the word of operator Op9999 ends, and it stays a member: old by the word of one\. To refuse it run the same there, or with an operator's key \(/m,
     );
     t.notMatch(stderr, /is refused from now on/, verb);
   }
   const token = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts']);
   t.equal(token.stderr, 'Stay all the same: old by the word of one.\n');
+  const staying = [{ ...host, at: [] }];
+  backend.planRevokeNode = async () => ({ ...plan, staying });
+  t.match(
+    (await runCli(socket, ['node', 'rm', 'old'])).stderr,
+    /^What .*: old by the word of one\. To refuse it run the same with an operator's key \(/m,
+    'where that one may not',
+  );
+});
+
+t.test('of one that stays only once it is renewed that is said, and in one row', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const by = [{ key: NODE_1, name: 'one' }];
+  const host = { key: PLAN.key, name: 'old', by, at: by };
+  const nodes = turnOf<{ key: string; name: string }>();
+  const [staying, untilRenewed] = [[host], [{ key: PLAN.key, name: 'old' }]];
+  const plan = { ...PLAN, nodes, staying, staying_count: 1, untilRenewed, untilRenewed_count: 1 };
+  backend.planRevokeNode = async () => plan;
+  backend.planRevokeToken = async () => plan;
+  backend.removeNode = async () => REVOCATION;
+  t.equal(
+    (await runCli(socket, ['node', 'revoke', 'old', '--dry-run'])).stdout,
+    'old is to be refused by the word of operator Op9999, and stays by that of others once it is renewed:\n' +
+      '  refused until renewed    old by the word of one\n',
+  );
+  for (const [verb, ...args] of [['revoke', '--yes'], ['rm']])
+    t.match(
+      (await runCli(socket, ['node', verb!, 'old', ...args])).stderr,
+      /^What old had by the word of operator Op9999 ends: it is refused until an admitter renews it, for it stays by the word of one\. To refuse it for good /m,
+    );
+  const token = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
+  t.match(token.stderr, /\nRefused until renewed: old by the word of one\.\n$/);
+  t.notMatch(token.stderr, /Stay all the same/);
 });
 
 t.test('a token that has the key of a host is told with what ends that', async (t) => {

@@ -9,6 +9,7 @@ import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant } from '../../../protocols/trust/acts.ts';
 import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
+import type { MemberView } from '../../../protocols/view/view.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';
@@ -56,15 +57,16 @@ function stage(at: Signer, now = NOW, founding: { seniors?: KeyId[]; threshold?:
       .map(({ key }) => key);
   introduce([first.bytes]);
   const second = grant(host1, first, host2, ADMITTER);
-  const trust = trustOf(machine, { self: at.id, genesis }, { introduce, now: () => now });
-  const members = NAMES.map((name, index) => ({ id: testSigner(index + 1).id, name }));
-  const desk = deskOf(
-    machine,
-    trust,
-    at.id,
-    now,
-    members.filter(({ id }) => machine.authority.isMember(id)),
-  );
+  // Each of these is let in before it matters.
+  const members = [
+    { id: host1.id, name: 'host1' },
+    { id: host2.id, name: 'host2' },
+    { id: x.id, name: 'x' },
+  ];
+  const view = new Map(members.map((member) => [member.id, member as MemberView]));
+  const given = { self: at.id, genesis, members: () => view };
+  const trust = trustOf(machine, given, { introduce, now: () => now });
+  const desk = deskOf(machine, trust, at.id, now, members);
   return { machine, first, second, grant, appoint, rulers, desk };
 }
 
@@ -106,11 +108,35 @@ t.test('who stays a member by the word of others is told, and so is whose word t
       await desk.revokeNode(host2.id, { descendants: true });
     } else {
       t.match(desk.planRevokeNode(x.id, {}), told);
-      await (how === 'rm' ? desk.removeNode(x.id, { force: true }) : desk.revokeNode(x.id, {}));
+      t.match(desk.planRevokeNode(x.id, { keepAll: true }), told, 'those that are to stay are others');
+      const done = await (how === 'rm' ? desk.removeNode(x.id, { force: true }) : desk.revokeNode(x.id, {}));
+      t.match(done, { staying, untilRenewed: [], effective: true }, 'and so is it once it is done');
       t.match(desk.planRevokeNode(x.id, {}), told, 'also once more');
     }
     t.ok(machine.authority.isMember(x.id), how);
   }
+});
+
+t.test('who may not revoke a host is told which hosts may, by their own keys', async (t) => {
+  const token = { roles: ['admit' as const], admits: ADMITTER.admits };
+  const other = testSigner(9);
+  const told = (where: string) => ({ code: 'E_NOT_ALLOWED', message: new RegExp(`: do it ${where}`) });
+  const { first, second, grant, desk } = stage(x);
+  grant(host1, first, x);
+  const made = grant(host2, second, token2, token);
+  grant(token2, made, other);
+  t.throws(() => desk.planRevokeNode(host2.id, {}), told("at host1, or where an operator's key is"));
+  t.throws(() => desk.planRevokeNode(other.id, {}), told("at host2 or host1, or where an operator's key is"));
+  t.throws(() => desk.planRevokeToken(made.digest, {}), told('at host2 or host1'));
+  t.throws(() => desk.planRevokeNode(host1.id, {}), told("where an operator's key is"), 'nobody but those');
+});
+
+t.test('whoever asks a node to remove itself is told to do so at another, also before', async (t) => {
+  const { desk } = stage(host1);
+  const told = { code: 'E_BAD_INPUT', message: 'this is the node host1 itself: do it at another node' };
+  // `node rm` asks for the plan of a revocation first.
+  t.throws(() => desk.planRevokeNode('host1', {}), told);
+  await t.rejects(desk.removeNode('host1', {}), told);
 });
 
 t.test('who goes, or was out before, is not told to stay', async (t) => {

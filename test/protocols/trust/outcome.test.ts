@@ -124,6 +124,38 @@ t.test('hosts that are refused until another admitter renews them are told', asy
   t.same(outcome(all, late_ms).untilRenewed, [], 'who is none already is not told');
 });
 
+t.test('a member that has a role no more until another admitter renews that is told', async (t) => {
+  const { replica, authority: of } = stage();
+  const LIFE_MS = 600_000;
+  const own = grant('op', 'eve', ADMITTER, { seq: 2 });
+  const other = grant('op', 'bob', ADMITTER, { seq: 3 });
+  const member = grant('op', 'fay', { roles: ['member'] }, { seq: 4 });
+  const host = grant('bob', 'fay', { parent: other.digest, notAfter_ms: NOW + LIFE_MS }, { seq: 5 });
+  const renewed_ms = NOW + LIFE_MS - 1;
+  const until = { notAfter_ms: renewed_ms + LIFE_MS, renews: host.digest };
+  const renewal = grant('eve', 'fay', { ...until, parent: own.digest }, { seq: 5, at_ms: renewed_ms });
+  replica.offer([own, other, member, host, renewal]);
+  const revocation = revoke('op', 'eve', { seq: 9 }, { ...cut(5), descendants: true });
+  const { roles, untilRenewed } = foresee(of, { revocation }, [], NOW + LIFE_MS + EXPIRY_GRACE_MS + 1);
+  t.same(roles, [{ key: key('fay'), gains: [], loses: ['worker', 'deployer'] }]);
+  t.same(untilRenewed, [], 'a member it is');
+});
+
+t.test('of a host that stays it is told at which hosts that can be ended', async (t) => {
+  const eve = grant('sen', 'eve', ADMITTER, { seq: 1 });
+  const theirs = grant('eve', 'dan', { parent: eve.digest }, { seq: 1 });
+  const tell = (...records: LedgerRecord[]) => {
+    const { replica, authority: of } = stage();
+    replica.offer(records);
+    return foresee(of, { revocation: revoke('ann', 'dan', { seq: 9 }, cut(9)) }, [], NOW).staying;
+  };
+  const dan = { key: key('dan'), by: keys('eve'), at: keys('eve') };
+  t.same(tell(eve, theirs), [dan]);
+  const refused = revoke('sen', 'eve', { seq: 2 }, cut(9));
+  t.same(tell(eve, theirs, refused), [{ ...dan, at: [] }], 'its grant counts still, and it may do nothing');
+  t.same(tell(grant('op', 'dan', {}, { seq: 2 })), [{ ...dan, by: keys('op'), at: [] }], 'this is no host');
+});
+
 t.test('a vote that is not enough, or of no right, changes nothing', async (t) => {
   const { authority: of } = stage(2);
   const vote = foresee(
