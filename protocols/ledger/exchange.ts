@@ -106,16 +106,16 @@ interface Peer {
   give_bytes: number;
   at_ms: number;
   /** When it connected. */
-  readonly since_ms: number;
+  since_ms: number;
   /** As it last told. */
   horizon_ms: number;
 }
 
 interface Repair {
   readonly peer: NodeId;
-  readonly since_ms: number;
+  since_ms: number;
   /** Others wait until then; from then on some of them need not. */
-  readonly alone_until_ms: number;
+  alone_until_ms: number;
   heard_ms: number;
   changed: boolean;
   /** This side has begun it, and waits for the first answer: one that no beginning of the peer can be taken for. */
@@ -160,11 +160,13 @@ export class Exchange {
   #greets_ms = 0;
   /** Who is offered next what repairs brought meanwhile. */
   #toOffer: readonly NodeId[] = [];
-  readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
+  readonly #unwanted = new Map<ShortDigest, { until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
   readonly #repairs = new Map<NodeId, Repair>();
   /** For how long a peer may have this node alone yet, as of when. Kept when it goes: it could come back at once. */
-  readonly #alone = new Map<NodeId, { readonly left_ms: number; readonly at_ms: number }>();
+  readonly #alone = new Map<NodeId, { readonly left_ms: number; at_ms: number }>();
+  /** As the clock was last. */
+  #clock_ms = 0;
   #interval_ms: number;
   /** Of the timer that counts; an older one that still fires is ignored. */
   #exchange_number = 0;
@@ -179,6 +181,30 @@ export class Exchange {
 
   start(env: Env): ExchangeEffect[] {
     return [this.#scheduleExchange(env)];
+  }
+
+  /**
+   * Before anything else that comes. A clock that was set back has stood still for all that is remembered here: what began
+   * later than now would not end, nor be regained, before the clock has caught up.
+   */
+  onClock(now: number): void {
+    const back_ms = this.#clock_ms - now;
+    this.#clock_ms = now;
+    if (back_ms <= 0) return;
+    for (const peer of this.#peers.values()) {
+      peer.since_ms -= back_ms;
+      peer.at_ms -= back_ms;
+    }
+    for (const repair of this.#repairs.values()) {
+      repair.since_ms -= back_ms;
+      repair.alone_until_ms -= back_ms;
+      repair.heard_ms -= back_ms;
+    }
+    for (const known of this.#alone.values()) known.at_ms -= back_ms;
+    for (const [peer, served_ms] of this.#served) this.#served.set(peer, served_ms - back_ms);
+    for (const refused of this.#unwanted.values()) refused.until_ms -= back_ms;
+    this.#yield_ms -= back_ms;
+    this.#greets_ms -= back_ms;
   }
 
   /** Records changed here: whoever missed them shall not wait for long. @param evicted as of `RecentChanges.add`. */
@@ -399,7 +425,7 @@ export class Exchange {
     const { repair_ms_max } = this.#config;
     const known = this.#alone.get(peer);
     if (known === undefined) return repair_ms_max;
-    return Math.min(repair_ms_max, known.left_ms + Math.max(0, now - known.at_ms) * ALONE_AGAIN);
+    return Math.min(repair_ms_max, known.left_ms + (now - known.at_ms) * ALONE_AGAIN);
   }
 
   #isOver(repair: Repair, now: number): boolean {
@@ -492,7 +518,7 @@ export class Exchange {
   /** When there may be one more offer or turn. */
   #mayGreet_ms(now: number): number {
     const { greetBurst_count, greet_ms } = this.#config;
-    const refill = Math.max(0, now - this.#greets_ms) / greet_ms;
+    const refill = (now - this.#greets_ms) / greet_ms;
     this.#greets_left = Math.min(greetBurst_count, this.#greets_left + refill);
     this.#greets_ms = now;
     return this.#greets_left >= 1 ? now : Math.ceil(now + (1 - this.#greets_left) * greet_ms);
@@ -531,7 +557,7 @@ export class Exchange {
 
   #refill(peer: Peer, now: number): void {
     const { giveBurst_bytes, give_bytes_per_s } = this.#config;
-    const refill = (Math.max(0, now - peer.at_ms) / 1000) * give_bytes_per_s;
+    const refill = ((now - peer.at_ms) / 1000) * give_bytes_per_s;
     peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
     peer.at_ms = now;
   }

@@ -240,6 +240,46 @@ t.test('one that waits and never takes its turn has nobody else step back for ev
   t.ok(count >= 3, `${count} turns`);
 });
 
+t.test('a clock that is set back keeps a node busy no longer than without that', async (t) => {
+  const later = NOW + 3_600_000;
+  const { peers, isAnswered } = single();
+  const [one, other, third] = peers as [NodeId, NodeId, NodeId];
+  t.ok(isAnswered(one, BUSY, later));
+  t.notOk(isAnswered(other, BUSY, NOW), 'its repair goes on');
+  t.ok(isAnswered(other, HELLO, NOW + repairSilence_ms), 'and is over when nothing comes');
+  t.notOk(isAnswered(third, HELLO, NOW + repairSilence_ms), 'as ever');
+});
+
+t.test('nor longer because the peer goes on', async (t) => {
+  const { peers, isAnswered, keepBusy } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  keepBusy(one, NOW + 3_600_000, 2000);
+  const now = keepBusy(one, NOW, repair_ms_max);
+  t.ok(isAnswered(other, HELLO, now));
+});
+
+t.test('nor does a peer that was served wait until it has caught up', async (t) => {
+  const { peers, isAnswered } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  const later = NOW + 3_600_000;
+  isAnswered(one, BUSY, later);
+  isAnswered(other, HELLO, later);
+  isAnswered(one, DONE, later);
+  t.notOk(isAnswered(one, HELLO, NOW), 'it steps back for the other');
+  t.ok(isAnswered(one, HELLO, NOW + repairSilence_ms));
+});
+
+t.test('nor does it regain nothing for so long of the time that it may have a node alone', async (t) => {
+  const { peers, isAnswered, keepBusy } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  const end_ms = keepBusy(one, NOW + 3_600_000, repair_ms_max);
+  isAnswered(one, DONE, end_ms);
+  const now = NOW + 10 * repair_ms_max;
+  isAnswered(one, DONE, NOW);
+  isAnswered(one, BUSY, now);
+  t.notOk(isAnswered(other, HELLO, now + repairSilence_ms - 1));
+});
+
 t.test('two that end one repair after another have one that waits greeted now and then', async (t) => {
   const { node, peers } = single();
   const [honest, one, other] = peers as [NodeId, NodeId, NodeId];
