@@ -86,6 +86,8 @@ const ALONE_MAX = 4096;
 const LOOK_BYTES = 8;
 /** What a grant or a revocation takes beside, for what it hangs on is looked for: as many looks. */
 const ACT_LOOKS = 4;
+/** So much of what a peer may be given is left for records, whatever it takes to find them; it pays that off before the next. */
+const GIVEN_LEAST = 0.5;
 
 const EXCHANGE = 'exchange/';
 /** Followed by a peer. */
@@ -104,6 +106,8 @@ type Hello = Extract<SyncMessage, { kind: 'hello' }>;
 
 interface Peer {
   give_bytes: number;
+  /** It has used up what it may be given, or more, and has not enough back yet for an answer that gives much. */
+  isOwing: boolean;
   at_ms: number;
   /** When it connected. */
   since_ms: number;
@@ -223,6 +227,7 @@ export class Exchange {
   connected(peer: NodeId, env: Env): ExchangeEffect[] {
     this.#peers.set(peer, {
       give_bytes: this.#config.giveBurst_bytes,
+      isOwing: false,
       at_ms: env.now,
       since_ms: env.now,
       horizon_ms: 0,
@@ -323,10 +328,12 @@ export class Exchange {
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
     this.#refill(peer, env.now);
-    if (peer.give_bytes <= 0) return effects;
+    if (peer.isOwing) return effects;
     const believed_ms = this.#parts.believed_ms(from, peer.horizon_ms);
     const cover = this.#parts.coverOf(believed_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
+    // A look at all of a large ledger takes more than all, each time: what it takes beyond is owed.
+    const least_bytes = peer.give_bytes * GIVEN_LEAST;
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover, () => env.random());
     peer.give_bytes -= answer.looked_count * LOOK_BYTES;
     const give = this.#parts.mayGive(answer.give, { believed_ms, told_ms: peer.horizon_ms }, env);
@@ -334,7 +341,7 @@ export class Exchange {
     if (cover?.isWhole === true) this.#parts.onEqual(believed_ms);
     const isLast = answer.compare === undefined;
     // Before the comparison: its answer may be the end.
-    effects.push(...this.#give(from, peer, give, isLast, env));
+    effects.push(...this.#give(from, peer, give, { isLast, least_bytes }, env));
     if (!isLast) effects.push(this.#compare(from, answer.compare));
     // Where there is something that may not be given yet, the other side asks again after a silence.
     else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(from, env));
@@ -560,25 +567,32 @@ export class Exchange {
     const refill = ((now - peer.at_ms) / 1000) * give_bytes_per_s;
     peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
     peer.at_ms = now;
+    // One that asks all the time would spend the first that it has back on looks, and be given nothing.
+    peer.isOwing &&= peer.give_bytes < giveBurst_bytes * GIVEN_LEAST;
   }
 
-  /** @param isLast nothing else is asked of the other side in this turn. */
+  /**
+   * @param isLast nothing else is asked of the other side in this turn.
+   * @param least_bytes so much may be given, whatever it took to find it.
+   */
   #give(
     to: NodeId,
     peer: Peer,
     records: readonly LedgerRecord[],
-    isLast: boolean,
+    { isLast, least_bytes }: { readonly isLast: boolean; readonly least_bytes: number },
     env: Env,
   ): ExchangeEffect[] {
-    const { give_bytes_max } = this.#config;
+    const ordered = this.#inOrder(records, peer, env);
+    const bytes_max = Math.min(this.#config.give_bytes_max, Math.max(least_bytes, peer.give_bytes));
     const chosen: Uint8Array[] = [];
     let bytes = 0;
-    for (const record of this.#inOrder(records, peer, env)) {
-      if (bytes + record.bytes.byteLength > Math.min(give_bytes_max, peer.give_bytes)) break;
+    for (const record of ordered) {
+      if (bytes + record.bytes.byteLength > bytes_max) break;
       chosen.push(record.bytes);
       bytes += record.bytes.byteLength;
     }
     peer.give_bytes -= bytes;
+    peer.isOwing = peer.give_bytes <= 0;
     const chunks = inChunks(chosen);
     const more = chosen.length < records.length;
     return chunks.map((envelopes, at) =>
