@@ -48,7 +48,7 @@ export interface ExchangeConfig {
   readonly spread_count: number;
   /**
    * So many offers and turns at once, and then one more in `greet_ms`: a peer can end one repair after another, and those
-   * who are greeted in vain count that against this node.
+   * who are greeted in vain count that against this node. At least two, or neither can be kept for a turn that is due.
    */
   readonly greetBurst_count: number;
   readonly greet_ms: number;
@@ -159,9 +159,12 @@ export class Exchange {
   #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
+  /** Was there a turn to give since the last, and one greeting too many? */
+  #isTurnDue = false;
   /** How many offers and turns there may be, as of when. */
   #greets_left: number;
   #greets_ms = 0;
+  #wasOffer = false;
   /** Who is offered next what repairs brought meanwhile. */
   #toOffer: readonly NodeId[] = [];
   readonly #unwanted = new Map<ShortDigest, { until_ms: number; readonly horizon_ms: number }>();
@@ -511,33 +514,41 @@ export class Exchange {
   /** At once, or in a moment if that was done too often. */
   #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
     if (peers.length === 0) return [];
-    const at_ms = this.#mayGreet_ms(env.now);
+    const isTurnNext = this.#isTurnDue && this.#waiting.size > 0 && this.#wasOffer;
+    const at_ms = this.#mayGreet_ms(env.now, isTurnNext);
     if (at_ms > env.now) {
       const isSet = this.#toOffer.length > 0;
       this.#toOffer = peers;
       return isSet ? [] : [{ kind: 'schedule', token: 'offer', at_ms }];
     }
     this.#greets_left -= 1;
+    this.#wasOffer = true;
     for (const peer of peers) this.#waiting.delete(peer);
     return peers.flatMap((peer) => this.#greet(peer, env));
   }
 
-  /** When there may be one more offer or turn. */
-  #mayGreet_ms(now: number): number {
+  /**
+   * When there may be one more offer or turn. @param isOthersNext the one before was of the same kind, and one of the other
+   * kind is put off: one is left for that. Each kind can be wanted at once whenever there may be one more.
+   */
+  #mayGreet_ms(now: number, isOthersNext: boolean): number {
     const { greetBurst_count, greet_ms } = this.#config;
     const refill = (now - this.#greets_ms) / greet_ms;
     this.#greets_left = Math.min(greetBurst_count, this.#greets_left + refill);
     this.#greets_ms = now;
-    return this.#greets_left >= 1 ? now : Math.ceil(now + (1 - this.#greets_left) * greet_ms);
+    const missing = (isOthersNext ? 2 : 1) - this.#greets_left;
+    return missing <= 0 ? now : Math.ceil(now + missing * greet_ms);
   }
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
   #giveTurn(env: Env): ExchangeEffect[] {
     const peer = [...this.#waiting].find((waiting) => this.#isFreeFor(waiting, env.now));
     if (peer === undefined) return [];
-    const at_ms = this.#mayGreet_ms(env.now);
-    if (at_ms > env.now) return this.#setTurn(at_ms);
+    const at_ms = this.#mayGreet_ms(env.now, this.#toOffer.length > 0 && !this.#wasOffer);
+    this.#isTurnDue = at_ms > env.now;
+    if (this.#isTurnDue) return this.#setTurn(at_ms);
     this.#greets_left -= 1;
+    this.#wasOffer = false;
     this.#waiting.delete(peer);
     const effects = this.#greet(peer, env);
     return this.#waiting.size === 0

@@ -314,3 +314,45 @@ t.test('two that end one repair after another have one that waits greeted now an
   t.ok(greetings >= greetBurst_count, 'it is answered by being busy again and again');
   t.ok(greetings <= greetBurst_count + steps / greet_ms, `${greetings} greetings`);
 });
+
+t.test(
+  'a peer that ends repairs with news all the time leaves turns to those who wait, and turns leave offers',
+  async (t) => {
+    const { node, peers } = single();
+    const [, giver] = cluster(2) as [TestNode, TestNode];
+    const [honest, liar, ...others] = peers as [NodeId, NodeId, ...NodeId[]];
+    let [turns, offers, isGreeted] = [0, 0, true];
+    const timers = new Map<string, number>();
+    const take = (event: LedgerEvent, now: number) => {
+      for (const effect of node.machine.handle(event, env(now))) {
+        if (effect.kind === 'schedule') timers.set(effect.token, effect.at_ms);
+        if (effect.kind !== 'send' || decodeSync(effect.body).kind !== 'hello') continue;
+        if (effect.to === honest) turns += 1;
+        if (effect.to === honest) isGreeted = true;
+        if (others.includes(effect.to)) offers += 1;
+      }
+    };
+    const says = (from: NodeId, message: SyncMessage, now: number) =>
+      take({ kind: 'message', from, body: encodeSync(message) }, now);
+    const steps = 5_000;
+    for (let now = NOW; now < NOW + steps; now += 1) {
+      const { bytes } = write(giver.machine, giver.signer.id, 'tag', `new:${now}`, TAG);
+      says(liar, BUSY, now);
+      if (isGreeted) says(honest, { ...BUSY, splits: [{ prefix: '', parts: [] }] }, now);
+      isGreeted = false;
+      says(liar, { kind: 'records', envelopes: [bytes], last: false, more: true }, now);
+      says(liar, DONE, now);
+      // Those who come back need not step back for others.
+      for (const kind of ['disconnected', 'connected'] as const) take({ kind, peer: liar }, now);
+      for (const token of ['turn', 'offer'] as const) {
+        if (now < (timers.get(token) ?? Number.POSITIVE_INFINITY)) continue;
+        timers.delete(token);
+        take({ kind: 'timer', token }, now);
+      }
+    }
+    const { greet_ms, spread_count } = LEDGER_DEFAULTS;
+    const half = steps / greet_ms / 2;
+    t.ok(turns >= 0.8 * half, `${turns} turns`);
+    t.ok(offers >= 0.8 * half * spread_count, `${offers} offers`);
+  },
+);
