@@ -48,7 +48,7 @@ export interface ExchangeConfig {
   readonly spread_count: number;
   /**
    * So many offers and turns at once, and then one more in `greet_ms`: a peer can end one repair after another, and those
-   * who are greeted in vain count that against this node.
+   * who are greeted in vain count that against this node. At least two, or neither can be kept for a turn that is due.
    */
   readonly greetBurst_count: number;
   readonly greet_ms: number;
@@ -86,6 +86,8 @@ const ALONE_MAX = 4096;
 const LOOK_BYTES = 8;
 /** What a grant or a revocation takes beside, for what it hangs on is looked for: as many looks. */
 const ACT_LOOKS = 4;
+/** So much of what a peer may be given is left for records, whatever it takes to find them; it pays that off before the next. */
+const GIVEN_LEAST = 0.5;
 
 const EXCHANGE = 'exchange/';
 /** Followed by a peer. */
@@ -104,18 +106,20 @@ type Hello = Extract<SyncMessage, { kind: 'hello' }>;
 
 interface Peer {
   give_bytes: number;
+  /** It has used up what it may be given, or more, and has not enough back yet for an answer that gives much. */
+  isOwing: boolean;
   at_ms: number;
   /** When it connected. */
-  readonly since_ms: number;
+  since_ms: number;
   /** As it last told. */
   horizon_ms: number;
 }
 
 interface Repair {
   readonly peer: NodeId;
-  readonly since_ms: number;
+  since_ms: number;
   /** Others wait until then; from then on some of them need not. */
-  readonly alone_until_ms: number;
+  alone_until_ms: number;
   heard_ms: number;
   changed: boolean;
   /** This side has begun it, and waits for the first answer: one that no beginning of the peer can be taken for. */
@@ -155,16 +159,21 @@ export class Exchange {
   #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
+  /** Was there a turn to give since the last, and one greeting too many? */
+  #isTurnDue = false;
   /** How many offers and turns there may be, as of when. */
   #greets_left: number;
   #greets_ms = 0;
+  #wasOffer = false;
   /** Who is offered next what repairs brought meanwhile. */
   #toOffer: readonly NodeId[] = [];
-  readonly #unwanted = new Map<ShortDigest, { readonly until_ms: number; readonly horizon_ms: number }>();
+  readonly #unwanted = new Map<ShortDigest, { until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
   readonly #repairs = new Map<NodeId, Repair>();
   /** For how long a peer may have this node alone yet, as of when. Kept when it goes: it could come back at once. */
-  readonly #alone = new Map<NodeId, { readonly left_ms: number; readonly at_ms: number }>();
+  readonly #alone = new Map<NodeId, { readonly left_ms: number; at_ms: number }>();
+  /** As the clock was last. */
+  #clock_ms = 0;
   #interval_ms: number;
   /** Of the timer that counts; an older one that still fires is ignored. */
   #exchange_number = 0;
@@ -179,6 +188,30 @@ export class Exchange {
 
   start(env: Env): ExchangeEffect[] {
     return [this.#scheduleExchange(env)];
+  }
+
+  /**
+   * Before anything else that comes. A clock that was set back has stood still for all that is remembered here: what began
+   * later than now would not end, nor be regained, before the clock has caught up.
+   */
+  onClock(now: number): void {
+    const back_ms = this.#clock_ms - now;
+    this.#clock_ms = now;
+    if (back_ms <= 0) return;
+    for (const peer of this.#peers.values()) {
+      peer.since_ms -= back_ms;
+      peer.at_ms -= back_ms;
+    }
+    for (const repair of this.#repairs.values()) {
+      repair.since_ms -= back_ms;
+      repair.alone_until_ms -= back_ms;
+      repair.heard_ms -= back_ms;
+    }
+    for (const known of this.#alone.values()) known.at_ms -= back_ms;
+    for (const [peer, served_ms] of this.#served) this.#served.set(peer, served_ms - back_ms);
+    for (const refused of this.#unwanted.values()) refused.until_ms -= back_ms;
+    this.#yield_ms -= back_ms;
+    this.#greets_ms -= back_ms;
   }
 
   /** Records changed here: whoever missed them shall not wait for long. @param evicted as of `RecentChanges.add`. */
@@ -197,6 +230,7 @@ export class Exchange {
   connected(peer: NodeId, env: Env): ExchangeEffect[] {
     this.#peers.set(peer, {
       give_bytes: this.#config.giveBurst_bytes,
+      isOwing: false,
       at_ms: env.now,
       since_ms: env.now,
       horizon_ms: 0,
@@ -297,10 +331,12 @@ export class Exchange {
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
     this.#refill(peer, env.now);
-    if (peer.give_bytes <= 0) return effects;
+    if (peer.isOwing) return effects;
     const believed_ms = this.#parts.believed_ms(from, peer.horizon_ms);
     const cover = this.#parts.coverOf(believed_ms);
     const isUnwanted = (digest: ShortDigest) => this.#isUnwanted(digest, peer.horizon_ms, env.now);
+    // A look at all of a large ledger takes more than all, each time: what it takes beyond is owed.
+    const least_bytes = peer.give_bytes * GIVEN_LEAST;
     const answer = answerCompare(this.#parts.ledger, message, isUnwanted, cover, () => env.random());
     peer.give_bytes -= answer.looked_count * LOOK_BYTES;
     const give = this.#parts.mayGive(answer.give, { believed_ms, told_ms: peer.horizon_ms }, env);
@@ -308,7 +344,7 @@ export class Exchange {
     if (cover?.isWhole === true) this.#parts.onEqual(believed_ms);
     const isLast = answer.compare === undefined;
     // Before the comparison: its answer may be the end.
-    effects.push(...this.#give(from, peer, give, isLast, env));
+    effects.push(...this.#give(from, peer, give, { isLast, least_bytes }, env));
     if (!isLast) effects.push(this.#compare(from, answer.compare));
     // Where there is something that may not be given yet, the other side asks again after a silence.
     else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(from, env));
@@ -399,7 +435,7 @@ export class Exchange {
     const { repair_ms_max } = this.#config;
     const known = this.#alone.get(peer);
     if (known === undefined) return repair_ms_max;
-    return Math.min(repair_ms_max, known.left_ms + Math.max(0, now - known.at_ms) * ALONE_AGAIN);
+    return Math.min(repair_ms_max, known.left_ms + (now - known.at_ms) * ALONE_AGAIN);
   }
 
   #isOver(repair: Repair, now: number): boolean {
@@ -478,33 +514,41 @@ export class Exchange {
   /** At once, or in a moment if that was done too often. */
   #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
     if (peers.length === 0) return [];
-    const at_ms = this.#mayGreet_ms(env.now);
+    const isTurnNext = this.#isTurnDue && this.#waiting.size > 0 && this.#wasOffer;
+    const at_ms = this.#mayGreet_ms(env.now, isTurnNext);
     if (at_ms > env.now) {
       const isSet = this.#toOffer.length > 0;
       this.#toOffer = peers;
       return isSet ? [] : [{ kind: 'schedule', token: 'offer', at_ms }];
     }
     this.#greets_left -= 1;
+    this.#wasOffer = true;
     for (const peer of peers) this.#waiting.delete(peer);
     return peers.flatMap((peer) => this.#greet(peer, env));
   }
 
-  /** When there may be one more offer or turn. */
-  #mayGreet_ms(now: number): number {
+  /**
+   * When there may be one more offer or turn. @param isOthersNext the one before was of the same kind, and one of the other
+   * kind is put off: one is left for that. Each kind can be wanted at once whenever there may be one more.
+   */
+  #mayGreet_ms(now: number, isOthersNext: boolean): number {
     const { greetBurst_count, greet_ms } = this.#config;
-    const refill = Math.max(0, now - this.#greets_ms) / greet_ms;
+    const refill = (now - this.#greets_ms) / greet_ms;
     this.#greets_left = Math.min(greetBurst_count, this.#greets_left + refill);
     this.#greets_ms = now;
-    return this.#greets_left >= 1 ? now : Math.ceil(now + (1 - this.#greets_left) * greet_ms);
+    const missing = (isOthersNext ? 2 : 1) - this.#greets_left;
+    return missing <= 0 ? now : Math.ceil(now + missing * greet_ms);
   }
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
   #giveTurn(env: Env): ExchangeEffect[] {
     const peer = [...this.#waiting].find((waiting) => this.#isFreeFor(waiting, env.now));
     if (peer === undefined) return [];
-    const at_ms = this.#mayGreet_ms(env.now);
-    if (at_ms > env.now) return this.#setTurn(at_ms);
+    const at_ms = this.#mayGreet_ms(env.now, this.#toOffer.length > 0 && !this.#wasOffer);
+    this.#isTurnDue = at_ms > env.now;
+    if (this.#isTurnDue) return this.#setTurn(at_ms);
     this.#greets_left -= 1;
+    this.#wasOffer = false;
     this.#waiting.delete(peer);
     const effects = this.#greet(peer, env);
     return this.#waiting.size === 0
@@ -531,28 +575,35 @@ export class Exchange {
 
   #refill(peer: Peer, now: number): void {
     const { giveBurst_bytes, give_bytes_per_s } = this.#config;
-    const refill = (Math.max(0, now - peer.at_ms) / 1000) * give_bytes_per_s;
+    const refill = ((now - peer.at_ms) / 1000) * give_bytes_per_s;
     peer.give_bytes = Math.min(giveBurst_bytes, peer.give_bytes + refill);
     peer.at_ms = now;
+    // One that asks all the time would spend the first that it has back on looks, and be given nothing.
+    peer.isOwing &&= peer.give_bytes < giveBurst_bytes * GIVEN_LEAST;
   }
 
-  /** @param isLast nothing else is asked of the other side in this turn. */
+  /**
+   * @param isLast nothing else is asked of the other side in this turn.
+   * @param least_bytes so much may be given, whatever it took to find it.
+   */
   #give(
     to: NodeId,
     peer: Peer,
     records: readonly LedgerRecord[],
-    isLast: boolean,
+    { isLast, least_bytes }: { readonly isLast: boolean; readonly least_bytes: number },
     env: Env,
   ): ExchangeEffect[] {
-    const { give_bytes_max } = this.#config;
+    const ordered = this.#inOrder(records, peer, env);
+    const bytes_max = Math.min(this.#config.give_bytes_max, Math.max(least_bytes, peer.give_bytes));
     const chosen: Uint8Array[] = [];
     let bytes = 0;
-    for (const record of this.#inOrder(records, peer, env)) {
-      if (bytes + record.bytes.byteLength > Math.min(give_bytes_max, peer.give_bytes)) break;
+    for (const record of ordered) {
+      if (bytes + record.bytes.byteLength > bytes_max) break;
       chosen.push(record.bytes);
       bytes += record.bytes.byteLength;
     }
     peer.give_bytes -= bytes;
+    peer.isOwing = peer.give_bytes <= 0;
     const chunks = inChunks(chosen);
     const more = chosen.length < records.length;
     return chunks.map((envelopes, at) =>

@@ -326,6 +326,7 @@ export class LedgerMachine {
    * changed. Else never.
    */
   handle(event: LedgerEvent, env: Env): LedgerEffect[] {
+    this.#exchange.onClock(env.now);
     switch (event.kind) {
       case 'start':
         this.#startClock(env);

@@ -350,6 +350,51 @@ t.test(
   },
 );
 
+/** A node in whose ledger a look at all takes more than a peer may be given at once. */
+function oversized() {
+  const [{ signer, machine: writing }, other] = cluster(2) as [TestNode, TestNode];
+  const config = { giveBurst_bytes: 16_000, give_bytes_per_s: 64_000 };
+  const records = 2_500;
+  for (let from = 0; from < records; from += 500) {
+    const writes = Array.from({ length: 500 }, (_, at) => {
+      return { recordKind: 'tag', key: `bulk:${from + at}`, body: TAG };
+    });
+    writing.handle({ kind: 'writes', author: signer.id, writes }, env());
+  }
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], config });
+  introduce(machine, [...writing.ledger.records()]);
+  return { full: { signer, machine }, other, config, look_bytes: 8 * records };
+}
+
+t.test('a newcomer gets some of a ledger with each repair, however large that is', async (t) => {
+  const { full, other } = oversized();
+  untilEqual(full, other, 60_000);
+  const { size } = other.machine.ledger;
+  t.ok(size >= 500, `${size} of ${full.machine.ledger.size}`);
+});
+
+t.test('but it is given no more in the long run for that, looks and all', async (t) => {
+  const { full, other, config, look_bytes } = oversized();
+  const from = other.signer.id;
+  full.machine.handle({ kind: 'connected', peer: from }, env());
+  const body = encodeSync(BEGINNING);
+  const elapsed_ms = 20_000;
+  let [given_bytes, answers] = [0, 0];
+  for (let now = NOW; now < NOW + elapsed_ms; now += 10) {
+    const given = sent(full.machine.handle({ kind: 'message', from, body }, env(now))).flatMap(
+      ([, message]) => (message.kind === 'records' ? message.envelopes : []),
+    );
+    if (given.length > 0) answers += 1;
+    given_bytes += given.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (given_bytes > (answers * config.giveBurst_bytes) / 2) t.fail(`${given_bytes} in ${answers} answers`);
+  }
+  const may_bytes = config.giveBurst_bytes + (elapsed_ms / 1000) * config.give_bytes_per_s;
+  const spent_bytes = answers * look_bytes + given_bytes;
+  t.ok(spent_bytes > 0.9 * may_bytes, `${spent_bytes} in ${answers} answers`);
+  // What it owes at the end.
+  t.ok(spent_bytes <= may_bytes + look_bytes + config.giveBurst_bytes / 2);
+});
+
 t.test('a ledger of another number of records is not equal, whatever its hash', async (t) => {
   const { node, hears } = single();
   const [peer] = PEERS as [NodeId];

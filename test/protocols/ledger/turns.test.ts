@@ -240,6 +240,46 @@ t.test('one that waits and never takes its turn has nobody else step back for ev
   t.ok(count >= 3, `${count} turns`);
 });
 
+t.test('a clock that is set back keeps a node busy no longer than without that', async (t) => {
+  const later = NOW + 3_600_000;
+  const { peers, isAnswered } = single();
+  const [one, other, third] = peers as [NodeId, NodeId, NodeId];
+  t.ok(isAnswered(one, BUSY, later));
+  t.notOk(isAnswered(other, BUSY, NOW), 'its repair goes on');
+  t.ok(isAnswered(other, HELLO, NOW + repairSilence_ms), 'and is over when nothing comes');
+  t.notOk(isAnswered(third, HELLO, NOW + repairSilence_ms), 'as ever');
+});
+
+t.test('nor longer because the peer goes on', async (t) => {
+  const { peers, isAnswered, keepBusy } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  keepBusy(one, NOW + 3_600_000, 2000);
+  const now = keepBusy(one, NOW, repair_ms_max);
+  t.ok(isAnswered(other, HELLO, now));
+});
+
+t.test('nor does a peer that was served wait until it has caught up', async (t) => {
+  const { peers, isAnswered } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  const later = NOW + 3_600_000;
+  isAnswered(one, BUSY, later);
+  isAnswered(other, HELLO, later);
+  isAnswered(one, DONE, later);
+  t.notOk(isAnswered(one, HELLO, NOW), 'it steps back for the other');
+  t.ok(isAnswered(one, HELLO, NOW + repairSilence_ms));
+});
+
+t.test('nor does it regain nothing for so long of the time that it may have a node alone', async (t) => {
+  const { peers, isAnswered, keepBusy } = single();
+  const [one, other] = peers as [NodeId, NodeId];
+  const end_ms = keepBusy(one, NOW + 3_600_000, repair_ms_max);
+  isAnswered(one, DONE, end_ms);
+  const now = NOW + 10 * repair_ms_max;
+  isAnswered(one, DONE, NOW);
+  isAnswered(one, BUSY, now);
+  t.notOk(isAnswered(other, HELLO, now + repairSilence_ms - 1));
+});
+
 t.test('two that end one repair after another have one that waits greeted now and then', async (t) => {
   const { node, peers } = single();
   const [honest, one, other] = peers as [NodeId, NodeId, NodeId];
@@ -274,3 +314,45 @@ t.test('two that end one repair after another have one that waits greeted now an
   t.ok(greetings >= greetBurst_count, 'it is answered by being busy again and again');
   t.ok(greetings <= greetBurst_count + steps / greet_ms, `${greetings} greetings`);
 });
+
+t.test(
+  'a peer that ends repairs with news all the time leaves turns to those who wait, and turns leave offers',
+  async (t) => {
+    const { node, peers } = single();
+    const [, giver] = cluster(2) as [TestNode, TestNode];
+    const [honest, liar, ...others] = peers as [NodeId, NodeId, ...NodeId[]];
+    let [turns, offers, isGreeted] = [0, 0, true];
+    const timers = new Map<string, number>();
+    const take = (event: LedgerEvent, now: number) => {
+      for (const effect of node.machine.handle(event, env(now))) {
+        if (effect.kind === 'schedule') timers.set(effect.token, effect.at_ms);
+        if (effect.kind !== 'send' || decodeSync(effect.body).kind !== 'hello') continue;
+        if (effect.to === honest) turns += 1;
+        if (effect.to === honest) isGreeted = true;
+        if (others.includes(effect.to)) offers += 1;
+      }
+    };
+    const says = (from: NodeId, message: SyncMessage, now: number) =>
+      take({ kind: 'message', from, body: encodeSync(message) }, now);
+    const steps = 5_000;
+    for (let now = NOW; now < NOW + steps; now += 1) {
+      const { bytes } = write(giver.machine, giver.signer.id, 'tag', `new:${now}`, TAG);
+      says(liar, BUSY, now);
+      if (isGreeted) says(honest, { ...BUSY, splits: [{ prefix: '', parts: [] }] }, now);
+      isGreeted = false;
+      says(liar, { kind: 'records', envelopes: [bytes], last: false, more: true }, now);
+      says(liar, DONE, now);
+      // Those who come back need not step back for others.
+      for (const kind of ['disconnected', 'connected'] as const) take({ kind, peer: liar }, now);
+      for (const token of ['turn', 'offer'] as const) {
+        if (now < (timers.get(token) ?? Number.POSITIVE_INFINITY)) continue;
+        timers.delete(token);
+        take({ kind: 'timer', token }, now);
+      }
+    }
+    const { greet_ms, spread_count } = LEDGER_DEFAULTS;
+    const half = steps / greet_ms / 2;
+    t.ok(turns >= 0.8 * half, `${turns} turns`);
+    t.ok(offers >= 0.8 * half * spread_count, `${offers} offers`);
+  },
+);
