@@ -22,8 +22,8 @@ export const HLC_AHEAD_MS_MAX = 60_000;
 /**
  * Others' stamps are followed no further ahead of our clock: any member may stamp as far ahead as is accepted, and what bore
  * the next stamp would be refused by all whose clocks are a moment behind ours. The rest up to HLC_AHEAD_MS_MAX is left for
- * clocks that differ. It must be less than STAMP_LATE_MS (trust/cuts.ts): what was accepted is later than our next stamp by
- * no more than that, and a revocation shall leave what its author has seen.
+ * clocks that differ, and it must be no more than STAMP_LATE_MS (trust/cuts.ts): by so much what was accepted may be later than
+ * our next stamp, and a revocation shall leave what its author has seen.
  */
 export const HLC_FOLLOWED_MS_MAX = 10_000;
 /** The counter's cap: beyond it the stamp moves to the next millisecond. */

@@ -7,7 +7,7 @@
  * moment ago is on its way by gossip: ledgers that differ in nothing else are not compared.
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
-import type { Env } from '../base/clock.ts';
+import { type Env, HLC_FOLLOWED_MS_MAX } from '../base/clock.ts';
 import type { NodeId } from '../base/ids.ts';
 import { fromLot, sample } from '../base/sample.ts';
 import type { Cover } from './cover.ts';
@@ -378,7 +378,7 @@ export class Exchange {
   #isInFlight(peer: Peer, { settled, hash }: Hello, env: Env): boolean {
     if (env.now < peer.since_ms + this.#config.settle_ms) return false;
     const upTo_ms = settled?.upTo_ms ?? this.#settled_ms(env);
-    return this.#hashAt(upTo_ms, env) === (settled?.hash ?? hash);
+    return this.#hashAt(upTo_ms) === (settled?.hash ?? hash);
   }
 
   #settled_ms(env: Env): number {
@@ -386,11 +386,12 @@ export class Exchange {
   }
 
   /**
-   * Without what is on its way. What bears a stamp further ahead of the clock than what settles is behind it may be missed at
-   * once: until that was past it would be for long, and members can choose their stamps.
+   * Without what is on its way. An honest stamp is no further ahead of the author's clock than others' are followed, and clocks
+   * differ by some seconds. What bears a later one may be missed at once: until that was past it would be for long, and
+   * members can choose their stamps. It ends after the moment that both sides know: at clocks of their own they would differ.
    */
-  #hashAt(ms: number, env: Env): string | undefined {
-    const until_ms = env.now + this.#config.settle_ms;
+  #hashAt(ms: number): string | undefined {
+    const until_ms = ms + 2 * this.#config.settle_ms + HLC_FOLLOWED_MS_MAX;
     return this.#recent.hashAt(ms, this.#parts.ledger.places.summary('').words, until_ms);
   }
 
@@ -567,7 +568,7 @@ export class Exchange {
     const { hash, size } = this.#parts.ledger;
     const hello: Hello = { kind: 'hello', hash, records: size, horizon_ms: this.#parts.horizon_ms() };
     const upTo_ms = this.#settled_ms(env);
-    const settled = this.#recent.hasAfter(upTo_ms) ? this.#hashAt(upTo_ms, env) : undefined;
+    const settled = this.#recent.hasAfter(upTo_ms) ? this.#hashAt(upTo_ms) : undefined;
     return [
       this.#send(to, settled === undefined ? hello : { ...hello, settled: { upTo_ms, hash: settled } }),
     ];

@@ -481,7 +481,8 @@ export class LedgerMachine {
 
   /**
    * The latest stamp of what a write of this key is to replace: only what bears an earlier one than the write is replaced by
-   * it. It may be further ahead than this node follows.
+   * it. It may be further ahead than this node follows, and what is written next of any key is as far ahead then: of one author's
+   * records the later stamp wins, and once its own was evicted here nothing tells that a later write must be past it.
    */
   #replacedStamp(kind: string, key: string): Hlc {
     let latest: Hlc = { ms: 0, n: 0 };
