@@ -21,6 +21,7 @@ import {
   isRoundOpen,
   type Members,
   roundEnd_ms,
+  tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
@@ -774,7 +775,7 @@ export class LedgerMachine {
     const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
-    this.#horizon.acknowledge({ ...due, said_ms: env.now });
+    this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#say([write], env)];
   }
@@ -785,7 +786,9 @@ export class LedgerMachine {
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
-    const gone = collectable(this.ledger, round.upTo_ms, this.#horizon.saidAt_ms(round));
+    const gone = this.#horizon.hasAcknowledged(round)
+      ? collectable(this.ledger, round, this.#horizon.told_ms)
+      : tombstones(this.ledger, round.upTo_ms);
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
