@@ -94,6 +94,17 @@ export function collectable(ledger: Ledger, round: Round, horizon_ms: number): L
 }
 
 /**
+ * Tombstones of a round that stay when it is collected, with what they stand beside: that is from before the horizon.
+ * @param horizon_ms as of `tombstones`.
+ */
+export function keptBesidePast(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
+  return hashed(ledger, upTo_ms, horizon_ms).flatMap(({ kind, key }) => {
+    const siblings = ledger.siblings(kind, key);
+    return siblings.length > 1 ? siblings : [];
+  });
+}
+
+/**
  * Of the tombstones that a round is about, those beside something newer than it. None where its hash does not tell: others
  * have come or gone since it was acknowledged, or the horizon has moved.
  */

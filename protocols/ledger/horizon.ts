@@ -29,7 +29,10 @@ export class Horizon {
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
   #said: readonly Round[];
-  /** What is from before the horizon and came after it, which this node could give to nobody else: when it came. */
+  /**
+   * What is from before the horizon and others may lack, to whom this node could not give it: when it came after the horizon,
+   * or was kept here when they collected the deletion beside it.
+   */
   readonly #late = new WeakMap<LedgerRecord, number>();
 
   /** @param stored as `durable_ms` last was. @param acked what the disk holds of its own acknowledgements. */
@@ -119,7 +122,10 @@ export class Horizon {
     return !this.#isInDoubt && record.hlc.ms <= this.#ms && isCollectable(record);
   }
 
-  /** A record from before the horizon was taken on the word of one peer, and nobody would take it from here. */
+  /**
+   * A record from before the horizon was taken on the word of one peer, and nobody would take it from here. Or that may be
+   * so, for all that this node still knows: a deletion that others collect stands beside it.
+   */
   tookLate(record: LedgerRecord, now: number): void {
     this.#late.set(record, now);
   }

@@ -19,6 +19,7 @@ import {
   collectable,
   following,
   isRoundOpen,
+  keptBesidePast,
   type Members,
   roundEnd_ms,
   tombstones,
@@ -786,9 +787,14 @@ export class LedgerMachine {
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
-    const gone = this.#horizon.hasAcknowledged(round)
-      ? collectable(this.ledger, round, this.#horizon.told_ms)
+    const past_ms = this.#horizon.told_ms;
+    const isAcknowledged = this.#horizon.hasAcknowledged(round);
+    const gone = isAcknowledged
+      ? collectable(this.ledger, round, past_ms)
       : tombstones(this.ledger, round.upTo_ms);
+    const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
+    // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
+    for (const record of kept) if (!this.#mayVouchFor(record)) this.#horizon.tookLate(record, env.now);
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
