@@ -15,8 +15,9 @@
  * another.
  * Source: causal stability, Baquero et al., "Making Operation-Based CRDTs Operation-Based" (2014).
  */
-import { fromHex, type KeyId, type NodeId, toHex } from '../base/ids.ts';
+import type { KeyId, NodeId } from '../base/ids.ts';
 import type { AckBody } from '../base/records.ts';
+import { sumFromHex, summandsOf, sumOf, sumToHex } from './digest-sum.ts';
 import { isGrowOnly, type Ledger } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
 
@@ -44,11 +45,6 @@ export interface Round {
   readonly hash: string;
 }
 
-/** As a node has said it, and when at the latest. */
-export interface SaidRound extends Round {
-  readonly said_ms: number;
-}
-
 /** A round that all agree on. */
 export interface Agreement extends Round {
   /** Has a member, which has collected as far since, said another hash of it? Then it was not this that it agreed to. */
@@ -63,16 +59,6 @@ export interface Agreement extends Round {
  */
 export function tombstones(ledger: Ledger, upTo_ms: number, horizon_ms = 0): LedgerRecord[] {
   return lone(ledger, upTo_ms, (sibling, { hlc }) => hlc.ms > horizon_ms && sibling.hlc.ms <= horizon_ms);
-}
-
-/**
- * Those that go with a round on which all agree. What was written beside one after this node had acknowledged the round
- * does not keep it: all held it alone then, so its author had collected it. Left there it could hide that, being of a later
- * generation.
- * @param said_ms when this node acknowledged it; undefined: it did not.
- */
-export function collectable(ledger: Ledger, upTo_ms: number, said_ms: number | undefined): LedgerRecord[] {
-  return lone(ledger, upTo_ms, ({ hlc }) => said_ms !== undefined && hlc.ms > said_ms);
 }
 
 /** Tombstones up to a stamp that stand beside nothing but what does not matter. */
@@ -92,23 +78,67 @@ function lone(
 }
 
 /**
+ * Those that go with a round on which all agree, and this node with them: what stands alone, and what stands beside nothing
+ * but what is newer than the round, if all have acknowledged it. They held it alone then, so whoever wrote what is newer had
+ * collected it; left there it could hide that, being of a later generation. No stamp tells whether it was acknowledged, for
+ * clocks differ, but the hash of the round does.
+ * @param horizon_ms as of `tombstones`.
+ */
+export function collectable(ledger: Ledger, round: Round, horizon_ms: number): LedgerRecord[] {
+  const { upTo_ms } = round;
+  const isAlone = ({ kind, key }: LedgerRecord) => ledger.siblings(kind, key).length === 1;
+  const found = lone(ledger, upTo_ms, ({ hlc }) => hlc.ms > upTo_ms);
+  if (found.every(isAlone)) return found;
+  const acknowledged = acknowledgedBesideNewer(ledger, round, horizon_ms);
+  return found.filter((record) => isAlone(record) || acknowledged.has(record));
+}
+
+/**
+ * Tombstones of a round that stay when it is collected, with what they stand beside: that is from before the horizon.
+ * @param horizon_ms as of `tombstones`.
+ */
+export function keptBesidePast(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
+  return hashed(ledger, upTo_ms, horizon_ms).flatMap(({ kind, key }) => {
+    const siblings = ledger.siblings(kind, key);
+    return siblings.length > 1 ? siblings : [];
+  });
+}
+
+/**
+ * Of the tombstones that a round is about, those beside something newer than it. None where its hash does not tell: others
+ * have come or gone since it was acknowledged, or the horizon has moved.
+ */
+function acknowledgedBesideNewer(
+  ledger: Ledger,
+  { upTo_ms, hash }: Round,
+  horizon_ms: number,
+): ReadonlySet<LedgerRecord> {
+  const sum = sumFromHex(hash);
+  if (sum === undefined) return new Set();
+  const others = new Set(hashed(ledger, upTo_ms, horizon_ms));
+  const besideNewer = lone(ledger, upTo_ms, ({ hlc }) => hlc.ms > upTo_ms || hlc.ms <= horizon_ms).filter(
+    (record) => record.hlc.ms > horizon_ms && !others.has(record),
+  );
+  return new Set(summandsOf(besideNewer, sum ^ sumOf(others)));
+}
+
+/**
  * It is about tombstones from after the horizon. One from before it came late, and who may not write the like gives it to
  * nobody (intake.ts): a member that alone was shown one could never agree with the others. It goes with the next round.
  * @param horizon_ms as of `tombstones`.
  */
 export function roundOf(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Round {
-  const hash = new Uint8Array(16);
-  for (const { digest, hlc } of tombstones(ledger, upTo_ms, horizon_ms)) {
-    if (hlc.ms <= horizon_ms) continue;
-    for (const [at, byte] of fromHex(digest.slice(0, 32)).entries()) hash[at]! ^= byte;
-  }
-  return { upTo_ms, hash: toHex(hash) };
+  return { upTo_ms, hash: sumToHex(sumOf(hashed(ledger, upTo_ms, horizon_ms))) };
+}
+
+function hashed(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
+  return tombstones(ledger, upTo_ms, horizon_ms).filter(({ hlc }) => hlc.ms > horizon_ms);
 }
 
 /** What a member has said in all its lives. */
 export interface Ack {
   /** Acknowledged, and not yet left behind; the last is the latest. */
-  readonly rounds: readonly SaidRound[];
+  readonly rounds: readonly Round[];
   /** Up to where it has collected; 0 before the first time. */
   readonly collected_ms: number;
   readonly isInDoubt: boolean;
@@ -116,16 +146,16 @@ export interface Ack {
 
 /** Undefined when it has never acknowledged anything. */
 export function ackOf(ledger: Ledger, member: KeyId): Ack | undefined {
-  const rounds: SaidRound[] = [];
+  const rounds: Round[] = [];
   let collected_ms = 0;
   let isInDoubt = true;
-  for (const { body, hlc } of ledger.siblings('ack', member)) {
+  for (const { body } of ledger.siblings('ack', member)) {
     if (!isRound(body)) continue;
     const { before, collected_ms: theirs_ms, isInDoubt: doubts } = body as Partial<AckBody>;
     isInDoubt &&= doubts === true;
     if (typeof theirs_ms === 'number') collected_ms = Math.max(collected_ms, theirs_ms);
     for (const round of [...(Array.isArray(before) ? before.slice(1 - ROUNDS_MAX) : []), body])
-      if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash, said_ms: hlc.ms });
+      if (isRound(round)) rounds.push({ upTo_ms: round.upTo_ms, hash: round.hash });
   }
   if (rounds.length === 0) return undefined;
   return { rounds: rounds.sort((a, b) => a.upTo_ms - b.upTo_ms), collected_ms, isInDoubt };
@@ -138,23 +168,20 @@ function isRound(value: unknown): value is Round {
 
 /** The next acknowledgement: what was said before stays said until it is collected. */
 export function following(
-  ack: { readonly rounds: readonly Round[]; readonly collected_ms: number } | undefined,
+  ack: Pick<Ack, 'rounds' | 'collected_ms'> | undefined,
   round: Round,
   horizon: { readonly ms: number; readonly isInDoubt: boolean },
 ): AckBody {
   const { upTo_ms, hash } = round;
   const collected_ms = Math.max(horizon.ms, ack?.collected_ms ?? 0);
-  const others = (ack?.rounds ?? [])
-    .filter((other) => other.upTo_ms >= collected_ms && (other.upTo_ms !== upTo_ms || other.hash !== hash))
-    .map((other): Round => ({ upTo_ms: other.upTo_ms, hash: other.hash }));
+  const others = (ack?.rounds ?? []).filter(
+    (other) => other.upTo_ms >= collected_ms && (other.upTo_ms !== upTo_ms || other.hash !== hash),
+  );
   const { isInDoubt } = horizon;
   return { upTo_ms, hash, collected_ms, isInDoubt, before: others.slice(1 - ROUNDS_MAX) };
 }
 
-export function hasSaid(
-  ack: { readonly rounds: readonly Round[] } | undefined,
-  { upTo_ms, hash }: Round,
-): boolean {
+export function hasSaid(ack: Pick<Ack, 'rounds'> | undefined, { upTo_ms, hash }: Round): boolean {
   return ack?.rounds.some((round) => round.upTo_ms === upTo_ms && round.hash === hash) ?? false;
 }
 

@@ -6,7 +6,7 @@
  * anything itself; until then it vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import { type Ack, hasSaid, type Round, type SaidRound } from './collection.ts';
+import { type Ack, hasSaid, type Round } from './collection.ts';
 import { Cover } from './cover.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
@@ -28,8 +28,11 @@ export class Horizon {
   /** How much of what is doubted was seen at a peer that has collected as far. */
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
-  #said: readonly SaidRound[];
-  /** What is from before the horizon and came after it, which this node could give to nobody else: when it came. */
+  #said: readonly Round[];
+  /**
+   * What is from before the horizon and others may lack, to whom this node could not give it: when it came after the horizon,
+   * or was kept here when they collected the deletion beside it.
+   */
   readonly #late = new WeakMap<LedgerRecord, number>();
 
   /** @param stored as `durable_ms` last was. @param acked what the disk holds of its own acknowledgements. */
@@ -59,19 +62,18 @@ export class Horizon {
   }
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
-  acknowledge(round: SaidRound): void {
+  acknowledge(round: Round): void {
     this.#said = [...this.#said, round];
   }
 
-  /** When this disk first acknowledged a round, milliseconds; undefined: it did not. */
-  saidAt_ms({ upTo_ms, hash }: Round): number | undefined {
-    const said = this.#said.filter((round) => round.upTo_ms === upTo_ms && round.hash === hash);
-    return said.length === 0 ? undefined : Math.min(...said.map(({ said_ms }) => said_ms));
+  /** Has this very disk? */
+  hasAcknowledged(round: Round): boolean {
+    return hasSaid({ rounds: this.#said }, round);
   }
 
   /** All have agreed on a round. @param areAllInDoubt what they hold together is then all that there is. */
   advance(round: Round, areAllInDoubt: boolean): void {
-    if (!hasSaid({ rounds: this.#said }, round)) this.doubt();
+    if (!this.hasAcknowledged(round)) this.doubt();
     this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
     this.#ms = round.upTo_ms;
     if (areAllInDoubt) this.#vouch();
@@ -120,7 +122,10 @@ export class Horizon {
     return !this.#isInDoubt && record.hlc.ms <= this.#ms && isCollectable(record);
   }
 
-  /** A record from before the horizon was taken on the word of one peer, and nobody would take it from here. */
+  /**
+   * A record from before the horizon was taken on the word of one peer, and nobody would take it from here. Or that may be
+   * so, for all that this node still knows: a deletion that others collect stands beside it.
+   */
   tookLate(record: LedgerRecord, now: number): void {
     this.#late.set(record, now);
   }

@@ -19,8 +19,10 @@ import {
   collectable,
   following,
   isRoundOpen,
+  keptBesidePast,
   type Members,
   roundEnd_ms,
+  tombstones,
 } from './collection.ts';
 import { BATCH_RECORDS_MAX } from './envelope.ts';
 import { ENVELOPE_READER, type EnvelopeReader } from './envelope-reader.ts';
@@ -776,7 +778,7 @@ export class LedgerMachine {
     const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
-    this.#horizon.acknowledge({ ...due, said_ms: env.now });
+    this.#horizon.acknowledge(due);
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#say([write], env)];
   }
@@ -787,7 +789,14 @@ export class LedgerMachine {
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const round = acknowledgements.agreed(until_ms);
     if (round === undefined) return [];
-    const gone = collectable(this.ledger, round.upTo_ms, this.#horizon.saidAt_ms(round));
+    const past_ms = this.#horizon.told_ms;
+    const isAcknowledged = this.#horizon.hasAcknowledged(round);
+    const gone = isAcknowledged
+      ? collectable(this.ledger, round, past_ms)
+      : tombstones(this.ledger, round.upTo_ms);
+    const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
+    // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
+    for (const record of kept) if (!this.#mayVouchFor(record)) this.#horizon.tookLate(record, env.now);
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { ackOf, following, roundOf } from '../../../protocols/ledger/collection.ts';
+import { ackOf, collectable, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
@@ -255,27 +255,140 @@ t.test('what is written anew while some have collected leaves nobody behind', as
   assertWhole(t, nodes, later);
 });
 
-t.test('what is written anew by who has collected counts for all who collect later', async (t) => {
+/** The node after a restart. */
+function restarted({ machine, signer }: TestNode): TestNode {
+  const records = [...machine.ledger.records()];
+  const last = Math.max(...records.filter(({ author }) => author === signer.id).map(({ seq }) => seq));
+  const stored = { records, streams: [[`${signer.id}/0`, last]] as [StreamId, number][] };
+  const { horizon_ms } = machine;
+  return {
+    signer,
+    machine: new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [signer],
+      epochs: new Map([[signer.id, 1]]),
+      stored,
+      horizon_ms,
+    }),
+  };
+}
+
+/** Of a later generation than whatever is written by who has not seen it, or no more. */
+function deleteTwice({ machine, signer }: TestNode, key: string): LedgerRecord {
+  for (const [at, body] of [TAG, TAG].entries()) write(machine, signer.id, 'tag', key, body, NOW + 1 + at);
+  return write(machine, signer.id, 'tag', key, null, NOW + 3);
+}
+
+for (const [what, ahead_ms, restart] of [
+  ['at one time', 0, 'never'],
+  ['by a clock that is ahead', 30_000, 'never'],
+  ['after a restart', 0, 'before'],
+  ['after a restart with what was written anew', 0, 'after'],
+] as const)
+  t.test(`what is written anew by who has collected counts for all who collect later, ${what}`, async (t) => {
+    const nodes = settled(3);
+    const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+    deleteTwice(a, 'gone:1');
+    everybody(nodes, NOW + 4);
+    const later = NOW + 2 * tombstone_ms;
+    for (const node of nodes) collect(node, node === a ? later + ahead_ms : later);
+    for (const from of nodes) tell(from, b, later, isAck);
+    collect(b, later);
+    t.equal(b.machine.ledger.tombstones_count, 0);
+    const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
+    let others = [a, c];
+    const restartAll = () => {
+      // It had said once more what it has said.
+      for (const { machine, signer } of others)
+        write(machine, signer.id, 'ack', signer.id, machine.ledger.get('ack', signer.id)!.body, later + 2);
+      others = others.map(restarted);
+    };
+    if (restart === 'before') restartAll();
+    // It comes before what all have acknowledged.
+    for (const { machine } of others) introduce(machine, [again], later + 1);
+    if (restart === 'after') restartAll();
+    for (const node of others) collect(node, later + 3 + ahead_ms);
+    const all = [...others, b];
+    for (let turn = 1; turn <= 4; turn += 1) round(all, later + turn * HOUR_MS);
+    for (const { machine } of all) {
+      t.equal(machine.ledger.get('tag', 'gone:1')?.digest, again.digest);
+      t.same(digestsOf(machine.ledger.siblings('tag', 'gone:1')), [again.digest]);
+    }
+    t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+  });
+
+for (const ahead_ms of [0, 20_000, 50_000])
+  t.test(
+    `a deletion that hid something when all acknowledged hides it afterwards, ${ahead_ms} ms ahead`,
+    async (t) => {
+      const nodes = settled(3);
+      const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+      write(a.machine, a.signer.id, 'tag', 'hidden:1', TAG, NOW + 1);
+      write(a.machine, a.signer.id, 'tag', 'gone:1', null, NOW + 1);
+      everybody(nodes, NOW + 1);
+      const deletion = deleteTwice(a, 'hidden:1');
+      exchange(a, c, NOW + 4);
+      const later = NOW + 2 * tombstone_ms;
+      // It was away, and has not seen the deletion.
+      const unseen = write(b.machine, b.signer.id, 'tag', 'hidden:1', TAG, later + ahead_ms);
+      everybody(nodes, later);
+      for (let turn = 1; turn <= 4; turn += 1) round(nodes, later + turn * 1000);
+      for (const { machine } of nodes) {
+        t.equal(machine.ledger.siblings('tag', 'gone:1').length, 0, 'the other deletion was collected');
+        t.same(
+          machine.ledger.siblings('tag', 'hidden:1').map(({ digest }) => digest),
+          [deletion.digest, unseen.digest],
+        );
+      }
+    },
+  );
+
+t.test('of deletions beside what is new those go that were acknowledged', async (t) => {
   const nodes = settled(3);
   const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
-  for (const [at, body] of [TAG, TAG, null].entries())
-    write(a.machine, a.signer.id, 'tag', 'gone:1', body, NOW + 1 + at);
+  write(a.machine, a.signer.id, 'tag', 'hidden:1', TAG, NOW);
+  everybody(nodes, NOW);
+  for (const key of ['gone:1', 'gone:2', 'gone:3']) deleteTwice(a, key);
   everybody(nodes, NOW + 4);
+  const deletion = deleteTwice(a, 'hidden:1');
+  exchange(a, c, NOW + 5);
   const later = NOW + 2 * tombstone_ms;
+  const unseen = write(b.machine, b.signer.id, 'tag', 'hidden:1', TAG, later + 20_000);
+  everybody(nodes, later);
   for (const node of nodes) collect(node, later);
   for (const from of nodes) tell(from, b, later, isAck);
   collect(b, later);
-  t.equal(b.machine.ledger.tombstones_count, 0);
-  const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
-  // It comes before what all have acknowledged.
-  for (const { machine } of [a, c]) introduce(machine, [again], later + 1);
+  const again = ['gone:1', 'gone:2'].map((key) => write(b.machine, b.signer.id, 'tag', key, TAG, later + 1));
+  for (const { machine } of [a, c]) introduce(machine, again, later + 1);
   for (const node of [a, c]) collect(node, later + 2);
-  for (let turn = 1; turn <= 4; turn += 1) round(nodes, later + turn * HOUR_MS);
+  for (let turn = 1; turn <= 4; turn += 1) round(nodes, later + turn * 1000);
   for (const { machine } of nodes) {
-    t.equal(machine.ledger.get('tag', 'gone:1')?.digest, again.digest);
-    t.same(digestsOf(machine.ledger.siblings('tag', 'gone:1')), [again.digest]);
+    for (const { key, digest } of again)
+      t.same(
+        machine.ledger.siblings('tag', key).map((record) => record.digest),
+        [digest],
+      );
+    t.same(
+      machine.ledger.siblings('tag', 'hidden:1').map(({ digest }) => digest),
+      [deletion.digest, unseen.digest],
+    );
   }
-  t.equal(new Set(nodes.map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
+t.test('of more deletions beside what is new than a hash tells apart all go, or none', async (t) => {
+  const [a, b] = settled(2) as [TestNode, TestNode];
+  const keys = Array.from({ length: 100 }, (_, at) => `gone:${at}`);
+  for (const key of keys) write(a.machine, a.signer.id, 'tag', key, null, NOW + 1);
+  const { ledger } = a.machine;
+  const upTo_ms = NOW + 1;
+  const acknowledged = roundOf(ledger, upTo_ms);
+  t.equal(collectable(ledger, acknowledged, 0).length, 100);
+  for (const key of keys) write(b.machine, b.signer.id, 'tag', key, TAG, NOW + 2);
+  exchange(a, b, NOW + 3);
+  t.equal(collectable(ledger, acknowledged, 0).length, 100);
+  for (const hash of ['0'.repeat(32), '1'.repeat(32), 'no hash'])
+    t.equal(collectable(ledger, { upTo_ms, hash }, 0).length, 0);
 });
 
 t.test('rounds that are opened apart leave nobody behind', async (t) => {

@@ -55,7 +55,7 @@ t.test('what was seen of a peer does not cover what comes from another meanwhile
 
 t.test('a horizon that this disk agreed to is no doubt, and any other is', async (t) => {
   const horizon = new Horizon(0, undefined);
-  horizon.acknowledge({ ...ROUND, said_ms: NOW });
+  horizon.acknowledge(ROUND);
   horizon.advance(ROUND, false);
   t.same([horizon.isInDoubt, horizon.told_ms], [false, NOW]);
   horizon.advance({ ...ROUND, upTo_ms: NOW + 1 }, false);
@@ -81,7 +81,7 @@ t.test('of what it has agreed to a disk keeps what is not behind its horizon', a
   const horizon = new Horizon(0, undefined);
   const later = { ...ROUND, upTo_ms: NOW + 1 };
   const latest = { ...ROUND, upTo_ms: NOW + 2 };
-  for (const round of [ROUND, later, latest]) horizon.acknowledge({ ...round, said_ms: NOW });
+  for (const round of [ROUND, later, latest]) horizon.acknowledge(round);
   for (const round of [later, latest]) horizon.advance(round, false);
   t.notOk(horizon.isInDoubt, 'what is ahead was kept');
   horizon.advance(ROUND, false);

@@ -237,6 +237,37 @@ for (const [what, key, body, generation, isLeft] of [
     t.equal(machine.ledger.hash === y.machine.ledger.hash, !isLeft);
   });
 
+for (const [what, generation] of [
+  ['is hidden', 1],
+  ['is shown', 9],
+] as const)
+  t.test(
+    `what one worker was shown, and ${what} there beside a deletion that all others collect, hides nothing new`,
+    async (t) => {
+      const { nodes, x, y, horizon_ms } = withPlanted('app:1', TAG, generation);
+      const stored = { records: [...x.machine.ledger.records()], streams: [] };
+      const machine = new LedgerMachine({
+        genesis,
+        crypto: nodeCrypto,
+        signers: [x.signer],
+        horizon_ms,
+        stored,
+      });
+      const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
+      for (const body of [TAG, TAG, null]) write(y.machine, y.signer.id, 'tag', 'app:1', body, LATER + 1);
+      everybody(all, LATER + 1);
+      const collected = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
+      for (let turn = 0; turn < 3; turn += 1) round(all, collected);
+      t.ok(machine.ledger.tombstones_count > 0 && y.machine.ledger.tombstones_count === 0);
+      const again = write(y.machine, y.signer.id, 'tag', 'app:1', TAG, collected);
+      everybody(all, collected + HEARSAY_MS);
+      for (const { machine } of all) {
+        t.equal(machine.ledger.get('tag', 'app:1')?.digest, again.digest);
+        t.equal(machine.ledger.hash, y.machine.ledger.hash);
+      }
+    },
+  );
+
 t.test('a worker gives nobody what would be held against it', async (t) => {
   const { x, y, planted } = withPlanted('app:1', TAG);
   const effects: LedgerEffect[] = [];
@@ -267,6 +298,27 @@ t.test('what one deployer showed to a worker alone goes when others have long be
   );
   t.ok(x.machine.ledger.has(known));
   t.equal(x.machine.ledger.hash, z.machine.ledger.hash);
+});
+
+t.test('a true one stays, with the deletion beside it, on a worker that was restarted', async (t) => {
+  const { nodes, x, y, horizon_ms, planted } = withPlanted('app:1', TAG);
+  const [, , z, author] = nodes as [TestNode, TestNode, TestNode, TestNode];
+  const stored = { records: [...x.machine.ledger.records()], streams: [] };
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [x.signer], horizon_ms, stored });
+  const deletion = write(z.machine, z.signer.id, 'tag', 'app:1', null, LATER + 1);
+  author.machine.ledger.merge(planted);
+  const all = [{ signer: x.signer, machine }, y, z, author];
+  everybody(all, LATER + 1);
+  const collected = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
+  for (let turn = 0; turn < 3; turn += 1) round(all, collected);
+  for (let turn = 1; turn < 3; turn += 1) everybody(all, collected + turn * HEARSAY_MS);
+  for (const { machine } of all) {
+    t.ok(machine.horizon_ms > horizon_ms);
+    t.same(
+      new Set(machine.ledger.siblings('tag', 'app:1').map(({ digest }) => digest)),
+      new Set([planted.digest, deletion.digest]),
+    );
+  }
 });
 
 t.test('a late write that is true stays with a worker that had it first', async (t) => {
