@@ -6,7 +6,7 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isLarge, isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
+import { isAlone, isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
 import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
 import { encodeMessage, type Message } from './messages.ts';
 import { gaugeRoundTrip, startProbe } from './probing.ts';
@@ -283,15 +283,15 @@ function widen(turn: Turn): void {
 }
 
 /**
- * A node that is cut off in a large cluster has no links with most, and they have their say for all that it knows, so that
- * nothing would come of its doubts. Whom it has dialled and does not hear it asks: who does not answer has no say.
+ * A node that is alone has links with few, and most have their say for all that it knows, so that nothing would come of its
+ * doubts. Whom it has dialled and does not hear it asks: who does not answer has no say, and in the end it stands in for all.
  */
 function askStrangers(turn: Turn): void {
   const { state, now } = turn;
-  if (state.cutOff === null || !isLarge(state)) return;
-  for (const [id, dialled_ms] of state.cutOff.dialled) {
+  if (!isAlone(state)) return;
+  for (const [id, dialled_ms] of state.cutOff!.dialled) {
     if (now < dialled_ms + state.config.meet_ms) continue;
-    if (state.connected.has(id) || state.doubted.has(id) || !state.hearable.has(id)) continue;
+    if (state.doubted.has(id) || !state.hearable.has(id)) continue;
     const member = memberOf(turn, id);
     if (member === undefined || member.probe !== null) continue;
     member.meetBy_ms = 0;

@@ -14,6 +14,11 @@ export function isLarge({ roster, config }: MembershipState): boolean {
   return roster.size > config.meshMembers_max;
 }
 
+/** Is it cut off in a large cluster, and without any connection? Then nobody can share its doubts, or hear of them. */
+export function isAlone(state: MembershipState): boolean {
+  return state.cutOff !== null && state.connected.size === 0 && isLarge(state);
+}
+
 /** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */
 export function rankedFor(state: MembershipState, subject: NodeId): readonly NodeId[] {
   return state.roster.watchers(subject, state.config.watchers_count * 2);

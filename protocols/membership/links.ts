@@ -6,7 +6,7 @@
 import type { NodeId } from '../base/ids.ts';
 import { sample } from '../base/sample.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isLarge, watchersOf } from './duties.ts';
+import { isLarge } from './duties.ts';
 import {
   jittered,
   type Member,
@@ -22,6 +22,8 @@ import {
 const FLAP_MS = 1000;
 /** Who leaves the first attempt to the other side waits for so many first backoffs: a handshake on a busy host. */
 const LATER_TIMES = 4;
+/** Who is cut off with others dials one more of those with whom it has no links once in so many rounds. */
+const STRANGER_ROUNDS = 8;
 
 function isWanted(turn: Turn, member: Member): boolean {
   const { state } = turn;
@@ -139,25 +141,18 @@ export function fillRedials(turn: Turn): void {
 }
 
 /**
- * In a large cluster a node that is cut off has links with few, and all others have their say for all that it knows, so that
- * nothing comes of its doubts. Those who would have to share them are dialled; all are, some at a time, by one that has no
- * connection left. Not by others: those may be half of the cluster.
+ * In a large cluster a node that is cut off has links with few, and does not know who else is lost: those that it has not
+ * dialled since, by lot. As many as there are places for by one that has no connection left; others may be half of the cluster,
+ * and dial one now and then.
  */
-function strangersOf({ state, random }: Turn): Iterable<NodeId> {
-  const { cutOff, connected, roster, self, doubted, members } = state;
+function strangersOf({ state, random }: Turn): NodeId[] {
+  const { cutOff, connected, roster, self } = state;
   if (cutOff === null || !isLarge(state)) return [];
-  const isStranger = (id: NodeId) => id !== self && !connected.has(id) && !cutOff.dialled.has(id);
-  if (connected.size === 0) {
-    const all = Array.from(roster.entries(), ([id]) => id).filter(isStranger);
-    return sample(all, MEMBERSHIP_LIMITS.redials_max, random);
-  }
-  const strangers = new Set<NodeId>();
-  for (const id of doubted) {
-    const { suspicion, status } = members.get(id)!;
-    if (suspicion?.deadline !== null || status === 'failed') continue;
-    for (const watcher of watchersOf(state, id)) if (isStranger(watcher)) strangers.add(watcher);
-  }
-  return strangers;
+  if (connected.size > 0 && random() >= 1 / STRANGER_ROUNDS) return [];
+  const strangers: NodeId[] = [];
+  for (const [id] of roster.entries())
+    if (id !== self && !connected.has(id) && !cutOff.dialled.has(id)) strangers.push(id);
+  return sample(strangers, connected.size === 0 ? MEMBERSHIP_LIMITS.redials_max : 1, random);
 }
 
 function dialAnew(turn: Turn, id: NodeId): void {

@@ -8,8 +8,10 @@ import type { MemberStatus } from '../view/view.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 import {
   concernsDuties,
+  isAlone,
   isLarge,
   isOnDuty,
+  isWatcher,
   rankedFor,
   rankedSubjects,
   subjectsOf,
@@ -111,6 +113,11 @@ function giveVerdict(turn: Turn, member: Member): void {
   const { state } = turn;
   const { id, incarnation, charge } = member;
   member.verdicts.set(state.self, { incarnation, verdict: 'failed' });
+  // What one that is alone thinks of all others is no news to anybody, and each of them would have to refute it.
+  if (isAlone(state) && !isWatcher(state, id, state.self)) {
+    refreshDoubt(turn, member);
+    return;
+  }
   stopTimer(turn, charge?.takeBack ?? null);
   member.charge = { incarnation, takeBack: null };
   if (charge?.incarnation !== incarnation) {
