@@ -288,8 +288,8 @@ function widen(turn: Turn): void {
  */
 function askStrangers(turn: Turn): void {
   const { state, now } = turn;
-  if (!isAlone(state)) return;
-  for (const [id, dialled_ms] of state.cutOff!.dialled) {
+  if (state.cutOff === null || !isAlone(state)) return;
+  for (const [id, dialled_ms] of state.cutOff.dialled) {
     if (now < dialled_ms + state.config.meet_ms) continue;
     if (state.doubted.has(id) || !state.hearable.has(id)) continue;
     const member = memberOf(turn, id);

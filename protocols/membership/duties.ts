@@ -14,9 +14,9 @@ export function isLarge({ roster, config }: MembershipState): boolean {
   return roster.size > config.meshMembers_max;
 }
 
-/** Is it cut off in a large cluster, and without any connection? Then nobody can share its doubts, or hear of them. */
+/** Has it no connection at all, in a large cluster? Then nobody can share its doubts, or hear of them. */
 export function isAlone(state: MembershipState): boolean {
-  return state.cutOff !== null && state.connected.size === 0 && isLarge(state);
+  return state.connected.size === 0 && isLarge(state);
 }
 
 /** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */

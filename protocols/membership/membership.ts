@@ -10,7 +10,7 @@ import type { MemberStatus } from '../view/view.ts';
 import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
 import { onDeadline } from './deadline.ts';
-import { isAlone, isWatcher } from './duties.ts';
+import { isAlone } from './duties.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
@@ -239,26 +239,25 @@ function endSuspicionOf(turn: Turn, member: Member): void {
   member.suspicion = null;
 }
 
-/** It is alone no more: what it thought of those with whom it has no links others may know better. */
-function forgetStrangers(turn: Turn): void {
+/** It is alone no more: what it thought of the others meanwhile those may know better, and it begins to listen anew. */
+function forgetDoubts(turn: Turn): void {
   const { state } = turn;
   state.cutOff?.dialled.clear();
   for (const member of state.members.values()) {
-    const { id, charge } = member;
-    if (charge !== null || isWatcher(state, id, state.self)) continue;
+    if (member.charge !== null) continue;
+    endProbe(turn, member);
+    endSuspicionOf(turn, member);
     member.verdicts.delete(state.self);
-    if (!state.wanted.has(id)) {
-      endProbe(turn, member);
-      endSuspicionOf(turn, member);
-    }
+    member.heard_ms = turn.now;
     refreshDoubt(turn, member);
+    expect(turn, member);
   }
 }
 
 function onConnected(turn: Turn, peer: NodeId): void {
   const { state } = turn;
   if (peer === state.self) return;
-  if (isAlone(state)) forgetStrangers(turn);
+  if (isAlone(state)) forgetDoubts(turn);
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
   state.unlinked.delete(peer);
   tellListener(state, peer, true);

@@ -11,7 +11,6 @@ import {
   isAlone,
   isLarge,
   isOnDuty,
-  isWatcher,
   rankedFor,
   rankedSubjects,
   subjectsOf,
@@ -114,7 +113,7 @@ function giveVerdict(turn: Turn, member: Member): void {
   const { id, incarnation, charge } = member;
   member.verdicts.set(state.self, { incarnation, verdict: 'failed' });
   // What one that is alone thinks of all others is no news to anybody, and each of them would have to refute it.
-  if (isAlone(state) && !isWatcher(state, id, state.self)) {
+  if (isAlone(state)) {
     refreshDoubt(turn, member);
     return;
   }

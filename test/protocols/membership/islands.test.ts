@@ -101,11 +101,7 @@ for (const [of, within_ms] of [
     island.pass(within_ms - 10_000);
     t.same(island.wrong(), { lost: 0, own: 0 });
     const said = island.crowd.filter((id) => state.members.get(id)?.charge);
-    t.ok(said.length <= state.config.watchers_count, `each of ${said.length} would have to refute it`);
-    t.ok(
-      said.every((id) => state.roster.watchers(id, state.config.watchers_count).includes(self)),
-      'but of those that it watches',
-    );
+    t.same(said, [], 'each of them would have to refute it');
     island.pass(600_000);
     const before_count = island.dials_count;
     island.pass(300_000);
@@ -113,12 +109,9 @@ for (const [of, within_ms] of [
     const dials_count = island.dials_count - before_count;
     t.ok(dials_count <= MEMBERSHIP_LIMITS.redials_max * 11, `${dials_count} dials in five minutes`);
     t.ok(dials_count >= Math.min(of - 1, MEMBERSHIP_LIMITS.redials_max) * 5, `${dials_count} dials`);
-    // One is back. What it thought of the others is forgotten, but of its links.
+    // One is back. What it thought of the others is forgotten.
     machine.give({ kind: 'connected', peer: [...state.wanted][0]! });
-    island.pass(1000);
-    for (const id of island.crowd)
-      if (id !== self && !state.wanted.has(id) && !state.targets.has(id))
-        t.equal(memberStatus(state, id), 'alive');
+    for (const id of island.crowd) if (id !== self) t.equal(memberStatus(state, id), 'alive');
     for (const id of island.crowd) machine.give({ kind: 'connected', peer: id });
     island.pass(1000);
     for (const id of island.crowd) if (id !== self) t.equal(memberStatus(state, id), 'alive');
