@@ -82,14 +82,19 @@ function lone(
  * but what is newer than the round, if all have acknowledged it. They held it alone then, so whoever wrote what is newer had
  * collected it; left there it could hide that, being of a later generation. No stamp tells whether it was acknowledged, for
  * clocks differ, but the hash of the round does.
- * @param horizon_ms as of `tombstones`.
+ * @param horizon_ms as of `tombstones`. @param known tombstones of the round, of a process that has acknowledged it itself.
  */
-export function collectable(ledger: Ledger, round: Round, horizon_ms: number): LedgerRecord[] {
+export function collectable(
+  ledger: Ledger,
+  round: Round,
+  horizon_ms: number,
+  known?: ReadonlySet<LedgerRecord>,
+): LedgerRecord[] {
   const { upTo_ms } = round;
   const isAlone = ({ kind, key }: LedgerRecord) => ledger.siblings(kind, key).length === 1;
   const found = lone(ledger, upTo_ms, ({ hlc }) => hlc.ms > upTo_ms);
   if (found.every(isAlone)) return found;
-  const acknowledged = acknowledgedBesideNewer(ledger, round, horizon_ms);
+  const acknowledged = known ?? acknowledgedBesideNewer(ledger, round, horizon_ms);
   return found.filter((record) => isAlone(record) || acknowledged.has(record));
 }
 
@@ -106,7 +111,8 @@ export function keptBesidePast(ledger: Ledger, upTo_ms: number, horizon_ms: numb
 
 /**
  * Of the tombstones that a round is about, those beside something newer than it. None where its hash does not tell: others
- * have come or gone since it was acknowledged, or the horizon has moved.
+ * have come or gone since it was acknowledged, or the horizon has moved. Then they stay, and may hide what is newer until that
+ * is written once more: only where this node has started anew between its acknowledgement and the collection.
  */
 function acknowledgedBesideNewer(
   ledger: Ledger,
@@ -131,7 +137,8 @@ export function roundOf(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Round 
   return { upTo_ms, hash: sumToHex(sumOf(hashed(ledger, upTo_ms, horizon_ms))) };
 }
 
-function hashed(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
+/** What the hash of a round is of. */
+export function hashed(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
   return tombstones(ledger, upTo_ms, horizon_ms).filter(({ hlc }) => hlc.ms > horizon_ms);
 }
 

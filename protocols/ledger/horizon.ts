@@ -20,6 +20,11 @@ export const HORIZON_UNKNOWN = -1;
  */
 export const HEARSAY_MS = 600_000;
 
+/** A round that this disk has acknowledged, and of which tombstones, unless that was in a former life of the process. */
+interface Said extends Round {
+  readonly of?: ReadonlySet<LedgerRecord>;
+}
+
 export class Horizon {
   #ms: number;
   #isInDoubt: boolean;
@@ -28,7 +33,7 @@ export class Horizon {
   /** How much of what is doubted was seen at a peer that has collected as far. */
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
-  #said: readonly Round[];
+  #said: readonly Said[];
   /**
    * What is from before the horizon and others may lack, to whom this node could not give it: when it came after the horizon,
    * or was kept here when they collected the deletion beside it.
@@ -62,8 +67,14 @@ export class Horizon {
   }
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
-  acknowledge(round: Round): void {
-    this.#said = [...this.#said, round];
+  acknowledge(round: Round, of?: readonly LedgerRecord[]): void {
+    this.#said = [...this.#said, of === undefined ? round : { ...round, of: new Set(of) }];
+  }
+
+  /** The tombstones of a round that this process has acknowledged. */
+  acknowledgedOf({ upTo_ms, hash }: Round): ReadonlySet<LedgerRecord> | undefined {
+    return this.#said.find((said) => said.of !== undefined && said.upTo_ms === upTo_ms && said.hash === hash)
+      ?.of;
   }
 
   /** Has this very disk? */

@@ -18,6 +18,7 @@ import {
   type CollectionConfig,
   collectable,
   following,
+  hashed,
   isRoundOpen,
   keptBesidePast,
   type Members,
@@ -778,7 +779,7 @@ export class LedgerMachine {
     const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
-    this.#horizon.acknowledge(due);
+    this.#horizon.acknowledge(due, hashed(this.ledger, due.upTo_ms, past_ms));
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
     return [...effects, ...this.#say([write], env)];
   }
@@ -792,7 +793,7 @@ export class LedgerMachine {
     const past_ms = this.#horizon.told_ms;
     const isAcknowledged = this.#horizon.hasAcknowledged(round);
     const gone = isAcknowledged
-      ? collectable(this.ledger, round, past_ms)
+      ? collectable(this.ledger, round, past_ms, this.#horizon.acknowledgedOf(round))
       : tombstones(this.ledger, round.upTo_ms);
     const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
     // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.

@@ -10,7 +10,7 @@ import type { MemberStatus } from '../view/view.ts';
 import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
 import { onDeadline } from './deadline.ts';
-import { isAlone } from './duties.ts';
+import { isAlone, isLarge } from './duties.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
@@ -77,13 +77,24 @@ export function memberStatus(state: MembershipState, id: NodeId): MemberStatus |
 export function handle(state: MembershipState, event: MembershipEvent, env: Env): MembershipEffect[] {
   const turn: Turn = { state, now: env.now, random: env.random, effects: [] };
   take(turn, event);
-  // Duties follow doubts, and verdicts that are due follow duties, and may raise new doubts.
+  derive(turn);
+  if (!state.isolationDirty) return turn.effects;
+  const wasCutOff = state.cutOff !== null;
+  settleIsolation(turn);
+  if (wasCutOff && state.cutOff === null && isLarge(state)) {
+    forgetDoubts(turn);
+    derive(turn);
+  }
+  return turn.effects;
+}
+
+/** Duties follow doubts, and verdicts that are due follow duties, and may raise new doubts. */
+function derive(turn: Turn): void {
+  const { state } = turn;
   while (state.dutiesDirty || state.unsettled.size > 0) {
     if (state.dutiesDirty) refreshDuties(turn);
     settle(turn);
   }
-  if (state.isolationDirty) settleIsolation(turn);
-  return turn.effects;
 }
 
 function take(turn: Turn, event: MembershipEvent): void {
@@ -239,16 +250,21 @@ function endSuspicionOf(turn: Turn, member: Member): void {
   member.suspicion = null;
 }
 
-/** It is alone no more: what it thought of the others meanwhile those may know better, and it begins to listen anew. */
+/**
+ * It was alone, and is back: what it thought of others meanwhile those may know better. It listens anew to whom it has
+ * to watch.
+ */
 function forgetDoubts(turn: Turn): void {
-  const { state } = turn;
-  state.cutOff?.dialled.clear();
+  const { state, now } = turn;
   for (const member of state.members.values()) {
-    if (member.charge !== null) continue;
+    const { id, charge, verdicts } = member;
+    const isOurs = state.wanted.has(id) || state.targets.has(id);
+    if (charge !== null || (isOurs && !verdicts.has(state.self))) continue;
     endProbe(turn, member);
     endSuspicionOf(turn, member);
-    member.verdicts.delete(state.self);
-    member.heard_ms = turn.now;
+    verdicts.delete(state.self);
+    member.heard_ms = now;
+    if (!state.connected.has(id)) member.meetBy_ms = now + state.config.meet_ms;
     refreshDoubt(turn, member);
     expect(turn, member);
   }
@@ -257,7 +273,7 @@ function forgetDoubts(turn: Turn): void {
 function onConnected(turn: Turn, peer: NodeId): void {
   const { state } = turn;
   if (peer === state.self) return;
-  if (isAlone(state)) forgetDoubts(turn);
+  if (isAlone(state) && state.cutOff === null) forgetDoubts(turn);
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
   state.unlinked.delete(peer);
   tellListener(state, peer, true);

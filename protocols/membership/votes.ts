@@ -71,6 +71,7 @@ export function refreshDoubt(turn: Turn, member: Member): void {
     state.unsettled.delete(member.id);
     setStatus(turn, member, 'alive');
   }
+  if (isLarge(state)) concernsIsolation(state, member.id);
   refreshHearing(turn, member.id, accused || member.suspicion?.deadline === null);
 }
 
@@ -81,7 +82,6 @@ function refreshHearing(turn: Turn, id: NodeId, isMute: boolean): void {
   if (incarnation === undefined || state.hearable.has(id) !== isMute) return;
   const hearable = isMute ? state.hearable.without(id) : state.hearable.with(id, incarnation);
   state.hearable = hearable.size === state.roster.size ? state.roster : hearable;
-  concernsIsolation(state, id);
   onWatcherChanged(turn, id);
 }
 
@@ -133,7 +133,13 @@ function giveVerdict(turn: Turn, member: Member): void {
 export function awaitRefutation(turn: Turn, member: Member): void {
   const { state } = turn;
   const { charge, incarnation } = member;
-  if (charge === null) return;
+  if (charge === null) {
+    // Given while it was alone, and on no record.
+    if (heldVerdict(member, state.self) !== 'failed') return;
+    member.verdicts.delete(state.self);
+    refreshDoubt(turn, member);
+    return;
+  }
   if (heldVerdict(member, state.self) === 'failed') {
     member.verdicts.set(state.self, { incarnation, verdict: 'alive' });
     refreshDoubt(turn, member);
@@ -276,7 +282,13 @@ export function settleIsolation(turn: Turn): void {
     turn.effects.push({ kind: 'isolated', isolated: true });
     return;
   }
-  const { vanished, of_count } = state.cutOff;
+  const { since_ms: cut_ms, vanished, of_count } = state.cutOff;
+  if (isLarge(state))
+    for (const id of state.wanted) {
+      // Who was lost a moment later belongs to those.
+      const at_ms = lostAt_ms(state, id);
+      if (at_ms !== undefined && at_ms > cut_ms - state.config.isolationWindow_ms) vanished.add(id);
+    }
   for (const id of vanished) if (lostAt_ms(state, id) === undefined) vanished.delete(id);
   if (vanished.size * 2 > of_count) return;
   state.cutOff = null;

@@ -109,9 +109,16 @@ for (const [of, within_ms] of [
     const dials_count = island.dials_count - before_count;
     t.ok(dials_count <= MEMBERSHIP_LIMITS.redials_max * 11, `${dials_count} dials in five minutes`);
     t.ok(dials_count >= Math.min(of - 1, MEMBERSHIP_LIMITS.redials_max) * 5, `${dials_count} dials`);
-    // One is back. What it thought of the others is forgotten.
-    machine.give({ kind: 'connected', peer: [...state.wanted][0]! });
-    for (const id of island.crowd) if (id !== self) t.equal(memberStatus(state, id), 'alive');
+    const statuses = () =>
+      new Set(island.crowd.filter((id) => id !== self).map((id) => memberStatus(state, id)));
+    // One may be as lost as it is. When half of its links are back what it thought of all others is forgotten.
+    const links = [...state.wanted];
+    machine.give({ kind: 'connected', peer: links[0]! });
+    t.same(statuses(), new Set(['failed', 'alive']));
+    t.equal(state.failed.size, of - 2);
+    for (const peer of links.slice(1, links.length / 2 + 2)) machine.give({ kind: 'connected', peer });
+    t.equal(state.cutOff, null);
+    t.same(statuses(), new Set(['alive']));
     for (const id of island.crowd) machine.give({ kind: 'connected', peer: id });
     island.pass(1000);
     for (const id of island.crowd) if (id !== self) t.equal(memberStatus(state, id), 'alive');
