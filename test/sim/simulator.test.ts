@@ -77,6 +77,22 @@ t.test('nothing of a former life reaches the next one', async (t) => {
   t.same(next.seen, ['start']);
 });
 
+t.test('what waits for a node that is not there keeps the next life from nothing', async (t) => {
+  const { world, b } = pair();
+  b.host.schedule(0, 1, b.host.now() + 100);
+  world.crash('b', false);
+  // The timer of the former life comes while it is paused, and waits.
+  world.pause('b', 300);
+  world.runUntil(world.now_ms + 200);
+  world.start('b');
+  const next = world.host('b').node!;
+  world.runUntil(world.now_ms + 10);
+  next.host.schedule(0, 2, next.host.now() + 50);
+  world.pause('b', 100);
+  world.runUntil(world.now_ms + 1000);
+  t.same(next.seen, ['start', 'timer 0 2']);
+});
+
 t.test('clocks are skewed and jump, and timers that run do not', async (t) => {
   const { world, nodes } = worldOf('a');
   const [a] = nodes as [Recorder];

@@ -65,6 +65,8 @@ export class Simulator<N extends SimNode = SimNode> {
   start(id: NodeId): void {
     const host = this.host(id);
     if (host.node !== null) return;
+    // What waited while nobody was there: its turn would be one of the life before, and never come.
+    this.#scatter(host);
     host.isPowered = true;
     host.life += 1;
     host.busyUntil_ms = 0;
