@@ -49,7 +49,7 @@ export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
       'the record that makes this node a member is not in state.db; its records were left as they are';
     throw new ShoalError('E_DATA_CORRUPT', message);
   }
-  const next = startEpoch(before < 0 ? undefined : before, started_ms, stored.records);
+  const next = startEpoch(before < 0 ? undefined : before, started_ms, stored.records, random);
   const valuesOf = (epoch: number): [string, string][] => [
     [epochName, String(epoch)],
     ...(store.isIncomplete ? [['horizon', String(HORIZON_UNKNOWN)] as [string, string]] : []),

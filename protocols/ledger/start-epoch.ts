@@ -6,12 +6,26 @@
 import type { LedgerRecord } from './record.ts';
 import { EPOCH_END } from './record-reader.ts';
 
+/** By so much stamps on disk may be ahead of the clock: clocks differ. */
+const BEHIND_MS = 1000;
+/** Few enough for a node that starts again and again, for years, by a clock that is never right. */
+const LOTS = 1024;
+
 /**
  * @param before of the last life that this disk knows of, if any. @param now milliseconds; a clock without a battery
- * begins anew after a power cut, so the stamps of the records that are on disk count as well.
+ * begins anew after a power cut, so the stamps of the records that are on disk count as well. But so they do in each life
+ * that begins with this very disk, when it is put back as it was: then the lives are told apart by lot. @param random from
+ * 0 up to 1.
  */
-export function startEpoch(before: number | undefined, now: number, records: Iterable<LedgerRecord>): number {
+export function startEpoch(
+  before: number | undefined,
+  now: number,
+  records: Iterable<LedgerRecord>,
+  random: () => number,
+): number {
   let latest_ms = now;
   for (const { hlc } of records) latest_ms = Math.max(latest_ms, hlc.ms);
-  return Math.min(Math.max((before ?? 0) + 1, Math.floor(latest_ms / 1000)), EPOCH_END - 1);
+  const lot = latest_ms > now + BEHIND_MS ? Math.floor(random() * LOTS) : 0;
+  const least = Math.max((before ?? 0) + 1, Math.floor(latest_ms / 1000));
+  return Math.min(least + lot, EPOCH_END - 1);
 }

@@ -93,7 +93,7 @@ export class ShoalNode implements SimNode {
     const { epoch, horizon_ms, records, streams, isPristine } = disk.load();
     const { ledger, authority } = cluster.machine;
     const stored = isPristine ? [] : [...records];
-    const lifeEpoch = startEpoch(epoch, host.now(), stored);
+    const lifeEpoch = startEpoch(epoch, host.now(), stored, host.random);
     disk.stage({ ...NOTHING, epoch: lifeEpoch });
     this.ledger = new LedgerMachine({
       genesis: cluster.genesis,
