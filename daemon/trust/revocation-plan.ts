@@ -52,23 +52,22 @@ export function revocationPlan(
     sentAway_count: sentAway.length,
     sentAway: sentAway.slice(0, PLAN_LISTED_MAX).map(key),
     unnamed: unnamed.map(key),
-    nodes: told(members, key, ({ name }) => name),
+    nodes: told(members, key, byName),
     untilRenewed_count: untilRenewed.length,
-    untilRenewed: untilRenewed
-      .slice(0, PLAN_LISTED_MAX)
-      .map(key)
-      .sort((a, b) => compare(a.name, b.name)),
+    untilRenewed: listed(untilRenewed, key, byName),
     staying_count: staying.length,
-    staying: staying
-      .slice(0, PLAN_LISTED_MAX)
-      .map((host) => ({ ...key(host.key), by: host.by.map(key), at: host.at.map(key) }))
-      .sort((a, b) => compare(a.name, b.name)),
+    staying: listed(
+      staying,
+      (host) => ({ ...key(host.key), by: host.by.map(key), at: host.at.map(key) }),
+      byName,
+    ),
     roles_count: roles.length,
-    roles: roles
-      .slice(0, PLAN_LISTED_MAX)
-      .map(({ key: id, gains, loses }) => ({ ...key(id), gains: [...gains], loses: [...loses] }))
-      .sort((a, b) => compare(a.name, b.name)),
-    operators: told(operators, key, ({ name }) => name),
+    roles: listed(
+      roles,
+      ({ key: id, gains, loses }) => ({ ...key(id), gains: [...gains], loses: [...loses] }),
+      byName,
+    ),
+    operators: told(operators, key, byName),
     leavesTooFew: tooFew,
     tokens: told(tokens, token, ({ id }) => id),
     records: told(records, record, ({ kind, key }) => `${kind}/${key}`),
@@ -99,17 +98,23 @@ function digestOf(outcome: Outcome, tooFew: boolean, crypto: Crypto): string {
   return crypto.sha256Text(new TextEncoder().encode(JSON.stringify(seen)));
 }
 
-/** A thief of a key can have let in hosts, and made tokens, without end: an answer of all would be too long to be read. */
 function told<T, U>({ ends, returns }: Turn<T>, tell: (item: T) => U, order: (item: U) => string) {
-  const list = (items: readonly T[]) =>
-    items
-      .slice(0, PLAN_LISTED_MAX)
-      .map(tell)
-      .sort((a, b) => compare(order(a), order(b)));
   return {
     ends_count: ends.length,
     returns_count: returns.length,
-    ends: list(ends),
-    returns: list(returns),
+    ends: listed(ends, tell, order),
+    returns: listed(returns, tell, order),
   };
+}
+
+/** A thief of a key can have let in hosts, and made tokens, without end: an answer of all would be too long to be read. */
+function listed<T, U>(items: readonly T[], tell: (item: T) => U, order: (item: U) => string): U[] {
+  return items
+    .slice(0, PLAN_LISTED_MAX)
+    .map(tell)
+    .sort((a, b) => compare(order(a), order(b)));
+}
+
+function byName({ name }: { readonly name: string }): string {
+  return name;
 }

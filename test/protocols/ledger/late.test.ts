@@ -158,6 +158,11 @@ t.test('how far a peer has collected is known from its greeting alone', async (t
   t.ok(b.machine.ledger.has(late));
 });
 
+function restarted({ machine, signer }: TestNode, horizon_ms: number): LedgerMachine {
+  const stored = { records: [...machine.ledger.records()], streams: [] };
+  return new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], horizon_ms, stored });
+}
+
 /** All have collected. Then a deployer shows a record from before the horizon, of its own making, to a worker alone. */
 function withPlanted(key: string, body: unknown, generation = 1) {
   const act = numberedActs();
@@ -218,14 +223,7 @@ for (const [what, key, body, generation, isLeft] of [
   t.test(`${what} from before the horizon that one worker was shown holds up no collection`, async (t) => {
     const { nodes, x, y, planted, horizon_ms } = withPlanted(key, body, generation);
     t.ok(horizon_ms > NOW + 2);
-    const stored = { records: [...x.machine.ledger.records()], streams: [] };
-    const machine = new LedgerMachine({
-      genesis,
-      crypto: nodeCrypto,
-      signers: [x.signer],
-      horizon_ms,
-      stored,
-    });
+    const machine = restarted(x, horizon_ms);
     t.ok(machine.ledger.has(planted));
     const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
     write(y.machine, y.signer.id, 'tag', 'app:1', null, LATER + 1);
@@ -245,14 +243,7 @@ for (const [what, generation] of [
     `what one worker was shown, and ${what} there beside a deletion that all others collect, hides nothing new`,
     async (t) => {
       const { nodes, x, y, horizon_ms } = withPlanted('app:1', TAG, generation);
-      const stored = { records: [...x.machine.ledger.records()], streams: [] };
-      const machine = new LedgerMachine({
-        genesis,
-        crypto: nodeCrypto,
-        signers: [x.signer],
-        horizon_ms,
-        stored,
-      });
+      const machine = restarted(x, horizon_ms);
       const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
       for (const body of [TAG, TAG, null]) write(y.machine, y.signer.id, 'tag', 'app:1', body, LATER + 1);
       everybody(all, LATER + 1);
