@@ -1,7 +1,7 @@
 /** Laws of many schedulers together, on virtual time with late and reordered records. */
-import fc from 'fast-check';
 import t from 'tap';
 import { workloadName } from '../../protocols/base/workload.ts';
+import fc from '../laws.ts';
 import { checkCapacity, checkSettled, countByNode, countUnavailable } from './checkers.ts';
 import { Cluster } from './cluster.ts';
 import { aMember, aSpec, MIB } from './fixtures.ts';

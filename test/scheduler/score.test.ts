@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { hashPair, hashText, toUnit } from '../../scheduler/hash.ts';
 import { bandsOf, type Candidate, compareCandidates, rendezvous } from '../../scheduler/score.ts';
+import fc from '../laws.ts';
 import { aMember, aSpec, IMAGE, MIB } from './fixtures.ts';
 
 const NAME = 'default/web';

@@ -1,8 +1,8 @@
-import fc from 'fast-check';
 import t from 'tap';
 import type { AllocationBody } from '../../protocols/base/records.ts';
 import { rendezvous } from '../../scheduler/score.ts';
 import { settle } from '../../scheduler/settle.ts';
+import fc from '../laws.ts';
 import { aMember, anAllocation, aSpec, aView, aWorkload, revisionOf } from './fixtures.ts';
 
 const members = [aMember('a'), aMember('b'), aMember('c'), aMember('d', { intent: 'draining' })];

@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { SPEC_DEFAULTS } from '../../protocols/base/workload.ts';
 import { parseSpec, SPEC_ENTRIES_MAX, SPEC_TEXT_MAX } from '../../scheduler/spec.ts';
+import fc from '../laws.ts';
 
 const MINIMAL = { name: 'web', image: 'redis:7' };
 

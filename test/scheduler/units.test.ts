@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { parseCpu, parseMemory } from '../../scheduler/units.ts';
+import fc from '../laws.ts';
 
 t.test('cores and thousandths of a core become thousandths', async (t) => {
   const cases: [string | number, number][] = [

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { FrameReader, frame } from '../../../daemon/dns/dns-frame.ts';
+import fc from '../../laws.ts';
 
 t.test('messages come out as they went in, however the stream is cut', async () => {
   fc.assert(

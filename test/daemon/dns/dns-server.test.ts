@@ -3,7 +3,6 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import fc from 'fast-check';
 import t from 'tap';
 import { frame } from '../../../daemon/dns/dns-frame.ts';
 import {
@@ -17,6 +16,7 @@ import { UDP_BYTES_MAX } from '../../../daemon/dns/dns-wire.ts';
 import { IN_FLIGHT_MAX } from '../../../daemon/dns/upstream.ts';
 import { silentLog } from '../../../daemon/log.ts';
 import type { ClusterView } from '../../../protocols/view/view.ts';
+import fc from '../../laws.ts';
 import { allocation, clusterView } from '../../protocols/discovery/cluster-view.ts';
 import { askTcp, askUdp, fakeUpstream, header, queryBytes, responseTo } from './dns-client.ts';
 

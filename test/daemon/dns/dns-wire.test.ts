@@ -1,8 +1,8 @@
 import { decode } from 'dns-packet';
-import fc from 'fast-check';
 import t from 'tap';
 import { encodeAnswer, parseQuery, TCP_BYTES_MAX, UDP_BYTES_MAX } from '../../../daemon/dns/dns-wire.ts';
 import type { DnsAnswer, DnsRecord } from '../../../protocols/discovery/dns-record.ts';
+import fc from '../../laws.ts';
 import { queryBytes } from './dns-client.ts';
 
 t.test('no bytes make it throw, and what it reads is bounded', async () => {

@@ -1,7 +1,6 @@
 /** What a node has seen change: kept with the records, asked by filters, followed as it comes, and bounded. */
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../daemon/clock.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -15,6 +14,7 @@ import { HistoryShares } from '../../../daemon/history/history-shares.ts';
 import { StateStore } from '../../../daemon/store/state-store.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import fc from '../../laws.ts';
 import { genesis, memberGrant, NOW, operator, write } from '../../protocols/ledger/fixtures.ts';
 import { temporaryDirectory } from '../api/api-fixture.ts';
 import { memoryDirectory } from '../store/memory-directory.ts';

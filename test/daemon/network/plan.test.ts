@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   addressIn,
@@ -19,6 +18,7 @@ import {
   planVxlan,
 } from '../../../daemon/network/plan.ts';
 import { parseRange } from '../../../protocols/discovery/subnet.ts';
+import fc from '../../laws.ts';
 
 const names = networkNames('abc123');
 const plan: HostPlan = { names, host: '10.77.0.1', subnet: '10.210.1.0/24', range: '10.210.0.0/16', vni: 7 };

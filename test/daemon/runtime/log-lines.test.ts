@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { K8sLogParser } from '../../../daemon/runtime/k8s-log.ts';
 import { LINE_BYTES_MAX, LineSplitter } from '../../../daemon/runtime/log-lines.ts';
+import fc from '../../laws.ts';
 
 t.test('lines do not depend on how the bytes come in', async () => {
   fc.assert(

@@ -1,5 +1,4 @@
 /** What a door answers, in whatever order it tells it, is taken in at once: for one message the ledger lets few wait. */
-import fc from 'fast-check';
 import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -10,6 +9,7 @@ import { STRANGERS_CHECKED_MAX } from '../../../protocols/ledger/intake.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import {
   introduce,
   memberGrant,

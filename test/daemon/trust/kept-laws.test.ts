@@ -2,7 +2,6 @@
  * Whatever a thief of an admitter's key, and of the tokens that it made, writes before and after: who is kept stays, and
  * nobody else; and nothing that it writes after changes what anybody is.
  */
-import fc from 'fast-check';
 import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -12,6 +11,7 @@ import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import { memberGrant, NOW, sealedAct, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, trustOf } from './trust-of.ts';

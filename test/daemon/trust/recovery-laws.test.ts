@@ -1,5 +1,4 @@
 /** Whatever a thief of the first host's operator key does: the recovery key undoes it, who is kept stays, and nobody else. */
-import fc from 'fast-check';
 import t from 'tap';
 import { found } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -8,6 +7,7 @@ import type { GrantBody, RevokeBody } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import { memberGrant, NOW, sealedAct, testSeed, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { deskOf, trustOf } from './trust-of.ts';
 

@@ -1,11 +1,11 @@
 /** A part that throws at a view: the records at fault are found, exactly, and the others stay in its view. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { StateStore } from '../../../daemon/store/state-store.ts';
 import { Quarantine } from '../../../daemon/view/quarantine.ts';
 import { findCulprits, SUSPECTS_MAX, TRIES_MAX, ViewReaders } from '../../../daemon/view/view-readers.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import type { ClusterView } from '../../../protocols/view/view.ts';
+import fc from '../../laws.ts';
 import { recordOf } from '../store/records.ts';
 
 t.test('all culprits are found, and nobody else', async (t) => {

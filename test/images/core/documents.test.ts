@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   DOCUMENT_BYTES_MAX,
@@ -11,6 +10,7 @@ import {
 } from '../../../images/core/documents.ts';
 import { chooseManifest, linuxPlatform } from '../../../images/core/platform.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
+import fc from '../../laws.ts';
 
 const bytes = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const digest = `sha256:${'0'.repeat(64)}`;

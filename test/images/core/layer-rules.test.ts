@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { LAYER_LIMITS, type LayerEntry, LayerRules, safePath } from '../../../images/core/layer-rules.ts';
+import fc from '../../laws.ts';
 
 const file = (path: string, more: Partial<LayerEntry> = {}): LayerEntry => ({
   path,

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import t from 'tap';
 import {
   encodeInfo,
@@ -12,6 +11,7 @@ import {
   travelsByTorrent,
 } from '../../../images/core/metainfo.ts';
 import type { Digest } from '../../../protocols/base/ids.ts';
+import fc from '../../laws.ts';
 
 const DIGEST: Digest = `sha256:${'ab'.repeat(32)}`;
 

@@ -1,5 +1,4 @@
 /** The small things that all else stands on: ids, encoding, hybrid clocks and the table of errors. */
-import fc from 'fast-check';
 import t from 'tap';
 import {
   HLC_AHEAD_MS_MAX,
@@ -18,6 +17,7 @@ import {
   shortId,
   toHex,
 } from '../../../protocols/base/ids.ts';
+import fc from '../../laws.ts';
 
 t.test('an id is its key, both ways, and nothing else is an id', async (t) => {
   const key = fc.uint8Array({ minLength: 32, maxLength: 32 });

@@ -1,5 +1,5 @@
 /** Bytes for laws about readers: encoded ones, and such that are damaged in a place or two, or cut, or made longer. */
-import fc from 'fast-check';
+import fc from '../../laws.ts';
 
 /** Plain data as records carry it. */
 export const plain: fc.Arbitrary<unknown> = fc.letrec<{ value: unknown }>((tie) => ({

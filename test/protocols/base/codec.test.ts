@@ -1,7 +1,7 @@
 /** The one decoder: plain data in, or E_MALFORMED, whatever the bytes. */
-import fc from 'fast-check';
 import t from 'tap';
 import { decode, encode } from '../../../protocols/base/codec.ts';
+import fc from '../../laws.ts';
 
 t.test('plain data survives', async (t) => {
   const data = { a: [1, -2.5, null, true, 'ü', Uint8Array.of(1, 2)], b: { c: [] } };

@@ -1,8 +1,8 @@
 /** The cursor against the decoder: what it accepts is read as the same, and it accepts what is encoded here. */
-import fc from 'fast-check';
 import t from 'tap';
 import { decode, encode } from '../../../protocols/base/codec.ts';
 import { Cursor } from '../../../protocols/base/cursor.ts';
+import fc from '../../laws.ts';
 import { bytesNear, plain } from './bytes-near.ts';
 
 const BYTES_MAX = 1 << 20;

@@ -1,7 +1,7 @@
 /** What comes out of a heap first is what a sorted list would say. */
-import fc from 'fast-check';
 import t from 'tap';
 import { Heap } from '../../../protocols/base/heap.ts';
+import fc from '../../laws.ts';
 
 t.test('the first is the least of those that are there', async (t) => {
   fc.assert(

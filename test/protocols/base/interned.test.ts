@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { toLatin1 } from '../../../protocols/base/ids.ts';
 import { Interned } from '../../../protocols/base/interned.ts';
+import fc from '../../laws.ts';
 import { testSigner } from '../ledger/fixtures.ts';
 
 t.test('whatever else falls on its slot, a value is that of its bytes', async (t) => {

@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { keptBytes } from '../../../protocols/base/kept-bytes.ts';
+import fc from '../../laws.ts';
 
 t.test('what is kept is equal, and stays so whatever is kept after it', async (t) => {
   fc.assert(

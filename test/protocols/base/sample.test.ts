@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { fromLot, sample } from '../../../protocols/base/sample.ts';
+import fc from '../../laws.ts';
 import { Prng } from '../../sim/prng.ts';
 
 t.test('some are taken, each once, and the list stays as it is', async (t) => {

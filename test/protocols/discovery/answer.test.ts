@@ -1,9 +1,9 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { answer } from '../../../protocols/discovery/answer.ts';
 import { ANSWER_TTL_S, ANSWERS_MAX, type DnsRecord } from '../../../protocols/discovery/dns-record.ts';
 import { buildNameIndex } from '../../../protocols/discovery/name-index.ts';
 import type { ClusterView } from '../../../protocols/view/view.ts';
+import fc from '../../laws.ts';
 import { allocation, clusterView, member, workload } from './cluster-view.ts';
 
 const ask = (view: ClusterView, name: string, type = 'A', random = 0) =>

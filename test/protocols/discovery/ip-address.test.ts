@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import fc from 'fast-check';
 import t from 'tap';
 import { addressLabel, parseAddress, reverseName } from '../../../protocols/discovery/ip-address.ts';
+import fc from '../../laws.ts';
 
 t.test('equal addresses have equal text', async (t) => {
   for (const [text, expected] of [

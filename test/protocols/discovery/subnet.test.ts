@@ -1,6 +1,6 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { claimSubnet, isSubnetOf, parseRange, subnetConflicts } from '../../../protocols/discovery/subnet.ts';
+import fc from '../../laws.ts';
 
 const RANGE = '10.210.0.0/16';
 

@@ -2,7 +2,6 @@
  * Records that go and come again, as peers bring them that still hold them: whatever goes and comes, memory, disk and what
  * is told of it are of one mind, by key and by author.
  */
-import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
@@ -11,6 +10,7 @@ import { type LedgerRecord, openRecord, sealRecord } from '../../../protocols/le
 import type { ContextEntry } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync } from '../../../protocols/ledger/sync.ts';
 import { readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import { env, memberGrant, NOW, sealedAct, TAG, testSigner } from './fixtures.ts';
 
 const SELF = testSigner(1);

@@ -1,5 +1,4 @@
 /** Tombstones go when all have acknowledged them, and what was deleted never comes back. */
-import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
@@ -7,6 +6,7 @@ import { ackOf, collectable, following, roundOf } from '../../../protocols/ledge
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
+import fc from '../../laws.ts';
 import {
   cluster,
   env,

@@ -1,6 +1,5 @@
 /** Of which digests something is the sum. */
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import t from 'tap';
 import {
   SUMMANDS_MAX,
@@ -9,6 +8,7 @@ import {
   sumOf,
   sumToHex,
 } from '../../../protocols/ledger/digest-sum.ts';
+import fc from '../../laws.ts';
 
 /** Any number of digests, and which of them are summed. */
 function records(length: { minLength?: number; maxLength: number }) {

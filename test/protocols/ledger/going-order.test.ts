@@ -1,8 +1,8 @@
 /** The first to go is what a sorted list would say, whatever came and went before, and whoever keeps what. */
-import fc from 'fast-check';
 import t from 'tap';
 import { GoingOrder, goesBefore, type Placed } from '../../../protocols/ledger/going-order.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import fc from '../../laws.ts';
 import { testSigner, unsigned } from './fixtures.ts';
 
 const author = testSigner(0).id;

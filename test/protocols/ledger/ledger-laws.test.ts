@@ -1,10 +1,10 @@
 /** Laws of the merge: whatever the order, the doubling and the path of delivery, equal records give equal ledgers. */
-import fc from 'fast-check';
 import t from 'tap';
 import { ackOf } from '../../../protocols/ledger/collection.ts';
 import { Ledger, LIVES_MAX } from '../../../protocols/ledger/ledger.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import fc from '../../laws.ts';
 import { cluster, exchange, introduce, NOW, newNode, testSigner, unsigned, write } from './fixtures.ts';
 
 const NODES = 3;

@@ -1,11 +1,11 @@
 /** What waits for a grant that is still on its way. That it is capped is in machine.test.ts. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type Role, recordKey } from '../../../protocols/base/records.ts';
 import type { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import {
   cluster,
   forged,

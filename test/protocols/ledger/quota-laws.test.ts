@@ -1,11 +1,11 @@
 /** What is kept of authors beyond their quota follows from the set of records, also where they say what of others is good. */
-import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { operatorGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import { introduce, memberGrant, NOW, sealedAct, testSigner } from './fixtures.ts';
 
 /**

@@ -1,6 +1,5 @@
 /** Comparing ranges makes any two ledgers equal to the full exchange of their states, at about the cost of the difference. */
 import { createHash } from 'node:crypto';
-import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
@@ -16,6 +15,7 @@ import {
   itemOf,
   LISTED_MAX,
 } from '../../../protocols/ledger/sync.ts';
+import fc from '../../laws.ts';
 import {
   cluster,
   exchange,

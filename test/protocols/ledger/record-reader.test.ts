@@ -1,5 +1,4 @@
 /** The two readers of a payload: they never differ in what they read, and the quick one reads what is written here. */
-import fc from 'fast-check';
 import t from 'tap';
 import { encode } from '../../../protocols/base/codec.ts';
 import { Cursor } from '../../../protocols/base/cursor.ts';
@@ -11,6 +10,7 @@ import {
   readByDecoder,
   readPayload,
 } from '../../../protocols/ledger/record-reader.ts';
+import fc from '../../laws.ts';
 import { bytesNear, plain } from '../base/bytes-near.ts';
 import { genesis, testSigner } from './fixtures.ts';
 

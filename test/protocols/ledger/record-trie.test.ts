@@ -1,8 +1,8 @@
 /** The trie against a plain list: what is in it, what a range sums up to, and that forks do not see one another. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { RecordTrie } from '../../../protocols/ledger/record-trie.ts';
+import fc from '../../laws.ts';
 
 /** Places that share long beginnings, so that leaves lie deep. */
 const half = fc.oneof(fc.constantFrom(0, 1, 0xffffffff, 0xabcdef01, 0xabcdef02), fc.nat(0xffffffff));

@@ -1,5 +1,4 @@
 /** What is persisted is what is live, and a restart changes nothing: no record, no number, no order of stamps. */
-import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { Unsaved } from '../../../daemon/drivers/unsaved.ts';
@@ -12,6 +11,7 @@ import {
 } from '../../../protocols/ledger/record.ts';
 import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
+import fc from '../../laws.ts';
 import {
   cluster,
   env,

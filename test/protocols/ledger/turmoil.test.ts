@@ -1,5 +1,4 @@
 /** Lost, doubled and late messages, crashes, old clocks and quotas: whatever happened, calm brings all to one ledger. */
-import fc from 'fast-check';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { HLC_AHEAD_MS_MAX, HLC_FOLLOWED_MS_MAX, hlcCompare } from '../../../protocols/base/clock.ts';
@@ -10,6 +9,7 @@ import { UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
 import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { QuotaConfig } from '../../../protocols/ledger/quota.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
+import fc from '../../laws.ts';
 import { cluster, genesis, NOW, TAG } from './fixtures.ts';
 import { digestsOf, StandingWrites } from './standing-writes.ts';
 

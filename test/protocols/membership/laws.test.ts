@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_LIMITS, type MembershipConfig } from '../../../protocols/membership/config.ts';
 import { isWatcher, watchersOf } from '../../../protocols/membership/duties.ts';
 import { type MembershipEvent, memberStatus } from '../../../protocols/membership/membership.ts';
 import { encodeMessage, type Message } from '../../../protocols/membership/messages.ts';
+import fc from '../../laws.ts';
 import { Machine } from './harness.ts';
 
 const IDS = ['a', 'b', 'c', 'd', 'e', 'f', 'stranger'];

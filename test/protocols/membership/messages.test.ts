@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import t from 'tap';
 import { encode } from '../../../protocols/base/codec.ts';
 import { MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../../protocols/membership/messages.ts';
+import fc from '../../laws.ts';
 
 const count = fc.nat(Number.MAX_SAFE_INTEGER);
 const id = fc.string({ minLength: 1, maxLength: 52, unit: 'grapheme-ascii' });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import t from 'tap';
 import { RINGS_COUNT, Roster, type RosterMemo } from '../../../protocols/membership/roster.ts';
+import fc from '../../laws.ts';
 
 const id = fc.string({ minLength: 1, maxLength: 6 });
 const ids = fc.uniqueArray(id, { maxLength: 20 });

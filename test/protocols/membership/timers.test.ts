@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
-import fc from 'fast-check';
 import t from 'tap';
 import { Timers } from '../../../protocols/membership/timers.ts';
+import fc from '../../laws.ts';
 
 t.test('timers are those that were started and not stopped, whatever the order', async () => {
   fc.assert(

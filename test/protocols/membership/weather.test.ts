@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
 import t from 'tap';
 import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
 import { memberStatus } from '../../../protocols/membership/membership.ts';
@@ -10,6 +9,7 @@ import {
   noteBeat,
   noteRoundTrip,
 } from '../../../protocols/membership/weather.ts';
+import fc from '../../laws.ts';
 import { Machine } from './harness.ts';
 
 const STEP_MS = 5;

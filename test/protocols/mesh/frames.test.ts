@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
 import { decodeAnswer, encodeAnswer, encodeFailure } from '../../../protocols/mesh/answers.ts';
@@ -11,6 +10,7 @@ import {
   FrameReader,
   NAME_BYTES_MAX,
 } from '../../../protocols/mesh/frames.ts';
+import fc from '../../laws.ts';
 
 const LIMIT = 64;
 

@@ -1,10 +1,10 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   WITHHELD_BYTES_MAX,
   WITHHELD_STREAMS_MAX,
   WindowUpdates,
 } from '../../../protocols/mesh/window-updates.ts';
+import fc from '../../laws.ts';
 
 /** Bytes of a frame: version 0, type, flags, stream, length. */
 function frame(type: number, flags: number, stream: number, length: number): Uint8Array {

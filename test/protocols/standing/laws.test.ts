@@ -1,4 +1,3 @@
-import fc from 'fast-check';
 import t from 'tap';
 import {
   STANDING_DEFAULTS as CONFIG,
@@ -7,6 +6,7 @@ import {
   type Resource,
 } from '../../../protocols/standing/config.ts';
 import { Standing, type StandingEvent } from '../../../protocols/standing/standing.ts';
+import fc from '../../laws.ts';
 
 const PEER = 'p';
 const START_MS = 1_000_000;

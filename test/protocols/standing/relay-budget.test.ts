@@ -1,7 +1,7 @@
-import fc from 'fast-check';
 import t from 'tap';
 import { RESOURCES, STANDING_DEFAULTS, type StandingConfig } from '../../../protocols/standing/config.ts';
 import { RelayBudget, type RelayCost } from '../../../protocols/standing/relay-budget.ts';
+import fc from '../../laws.ts';
 
 const START_MS = 1_000_000;
 const SECOND_MS = 1000;

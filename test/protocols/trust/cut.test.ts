@@ -1,7 +1,7 @@
 /** A cut lies behind the last place of a key, in whatever order its records are told. */
-import fc from 'fast-check';
 import t from 'tap';
 import { cutAfter, cutBefore, isAfter, NOTHING } from '../../../protocols/trust/cut.ts';
+import fc from '../../laws.ts';
 
 const places = fc.array(fc.record({ epoch: fc.nat({ max: 3 }), seq: fc.integer({ min: 1, max: 9 }) }));
 

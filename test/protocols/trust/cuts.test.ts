@@ -1,8 +1,8 @@
 /** That the short way to what revocations leave gives what a look at each of them gives. */
-import fc from 'fast-check';
 import t from 'tap';
 import { isAfter } from '../../../protocols/trust/cut.ts';
 import { Cuts, STAMP_LATE_MS } from '../../../protocols/trust/cuts.ts';
+import fc from '../../laws.ts';
 import { NOW, revoke } from './facts.ts';
 
 const DIGESTS = ['a', 'b', 'c', 'd'];

@@ -1,11 +1,11 @@
 /** Laws of trust: what nodes hold and what counts follow from the set of records, never from their order. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
 import { STAMP_LATE_MS } from '../../../protocols/trust/cuts.ts';
 import { renewalOnAppeal, renewalsDue } from '../../../protocols/trust/renewal.ts';
+import fc from '../../laws.ts';
 import { ADMITTER, appoint, authority, GENESIS, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const OPERATORS = ['op-a', 'op-b', 'op-c'];

@@ -1,9 +1,9 @@
 /** What a revocation would change is what it then changes, and asking changes nothing. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { foresee } from '../../../protocols/trust/outcome.ts';
 import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
+import fc from '../../laws.ts';
 import { ADMITTER, appoint, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const TOKEN = { roles: ['admit' as const], admits: ADMITTER.admits };

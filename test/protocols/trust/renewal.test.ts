@@ -1,10 +1,10 @@
 /** Ends and renewals of grants: what counts when, who renews whom, and what a renewal cannot do. */
-import fc from 'fast-check';
 import t from 'tap';
 import type { GrantBody } from '../../../protocols/base/records.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { RENEWALS_MAX, renewalOnAppeal, renewalsDue, worriesAt } from '../../../protocols/trust/renewal.ts';
 import { EXPIRY_GRACE_MS } from '../../../protocols/trust/standing.ts';
+import fc from '../../laws.ts';
 import { ADMITTER, authority, grant, key, NOW, own, Replica, revoke } from './facts.ts';
 
 const LIFE_MS = 30 * 86_400_000;

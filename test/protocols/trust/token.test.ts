@@ -1,7 +1,7 @@
 /** The text form of join tokens. */
-import fc from 'fast-check';
 import t from 'tap';
 import { formatToken, type JoinToken, parseToken } from '../../../protocols/trust/token.ts';
+import fc from '../../laws.ts';
 
 const token: JoinToken = {
   cluster: 'ab'.repeat(32),

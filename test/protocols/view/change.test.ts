@@ -1,5 +1,4 @@
 /** What a record changed, in one line: each kind, each action, and what is no change or is nobody's business. */
-import fc from 'fast-check';
 import t from 'tap';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { SPEC_DEFAULTS, type WorkloadSpec } from '../../../protocols/base/workload.ts';
@@ -10,6 +9,7 @@ import {
   SUMMARY_LENGTH_MAX,
   workloadDifference,
 } from '../../../protocols/view/change.ts';
+import fc from '../../laws.ts';
 import { memberGrant, NOW, testSigner, unsigned } from '../ledger/fixtures.ts';
 
 const [a, b] = [testSigner(1).id, testSigner(2).id];
