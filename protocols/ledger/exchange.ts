@@ -1,10 +1,8 @@
 /**
- * Anti-entropy: with whom this node compares ledgers, when, and how much it gives. One repair at a time, so that what
- * one peer gives is not asked of three; whoever comes meanwhile waits, and what a repair brought is offered to others
- * at once. Two that wait for one another meet only when both are free, and a few peers could see to it that they never
- * are: so each has this node alone for a small part of the time at most, and beside one that has had its part others are
- * answered. An exchange that finds nothing is one hash, and the rarer the longer nothing is found. What was written a
- * moment ago is on its way by gossip: ledgers that differ in nothing else are not compared.
+ * Anti-entropy: with whom this node compares ledgers, when, and how much it gives. Whoever comes during a repair waits
+ * for a turn (repairs.ts), and what a repair brought is offered to others at once. An exchange that finds nothing is one
+ * hash, and the rarer the longer nothing is found. What was written a moment ago is on its way by gossip: ledgers that
+ * differ in nothing else are not compared.
  * Not here: what differs (reconcile.ts), and taking records in (machine.ts).
  */
 import { type Env, HLC_FOLLOWED_MS_MAX } from '../base/clock.ts';
@@ -15,6 +13,7 @@ import { isGrowOnly, type Ledger } from './ledger.ts';
 import { RecentChanges } from './recent-changes.ts';
 import { answerCompare, type Comparison, isBeginning, isRecognized, splitAll } from './reconcile.ts';
 import type { LedgerRecord } from './record.ts';
+import { type Repair, Repairs, type RepairsConfig } from './repairs.ts';
 import {
   CHUNK_BYTES,
   type Compare,
@@ -24,7 +23,7 @@ import {
   shortDigest,
 } from './sync.ts';
 
-export interface ExchangeConfig {
+export interface ExchangeConfig extends RepairsConfig {
   /** With one random peer this often, jittered by a quarter. Bounds how long a lost gossip stays lost. */
   readonly exchange_ms: number;
   /** The same after exchanges that found nothing; it doubles up to this. Any change brings it back. */
@@ -33,10 +32,6 @@ export interface ExchangeConfig {
   readonly fresh_ms: number;
   /** What has an earlier stamp should have come by gossip: a difference is repaired. Above the p99 of gossip. */
   readonly settle_ms: number;
-  /** A repair in which nothing came for so long has ended. Above the round trip of the slowest link. */
-  readonly repairSilence_ms: number;
-  /** No repair takes longer: others wait. A peer may have so much time alone at once, and `ALONE_AGAIN` of it later. */
-  readonly repair_ms_max: number;
   /** Whoever has been given its turn and says nothing for so long needs none. About a round trip. */
   readonly turn_ms: number;
   /** Records given in answer to one message; the other side asks on. */
@@ -74,14 +69,6 @@ export const EXCHANGE_DEFAULTS: ExchangeConfig = {
 export const UNWANTED_MAX = 4096;
 export const UNWANTED_MS = 600_000;
 
-/**
- * So much of each second a peer gets back of the time that it has had this node alone. Five that do nothing else have it
- * for less than half of the time, so of any two nodes both are free now and then, whatever the five do.
- */
-const ALONE_AGAIN = 0.1;
-/** Peers of which it is known how long they had this node alone; the one whose repair ended first goes first. */
-const ALONE_MAX = 4096;
-
 /** What it takes of what a peer may be given to look at one record for it: a short message can ask for all. */
 const LOOK_BYTES = 8;
 /** What a grant or a revocation takes beside, for what it hangs on is looked for: as many looks. */
@@ -115,17 +102,6 @@ interface Peer {
   horizon_ms: number;
 }
 
-interface Repair {
-  readonly peer: NodeId;
-  since_ms: number;
-  /** Others wait until then; from then on some of them need not. */
-  alone_until_ms: number;
-  heard_ms: number;
-  changed: boolean;
-  /** This side has begun it, and waits for the first answer: one that no beginning of the peer can be taken for. */
-  isOpening: boolean;
-}
-
 export interface ExchangeParts {
   readonly self: NodeId;
   readonly ledger: Ledger;
@@ -153,10 +129,6 @@ export class Exchange {
   readonly #config: ExchangeConfig;
   readonly #parts: ExchangeParts;
   readonly #peers = new Map<NodeId, Peer>();
-  readonly #waiting = new Set<NodeId>();
-  /** Peers that had a turn while others waited, and when; and until when they leave the next one to those. */
-  readonly #served = new Map<NodeId, number>();
-  #yield_ms = 0;
   /** Is there a timer that gives the next turn? */
   #isTurnSet = false;
   /** Was there a turn to give since the last, and one greeting too many? */
@@ -169,9 +141,7 @@ export class Exchange {
   #toOffer: readonly NodeId[] = [];
   readonly #unwanted = new Map<ShortDigest, { until_ms: number; readonly horizon_ms: number }>();
   readonly #recent: RecentChanges;
-  readonly #repairs = new Map<NodeId, Repair>();
-  /** For how long a peer may have this node alone yet, as of when. Kept when it goes: it could come back at once. */
-  readonly #alone = new Map<NodeId, { readonly left_ms: number; at_ms: number }>();
+  readonly #repairs: Repairs;
   /** As the clock was last. */
   #clock_ms = 0;
   #interval_ms: number;
@@ -181,6 +151,7 @@ export class Exchange {
   constructor(config: ExchangeConfig, parts: ExchangeParts) {
     this.#config = config;
     this.#parts = parts;
+    this.#repairs = new Repairs(config);
     this.#interval_ms = config.exchange_ms;
     this.#greets_left = config.greetBurst_count;
     this.#recent = new RecentChanges(parts.ledger.latest.ms);
@@ -202,15 +173,8 @@ export class Exchange {
       peer.since_ms -= back_ms;
       peer.at_ms -= back_ms;
     }
-    for (const repair of this.#repairs.values()) {
-      repair.since_ms -= back_ms;
-      repair.alone_until_ms -= back_ms;
-      repair.heard_ms -= back_ms;
-    }
-    for (const known of this.#alone.values()) known.at_ms -= back_ms;
-    for (const [peer, served_ms] of this.#served) this.#served.set(peer, served_ms - back_ms);
+    this.#repairs.setBack(back_ms);
     for (const refused of this.#unwanted.values()) refused.until_ms -= back_ms;
-    this.#yield_ms -= back_ms;
     this.#greets_ms -= back_ms;
   }
 
@@ -250,9 +214,9 @@ export class Exchange {
 
   disconnected(peer: NodeId, env: Env): ExchangeEffect[] {
     this.#peers.delete(peer);
-    this.#waiting.delete(peer);
-    this.#served.delete(peer);
-    return this.#repairs.has(peer) ? this.#end(peer, env) : [];
+    this.#repairs.forget(peer);
+    const repair = this.#repairs.of(peer);
+    return repair === undefined ? [] : this.#end(repair, env);
   }
 
   /** As the peer last told; 0 when it has not, or is in doubt. */
@@ -269,12 +233,12 @@ export class Exchange {
   /** @returns undefined for a token that is none of its own. */
   onTimer(token: string, env: Env): ExchangeEffect[] | undefined {
     if (token === 'repair') {
-      const over = [...this.#repairs.values()].filter((repair) => this.#isOver(repair, env.now));
-      const effects = over.flatMap(({ peer }) => this.#end(peer, env, true));
-      if (this.#repairs.size === 0) return effects;
+      const over = this.#repairs.over(env.now);
+      const effects = over.flatMap((repair) => this.#end(repair, env, true));
+      const due = this.#repairDue(env.now);
       // Somebody has had this node alone for long enough.
-      if (over.length === 0) effects.push(...this.#giveTurn(env));
-      return [...effects, this.#scheduleRepairs(env.now)];
+      if (over.length === 0 && due.length > 0) effects.push(...this.#giveTurn(env));
+      return [...effects, ...due];
     }
     if (token === 'turn') {
       this.#isTurnSet = false;
@@ -290,7 +254,7 @@ export class Exchange {
     if (token !== `${EXCHANGE}${this.#exchange_number}`) return [];
     this.#interval_ms = Math.min(this.#interval_ms * 2, this.#config.exchangeIdle_ms);
     const effects: ExchangeEffect[] = [this.#scheduleExchange(env)];
-    if (this.#isAlone(env.now)) return effects;
+    if (this.#repairs.isTaken(env.now)) return effects;
     const [peer] = sample(this.#peers.keys(), 1, env.random);
     if (peer !== undefined) effects.push(...this.#greet(peer, env));
     return effects;
@@ -300,7 +264,7 @@ export class Exchange {
     const peer = this.#peers.get(from);
     if (peer === undefined) return [];
     peer.horizon_ms = hello.horizon_ms;
-    const isOurs = this.#repairs.has(from);
+    const ours = this.#repairs.of(from);
     const { hash, size } = this.#parts.ledger;
     // A member can make up records whose digests cancel one another out, and show them to some only.
     const isSameHash = hello.hash === hash;
@@ -311,10 +275,10 @@ export class Exchange {
     // In doubt there is more to learn from a peer than what is missing.
     const isAsking = this.#parts.coverOf(believed_ms) !== undefined;
     if (isEqual || (!isAsking && !isSameHash && this.#isInFlight(peer, hello, env))) {
-      if (!isOurs) return [];
-      return [...this.#greet(from, env), ...this.#end(from, env)];
+      if (ours === undefined) return [];
+      return [...this.#greet(from, env), ...this.#end(ours, env)];
     }
-    if (!this.#mayRepair(from, env.now)) return [];
+    if (!this.#repairs.admit(from, env.now)) return [];
     const beginning = splitAll(this.#parts.ledger, isAsking);
     const effects = this.#begin(from, env, isRecognized(beginning));
     return [...effects, this.#compare(from, beginning)];
@@ -323,10 +287,10 @@ export class Exchange {
   onCompare(from: NodeId, message: Compare, env: Env): ExchangeEffect[] {
     const peer = this.#peers.get(from);
     if (peer === undefined) return [];
-    if (!this.#mayRepair(from, env.now)) return [this.#send(from, NOTHING)];
+    if (!this.#repairs.admit(from, env.now)) return [this.#send(from, NOTHING)];
     peer.horizon_ms = message.horizon_ms;
     const effects = this.#begin(from, env);
-    const repair = this.#repairs.get(from)!;
+    const repair = this.#repairs.of(from)!;
     // Both have begun at once: one of the two beginnings goes on.
     if (repair.isOpening && isBeginning(message) && this.#parts.self < from) return effects;
     repair.isOpening = false;
@@ -347,7 +311,7 @@ export class Exchange {
     effects.push(...this.#give(from, peer, give, { isLast, least_bytes }, env));
     if (!isLast) effects.push(this.#compare(from, answer.compare));
     // Where there is something that may not be given yet, the other side asks again after a silence.
-    else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(from, env));
+    else if (give.length === 0) effects.push(this.#send(from, NOTHING), ...this.#end(repair, env));
     return effects;
   }
 
@@ -358,7 +322,7 @@ export class Exchange {
     changed: boolean,
     env: Env,
   ): ExchangeEffect[] {
-    const repair = this.#repairs.get(from);
+    const repair = this.#repairs.of(from);
     if (repair === undefined) return [];
     repair.heard_ms = env.now;
     repair.isOpening = false;
@@ -366,7 +330,7 @@ export class Exchange {
     if (!last) return [];
     // The rest of what is refused here would be refused too: it is not asked for without end.
     if (changed) return this.#greet(from, env);
-    return [...(envelopes.length > 0 ? [this.#send(from, NOTHING)] : []), ...this.#end(from, env)];
+    return [...(envelopes.length > 0 ? [this.#send(from, NOTHING)] : []), ...this.#end(repair, env)];
   }
 
   /** What was refused may be taken now. */
@@ -395,127 +359,25 @@ export class Exchange {
     return this.#recent.hashAt(ms, this.#parts.ledger.places.summary('').words, until_ms);
   }
 
-  #mayRepair(peer: NodeId, now: number): boolean {
-    const repair = this.#repairs.get(peer);
-    if (repair !== undefined && now < repair.since_ms + this.#config.repair_ms_max) return true;
-    if (this.#isFreeFor(peer, now) && !this.#isYielding(peer, now)) return true;
-    this.#waiting.add(peer);
-    return false;
-  }
-
-  /**
-   * Beside a peer that has had its time alone there is room for one that has most of its own left. Those that have not,
-   * such as several that give all they have to a newcomer, take turns.
-   */
-  #isFreeFor(peer: NodeId, now: number): boolean {
-    if (this.#isAlone(now)) return false;
-    if (this.#aloneLeft_ms(peer, now) >= this.#config.repair_ms_max / 2) return true;
-    for (const repair of this.#repairs.values())
-      if (repair.peer !== peer && !this.#isOver(repair, now)) return false;
-    return true;
-  }
-
-  /**
-   * Whoever has had its turn steps back for a moment while others wait, or one peer could have all turns. But not again
-   * and again for one that waits and never takes its own.
-   */
-  #isYielding(peer: NodeId, now: number): boolean {
-    const served_ms = this.#served.get(peer);
-    if (served_ms === undefined) return false;
-    return now < this.#yield_ms && now < served_ms + this.#config.repair_ms_max;
-  }
-
-  /** Does one peer have this node alone? */
-  #isAlone(now: number): boolean {
-    for (const repair of this.#repairs.values())
-      if (now < repair.alone_until_ms && !this.#isOver(repair, now)) return true;
-    return false;
-  }
-
-  #aloneLeft_ms(peer: NodeId, now: number): number {
-    const { repair_ms_max } = this.#config;
-    const known = this.#alone.get(peer);
-    if (known === undefined) return repair_ms_max;
-    return Math.min(repair_ms_max, known.left_ms + (now - known.at_ms) * ALONE_AGAIN);
-  }
-
-  #isOver(repair: Repair, now: number): boolean {
-    return now >= this.#end_ms(repair);
-  }
-
-  #end_ms({ heard_ms, since_ms }: Repair): number {
-    const { repairSilence_ms, repair_ms_max } = this.#config;
-    return Math.min(heard_ms + repairSilence_ms, since_ms + repair_ms_max);
-  }
-
   #begin(peer: NodeId, env: Env, isOpening = false): ExchangeEffect[] {
-    const { now } = env;
-    const own = this.#repairs.get(peer);
-    if (own !== undefined) {
-      own.heard_ms = now;
-      own.isOpening ||= isOpening;
-      return [];
-    }
-    for (const repair of this.#repairs.values()) {
-      if (this.#isOver(repair, now)) {
-        this.#leave(repair, env);
-      } else if (repair.changed) {
-        // It would go on to give what is asked of this peer. That costs it a silence, and so it costs this one as much.
-        this.#leave(repair, env);
-        this.#setAlone(peer, this.#aloneLeft_ms(peer, now) - this.#config.repairSilence_ms, now);
-      }
-    }
-    this.#waiting.delete(peer);
-    const alone_until_ms = now + this.#aloneLeft_ms(peer, now);
-    this.#repairs.set(peer, {
-      peer,
-      since_ms: now,
-      alone_until_ms,
-      heard_ms: now,
-      changed: false,
-      isOpening,
-    });
-    return [this.#scheduleRepairs(now)];
-  }
-
-  /** What it has had this node alone counts. */
-  #leave({ peer, since_ms, alone_until_ms }: Repair, env: Env): void {
-    this.#repairs.delete(peer);
-    const at_ms = Math.max(since_ms, Math.min(env.now, alone_until_ms));
-    if (at_ms > since_ms) this.#setAlone(peer, alone_until_ms - at_ms, at_ms);
-    this.#serve(peer, env);
-  }
-
-  #setAlone(peer: NodeId, left_ms: number, at_ms: number): void {
-    this.#alone.delete(peer);
-    this.#alone.set(peer, { left_ms: Math.max(0, left_ms), at_ms });
-    if (this.#alone.size > ALONE_MAX) this.#alone.delete(this.#alone.keys().next().value!);
-  }
-
-  /** Forgets who was served once nobody else waits. */
-  #serve(peer: NodeId, env: Env): void {
-    this.#served.set(peer, env.now);
-    if ([...this.#waiting].every((waiting) => this.#served.has(waiting))) this.#served.clear();
-    else this.#yield_ms = env.now + this.#config.repairSilence_ms;
+    return this.#repairs.begin(peer, env.now, isOpening) ? this.#repairDue(env.now) : [];
   }
 
   /**
    * What came is offered to others, and those who waited have their turn.
    * @param isSilent the other side may have more, and is one of those then.
    */
-  #end(served: NodeId, env: Env, isSilent = false): ExchangeEffect[] {
-    const repair = this.#repairs.get(served)!;
-    const { changed } = repair;
-    this.#leave(repair, env);
-    const peers = [...this.#peers.keys()].filter((peer) => isSilent || peer !== served);
-    const others = changed ? sample(peers, this.#config.spread_count, env.random) : [];
+  #end(repair: Repair, env: Env, isSilent = false): ExchangeEffect[] {
+    this.#repairs.end(repair, env.now);
+    const peers = [...this.#peers.keys()].filter((peer) => isSilent || peer !== repair.peer);
+    const others = repair.changed ? sample(peers, this.#config.spread_count, env.random) : [];
     return [...this.#offer(others, env), ...this.#giveTurn(env)];
   }
 
   /** At once, or in a moment if that was done too often. */
   #offer(peers: readonly NodeId[], env: Env): ExchangeEffect[] {
     if (peers.length === 0) return [];
-    const isTurnNext = this.#isTurnDue && this.#waiting.size > 0 && this.#wasOffer;
+    const isTurnNext = this.#isTurnDue && this.#repairs.isWaitedFor && this.#wasOffer;
     const at_ms = this.#mayGreet_ms(env.now, isTurnNext);
     if (at_ms > env.now) {
       const isSet = this.#toOffer.length > 0;
@@ -524,7 +386,7 @@ export class Exchange {
     }
     this.#greets_left -= 1;
     this.#wasOffer = true;
-    for (const peer of peers) this.#waiting.delete(peer);
+    for (const peer of peers) this.#repairs.call(peer);
     return peers.flatMap((peer) => this.#greet(peer, env));
   }
 
@@ -543,18 +405,17 @@ export class Exchange {
 
   /** To the next who waits. It says nothing if it has got all from others meanwhile: then it is the turn of one more. */
   #giveTurn(env: Env): ExchangeEffect[] {
-    const peer = [...this.#waiting].find((waiting) => this.#isFreeFor(waiting, env.now));
+    const peer = this.#repairs.next(env.now);
     if (peer === undefined) return [];
     const at_ms = this.#mayGreet_ms(env.now, this.#toOffer.length > 0 && !this.#wasOffer);
     this.#isTurnDue = at_ms > env.now;
     if (this.#isTurnDue) return this.#setTurn(at_ms);
     this.#greets_left -= 1;
     this.#wasOffer = false;
-    this.#waiting.delete(peer);
+    this.#repairs.call(peer);
     const effects = this.#greet(peer, env);
-    return this.#waiting.size === 0
-      ? effects
-      : [...effects, ...this.#setTurn(env.now + this.#config.turn_ms)];
+    if (this.#repairs.isWaitedFor) effects.push(...this.#setTurn(env.now + this.#config.turn_ms));
+    return effects;
   }
 
   #setTurn(at_ms: number): ExchangeEffect[] {
@@ -641,14 +502,9 @@ export class Exchange {
     return { kind: 'schedule', token, at_ms: env.now + this.#interval_ms * jitter };
   }
 
-  /** For the first that ends, or has had this node alone for long enough. */
-  #scheduleRepairs(now: number): ExchangeEffect {
-    let at_ms = Number.POSITIVE_INFINITY;
-    for (const repair of this.#repairs.values()) {
-      at_ms = Math.min(at_ms, this.#end_ms(repair));
-      if (repair.alone_until_ms > now) at_ms = Math.min(at_ms, repair.alone_until_ms);
-    }
-    return { kind: 'schedule', token: 'repair', at_ms };
+  #repairDue(now: number): ExchangeEffect[] {
+    const at_ms = this.#repairs.due_ms(now);
+    return at_ms === undefined ? [] : [{ kind: 'schedule', token: 'repair', at_ms }];
   }
 
   #compare(to: NodeId, comparison: Comparison): ExchangeEffect {
