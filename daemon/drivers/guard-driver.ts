@@ -4,7 +4,7 @@
  * its authors. Not here: what is an offence of a record (protocols/ledger) and who is a member at all (protocols/trust).
  */
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
-import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/machine.ts';
+import { gossipVerdict, type LedgerEffect, recordsIn } from '../../protocols/ledger/effects.ts';
 import type { Mesh, MeshGuard, MeshOffence, MeshUse, Verdict } from '../../protocols/mesh/mesh.ts';
 import {
   OFFENCES,

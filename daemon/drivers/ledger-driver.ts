@@ -10,10 +10,10 @@
 import { setImmediate } from 'node:timers';
 import { type ErrorCode, isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
+import type { LedgerEffect } from '../../protocols/ledger/effects.ts';
 import { BATCH_RECORDS_MAX } from '../../protocols/ledger/envelope.ts';
 import {
   COLLECT_TIMER,
-  type LedgerEffect,
   type LedgerEvent,
   type LedgerMachine,
   type Write,

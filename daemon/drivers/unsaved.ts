@@ -2,7 +2,7 @@
  * What the disk lacks of the ledger, folded together: a record that came and went since leaves no trace. So it never
  * holds more than the live records and those that are on disk, however long the disk refuses.
  */
-import type { LedgerEffect } from '../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../protocols/ledger/effects.ts';
 import type { LedgerRecord, StreamId } from '../../protocols/ledger/record.ts';
 import { HISTORY_ENTRIES_MAX, type HistoryEntry } from '../history/history-entry.ts';
 import type { StoreBatch } from '../store/state-store.ts';

@@ -4,7 +4,8 @@
  */
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Crypto, Signed, Signer } from '../../../protocols/base/crypto.ts';
-import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { cluster, env, genesis, introduce, NOW } from '../../../test/protocols/ledger/fixtures.ts';
 import { type Grouping, inGroups, type MakeReplica } from './replica.ts';
 import { BATCH, type Update } from './trace.ts';

@@ -5,13 +5,8 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { GuardDriver } from '../../../daemon/drivers/guard-driver.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import {
-  gossipVerdict,
-  type LedgerEffect,
-  type LedgerEvent,
-  LedgerMachine,
-  recordsIn,
-} from '../../../protocols/ledger/machine.ts';
+import { gossipVerdict, type LedgerEffect, recordsIn } from '../../../protocols/ledger/effects.ts';
+import { type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { encodeGossip, encodeSync } from '../../../protocols/ledger/sync.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';

@@ -5,7 +5,8 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
-import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
+import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, openRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import type { ContextEntry } from '../../../protocols/ledger/record-reader.ts';
 import { encodeSync } from '../../../protocols/ledger/sync.ts';

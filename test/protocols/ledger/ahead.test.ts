@@ -3,12 +3,8 @@ import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { HLC_AHEAD_MS_MAX, HLC_FOLLOWED_MS_MAX } from '../../../protocols/base/clock.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import {
-  LEDGER_DEFAULTS,
-  type LedgerEffect,
-  type LedgerEvent,
-  LedgerMachine,
-} from '../../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
+import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';

@@ -3,8 +3,9 @@ import t, { type Test } from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { ackOf, collectable, following, roundOf } from '../../../protocols/ledger/collection.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
 import fc from '../../laws.ts';
 import {

@@ -4,13 +4,9 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { type GrantBody, type RevokeBody, type Role, recordKey } from '../../../protocols/base/records.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { UNWANTED_MAX, UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
-import {
-  LEDGER_DEFAULTS,
-  type LedgerEffect,
-  type LedgerEvent,
-  LedgerMachine,
-} from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
 import {
   decodeSync,

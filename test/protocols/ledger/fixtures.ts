@@ -3,7 +3,8 @@ import { nodeCrypto, signerFromSeed } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { firstPart, type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
-import { type LedgerEffect, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
+import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { authorHash, placeOf } from '../../../protocols/ledger/place.ts';
 import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../protocols/ledger/record.ts';
 

@@ -4,9 +4,10 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { decode } from '../../../protocols/base/codec.ts';
 import type { Crypto } from '../../../protocols/base/crypto.ts';
 import { mix32 } from '../../../protocols/base/hash.ts';
+import { gossipVerdict } from '../../../protocols/ledger/effects.ts';
 import { REPLACED_CHECKED_MAX, STRANGERS_CHECKED_MAX } from '../../../protocols/ledger/intake.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
-import { gossipVerdict, LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { answerCompare } from '../../../protocols/ledger/reconcile.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import {

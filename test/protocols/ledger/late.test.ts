@@ -2,8 +2,9 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type GenesisBody, recordKey } from '../../../protocols/base/records.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { HEARSAY_MS } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';

@@ -4,14 +4,8 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { HLC_AHEAD_MS_MAX } from '../../../protocols/base/clock.ts';
 import { encode } from '../../../protocols/base/codec.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import {
-  gossipVerdict,
-  LEDGER_DEFAULTS,
-  type LedgerEffect,
-  LedgerMachine,
-  netOf,
-  sealGenesis,
-} from '../../../protocols/ledger/machine.ts';
+import { gossipVerdict, type LedgerEffect, netOf } from '../../../protocols/ledger/effects.ts';
+import { LEDGER_DEFAULTS, LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import {
   type LedgerRecord,
   openRecord,

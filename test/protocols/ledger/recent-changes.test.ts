@@ -1,8 +1,9 @@
 /** What the hash was a moment ago, and that nodes do not repair what is only on its way. */
 import t from 'tap';
 import { type GrantBody, recordKey } from '../../../protocols/base/records.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { Ledger } from '../../../protocols/ledger/ledger.ts';
-import { LEDGER_DEFAULTS, type LedgerEffect } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS } from '../../../protocols/ledger/machine.ts';
 import { CHANGES_MAX, RecentChanges } from '../../../protocols/ledger/recent-changes.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, type SyncMessage } from '../../../protocols/ledger/sync.ts';

@@ -2,7 +2,8 @@
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { Unsaved } from '../../../daemon/drivers/unsaved.ts';
-import { type LedgerEffect, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
+import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import {
   type LedgerRecord,
   openRecord,

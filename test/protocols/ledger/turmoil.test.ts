@@ -5,8 +5,9 @@ import { HLC_AHEAD_MS_MAX, HLC_FOLLOWED_MS_MAX, hlcCompare } from '../../../prot
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
+import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
-import { type LedgerEffect, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { QuotaConfig } from '../../../protocols/ledger/quota.ts';
 import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
 import fc from '../../laws.ts';
