@@ -111,14 +111,17 @@ export function wordText({ by }: RevocationPlan['staying'][number]): string {
 }
 
 /** Such as `host3 by the word of host1`: hosts that stay by the word of others, and those that do so once they are renewed. */
-export function stayingTexts({ staying, untilRenewed }: RevocationPlan): {
+export function stayingTexts({ staying, staying_count, untilRenewed }: RevocationPlan): {
   readonly now: readonly string[];
+  readonly now_count: number;
   readonly untilRenewed: readonly string[];
 } {
   const waiting = new Set(untilRenewed.map(({ key }) => key));
   const texts = new Map(staying.map((host) => [host.key, `${host.name} ${wordText(host)}`]));
+  const now = [...texts].filter(([key]) => !waiting.has(key)).map(([, text]) => text);
   return {
-    now: [...texts].filter(([key]) => !waiting.has(key)).map(([, text]) => text),
+    now,
+    now_count: staying_count - staying.length + now.length,
     untilRenewed: untilRenewed.map(({ key, name }) => texts.get(key) ?? name),
   };
 }
@@ -159,7 +162,7 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const turns: Row[] = [
     ['hosts that are refused', called(nodes.ends), nodes.ends_count],
     ['refused until renewed', staying.untilRenewed, plan.untilRenewed_count],
-    ['stay all the same', staying.now, plan.staying_count - plan.staying.length + staying.now.length],
+    ['stay all the same', staying.now, staying.now_count],
     ['roles that change', changes(plan.roles), plan.roles_count],
     ['operators dismissed', called(operators.ends), operators.ends_count],
     ['tokens that end', made(tokens.ends), tokens.ends_count],
@@ -210,8 +213,13 @@ function rowText(what: string, names: readonly string[], count = names.length): 
   return `  ${what.padEnd(25)}${namesText(names, count)}`;
 }
 
-function namesText(names: readonly string[], count: number): string {
-  const shown = names.slice(0, NAMES_SHOWN_MAX).map(printable).join(', ');
-  const more = count - Math.min(names.length, NAMES_SHOWN_MAX);
+/** @param count of all of them, those included that are not told here. */
+export function namesText(
+  names: readonly string[],
+  count: number,
+  shown_max: number = NAMES_SHOWN_MAX,
+): string {
+  const shown = names.slice(0, shown_max).map(printable).join(', ');
+  const more = count - Math.min(names.length, shown_max);
   return more > 0 ? `${shown} and ${more} more` : shown;
 }

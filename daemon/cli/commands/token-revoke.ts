@@ -3,9 +3,8 @@ import type { Command } from 'commander';
 import { clientCommand, clientOf } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { noteAbsent, noteReach, reachOf } from '../reach.ts';
-import { agreedTo, isToBeDone, type PlanOptions, stayingTexts, withPlan } from '../revocation.ts';
+import { agreedTo, isToBeDone, namesText, type PlanOptions, stayingTexts, withPlan } from '../revocation.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
-import { printable } from '../text.ts';
 
 /** Of grants of hosts that are members, or may be again once they are renewed. */
 const STAYING: ReadonlySet<string> = new Set(['valid', 'used-up', 'expired']);
@@ -45,15 +44,15 @@ export function tokenRevokeCommand(terminal: Terminal): Command {
     // Some that joined with it may stay by another grant, or were refused before.
     const refused = plan.nodes.ends.map(({ name }) => name);
     const staying = token.joined.filter(({ state }) => STAYING.has(state)).map(({ nodeName }) => nodeName);
-    const [what, hosts] = options.hosts
-      ? ['Refused from now on', refused]
-      : ['Joined with it, and stay', staying];
-    if (hosts.length > 0) note(terminal, printable(`${what}: ${hosts.join(', ')}.`));
     const others = stayingTexts(plan);
-    for (const [fate, names] of [
-      ['Refused until renewed', others.untilRenewed],
-      ['Stay all the same', others.now],
-    ] as const)
-      if (names.length > 0) note(terminal, printable(`${fate}: ${names.join(', ')}.`));
+    const fates: [string, readonly string[], number][] = [
+      options.hosts
+        ? ['Refused from now on', refused, plan.nodes.ends_count]
+        : ['Joined with it, and stay', staying, staying.length],
+      ['Refused until renewed', others.untilRenewed, plan.untilRenewed_count],
+      ['Stay all the same', others.now, others.now_count],
+    ];
+    for (const [fate, names, count] of fates)
+      if (names.length > 0) note(terminal, `${fate}: ${namesText(names, count, names.length)}.`);
   });
 }

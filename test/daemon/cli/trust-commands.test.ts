@@ -98,6 +98,15 @@ t.test('of a revoked token those are told to stay that do, and those to go', asy
   backend.planRevokeToken = async () => ({ ...PLAN, nodes: turnOf(...ends) });
   const hosts = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
   t.match(hosts.stderr, /\nRefused from now on: valid\.\n$/, 'and those to go that do');
+  const nodes = { ...turnOf(...ends), ends_count: 3 };
+  const untilRenewed = [{ key: NODE_1, name: 'one' }];
+  backend.planRevokeToken = async () => ({ ...PLAN, nodes, untilRenewed, untilRenewed_count: 5 });
+  const many = await runCli(socket, ['token', 'revoke', '4f5c0e91', '--hosts', '--yes']);
+  t.match(
+    many.stderr,
+    /\nRefused from now on: valid and 2 more\.\nRefused until renewed: one and 4 more\.\n$/,
+    'of more than a plan lists it is told how many',
+  );
 });
 
 t.test('a node is revoked with what it let in, or removed once it is gone', async (t) => {
