@@ -33,7 +33,7 @@ export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, 
 /** Rounds begin at multiples of this part of `tombstone_ms`, so that members mostly choose the same T unasked. */
 const QUANTUM_PART = 4;
 /** In one acknowledgement. More are open at once only where members that cannot hear one another open their own. */
-const ROUNDS_MAX = 16;
+export const ROUNDS_MAX = 16;
 const NO_ROUNDS: ReadonlySet<number> = new Set();
 
 /** Of an unrevoked member: since when it is one, by the stamp of its grant. */
@@ -82,20 +82,20 @@ function lone(
  * but what is newer than the round, if all have acknowledged it. They held it alone then, so whoever wrote what is newer had
  * collected it; left there it could hide that, being of a later generation. No stamp tells whether it was acknowledged, for
  * clocks differ, but the hash of the round does.
- * @param horizon_ms as of `tombstones`. @param known tombstones of the round, of a process that has acknowledged it itself.
+ * @param horizon_ms as of `tombstones`. @param known digests of the tombstones of the round, where they are known.
  */
 export function collectable(
   ledger: Ledger,
   round: Round,
   horizon_ms: number,
-  known?: ReadonlySet<LedgerRecord>,
+  known?: ReadonlySet<string>,
 ): LedgerRecord[] {
   const { upTo_ms } = round;
   const isAlone = ({ kind, key }: LedgerRecord) => ledger.siblings(kind, key).length === 1;
   const found = lone(ledger, upTo_ms, ({ hlc }) => hlc.ms > upTo_ms);
   if (found.every(isAlone)) return found;
   const acknowledged = known ?? acknowledgedBesideNewer(ledger, round, horizon_ms);
-  return found.filter((record) => isAlone(record) || acknowledged.has(record));
+  return found.filter((record) => isAlone(record) || acknowledged.has(record.digest));
 }
 
 /**
@@ -110,22 +110,38 @@ export function keptBesidePast(ledger: Ledger, upTo_ms: number, horizon_ms: numb
 }
 
 /**
+ * What stands from before the horizon with a tombstone from before it beside it: others may have collected the tombstone
+ * and lack both, or have both.
+ */
+export function besidePast(ledger: Ledger, horizon_ms: number): LedgerRecord[] {
+  if (ledger.tombstones_count === 0 || horizon_ms <= 0) return [];
+  const isPast = ({ hlc }: LedgerRecord) => hlc.ms <= horizon_ms;
+  const found = new Set<LedgerRecord>();
+  for (const record of ledger.records()) {
+    if (!record.isTombstone || !isPast(record) || isGrowOnly(record.kind)) continue;
+    const siblings = ledger.siblings(record.kind, record.key).filter(isPast);
+    if (siblings.length > 1) for (const sibling of siblings) found.add(sibling);
+  }
+  return [...found];
+}
+
+/**
  * Of the tombstones that a round is about, those beside something newer than it. None where its hash does not tell: others
  * have come or gone since it was acknowledged, or the horizon has moved. Then they stay, and may hide what is newer until that
- * is written once more: only where this node has started anew between its acknowledgement and the collection.
+ * is written once more: only where something came or went between its acknowledgement and a new start of this node.
  */
 function acknowledgedBesideNewer(
   ledger: Ledger,
   { upTo_ms, hash }: Round,
   horizon_ms: number,
-): ReadonlySet<LedgerRecord> {
+): ReadonlySet<string> {
   const sum = sumFromHex(hash);
   if (sum === undefined) return new Set();
   const others = new Set(hashed(ledger, upTo_ms, horizon_ms));
   const besideNewer = lone(ledger, upTo_ms, ({ hlc }) => hlc.ms > upTo_ms || hlc.ms <= horizon_ms).filter(
     (record) => record.hlc.ms > horizon_ms && !others.has(record),
   );
-  return new Set(summandsOf(besideNewer, sum ^ sumOf(others)));
+  return new Set(summandsOf(besideNewer, sum ^ sumOf(others)).map(({ digest }) => digest));
 }
 
 /**

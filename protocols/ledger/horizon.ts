@@ -6,7 +6,7 @@
  * anything itself; until then it vouches for nothing. So who is in no doubt holds nothing that was deleted before its horizon.
  * Not here: who has to acknowledge what (collection.ts).
  */
-import { type Ack, hasSaid, type Round } from './collection.ts';
+import { type Ack, hasSaid, ROUNDS_MAX, type Round } from './collection.ts';
 import { Cover } from './cover.ts';
 import { isGrowOnly } from './ledger.ts';
 import type { LedgerRecord } from './record.ts';
@@ -20,9 +20,12 @@ export const HORIZON_UNKNOWN = -1;
  */
 export const HEARSAY_MS = 600_000;
 
-/** A round that this disk has acknowledged, and of which tombstones, unless that was in a former life of the process. */
-interface Said extends Round {
-  readonly of?: ReadonlySet<LedgerRecord>;
+/** Rounds of which the tombstones are known one by one; of older ones only while their hash tells (collection.ts). */
+const KNOWN_MAX = 4;
+
+/** A round, and the digests of the tombstones that it is about. */
+interface Known extends Round {
+  readonly of: ReadonlySet<string>;
 }
 
 export class Horizon {
@@ -33,7 +36,9 @@ export class Horizon {
   /** How much of what is doubted was seen at a peer that has collected as far. */
   #cover: Cover | undefined;
   /** What this very disk has acknowledged since it last collected. */
-  #said: readonly Said[];
+  #said: readonly Round[];
+  /** Of those the latest, as they were acknowledged. */
+  #known: readonly Known[] = [];
   /**
    * What is from before the horizon and others may lack, to whom this node could not give it: when it came after the horizon,
    * or was kept here when they collected the deletion beside it.
@@ -67,14 +72,28 @@ export class Horizon {
   }
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
-  acknowledge(round: Round, of?: readonly LedgerRecord[]): void {
-    this.#said = [...this.#said, of === undefined ? round : { ...round, of: new Set(of) }];
+  acknowledge(round: Round, of: readonly LedgerRecord[] = []): void {
+    // What is beyond that the record does not say any more.
+    this.#said = [...this.#said.slice(1 - ROUNDS_MAX), round];
+    this.#know(round, of);
   }
 
-  /** The tombstones of a round that this process has acknowledged. */
-  acknowledgedOf({ upTo_ms, hash }: Round): ReadonlySet<LedgerRecord> | undefined {
-    return this.#said.find((said) => said.of !== undefined && said.upTo_ms === upTo_ms && said.hash === hash)
-      ?.of;
+  /** @param tombstonesOf what is held of a round, if that is what its hash is of. */
+  recall(tombstonesOf: (round: Round) => readonly LedgerRecord[] | undefined): void {
+    for (const round of this.#said.slice(-KNOWN_MAX)) {
+      const of = tombstonesOf(round);
+      if (of !== undefined) this.#know(round, of);
+    }
+  }
+
+  #know({ upTo_ms, hash }: Round, of: readonly LedgerRecord[]): void {
+    const digests = new Set(of.map(({ digest }) => digest));
+    this.#known = [...this.#known.slice(1 - KNOWN_MAX), { upTo_ms, hash, of: digests }];
+  }
+
+  /** The digests of the tombstones of a round that was acknowledged, where they are known. */
+  acknowledgedOf({ upTo_ms, hash }: Round): ReadonlySet<string> | undefined {
+    return this.#known.find((known) => known.upTo_ms === upTo_ms && known.hash === hash)?.of;
   }
 
   /** Has this very disk? */
@@ -86,6 +105,7 @@ export class Horizon {
   advance(round: Round, areAllInDoubt: boolean): void {
     if (!this.hasAcknowledged(round)) this.doubt();
     this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
+    this.#known = this.#known.filter(({ upTo_ms }) => upTo_ms > round.upTo_ms);
     this.#ms = round.upTo_ms;
     if (areAllInDoubt) this.#vouch();
     if (!this.#isInDoubt) return;
@@ -151,7 +171,8 @@ export class Horizon {
   /** Had it been true, a peer that could have got it directly would have it by now: its word weighs as much as the other's. */
   #isHearsay(record: LedgerRecord, theirs_ms: number, now: number): boolean {
     const since_ms = this.#late.get(record);
-    if (since_ms === undefined || now < since_ms + HEARSAY_MS) return false;
+    // A clock that was set back does not hold it for longer.
+    if (since_ms === undefined || Math.abs(now - since_ms) < HEARSAY_MS) return false;
     return this.isPast(record) && theirs_ms >= this.#ms;
   }
 }

@@ -14,6 +14,7 @@ import { isOwned } from '../trust/rules.ts';
 import {
   Acknowledgements,
   ackOf,
+  besidePast,
   COLLECTION_DEFAULTS,
   type CollectionConfig,
   collectable,
@@ -23,6 +24,7 @@ import {
   keptBesidePast,
   type Members,
   roundEnd_ms,
+  roundOf,
   tombstones,
 } from './collection.ts';
 import { gossipVerdict, type LedgerEffect, netOf, recordsIn, withLost } from './effects.ts';
@@ -48,6 +50,7 @@ import {
   streamId,
 } from './record.ts';
 import { CONTEXT_ENTRIES_MAX, type ContextEntry } from './record-reader.ts';
+import { epochAfter } from './start-epoch.ts';
 import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
@@ -210,6 +213,11 @@ export class LedgerMachine {
       ];
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
+    this.#horizon.recall((round) => {
+      const past_ms = this.#horizon.told_ms;
+      const isWhole = roundOf(this.ledger, round.upTo_ms, past_ms).hash === round.hash;
+      return isWhole ? hashed(this.ledger, round.upTo_ms, past_ms) : undefined;
+    });
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
     for (const signer of init.signers) this.addSigner(signer);
     this.#intake = new Intake(this.#config, {
@@ -294,6 +302,7 @@ export class LedgerMachine {
     switch (event.kind) {
       case 'start':
         this.#startClock(env);
+        this.#doubtLate(besidePast(this.ledger, this.#horizon.told_ms), env);
         return [
           ...this.#mended(),
           ...this.#mendClock(env),
@@ -621,7 +630,7 @@ export class LedgerMachine {
     this.#clock = hlcSeen(this.#clock, record.hlc, env.now);
     if (!this.#own.has(record.author)) return NO_EFFECTS;
     const isForgotten = this.#isForgotten(record);
-    const effects = this.#newEpoch(record);
+    const effects = this.#newEpoch(record, env);
     if (isForgotten) {
       this.#remember(record);
       effects.push(...this.#withHorizon(() => this.#doubt()));
@@ -649,11 +658,11 @@ export class LedgerMachine {
   }
 
   /** Ours, and not from us: an older life of this disk wrote it, or a copy of our key. */
-  #newEpoch(record: LedgerRecord): LedgerEffect[] {
+  #newEpoch(record: LedgerRecord, env: Env): LedgerEffect[] {
     const own = this.#own.get(record.author);
     if (own === undefined || record.epoch < own.epoch) return [];
     const isFuture = record.epoch > own.epoch || record.seq > own.seq;
-    own.epoch = record.epoch + 1;
+    own.epoch = epochAfter(record.epoch, env.random);
     own.seq = 0;
     return [
       { kind: 'epoch', author: record.author, epoch: own.epoch },
@@ -740,9 +749,11 @@ export class LedgerMachine {
     const due = this.#acknowledgements().due(this.ledger, this.#config, past_ms, env.now);
     if (due === undefined || !this.#mayWrite()) return effects;
     const body = following(ackOf(this.ledger, this.#self), due, this.#horizon);
-    this.#horizon.acknowledge(due, hashed(this.ledger, due.upTo_ms, past_ms));
     const write = { recordKind: 'ack', key: recordKey.ack(this.#self), body };
-    return [...effects, ...this.#say([write], env)];
+    const said = this.#say([write], env);
+    if (said.some(({ kind }) => kind === 'written'))
+      this.#horizon.acknowledge(due, hashed(this.ledger, due.upTo_ms, past_ms));
+    return [...effects, ...said];
   }
 
   #advance(env: Env): LedgerEffect[] {
@@ -758,11 +769,16 @@ export class LedgerMachine {
       : tombstones(this.ledger, round.upTo_ms);
     const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
     // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
-    for (const record of kept) if (!this.#mayVouchFor(record)) this.#horizon.tookLate(record, env.now);
+    this.#doubtLate(kept, env);
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
+  }
+
+  /** Others may lack these, and would not take them from here: then they go in time. */
+  #doubtLate(records: readonly LedgerRecord[], env: Env): void {
+    for (const record of records) if (!this.#mayVouchFor(record)) this.#horizon.tookLate(record, env.now);
   }
 
   #acknowledgements(): Acknowledgements {

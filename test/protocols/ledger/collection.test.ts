@@ -392,27 +392,34 @@ t.test('of more deletions beside what is new than a hash tells apart all go, or 
     t.equal(collectable(ledger, { upTo_ms, hash }, 0).length, 0);
 });
 
-t.test('so it does where another deletion of the round was written over meanwhile', async (t) => {
-  const nodes = settled(3);
-  const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
-  deleteTwice(a, 'gone:1');
-  write(a.machine, a.signer.id, 'tag', 'gone:2', null, NOW + 3);
-  everybody(nodes, NOW + 4);
-  const later = NOW + 2 * tombstone_ms;
-  for (const node of nodes) collect(node, later);
-  for (const from of nodes) tell(from, b, later, isAck);
-  collect(b, later);
-  const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
-  const over = write(c.machine, c.signer.id, 'tag', 'gone:2', TAG, later + 1);
-  introduce(a.machine, [again, over], later + 1);
-  introduce(c.machine, [again], later + 1);
-  for (const node of [a, c]) collect(node, later + 2);
-  for (let turn = 1; turn <= 4; turn += 1) round(nodes, later + turn * HOUR_MS);
-  for (const { machine } of nodes) {
-    t.equal(machine.ledger.get('tag', 'gone:1')?.digest, again.digest);
-    t.equal(machine.ledger.siblings('tag', 'gone:1').length, 1);
-  }
-});
+for (const isRestarted of [false, true])
+  t.test(
+    `so it does where another deletion of the round was written over meanwhile, after ${isRestarted ? 'a' : 'no'} restart`,
+    async (t) => {
+      const nodes = settled(3);
+      const [, b, c] = nodes as [TestNode, TestNode, TestNode];
+      let [a] = nodes as [TestNode];
+      deleteTwice(a, 'gone:1');
+      write(a.machine, a.signer.id, 'tag', 'gone:2', null, NOW + 3);
+      everybody(nodes, NOW + 4);
+      const later = NOW + 2 * tombstone_ms;
+      for (const node of nodes) collect(node, later);
+      for (const from of nodes) tell(from, b, later, isAck);
+      if (isRestarted) a = restarted(a);
+      const all = [a, b, c];
+      collect(b, later);
+      const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
+      const over = write(c.machine, c.signer.id, 'tag', 'gone:2', TAG, later + 1);
+      introduce(a.machine, [again, over], later + 1);
+      introduce(c.machine, [again], later + 1);
+      for (const node of [a, c]) collect(node, later + 2);
+      for (let turn = 1; turn <= 4; turn += 1) round(all, later + turn * HOUR_MS);
+      for (const { machine } of all) {
+        t.equal(machine.ledger.get('tag', 'gone:1')?.digest, again.digest);
+        t.equal(machine.ledger.siblings('tag', 'gone:1').length, 1);
+      }
+    },
+  );
 
 t.test('rounds that are opened apart leave nobody behind', async (t) => {
   const { nodes, later } = acknowledgedBy([0, 1]);

@@ -1,6 +1,6 @@
 /** Doubt in what a disk holds of the past: when it begins, and what alone ends it. */
 import t from 'tap';
-import type { Round } from '../../../protocols/ledger/collection.ts';
+import { ROUNDS_MAX, type Round } from '../../../protocols/ledger/collection.ts';
 import { HEARSAY_MS, HORIZON_UNKNOWN, Horizon } from '../../../protocols/ledger/horizon.ts';
 import { NOW, unsigned } from './fixtures.ts';
 
@@ -51,6 +51,19 @@ t.test('what was seen of a peer does not cover what comes from another meanwhile
     cover.settled('1');
     t.equal(cover.isWhole, isWhole, what);
   }
+});
+
+t.test('of rounds that none agrees on for long the latest alone are kept', async (t) => {
+  const horizon = new Horizon(0, undefined);
+  const rounds = Array.from(
+    { length: 100 },
+    (_, at): Round => ({ ...ROUND, hash: `${at}`.padStart(32, '0') }),
+  );
+  for (const round of rounds) horizon.acknowledge(round, [recordOf(NOW)]);
+  t.equal(rounds.filter((round) => horizon.hasAcknowledged(round)).length, ROUNDS_MAX);
+  t.ok(horizon.hasAcknowledged(rounds.at(-1)!));
+  const known = rounds.filter((round) => horizon.acknowledgedOf(round) !== undefined);
+  t.ok(known.length < ROUNDS_MAX && known.at(-1) === rounds.at(-1), `of ${known.length} all is known`);
 });
 
 t.test('a horizon that this disk agreed to is no doubt, and any other is', async (t) => {

@@ -236,21 +236,28 @@ for (const [what, key, body, generation, isLeft] of [
     t.equal(machine.ledger.hash === y.machine.ledger.hash, !isLeft);
   });
 
-for (const [what, generation] of [
-  ['is hidden', 1],
-  ['is shown', 9],
+for (const [what, generation, isAgain] of [
+  ['is hidden', 1, false],
+  ['is shown', 9, false],
+  ['is hidden', 1, true],
+  ['is shown', 9, true],
 ] as const)
   t.test(
-    `what one worker was shown, and ${what} there beside a deletion that all others collect, hides nothing new`,
+    `what one worker was shown, and ${what} there beside a deletion that all others collect, hides nothing new, ${isAgain ? 'also' : 'not'} after a restart`,
     async (t) => {
       const { nodes, x, y, horizon_ms } = withPlanted('app:1', TAG, generation);
-      const machine = restarted(x, horizon_ms);
-      const all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
+      let machine = restarted(x, horizon_ms);
+      let all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
       for (const body of [TAG, TAG, null]) write(y.machine, y.signer.id, 'tag', 'app:1', body, LATER + 1);
       everybody(all, LATER + 1);
       const collected = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
       for (let turn = 0; turn < 3; turn += 1) round(all, collected);
       t.ok(machine.ledger.tombstones_count > 0 && y.machine.ledger.tombstones_count === 0);
+      if (isAgain) {
+        machine = restarted({ ...x, machine }, machine.horizon_ms);
+        machine.handle({ kind: 'start' }, env(collected));
+        all = [{ signer: x.signer, machine }, ...nodes.slice(1)];
+      }
       const again = write(y.machine, y.signer.id, 'tag', 'app:1', TAG, collected);
       everybody(all, collected + HEARSAY_MS);
       for (const { machine } of all) {

@@ -337,7 +337,7 @@ t.test(
     const old = newNode(a!.signer);
     exchange(old, b!);
     const record = write(old.machine, a!.signer.id, 'tag', 'app:2', TAG);
-    t.equal(record.epoch, 1);
+    t.ok(record.epoch > 0, 'one after that of its former life, and not that of another life of this disk');
     t.same(rejections(introduce(b!.machine, [record])), []);
     const effects = introduce(b!.machine, [write(old.machine, a!.signer.id, 'tag', 'app:3', TAG)]);
     t.notOk(effects.some(({ kind }) => kind === 'equivocation'));

@@ -15,7 +15,7 @@ t.test('a life begins under the second of its start', async (t) => {
 
 t.test('two starts within one second, and a clock that was set back, still give a later epoch', async (t) => {
   t.equal(startEpoch(AT / 1000, AT + 10, [], noLot), AT / 1000 + 1);
-  t.equal(startEpoch(AT / 1000, 0, [], noLot), AT / 1000 + 1);
+  t.ok(startEpoch(AT / 1000, 0, [], () => 0.5) > AT / 1000);
 });
 
 t.test('a clock that begins anew is corrected by what is on disk', async (t) => {
@@ -38,7 +38,18 @@ t.test(
   },
 );
 
+t.test('so does a disk whose epoch is ahead of a clock that is right now', async (t) => {
+  const lives = [0, 0.25, 0.5, 0.75].map((lot, at) =>
+    startEpoch(AT / 1000 + 10_000, AT + at * 60_000, [], () => lot),
+  );
+  t.equal(new Set(lives).size, 4);
+  for (const epoch of lives) t.ok(epoch > AT / 1000 + 10_000);
+});
+
 t.test('it always fits a record', async (t) => {
-  t.equal(startEpoch(EPOCH_END - 1, AT, [], noLot), EPOCH_END - 1);
+  t.equal(
+    startEpoch(EPOCH_END - 1, AT, [], () => 0.5),
+    EPOCH_END - 1,
+  );
   t.equal(startEpoch(undefined, Number.MAX_SAFE_INTEGER, [], noLot), EPOCH_END - 1);
 });
