@@ -6,7 +6,7 @@
  */
 import type { NodeId } from '../base/ids.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isAlone, isOnDuty, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
+import { isOnDuty, isStranded, rankedFor, subjectsOf, wantedLinks, watchersOf } from './duties.ts';
 import { dial, endRedial, fillRedials, pruneLinks } from './links.ts';
 import { encodeMessage, type Message } from './messages.ts';
 import { gaugeRoundTrip, startProbe } from './probing.ts';
@@ -24,7 +24,7 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { heard, hearIncarnation } from './suspicion.ts';
+import { endSuspicion, heard, hearIncarnation } from './suspicion.ts';
 import { recall } from './votes.ts';
 import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
@@ -254,11 +254,20 @@ function wantsRoundTrip({ state: { config }, random }: Turn, member: Member): bo
   return member.roundTrip_ms > config.probe_timeout_ms / 2 && random() < 1 / SLOW_ROUNDS;
 }
 
-/** Others took back that a member is failed; our own doubt of it stays until it is asked again. */
+/**
+ * Others took back that a member is failed; our own doubt of it stays until it is asked again. One of whom it had to
+ * watch as a stand-in ends when it has not any more: it has no link with the member, nor with anybody who has.
+ */
 function resumeQuestions(turn: Turn): void {
-  for (const id of turn.state.doubted) {
-    const member = turn.state.members.get(id)!;
-    const { suspicion, status } = member;
+  const { state } = turn;
+  for (const id of state.doubted) {
+    const member = state.members.get(id)!;
+    const { suspicion, status, isConnected } = member;
+    const isOurs = isConnected || state.wanted.has(id) || state.targets.has(id) || isStranded(state);
+    if (suspicion !== null && status === 'suspect' && !isOurs) {
+      endSuspicion(turn, member);
+      continue;
+    }
     if (suspicion === null || suspicion.reprobe !== null || status === 'failed') continue;
     suspicion.reprobe = startTimer(turn, 'reprobe', member, 1);
   }
@@ -282,18 +291,14 @@ function widen(turn: Turn): void {
   }
 }
 
-/**
- * A node that is alone has links with few, and most have their say for all that it knows, so that nothing would come of its
- * doubts. Whom it has dialled and does not hear it asks: who does not answer has no say, and in the end it stands in for all.
- */
+/** Who reaches few asks for those it has dialled in vain: perhaps another that it reaches has a way to them. */
 function askStrangers(turn: Turn): void {
-  const { state, now } = turn;
-  if (state.cutOff === null || !isAlone(state)) return;
-  for (const [id, dialled_ms] of state.cutOff.dialled) {
-    if (now < dialled_ms + state.config.meet_ms) continue;
-    if (state.doubted.has(id) || !state.hearable.has(id)) continue;
+  const { state } = turn;
+  if (state.cutOff === null || !isStranded(state)) return;
+  for (const [id, { isSilent }] of state.cutOff.strangers) {
+    if (!isSilent || state.failed.has(id)) continue;
     const member = memberOf(turn, id);
-    if (member === undefined || member.probe !== null) continue;
+    if (member === undefined || member.probe !== null || member.suspicion !== null) continue;
     member.meetBy_ms = 0;
     startProbe(turn, member);
   }

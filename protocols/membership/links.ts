@@ -4,9 +4,9 @@
  * for seconds is found again at once, and one that was down for a day costs next to nothing meanwhile.
  */
 import type { NodeId } from '../base/ids.ts';
-import { sample } from '../base/sample.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
 import { isLarge } from './duties.ts';
+import { askOthers } from './probing.ts';
 import {
   jittered,
   type Member,
@@ -17,13 +17,12 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
+import { drawStrangers } from './strangers.ts';
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
 /** Who leaves the first attempt to the other side waits for so many first backoffs: a handshake on a busy host. */
 const LATER_TIMES = 4;
-/** Who is cut off with others dials one more of those with whom it has no links once in so many rounds. */
-const STRANGER_ROUNDS = 8;
 
 function isWanted(turn: Turn, member: Member): boolean {
   const { state } = turn;
@@ -74,10 +73,8 @@ export function dial(turn: Turn, member: Member, isLater = false): void {
 
 /** Of one that takes turns: its place would be held for no longer than a first attempt each time. */
 function goneSince_ms(turn: Turn, member: Member): number {
-  const { failed, cutOff } = turn.state;
   if (!takesTurns(turn, member)) return turn.now;
-  const isKnown = cutOff?.dialled.has(member.id) === true;
-  return failed.get(member.id) ?? (isKnown ? cutOff.since_ms : turn.now);
+  return turn.state.failed.get(member.id) ?? turn.now;
 }
 
 function attempt(turn: Turn, member: Member, isLater: boolean): void {
@@ -86,11 +83,8 @@ function attempt(turn: Turn, member: Member, isLater: boolean): void {
   if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
   const since_ms = Math.min(turn.now, member.redial?.since_ms ?? goneSince_ms(turn, member));
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
-  if (!isLater) {
-    turn.effects.push({ kind: 'connect', peer: member.id });
-    const { dialled } = state.cutOff ?? {};
-    if (dialled?.has(member.id) === false) dialled.set(member.id, turn.now);
-  }
+  if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
+  if (state.cutOff?.givenUp.has(member.id) === true) askOthers(turn, member);
   const after_ms = backoff_ms(turn, since_ms);
   schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * LATER_TIMES : after_ms);
 }
@@ -134,25 +128,10 @@ export function fillRedials(turn: Turn): void {
   for (const id of isCrowded ? wanted : unlinked) dialAnew(turn, id);
   if (isCrowded) for (const id of unlinked) if (!failed.has(id)) dialAnew(turn, id);
   if (cutOff === null && !isCrowded) return;
-  for (const id of strangersOf(turn)) dialStranger(turn, id);
+  for (const id of drawStrangers(turn)) dialStranger(turn, id);
   const lost = isCrowded ? [...new Set([...failed.keys(), ...unlinked])] : [...failed.keys()];
   for (let tries = 0; tries < lost.length && tries < MEMBERSHIP_LIMITS.redials_max; tries += 1)
     dialAnew(turn, lost[Math.floor(turn.random() * lost.length)]!);
-}
-
-/**
- * In a large cluster a node that is cut off has links with few, and does not know who else is lost: those that it has not
- * dialled since, by lot. As many as there are places for by one that has no connection left; others may be half of the cluster,
- * and dial one now and then.
- */
-function strangersOf({ state, random }: Turn): NodeId[] {
-  const { cutOff, connected, roster, self } = state;
-  if (cutOff === null || !isLarge(state)) return [];
-  if (connected.size > 0 && random() >= 1 / STRANGER_ROUNDS) return [];
-  const strangers: NodeId[] = [];
-  for (const [id] of roster.entries())
-    if (id !== self && !connected.has(id) && !cutOff.dialled.has(id)) strangers.push(id);
-  return sample(strangers, connected.size === 0 ? MEMBERSHIP_LIMITS.redials_max : 1, random);
 }
 
 function dialAnew(turn: Turn, id: NodeId): void {

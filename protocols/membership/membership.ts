@@ -10,7 +10,7 @@ import type { MemberStatus } from '../view/view.ts';
 import { expect, onBeat, onLate, onTick, pushLate, refreshDuties } from './beats.ts';
 import { assertConfig, MEMBERSHIP_LIMITS, type MembershipConfig } from './config.ts';
 import { onDeadline } from './deadline.ts';
-import { isAlone, isLarge } from './duties.ts';
+import { isAlone, isLarge, isStranded } from './duties.ts';
 import { dial, endRedial, hurryRedials, onRedial, redialAfterLoss } from './links.ts';
 import { decodeMessage } from './messages.ts';
 import {
@@ -27,6 +27,7 @@ import {
 } from './probing.ts';
 import { Roster } from './roster.ts';
 import {
+  type CutOff,
   createState,
   type Member,
   type MembershipEffect,
@@ -47,6 +48,7 @@ import {
   onWatcherChanged,
   recall,
   refreshDoubt,
+  setStatus,
   settle,
   settleIsolation,
   takeBack,
@@ -76,15 +78,16 @@ export function memberStatus(state: MembershipState, id: NodeId): MemberStatus |
 /** Changes `state` and returns what the driver must do, in order. Never throws on what others send. */
 export function handle(state: MembershipState, event: MembershipEvent, env: Env): MembershipEffect[] {
   const turn: Turn = { state, now: env.now, random: env.random, effects: [] };
+  const wasStranded = isStranded(state);
   take(turn, event);
   derive(turn);
-  if (!state.isolationDirty) return turn.effects;
-  const wasCutOff = state.cutOff !== null;
-  settleIsolation(turn);
-  if (wasCutOff && state.cutOff === null && isLarge(state)) {
-    forgetDoubts(turn);
-    derive(turn);
+  if (state.isolationDirty) {
+    const { cutOff } = state;
+    settleIsolation(turn);
+    if (cutOff !== null && state.cutOff === null && isLarge(state)) forgetDoubts(turn, cutOff);
   }
+  if (isStranded(state) && !wasStranded) for (const id of state.doubted) state.unsettled.add(id);
+  derive(turn);
   return turn.effects;
 }
 
@@ -201,7 +204,10 @@ function onMember(turn: Turn, id: NodeId, incarnation: number): void {
   const member = state.members.get(id);
   if (member?.charge != null && member.charge.incarnation < incarnation) endCharge(turn, member);
   // Perhaps it is back at other addresses: dialled at once, whatever the backoff was.
-  if (member !== undefined && raiseIncarnation(turn, member, incarnation)) dial(turn, member);
+  if (member !== undefined && raiseIncarnation(turn, member, incarnation)) {
+    state.cutOff?.strangers.delete(id);
+    dial(turn, member);
+  }
   recall(turn, id, false);
 }
 
@@ -239,6 +245,8 @@ function drop(turn: Turn, id: NodeId): void {
   state.isolationDirty = true;
   state.targets.delete(id);
   state.unlinked.delete(id);
+  state.cutOff?.strangers.delete(id);
+  state.cutOff?.givenUp.delete(id);
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);
   }
@@ -251,20 +259,21 @@ function endSuspicionOf(turn: Turn, member: Member): void {
 }
 
 /**
- * It was alone, and is back: what it thought of others meanwhile those may know better. It listens anew to whom it has
- * to watch.
+ * It was cut off or alone, and is back: what it thought of others meanwhile those may know better. If it has reached few
+ * it listens anew to whom it has to watch too.
  */
-function forgetDoubts(turn: Turn): void {
+function forgetDoubts(turn: Turn, cutOff: CutOff | null): void {
   const { state, now } = turn;
   for (const member of state.members.values()) {
-    const { id, charge, verdicts } = member;
+    const { id, charge } = member;
+    if (cutOff?.givenUp.has(id) === true) setStatus(turn, member, 'suspect');
     const isOurs = state.wanted.has(id) || state.targets.has(id);
-    if (charge !== null || (isOurs && !verdicts.has(state.self))) continue;
-    endProbe(turn, member);
-    endSuspicionOf(turn, member);
-    verdicts.delete(state.self);
-    member.heard_ms = now;
-    if (!state.connected.has(id)) member.meetBy_ms = now + state.config.meet_ms;
+    if (charge === null && !(isOurs && cutOff?.reachesFew === false)) {
+      endProbe(turn, member);
+      endSuspicionOf(turn, member);
+      member.heard_ms = now;
+      if (!member.isConnected) member.meetBy_ms = now + state.config.meet_ms;
+    }
     refreshDoubt(turn, member);
     expect(turn, member);
   }
@@ -273,7 +282,7 @@ function forgetDoubts(turn: Turn): void {
 function onConnected(turn: Turn, peer: NodeId): void {
   const { state } = turn;
   if (peer === state.self) return;
-  if (isAlone(state) && state.cutOff === null) forgetDoubts(turn);
+  if (isAlone(state) && state.cutOff === null) forgetDoubts(turn, null);
   if (!state.connected.has(peer)) state.connected.set(peer, turn.now);
   state.unlinked.delete(peer);
   tellListener(state, peer, true);

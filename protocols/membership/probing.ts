@@ -5,7 +5,7 @@
 import type { NodeId } from '../base/ids.ts';
 import { sample } from '../base/sample.ts';
 import { MEMBERSHIP_LIMITS } from './config.ts';
-import { isOnDuty, isWatcher } from './duties.ts';
+import { isLarge, isOnDuty, isStranded, isWatcher } from './duties.ts';
 import type { Message } from './messages.ts';
 import {
   jittered,
@@ -118,17 +118,21 @@ export function pushProbe(turn: Turn, member: Member): void {
   probe.timer = startTimer(turn, 'probe', member, Math.max(left_ms, again_ms));
 }
 
-/** Those with a connection to the subject first: the other watchers are. @returns who was asked. */
+/**
+ * Those with a connection to the subject first: the other watchers are. Where few are reached any of them may have one.
+ * @returns who was asked.
+ */
 function askRelays(turn: Turn, member: Member, seq: number): Set<NodeId> {
   const { state } = turn;
-  const { relays_count, meshMembers_max } = state.config;
+  const { relays_count } = state.config;
+  const isAnyLinked = !isLarge(state) || isStranded(state);
   const watchers: NodeId[] = [];
   const linked: NodeId[] = [];
   for (const id of state.connected.keys()) {
     if (id === member.id || state.doubted.has(id)) continue;
     if (!state.members.has(id) && !state.roster.has(id)) continue;
     if (isWatcher(state, member.id, id)) watchers.push(id);
-    else if (state.roster.size <= meshMembers_max || isWatcher(state, id, member.id)) linked.push(id);
+    else if (isAnyLinked || isWatcher(state, id, member.id)) linked.push(id);
   }
   const relays = sample(watchers, relays_count, turn.random);
   relays.push(...sample(linked, relays_count - relays.length, turn.random));
@@ -155,6 +159,13 @@ export function onReprobe(turn: Turn, member: Member): void {
   const urgent_ms = reprobe_interval_ms * (confirmed_ms(state, member) / suspicionConfirmed_ms);
   const after_ms = jittered(turn, isUrgent ? urgent_ms : suspicion_ms);
   suspicion.reprobe = startTimer(turn, 'reprobe', member, after_ms);
+}
+
+/** Of one that is given up others may have heard meanwhile. */
+export function askOthers(turn: Turn, member: Member): void {
+  if (member.suspicion === null) return;
+  turn.state.seq += 1;
+  for (const relay of askRelays(turn, member, turn.state.seq)) member.suspicion.relays.add(relay);
 }
 
 export function onAck(turn: Turn, from: NodeId, message: Message & { type: 'ack' }): void {

@@ -150,14 +150,29 @@ export interface Member {
   readonly verdicts: Map<NodeId, { readonly incarnation: number; readonly verdict: Verdict }>;
 }
 
+export interface Stranger {
+  dialled_ms: number;
+  /** It did not answer in time. */
+  isSilent: boolean;
+  hasAnswered: boolean;
+}
+
 /** What a node knows that is cut off. */
 export interface CutOff {
   readonly since_ms: number;
   /** Of those with whom it keeps links: who vanished, and of how many. */
   readonly vanished: Set<NodeId>;
   readonly of_count: number;
-  /** Whom it has dialled since, and when first. */
-  readonly dialled: Map<NodeId, number>;
+  /** In a large cluster: those with whom it keeps no links, and that it has dialled since. */
+  readonly strangers: Map<NodeId, Stranger>;
+  /** How far those that did not answer in time outweigh those that did. */
+  surplus: number;
+  /** Hardly any answer: what this node does not reach is lost to it. */
+  reachesFew: boolean;
+  /** It has had no connection at all since. */
+  wasAlone: boolean;
+  /** Whom it holds as failed for that alone. No record says so, and nobody else learns of it. */
+  readonly givenUp: Set<NodeId>;
 }
 
 /** Before all times; no null, which would cost an object at each change. */

@@ -16,6 +16,7 @@ import {
   type Turn,
   worsenHealth,
 } from './state.ts';
+import { noteHeard } from './strangers.ts';
 import { agreement, awaitRefutation, heldVerdict, refreshDoubt } from './votes.ts';
 import { lossSilence_ms } from './weather.ts';
 
@@ -189,6 +190,7 @@ export function heard(turn: Turn, member: Member): void {
   const { state } = turn;
   member.heard_ms = turn.now;
   member.stalls_count = 0;
+  noteHeard(state, member);
   // Asked for nothing: the network loses much, or this node is slow.
   if (member.probe?.isLate === true) worsenHealth(state);
   // Perhaps the way to it has become longer.

@@ -11,6 +11,7 @@ import {
   isAlone,
   isLarge,
   isOnDuty,
+  isStranded,
   rankedFor,
   rankedSubjects,
   subjectsOf,
@@ -26,6 +27,7 @@ import {
   type Turn,
   type Verdict,
 } from './state.ts';
+import { isBack, noteAlone } from './strangers.ts';
 
 /** What a watcher holds of this incarnation. Verdicts of older ones are void, and are not kept. */
 export function heldVerdict(member: Member, watcher: NodeId): Verdict | null {
@@ -46,11 +48,24 @@ function isAgreed(verdicts: readonly (Verdict | null)[]): boolean {
   return verdicts.length > 0 && failed_count >= agreement(verdicts.length);
 }
 
-function deriveStatus(member: Member, verdicts: readonly (Verdict | null)[]): MemberStatus {
-  if (isAgreed(verdicts)) return 'failed';
+function deriveStatus(
+  state: MembershipState,
+  member: Member,
+  verdicts: readonly (Verdict | null)[],
+): MemberStatus {
+  const { id, status, suspicion } = member;
+  const { givenUp } = state.cutOff ?? {};
+  if (isAgreed(verdicts)) {
+    givenUp?.delete(id);
+    return 'failed';
+  }
+  if (suspicion?.deadline === null && isStranded(state)) {
+    if (status !== 'failed') givenUp?.add(id);
+    return 'failed';
+  }
   // Once agreed it holds until a watcher takes it back: watchers that are lost later change nothing.
-  const isKept = member.status === 'failed' && !verdicts.includes('alive') && isAccused(member);
-  return isKept ? 'failed' : 'suspect';
+  const wasAgreed = status === 'failed' && givenUp?.has(id) !== true;
+  return wasAgreed && !verdicts.includes('alive') && isAccused(member) ? 'failed' : 'suspect';
 }
 
 /** Somebody holds it as failed at this incarnation. */
@@ -72,7 +87,9 @@ export function refreshDoubt(turn: Turn, member: Member): void {
     setStatus(turn, member, 'alive');
   }
   if (isLarge(state)) concernsIsolation(state, member.id);
-  refreshHearing(turn, member.id, accused || member.suspicion?.deadline === null);
+  // Strangers that do not answer keep their say: or this node would stand in for them, and perhaps write of it.
+  const isStranger = state.cutOff?.strangers.get(member.id)?.isSilent === true;
+  refreshHearing(turn, member.id, accused || (member.suspicion?.deadline === null && !isStranger));
 }
 
 /** A suspect keeps its say while the suspicion runs: loss alone must not leave the verdict to a few. */
@@ -93,12 +110,15 @@ export function onWatcherChanged(turn: Turn, watcher: NodeId): void {
   for (const subject of subjects) if (state.doubted.has(subject)) state.unsettled.add(subject);
 }
 
-function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
+export function setStatus(turn: Turn, member: Member, status: MemberStatus): void {
   const { state } = turn;
   if (member.status === status) return;
   member.status = status;
   if (status === 'failed') state.failed.set(member.id, turn.now);
-  else state.failed.delete(member.id);
+  else {
+    state.failed.delete(member.id);
+    state.cutOff?.givenUp.delete(member.id);
+  }
   concernsIsolation(state, member.id);
   turn.effects.push({ kind: 'status', member: member.id, status });
 }
@@ -112,11 +132,6 @@ function giveVerdict(turn: Turn, member: Member): void {
   const { state } = turn;
   const { id, incarnation, charge } = member;
   member.verdicts.set(state.self, { incarnation, verdict: 'failed' });
-  // What one that is alone thinks of all others is no news to anybody, and each of them would have to refute it.
-  if (isAlone(state)) {
-    refreshDoubt(turn, member);
-    return;
-  }
   stopTimer(turn, charge?.takeBack ?? null);
   member.charge = { incarnation, takeBack: null };
   if (charge?.incarnation !== incarnation) {
@@ -133,13 +148,7 @@ function giveVerdict(turn: Turn, member: Member): void {
 export function awaitRefutation(turn: Turn, member: Member): void {
   const { state } = turn;
   const { charge, incarnation } = member;
-  if (charge === null) {
-    // Given while it was alone, and on no record.
-    if (heldVerdict(member, state.self) !== 'failed') return;
-    member.verdicts.delete(state.self);
-    refreshDoubt(turn, member);
-    return;
-  }
+  if (charge === null) return;
   if (heldVerdict(member, state.self) === 'failed') {
     member.verdicts.set(state.self, { incarnation, verdict: 'alive' });
     refreshDoubt(turn, member);
@@ -244,12 +253,17 @@ export function settle(turn: Turn): void {
     const isDue = member.suspicion !== null && member.suspicion.deadline === null;
     // When others have agreed one more says nothing new; should they get lost it is due again.
     const isSpare = heldVerdict(member, state.self) === 'failed' || isAgreed(verdicts);
-    if (isDue && !isSpare && isOnDuty(state, id)) {
+    if (isDue && !isSpare && mayAccuse(state) && isOnDuty(state, id)) {
       giveVerdict(turn, member);
       verdicts = heldVerdicts(state, member);
     }
-    setStatus(turn, member, deriveStatus(member, verdicts));
+    setStatus(turn, member, deriveStatus(state, member, verdicts));
   }
+}
+
+/** What one thinks of all others that has lost them all is no news to anybody, and each of them would have to refute it. */
+function mayAccuse(state: MembershipState): boolean {
+  return !isAlone(state) && !(isStranded(state) && state.cutOff?.wasAlone === true);
 }
 
 /**
@@ -278,7 +292,17 @@ export function settleIsolation(turn: Turn): void {
       if (at_ms === undefined || at_ms > since_ms) of_count += 1;
     }
     if (vanished.size * 2 <= of_count) return;
-    state.cutOff = { since_ms: turn.now, vanished, of_count, dialled: new Map() };
+    state.cutOff = {
+      since_ms: turn.now,
+      vanished,
+      of_count,
+      strangers: new Map(),
+      surplus: 1,
+      reachesFew: false,
+      wasAlone: false,
+      givenUp: new Set(),
+    };
+    if (isAlone(state)) noteAlone(state.cutOff);
     turn.effects.push({ kind: 'isolated', isolated: true });
     return;
   }
@@ -290,7 +314,7 @@ export function settleIsolation(turn: Turn): void {
       if (at_ms !== undefined && at_ms > cut_ms - state.config.isolationWindow_ms) vanished.add(id);
     }
   for (const id of vanished) if (lostAt_ms(state, id) === undefined) vanished.delete(id);
-  if (vanished.size * 2 > of_count) return;
+  if (vanished.size * 2 > of_count && !isBack(state.cutOff)) return;
   state.cutOff = null;
   turn.effects.push({ kind: 'isolated', isolated: false });
 }

@@ -2,7 +2,8 @@
 import t from 'tap';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { MEMBERSHIP_DEFAULTS, MEMBERSHIP_LIMITS } from '../../../protocols/membership/config.ts';
-import { memberStatus } from '../../../protocols/membership/membership.ts';
+import { type MembershipEvent, memberStatus } from '../../../protocols/membership/membership.ts';
+import { decodeMessage } from '../../../protocols/membership/messages.ts';
 import { Machine } from './harness.ts';
 
 const STEP_MS = 100;
@@ -17,32 +18,70 @@ function lots(seed: number): () => number {
   };
 }
 
-/** Some members of a cluster, with all that they do to one another; the others are heard until the network breaks. */
+/**
+ * Some members of a cluster, with all that they do to one another; the others are heard until the network breaks. Or all of
+ * it, which breaks into two.
+ */
 class Island {
-  readonly machines: ReadonlyMap<NodeId, Machine>;
+  readonly machines: Map<NodeId, Machine>;
   readonly crowd: readonly NodeId[];
+  /** Who has refuted. */
+  readonly refuted = new Set<NodeId>();
+  /** One here that reaches one of the lost. */
+  bridge: { readonly between: NodeId; readonly and: NodeId } | null = null;
   dials_count = 0;
+  /** By side, until it heals: what each of its members has on record. */
+  #sides: readonly ReadonlySet<NodeId>[];
+  readonly #records: { readonly side: ReadonlySet<NodeId>; readonly event: MembershipEvent }[] = [];
+  readonly #random: () => number;
 
-  constructor(count: number, of: number, seed = 1) {
-    const random = lots(seed);
+  /** @param side_count so many of them are on the one side, the others on the other; else all are on one. */
+  constructor(count: number, of: number, seed = 1, side_count = count) {
+    this.#random = lots(seed);
+    const random = this.#random;
     this.crowd = Array.from({ length: of }, () => `k${Math.floor(random() * 2 ** 32).toString(36)}`);
-    const machines = this.crowd.slice(0, count).map((id) => {
-      const machine = new Machine(id, { jitter: 0.05 }, 1_000_000, random);
-      machine.give({ kind: 'members', members: this.crowd.map((each) => [each, 1] as const) });
-      machine.give({ kind: 'start' });
+    this.#sides = [new Set(this.crowd.slice(0, count))];
+    this.machines = new Map(this.crowd.slice(0, count).map((id) => [id, this.#start(id)]));
+    for (const machine of this.machines.values())
       for (const peer of machine.state.wanted) machine.give({ kind: 'connected', peer });
-      return [id, machine] as const;
-    });
-    this.machines = new Map(machines);
     for (let at = 0; at < 20; at += 1) {
       this.pass(STEP_MS);
       for (const machine of this.machines.values())
         for (const peer of machine.state.connected.keys())
           if (!this.machines.has(peer)) machine.give({ kind: 'heard', peer });
     }
-    for (const machine of this.machines.values())
+    this.#sides = [new Set(this.crowd.slice(0, side_count)), new Set(this.crowd.slice(side_count, count))];
+    for (const [id, machine] of this.machines)
       for (const peer of [...machine.state.connected.keys()])
-        if (!this.machines.has(peer)) machine.give({ kind: 'disconnected', peer });
+        if (!this.#reaches(id, peer)) machine.give({ kind: 'disconnected', peer });
+  }
+
+  #start(id: NodeId, now = 1_000_000): Machine {
+    const machine = new Machine(id, { jitter: 0.05 }, now, this.#random);
+    machine.give({ kind: 'members', members: this.crowd.map((each) => [each, 1] as const) });
+    machine.give({ kind: 'start' });
+    return machine;
+  }
+
+  #sideOf(id: NodeId): ReadonlySet<NodeId> | undefined {
+    return this.#sides.find((side) => side.has(id));
+  }
+
+  #reaches(id: NodeId, peer: NodeId): boolean {
+    const side = this.#sideOf(id);
+    return side !== undefined && side === this.#sideOf(peer);
+  }
+
+  restart(id: NodeId): void {
+    for (const other of this.machines.values()) other.give({ kind: 'disconnected', peer: id });
+    this.machines.set(id, this.#start(id, this.machines.get(id)!.now));
+  }
+
+  /** Each side has the records of the other before it has heard anything else of it. */
+  heal(): void {
+    this.#sides = [new Set(this.crowd)];
+    for (const { side, event } of this.#records)
+      for (const [id, machine] of this.machines) if (!side.has(id)) machine.give(event);
   }
 
   pass(duration_ms: number): void {
@@ -59,21 +98,53 @@ class Island {
           this.dials_count += 1;
           this.#connect(id, effect.peer);
         }
+        if (effect.kind === 'disconnect') this.#disconnect(id, effect.peer);
         if (effect.kind === 'send' && machine.state.connected.has(effect.to))
-          this.machines.get(effect.to)?.give({ kind: 'message', from: id, body: effect.body });
-        for (const other of this.machines.values()) {
-          if (effect.kind === 'verdict') other.give({ ...effect, watcher: id });
-          if (effect.kind === 'refute') other.give({ kind: 'member', id, incarnation: effect.incarnation });
+          this.#send(id, effect.to, effect.body);
+        if (effect.kind === 'verdict') this.#tell(id, { ...effect, watcher: id });
+        if (effect.kind === 'refute') {
+          this.refuted.add(id);
+          this.#tell(id, { kind: 'member', id, incarnation: effect.incarnation });
         }
       }
     }
   }
 
+  #tell(id: NodeId, event: MembershipEvent): void {
+    const side = this.#sideOf(id)!;
+    this.#records.push({ side, event });
+    for (const other of side) this.machines.get(other)!.give(event);
+  }
+
+  #send(from: NodeId, to: NodeId, body: Uint8Array): void {
+    if (this.#isBridge(from, to)) {
+      const message = decodeMessage(body);
+      if (message?.type === 'ping') this.#answer(from, to, message.seq);
+    } else if (this.#reaches(from, to)) this.machines.get(to)?.give({ kind: 'message', from, body });
+  }
+
+  #answer(to: NodeId, from: NodeId, seq: number): void {
+    this.machines.get(to)!.hear(from, { type: 'ack', seq, incarnation: 1 });
+  }
+
+  #isBridge(id: NodeId, peer: NodeId): boolean {
+    return this.bridge?.between === id && this.bridge.and === peer;
+  }
+
   #connect(id: NodeId, peer: NodeId): void {
     const [one, other] = [this.machines.get(id)!, this.machines.get(peer)];
-    if (other === undefined) return;
+    if (!this.#isBridge(id, peer) && !this.#reaches(id, peer)) return;
     if (!one.state.connected.has(peer)) one.give({ kind: 'connected', peer });
-    if (!other.state.connected.has(id)) other.give({ kind: 'connected', peer: id });
+    if (other?.state.connected.has(id) === false) other.give({ kind: 'connected', peer: id });
+  }
+
+  #disconnect(id: NodeId, peer: NodeId): void {
+    this.machines.get(id)!.give({ kind: 'disconnected', peer });
+    this.machines.get(peer)?.give({ kind: 'disconnected', peer: id });
+  }
+
+  isWanted(id: NodeId): boolean {
+    return [...this.machines.values()].some(({ state }) => state.wanted.has(id));
   }
 
   /** How many of the lost somebody here does not hold as failed, and how many of its own somebody does. */
@@ -82,7 +153,7 @@ class Island {
     for (const { state } of this.machines.values())
       for (const id of this.crowd) {
         const isFailed = memberStatus(state, id) === 'failed';
-        if (id !== state.self && this.machines.has(id) === isFailed) this.machines.has(id) ? own++ : lost++;
+        if (id !== state.self && this.#reaches(state.self, id) === isFailed) isFailed ? own++ : lost++;
       }
     return { lost, own };
   }
@@ -124,24 +195,103 @@ for (const [of, within_ms] of [
     for (const id of island.crowd) if (id !== self) t.equal(memberStatus(state, id), 'alive');
   });
 
-t.test(
-  'some of many that are cut off dial all others in time, and hold none of themselves as failed',
-  async (t) => {
-    const island = new Island(6, 40);
-    island.pass(10_000);
-    for (const { state } of island.machines.values())
-      t.ok(state.cutOff !== null, 'it knows that it is cut off');
-    t.equal(island.wrong().own, 0);
-    island.pass(600_000);
-    t.equal(island.wrong().own, 0);
-    for (const { state } of island.machines.values()) {
-      const { self, cutOff, connected } = state;
-      t.ok(cutOff !== null);
-      const isReached = (id: NodeId) => id === self || connected.has(id) || cutOff?.dialled.has(id) === true;
-      t.ok(island.crowd.every(isReached), 'all others were dialled');
+for (const [count, of, seeds_count, within_ms] of [
+  [2, meshMembers_max + 1, 4, 60_000],
+  [6, 40, 6, 60_000],
+  [5, 100, 4, 60_000],
+  [18, 120, 1, 150_000],
+  [40, 120, 1, 60_000],
+  [5, 1000, 1, 60_000],
+] as const)
+  t.test(
+    `${count} of ${of} that are cut off hold all others as failed in time, and never one another`,
+    async (t) => {
+      for (let seed = 1; seed <= seeds_count; seed += 1) {
+        const island = new Island(count, of, seed);
+        const own: number[] = [];
+        for (let at = 0; at < within_ms; at += 5000) {
+          island.pass(5000);
+          own.push(island.wrong().own);
+        }
+        t.same(island.wrong(), { lost: 0, own: 0 }, `seed ${seed}`);
+        for (let at = 0; at < 30_000; at += 5000) {
+          island.pass(5000);
+          t.same(island.wrong(), { lost: 0, own: 0 }, 'and that stays so');
+        }
+        t.ok(own.every((each) => each === 0));
+      }
+    },
+  );
+
+t.test('whom one of a few reaches the others learn of', async (t) => {
+  const island = new Island(5, 100);
+  const [self] = island.machines.keys();
+  const friend = island.crowd.find((id) => !island.machines.has(id) && !island.isWanted(id))!;
+  island.bridge = { between: self!, and: friend };
+  island.pass(60_000);
+  const alive = new Map<NodeId, number>();
+  for (let at = 0; at < 120; at += 1) {
+    island.pass(1000);
+    for (const [id, { state }] of island.machines)
+      if (memberStatus(state, friend) !== 'failed') alive.set(id, (alive.get(id) ?? 0) + 1);
+  }
+  for (const [id, { state }] of island.machines) {
+    t.ok(alive.get(id)! > 60, `for ${alive.get(id)} of 120 s`);
+    t.ok(state.failed.size >= 94);
+  }
+});
+
+t.test('one of a few that is started again while they are cut off learns of all who are lost', async (t) => {
+  const island = new Island(5, 100);
+  island.pass(60_000);
+  island.restart([...island.machines.keys()][0]!);
+  island.pass(60_000);
+  t.same(island.wrong(), { lost: 0, own: 0 });
+});
+
+t.test('who is removed meanwhile is forgotten, and who has written anew is asked anew', async (t) => {
+  const island = new Island(5, 100);
+  island.pass(60_000);
+  const [gone, anew] = island.crowd.filter((id) => !island.machines.has(id) && !island.isWanted(id));
+  for (const machine of island.machines.values()) {
+    machine.give({ kind: 'removed', id: gone! });
+    machine.give({ kind: 'member', id: anew!, incarnation: 2 });
+    const { state } = machine;
+    t.equal(memberStatus(state, gone!), undefined);
+    t.equal(memberStatus(state, anew!), 'alive');
+    t.notOk(
+      state.failed.has(gone!) || state.cutOff?.givenUp.has(gone!) || state.cutOff?.strangers.has(gone!),
+    );
+  }
+  island.pass(30_000);
+  for (const { state } of island.machines.values()) t.equal(memberStatus(state, anew!), 'failed');
+});
+
+for (const [count, of, seed] of [
+  [5, 100, 1],
+  [5, 100, 2],
+  [3, 60, 3],
+] as const)
+  t.test(`${count} of ${of} are back: all are alive at once, seed ${seed}`, async (t) => {
+    const island = new Island(of, of, seed, count);
+    for (let at = 0; at < 60_000; at += 5000) {
+      island.pass(5000);
+      t.equal(island.wrong().own, 0);
     }
-  },
-);
+    t.same(island.wrong(), { lost: 0, own: 0 });
+    t.equal(island.refuted.size, 0);
+    for (const id of island.crowd.slice(count)) {
+      const { connected, wanted, targets } = island.machines.get(id)!.state;
+      const strangers = [...connected.keys()].filter((peer) => !wanted.has(peer) && !targets.has(peer));
+      t.ok(strangers.length < 8, `${strangers.length} connections to those with whom it has nothing to do`);
+    }
+    island.heal();
+    island.pass(15_000);
+    t.same(island.wrong(), { lost: 0, own: 0 });
+    // Of the larger side those alone whom the others watched, before they knew that it was they who are cut off.
+    const accused = island.crowd.slice(count).filter((id) => island.refuted.has(id));
+    t.ok(accused.length <= 4 * count, `${accused.length} had to refute`);
+  });
 
 t.test('the larger part of a broken cluster is not searched for those of whom it hears', async (t) => {
   const island = new Island(66, 120);
@@ -175,6 +325,19 @@ function standIn(): { readonly machine: Machine; readonly subjects: readonly Nod
   }
   throw new Error('it never stands in');
 }
+
+t.test('a stand-in that is none any more doubts nobody for it', async (t) => {
+  const { machine, subjects } = standIn();
+  const { state } = machine;
+  machine.pass(15_000);
+  const doubted = subjects.filter((id) => memberStatus(state, id) === 'suspect');
+  t.ok(doubted.length > 0, 'it dials them in vain');
+  for (const [id] of state.roster.entries())
+    if (id !== state.self && !subjects.includes(id)) machine.give({ kind: 'member', id, incarnation: 2 });
+  t.ok(doubted.every((id) => !state.targets.has(id)));
+  machine.pass(3000);
+  for (const id of doubted) t.equal(memberStatus(state, id), 'alive');
+});
 
 t.test('whom a stand-in has to watch it dials at once, however many are lost', async (t) => {
   const { machine, subjects } = standIn();
