@@ -17,7 +17,7 @@ import {
   stopTimer,
   type Turn,
 } from './state.ts';
-import { drawStrangers } from './strangers.ts';
+import { drawStrangers, noteDialled } from './strangers.ts';
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
@@ -77,16 +77,18 @@ function goneSince_ms(turn: Turn, member: Member): number {
   return turn.state.failed.get(member.id) ?? turn.now;
 }
 
-function attempt(turn: Turn, member: Member, isLater: boolean): void {
+/** @returns whether there was a place for it. */
+function attempt(turn: Turn, member: Member, isLater: boolean): boolean {
   const { state } = turn;
-  if (!state.started) return;
-  if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return;
+  if (!state.started) return false;
+  if (member.redial === null && state.redialling.size >= MEMBERSHIP_LIMITS.redials_max) return false;
   const since_ms = Math.min(turn.now, member.redial?.since_ms ?? goneSince_ms(turn, member));
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
   if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
   if (state.cutOff?.givenUp.has(member.id) === true) askOthers(turn, member);
   const after_ms = backoff_ms(turn, since_ms);
   schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * LATER_TIMES : after_ms);
+  return true;
 }
 
 export function redialAfterLoss(turn: Turn, member: Member, connected_ms: number): void {
@@ -142,7 +144,7 @@ function dialAnew(turn: Turn, id: NodeId): void {
 function dialStranger(turn: Turn, id: NodeId): void {
   const member = memberOf(turn, id);
   if (member === undefined || member.redial !== null || turn.state.connected.has(id)) return;
-  attempt(turn, member, false);
+  if (attempt(turn, member, false)) noteDialled(turn, id);
 }
 
 /** Once a round: of too many connections the one that serves nothing and was silent for longest is closed. */

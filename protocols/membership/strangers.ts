@@ -32,9 +32,12 @@ export function drawStrangers(turn: Turn): NodeId[] {
     const isAsked = cutOff.strangers.get(id)?.hasAnswered === false;
     if (!isAsked && (failed.get(id) ?? now) >= gone_ms) strangers.push(id);
   }
-  const drawn = sample(strangers, Math.max(1, cutOff.surplus), random);
-  for (const id of drawn) cutOff.strangers.set(id, { dialled_ms: now, isSilent: false, hasAnswered: false });
-  return drawn;
+  return sample(strangers, Math.max(1, cutOff.surplus), random);
+}
+
+/** Only who was dialled indeed says something by its silence: there may have been no place for it. */
+export function noteDialled({ state: { cutOff }, now }: Turn, id: NodeId): void {
+  cutOff?.strangers.set(id, { dialled_ms: now, isSilent: false, hasAnswered: false });
 }
 
 /** By the last answer of each. Who has lost all needs no lots, and those of a few who answer first do not outweigh that. */

@@ -253,7 +253,7 @@ export function settle(turn: Turn): void {
     const isDue = member.suspicion !== null && member.suspicion.deadline === null;
     // When others have agreed one more says nothing new; should they get lost it is due again.
     const isSpare = heldVerdict(member, state.self) === 'failed' || isAgreed(verdicts);
-    if (isDue && !isSpare && mayAccuse(state) && isOnDuty(state, id)) {
+    if (isDue && !isSpare && mayAccuse(turn) && isOnDuty(state, id)) {
       giveVerdict(turn, member);
       verdicts = heldVerdicts(state, member);
     }
@@ -261,9 +261,14 @@ export function settle(turn: Turn): void {
   }
 }
 
-/** What one thinks of all others that has lost them all is no news to anybody, and each of them would have to refute it. */
-function mayAccuse(state: MembershipState): boolean {
-  return !isAlone(state) && !(isStranded(state) && state.cutOff?.wasAlone === true);
+/**
+ * What one thinks of all others that has lost them all is no news to anybody, and each of them would have to refute it. Nor is
+ * what it still thinks when it has just met one of them again.
+ */
+function mayAccuse({ state, now }: Turn): boolean {
+  if (!isLarge(state)) return true;
+  const [since_ms] = state.connected.values();
+  return since_ms !== undefined && now - since_ms >= state.config.meet_ms;
 }
 
 /**
