@@ -255,8 +255,8 @@ function wantsRoundTrip({ state: { config }, random }: Turn, member: Member): bo
 }
 
 /**
- * Others took back that a member is failed; our own doubt of it stays until it is asked again. One of whom it had to
- * watch as a stand-in ends when it has not any more: it has no link with the member, nor with anybody who has.
+ * Others took back that a member is failed; our own doubt of it stays until it is asked again. That of one
+ * whom it had to watch as a stand-in ends with the duty: it has no link with the member, nor with anybody who has.
  */
 function resumeQuestions(turn: Turn): void {
   const { state } = turn;

@@ -30,6 +30,8 @@ class Island {
   /** One here that reaches one of the lost. */
   bridge: { readonly between: NodeId; readonly and: NodeId } | null = null;
   dials_count = 0;
+  /** Whom each has dialled. */
+  readonly #dialled = new Map<NodeId, Set<NodeId>>();
   /** By side, until it heals: what each of its members has on record. */
   #sides: readonly ReadonlySet<NodeId>[];
   readonly #records: { readonly side: ReadonlySet<NodeId>; readonly event: MembershipEvent }[] = [];
@@ -112,6 +114,7 @@ class Island {
       for (const effect of machine.effects.splice(0)) {
         if (effect.kind === 'connect') {
           this.dials_count += 1;
+          this.#dialledBy(id).add(effect.peer);
           this.#connect(id, effect.peer);
         }
         if (effect.kind === 'disconnect') this.#disconnect(id, effect.peer);
@@ -157,6 +160,19 @@ class Island {
   #disconnect(id: NodeId, peer: NodeId): void {
     this.machines.get(id)!.give({ kind: 'disconnected', peer });
     this.machines.get(peer)?.give({ kind: 'disconnected', peer: id });
+  }
+
+  #dialledBy(id: NodeId): Set<NodeId> {
+    const dialled = this.#dialled.get(id) ?? new Set();
+    this.#dialled.set(id, dialled);
+    return dialled;
+  }
+
+  /** Is nobody given up here without an attempt to reach it? */
+  hasTriedAll(): boolean {
+    for (const [id, { state }] of this.machines)
+      for (const peer of state.cutOff?.givenUp ?? []) if (!this.#dialledBy(id).has(peer)) return false;
+    return true;
   }
 
   isWanted(id: NodeId): boolean {
@@ -228,6 +244,7 @@ for (const [count, of, seeds_count, within_ms] of [
         for (let at = 0; at < within_ms; at += 5000) {
           island.pass(5000);
           own.push(island.wrong().own);
+          if (!island.hasTriedAll()) t.fail('some were given up without a try');
         }
         t.same(island.wrong(), { lost: 0, own: 0 }, `seed ${seed}`);
         for (let at = 0; at < 30_000; at += 5000) {
@@ -263,6 +280,22 @@ t.test('one of a few that is started again while they are cut off learns of all 
   island.restart([...island.machines.keys()][0]!);
   island.pass(60_000);
   t.same(island.wrong(), { lost: 0, own: 0 });
+});
+
+t.test('one of a few that many answer again is back, whichever of its links are', async (t) => {
+  const island = new Island(5, 100);
+  island.pass(60_000);
+  const [[, machine]] = island.machines as unknown as [[NodeId, Machine]];
+  const { state } = machine;
+  const strangers = island.crowd.filter((id) => !island.machines.has(id) && !state.wanted.has(id));
+  for (const peer of strangers.slice(0, 10)) machine.give({ kind: 'connected', peer });
+  island.pass(3000);
+  t.ok(state.cutOff !== null, 'ten may be as lost as it is');
+  t.equal(state.failed.size, 85);
+  for (const peer of strangers) machine.give({ kind: 'connected', peer });
+  island.pass(3000);
+  t.equal(state.cutOff, null);
+  for (const id of island.crowd) t.not(memberStatus(state, id), 'failed');
 });
 
 t.test('who is removed meanwhile is forgotten, and who has written anew is asked anew', async (t) => {
