@@ -132,18 +132,29 @@ export class Gate {
     this.#keepers?.add(revocation);
   }
 
-  /** It went. @returns the grants that it named. */
+  /** It went. @returns the grants that it named, and those that are kept no more with them. */
   unrevoked(revocation: Revocation): Grant[] {
     this.#keepers?.remove(revocation);
-    return this.#namedBy(revocation);
+    const named = this.#namedBy(revocation);
+    if (!this.#init.founders.includes(revocation.record.author)) return named;
+    return named.flatMap((grant) => [grant, ...this.#renewalsByIssuer(grant)]);
   }
 
   /**
    * The rank of the most senior operator of genesis that names a grant as good, in a revocation of its issuer; Infinity:
    * none does that is senior to the issuer. Nothing else that is said of a grant counts here: who has stolen a key can
-   * make operators and admitters that vouch for what it wrote, and have it hang on that which of them are known.
+   * make operators and admitters that vouch for what it wrote, and have it hang on that which of them are known. A renewal of
+   * an own grant is kept as far as that grant is: it hangs on it, and would push it out.
    */
-  keeperOf({ record }: Grant): number {
+  keeperOf(grant: Grant): number {
+    const { record, body } = grant;
+    const original = body.renews === undefined ? undefined : this.#init.book.grant(body.renews);
+    const named = this.#namerOf(grant);
+    return original?.record.author === record.author ? Math.max(named, this.#namerOf(original)) : named;
+  }
+
+  /** The same, whatever it hangs on. */
+  #namerOf({ record }: Grant): number {
     const { founders } = this.#init;
     const named = this.#keepersOf(record.author);
     if (named.size === 0) return Number.POSITIVE_INFINITY;
@@ -383,6 +394,11 @@ export class Gate {
     );
   }
 
+  /** Renewals of a grant by who has issued it. */
+  #renewalsByIssuer({ record: { digest, author } }: Grant): Grant[] {
+    return this.#init.book.renewalsOf(digest).filter(({ record }) => record.author === author);
+  }
+
   /**
    * Of one issuer's renewals of a grant the last to end stays, whatever is said of the others: who has stolen the key of one
    * that is senior to the issuer could stop all to come by naming one. What such a senior names stays beside it: who has
@@ -390,7 +406,7 @@ export class Gate {
    * where there is too much of an issuer those go first that would go here (going-order.ts).
    */
   #isKeptBySenior(renewal: Grant): boolean {
-    return this.keeperOf(renewal) < Number.POSITIVE_INFINITY;
+    return this.#namerOf(renewal) < Number.POSITIVE_INFINITY;
   }
 
   /** Is it there, one too many, and kept by nobody? */

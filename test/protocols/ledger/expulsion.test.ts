@@ -319,6 +319,32 @@ t.test('a renewal that an operator keeps stays, also where its issuer has room f
   t.notOk(machine?.ledger.has(longer));
   t.equal(machine?.authority.memberUntil(host.id), NOW + 1900);
 });
+
+t.test('a renewal that an operator keeps pushes out no grant that it renews', async (t) => {
+  const desk = new Desk(genesis.digest, nodeCrypto);
+  const [ann, host] = [testSigner(21), testSigner(22)];
+  const root = desk.grant(operator, memberGrant(ann.id, ADMITTER));
+  const { digest: parent } = root;
+  const other = desk.grant(ann, memberGrant(testSigner(23).id, { parent }));
+  const body = memberGrant(host.id, { parent, notAfter_ms: NOW + 1000 });
+  const original = desk.before(other, ann, body);
+  const smaller = [24, 25, 26].map((at) =>
+    desk.before(original, ann, memberGrant(testSigner(at).id, { parent })),
+  );
+  const end = { renews: original.digest, notAfter_ms: NOW + 1900 };
+  const renewal = desk.grant(ann, { ...body, ...end }, NOW + 900);
+  const revoke = (keeps: string[]) => {
+    const key = recordKey.revoke(ann.id, operator.id);
+    return desk.seal(operator, 'revoke', key, revokeBody({ subject: ann.id, reason: '', keeps }), NOW + 1500);
+  };
+  const records = [root, other, original, ...smaller, renewal, revoke([renewal.digest])];
+  const without = settled(records, 4);
+  for (const grant of [original, ...smaller]) t.ok(without?.ledger.has(grant), 'whatever came first');
+  const machine = settled([...records, revoke([original.digest])], 4);
+  t.ok(machine?.ledger.has(renewal), 'it has the room where both are kept');
+  t.ok(machine?.ledger.has(original));
+});
+
 t.test(
   'a role that comes and goes takes along what needs it, without a look at all else each time',
   async (t) => {

@@ -293,6 +293,24 @@ t.test('what an operator kept it keeps no more once it is none, though it may re
   t.same(of.surplus(last!), [last]);
 });
 
+t.test('the renewal of an own grant is kept as far as that grant is', async (t) => {
+  const of = authority(['op', 'pat']);
+  const ann = grant('op', 'ann', ADMITTER, { seq: 1 });
+  const { digest: parent } = ann;
+  const original = grant('ann', 'host', { parent, notAfter_ms: NOW + 1000 }, { seq: 1 });
+  const end = { parent, notAfter_ms: NOW + 1900, renews: original.digest };
+  const renewal = grant('ann', 'host', end, { seq: 2, at_ms: NOW + 900 });
+  for (const record of [ann, original, renewal]) of.add(record);
+  of.add(revoke('op', 'ann', { seq: 2 }, { keeps: [renewal.digest] }));
+  t.equal(of.keeperOf(renewal), Number.POSITIVE_INFINITY);
+  const keeping = revoke('pat', 'ann', { seq: 1 }, { keeps: [original.digest] });
+  of.add(keeping);
+  t.equal(of.keeperOf(original), 1);
+  t.equal(of.keeperOf(renewal), 1, 'and no further');
+  t.same(of.remove(keeping), [original, renewal]);
+  t.equal(of.keeperOf(renewal), Number.POSITIVE_INFINITY);
+});
+
 t.test(
   'what was kept by the word of somebody who goes, goes with it, in whatever order it came',
   async (t) => {
