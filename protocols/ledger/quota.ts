@@ -1,9 +1,12 @@
 /**
  * What one author may fill. Beyond it those of its records go that have the latest stamps, and of grants and revocations
- * those that come last in an order of their own, whatever came first: so all nodes keep the same ones (going-order.ts). Who has stolen a key
- * may write stamps of long ago, and any number of digests, and push out what the key wrote; so what others hang on (grants,
- * and what was revoked) goes last, and where all begins never. Of that too such a thief may write any amount; so the grants
- * that a senior's revocation of the key keeps go last of all. What a node must say whatever it
+ * those that come last in an order of their own, whatever came first: so all nodes keep the same ones (going-order.ts). Not
+ * where two authors beyond it have let one another in: what the one writes thanks to the other may push out what the other
+ * writes by, and the reverse, and then what came first decides.
+ *
+ * Who has stolen a key may write stamps of long ago, and any number of digests, and push out what the key wrote; so what
+ * others hang on (grants, and what was revoked) goes last, and where all begins never. Of that too such a thief may write
+ * any amount; so the grants that a senior's revocation of the key keeps go last of all. What a node must say whatever it
  * has written before (that it lives, what it has seen and acknowledged, deletions) goes after all else but those, what it
  * has acknowledged after the rest of it, and a part of the quota is left free for it.
  */

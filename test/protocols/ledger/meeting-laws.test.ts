@@ -11,7 +11,14 @@ import type { GrantBody, RevokeBody, Role } from '../../../protocols/base/record
 import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
 import { type LedgerRecord, sealRecord } from '../../../protocols/ledger/record.ts';
-import { lifeOf, operatorGrant, readGrant, renewalGrant, revokeBody } from '../../../protocols/trust/acts.ts';
+import {
+  isIssuing,
+  lifeOf,
+  operatorGrant,
+  readGrant,
+  renewalGrant,
+  revokeBody,
+} from '../../../protocols/trust/acts.ts';
 import fc from '../../laws.ts';
 import { introduce, memberGrant, NOW, sealedAct, type TestNode, testSigner } from './fixtures.ts';
 
@@ -100,12 +107,39 @@ function seal(
   return sealedAct(genesis.digest, author, kind, body, { seq, ms: NOW + ms });
 }
 
+/** Whose acts hang on whose: an author's on those of others that let it write any, or keep what it wrote. */
+class Hanging {
+  readonly #above = new Map<KeyId, Set<KeyId>>();
+
+  /** @returns false, and nothing is changed, where those of the upper one hang on those of the lower one already. */
+  hang(lower: KeyId, upper: KeyId): boolean {
+    const above = new Set([upper]);
+    // The set grows while it is walked.
+    for (const key of above) for (const next of this.#above.get(key) ?? []) above.add(next);
+    if (above.has(lower)) return false;
+    this.#above.set(lower, (this.#above.get(lower) ?? new Set()).add(upper));
+    return true;
+  }
+}
+
 /**
- * @param isFull authors have more than they may. What an author can write only by what it has let others give it has no place
- * of its own in the order in which they go then: it is left out.
+ * @param isFull authors have more than they may, and each one's records go in an order of their own. Where two have let one
+ * another in, over however many others, what the one writes thanks to the other may push out what the other writes by, and
+ * the reverse: what came first decides then (quota.ts). What would close such a ring is left out, be it a grant, a vote or
+ * that a revocation keeps something.
  */
 function recordsOf(acts: readonly Act[], isFull: boolean): LedgerRecord[] {
   const [one, other] = OPERATORS as [Signer, Signer];
+  const hanging = new Hanging();
+  const mayHang = (lower: KeyId, upper: KeyId) => !isFull || hanging.hang(lower, upper);
+  mayHang(KEYS[2]!.id, one.id);
+  mayHang(KEYS[3]!.id, other.id);
+  /** What a renewal that is kept pushes out hangs on the grant that it renews. */
+  const mayKeep = ({ author, body }: LedgerRecord) => {
+    const { renews } = body as GrantBody;
+    const original = renews === undefined ? undefined : records.find(({ digest }) => digest === renews);
+    return original === undefined || original.author === author || mayHang(author, original.author);
+  };
   const wide = { roles: ['member', 'admitter'] as Role[], admits: ADMITS };
   const records = [
     seal(2, one, 'grant', memberGrant(KEYS[2]!.id, wide), 0),
@@ -133,24 +167,26 @@ function recordsOf(acts: readonly Act[], isFull: boolean): LedgerRecord[] {
       const body = original
         ? renewalGrant(original, parent.digest, notAfter_ms!)
         : memberGrant(KEYS[each.subject]!.id, given);
-      const above: KeyId[] = [];
-      for (let link = grants.find(({ digest }) => digest === parent.digest); link !== undefined; ) {
-        above.push(link.author);
-        const { parent: next } = link.body as GrantBody;
-        link = grants.find(({ digest }) => digest === next);
-      }
-      if (isFull && above.includes(body.subject)) continue;
+      // Nobody may write anything by a renewal alone.
+      const lets = original === undefined && isIssuing(body);
+      if (lets && !mayHang(body.subject, parent.subject)) continue;
       records.push(seal(seq, signers.get(parent.subject)!, 'grant', body, each.at_ms));
     } else if (each.what === 'revoke') {
       const subject = KEYS[each.subject]!.id;
-      const keeps = grants
+      const author = KEYS[each.author]!;
+      const named = grants
         .filter(({ author }) => author === subject)
-        .filter((_, bit) => ((each.keeps >> bit) & 1) === 1)
-        .map(({ digest }) => digest);
+        .filter((_, bit) => ((each.keeps >> bit) & 1) === 1);
+      // What a key says of itself keeps nothing in a ledger.
+      const isOwn = author.id === subject;
+      const isHeard = isOwn || named.length === 0 || mayHang(subject, author.id);
+      const keeps = named.filter((grant) => isHeard && (isOwn || mayKeep(grant))).map(({ digest }) => digest);
       const body = revokeBody({ subject, reason: '', descendants: each.descendants, keeps });
-      records.push(seal(seq, KEYS[each.author]!, 'revoke', body, each.at_ms));
+      records.push(seal(seq, author, 'revoke', body, each.at_ms));
     } else if (each.what === 'appoint') {
-      records.push(seal(seq, KEYS[each.author]!, 'grant', operatorGrant(KEYS[each.subject]!.id), each.at_ms));
+      const [author, { id: subject }] = [KEYS[each.author]!, KEYS[each.subject]!];
+      if (mayHang(subject, author.id))
+        records.push(seal(seq, author, 'grant', operatorGrant(subject), each.at_ms));
     } else {
       const author = KEYS[each.author]!;
       const isAck = each.what === 'ack';
