@@ -73,8 +73,8 @@ export class Horizon {
 
   /** Not always the same as the record says: what came back from others this disk has not said itself. */
   acknowledge(round: Round, of: readonly LedgerRecord[] = []): void {
-    // What is beyond that the record does not say any more.
-    this.#said = [...this.#said.slice(1 - ROUNDS_MAX), round];
+    // As the record does: what is beyond that it does not say any more.
+    this.#said = [...this.#said, round].sort((a, b) => a.upTo_ms - b.upTo_ms).slice(-ROUNDS_MAX);
     this.#know(round, of);
   }
 

@@ -662,8 +662,10 @@ export class LedgerMachine {
     const own = this.#own.get(record.author);
     if (own === undefined || record.epoch < own.epoch) return [];
     const isFuture = record.epoch > own.epoch || record.seq > own.seq;
-    own.epoch = epochAfter(record.epoch, env.random);
-    own.seq = 0;
+    const epoch = epochAfter(record.epoch, env.random);
+    // Where none is left it goes on behind that record.
+    own.seq = epoch > record.epoch ? 0 : record.seq;
+    own.epoch = epoch;
     return [
       { kind: 'epoch', author: record.author, epoch: own.epoch },
       ...this.#withHorizon(() => (isFuture ? this.#doubt() : [])),

@@ -19,9 +19,9 @@ export function isAlone(state: MembershipState): boolean {
   return state.connected.size === 0 && isLarge(state);
 }
 
-/** Is it cut off in a large cluster, and reaches few others? Then whom it does not reach is lost to it, whatever others say. */
+/** Is it cut off, in a cluster that was large then, and reaches few others? Then whom it does not reach is lost to it, whatever others say. */
 export function isStranded(state: MembershipState): boolean {
-  return state.cutOff?.reachesFew === true && isLarge(state);
+  return state.cutOff?.reachesFew === true;
 }
 
 /** The watchers of `subject` by the roster, and as many after them: they are the likeliest stand-ins. */

@@ -169,7 +169,7 @@ export interface CutOff {
   surplus: number;
   /** Hardly any answer: what this node does not reach is lost to it. */
   reachesFew: boolean;
-  /** It has had no connection at all since. */
+  /** At some moment since it had no connection at all. */
   wasAlone: boolean;
   /** Whom it holds as failed for that alone. No record says so, and nobody else learns of it. */
   readonly givenUp: Set<NodeId>;

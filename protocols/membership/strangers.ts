@@ -25,7 +25,7 @@ export function drawStrangers(turn: Turn): NodeId[] {
   weigh(turn, cutOff);
   if (cutOff.surplus <= 0 && random() >= 1 / STRANGER_ROUNDS) return [];
   // Who was gone before says nothing of what has happened since.
-  const gone_ms = cutOff.since_ms - state.config.isolationWindow_ms;
+  const gone_ms = Math.min(cutOff.since_ms, now) - state.config.isolationWindow_ms;
   const strangers: NodeId[] = [];
   for (const [id] of roster.entries()) {
     if (id === self || connected.has(id) || wanted.has(id) || targets.has(id)) continue;

@@ -268,7 +268,8 @@ export function settle(turn: Turn): void {
 function mayAccuse({ state, now }: Turn): boolean {
   if (!isLarge(state)) return true;
   const [since_ms] = state.connected.values();
-  return since_ms !== undefined && now - since_ms >= state.config.meet_ms;
+  // A connection of before a clock was set back is none of this moment.
+  return since_ms !== undefined && Math.abs(now - since_ms) >= state.config.meet_ms;
 }
 
 /**

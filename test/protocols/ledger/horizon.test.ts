@@ -66,6 +66,14 @@ t.test('of rounds that none agrees on for long the latest alone are kept', async
   t.ok(known.length < ROUNDS_MAX && known.at(-1) === rounds.at(-1), `of ${known.length} all is known`);
 });
 
+t.test('a clock that was set back makes it forget no later round, as the record does not', async (t) => {
+  const horizon = new Horizon(0, undefined);
+  horizon.acknowledge({ ...ROUND, upTo_ms: NOW + 1 });
+  for (let at = 0; at < 2 * ROUNDS_MAX; at += 1)
+    horizon.acknowledge({ ...ROUND, hash: `${at}`.padStart(32, '0') });
+  t.ok(horizon.hasAcknowledged({ ...ROUND, upTo_ms: NOW + 1 }));
+});
+
 t.test('a horizon that this disk agreed to is no doubt, and any other is', async (t) => {
   const horizon = new Horizon(0, undefined);
   horizon.acknowledge(ROUND);

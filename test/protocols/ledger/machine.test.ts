@@ -13,6 +13,7 @@ import {
   type StreamId,
   sealRecord,
 } from '../../../protocols/ledger/record.ts';
+import { EPOCH_END } from '../../../protocols/ledger/record-reader.ts';
 import { encodeGossip, SYNC_VERSION } from '../../../protocols/ledger/sync.ts';
 import {
   cluster,
@@ -341,6 +342,19 @@ t.test(
     t.same(rejections(introduce(b!.machine, [record])), []);
     const effects = introduce(b!.machine, [write(old.machine, a!.signer.id, 'tag', 'app:3', TAG)]);
     t.notOk(effects.some(({ kind }) => kind === 'equivocation'));
+  },
+);
+
+t.test(
+  'a node whose epochs were used up by a copy of its key gives no number that the copy gave',
+  async (t) => {
+    const [a, b] = cluster(2);
+    const own = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
+    const last = forged(own, { epoch: EPOCH_END - 1, seq: 7, key: 'app:2' }, a!.signer);
+    introduce(a!.machine, [last]);
+    const next = write(a!.machine, a!.signer.id, 'tag', 'app:3', TAG);
+    t.same([next.epoch, next.seq], [EPOCH_END - 1, 8]);
+    t.same(rejections(introduce(b!.machine, [own, last, next])), []);
   },
 );
 

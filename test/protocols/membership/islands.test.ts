@@ -93,6 +93,21 @@ class Island {
     return side !== undefined && side === this.#sideOf(peer);
   }
 
+  /** All clocks are set back by so much; the timers that run are not put off by it. */
+  setBack(by_ms: number): void {
+    for (const machine of this.machines.values()) {
+      machine.now -= by_ms;
+      for (const [token, at_ms] of machine.due) machine.due.set(token, at_ms - by_ms);
+    }
+  }
+
+  /** Its process has ended. */
+  kill(id: NodeId): void {
+    this.machines.delete(id);
+    this.#sides = this.#sides.map((side) => side.difference(new Set([id])));
+    for (const other of this.machines.values()) other.give({ kind: 'disconnected', peer: id });
+  }
+
   restart(id: NodeId): void {
     for (const other of this.machines.values()) other.give({ kind: 'disconnected', peer: id });
     this.machines.set(id, this.#start(id, this.machines.get(id)!.now));
@@ -296,6 +311,47 @@ t.test('one of a few that many answer again is back, whichever of its links are'
   island.pass(3000);
   t.equal(state.cutOff, null);
   for (const id of island.crowd) t.not(memberStatus(state, id), 'failed');
+});
+
+t.test('a clock that was set back silences nobody who has to say that another died', async (t) => {
+  const island = new Island(40, 40);
+  island.pass(10_000);
+  island.setBack(600_000);
+  island.pass(5000);
+  const [, dead] = island.crowd;
+  island.kill(dead!);
+  island.pass(30_000);
+  const statuses = [...island.machines.values()].map(({ state }) => memberStatus(state, dead!));
+  t.same(new Set(statuses), new Set(['failed']));
+});
+
+for (const [count, of] of [
+  [1, 100],
+  [5, 100],
+] as const)
+  t.test(
+    `${count} of ${of} that are cut off, and whose clocks are set back, hold all others as failed`,
+    async (t) => {
+      const island = new Island(count, of);
+      island.pass(4000);
+      island.setBack(600_000);
+      island.pass(120_000);
+      t.same(island.wrong(), { lost: 0, own: 0 });
+    },
+  );
+
+t.test('a few that are cut off stay so where the cluster shrinks to a small one meanwhile', async (t) => {
+  for (let seed = 1; seed <= 6; seed += 1) {
+    const island = new Island(3, 33, seed);
+    island.pass(90_000);
+    const [gone] = island.crowd.filter((id) => !island.machines.has(id));
+    for (const machine of island.machines.values()) machine.give({ kind: 'removed', id: gone! });
+    island.pass(60_000);
+    for (const { state } of island.machines.values()) {
+      t.ok(state.cutOff !== null);
+      t.equal(state.failed.size, 29);
+    }
+  }
 });
 
 t.test('who is removed meanwhile is forgotten, and who has written anew is asked anew', async (t) => {
