@@ -95,7 +95,8 @@ export class Repairs {
       }
     }
     this.#waiting.delete(peer);
-    const alone_until_ms = now + this.#aloneLeft_ms(peer, now);
+    // Clocks and timers know whole milliseconds.
+    const alone_until_ms = Math.ceil(now + this.#aloneLeft_ms(peer, now));
     const times = { since_ms: now, alone_until_ms, heard_ms: now };
     this.#running.set(peer, { peer, ...times, changed: false, isOpening });
     return true;

@@ -20,6 +20,15 @@ t.test('chances are even', async (t) => {
   for (const count of counts) t.ok(count > 9500 && count < 10_500, String(count));
 });
 
+t.test('a node that asks to be called again at once, for ever, ends a run', async (t) => {
+  const { world, b } = pair();
+  const again = () => b.host.schedule(0, 7, b.host.now());
+  b.timer = again;
+  again();
+  world.still_max = 1000;
+  t.throws(() => world.runUntil(2000), /time stands still at/);
+});
+
 t.test('a paused node gets everything later, in order', async (t) => {
   const { world, a, b } = pair();
   b.host.schedule(0, 7, b.host.now() + 10);

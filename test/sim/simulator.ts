@@ -17,6 +17,8 @@ import { type End, GOSSIP, type Message, Transport } from './transport.ts';
 export const EPOCH_MS = 1_800_000_000_000;
 /** Things on their way at one time: beyond it the cores are flooding, and the run fails. */
 const QUEUE_MAX = 50_000_000;
+/** Steps at one virtual time: beyond that something asks to be called again, at once, for ever. */
+const STILL_MAX = 20_000_000;
 
 export class Simulator<N extends SimNode = SimNode> {
   readonly network: Network;
@@ -31,6 +33,8 @@ export class Simulator<N extends SimNode = SimNode> {
   readonly #byId = new Map<NodeId, Host<N>>();
   readonly #queue = new EventQueue();
   #waiting_count = 0;
+  still_max = STILL_MAX;
+  #still_count = 0;
   readonly #gossip: Gossip;
   readonly #factory: SimNodeFactory<N>;
   readonly #seed: string;
@@ -125,6 +129,8 @@ export class Simulator<N extends SimNode = SimNode> {
         if (size > QUEUE_MAX) throw new Error(`more than ${QUEUE_MAX} things are on their way`);
       }
       queue.pop();
+      this.#still_count = queue.at_ms > this.now_ms ? 0 : this.#still_count + 1;
+      if (this.#still_count > this.still_max) throw new Error(`time stands still at ${this.now_ms} ms`);
       if (queue.at_ms > this.now_ms) this.now_ms = queue.at_ms;
       this.#step(queue);
     }
