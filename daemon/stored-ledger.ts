@@ -7,8 +7,7 @@ import type { KeyId } from '../protocols/base/ids.ts';
 import { HORIZON_UNKNOWN } from '../protocols/ledger/horizon.ts';
 import { LedgerMachine } from '../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
-import { EPOCH_END } from '../protocols/ledger/record-reader.ts';
-import { startEpoch } from '../protocols/ledger/start-epoch.ts';
+import { epochAfter, startEpoch } from '../protocols/ledger/start-epoch.ts';
 import { readGrant } from '../protocols/trust/acts.ts';
 import type { Log } from './log.ts';
 import type { StateStore } from './store/state-store.ts';
@@ -56,7 +55,7 @@ export function openStoredLedger(init: StoredLedgerInit): StoredLedger {
   ];
   const isKept = keep(store, valuesOf(next), log);
   // The life before may have been as old, by a clock without a battery, and could not keep its epoch either.
-  const epoch = isKept ? next : Math.min(next + 1 + Math.floor(random() * LOTS), EPOCH_END - 1);
+  const epoch = isKept ? next : epochAfter(next, random, LOTS);
   const machine = new LedgerMachine({
     genesis,
     crypto,

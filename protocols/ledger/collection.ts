@@ -153,6 +153,12 @@ export function roundOf(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Round 
   return { upTo_ms, hash: sumToHex(sumOf(hashed(ledger, upTo_ms, horizon_ms))) };
 }
 
+/** What a round is about, if that is what is held here now; undefined where it is not. @param horizon_ms as of `tombstones`. */
+export function heldOf(ledger: Ledger, round: Round, horizon_ms: number): LedgerRecord[] | undefined {
+  const held = hashed(ledger, round.upTo_ms, horizon_ms);
+  return sumToHex(sumOf(held)) === round.hash ? held : undefined;
+}
+
 /** What the hash of a round is of. */
 export function hashed(ledger: Ledger, upTo_ms: number, horizon_ms: number): LedgerRecord[] {
   return tombstones(ledger, upTo_ms, horizon_ms).filter(({ hlc }) => hlc.ms > horizon_ms);

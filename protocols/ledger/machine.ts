@@ -20,11 +20,11 @@ import {
   collectable,
   following,
   hashed,
+  heldOf,
   isRoundOpen,
   keptBesidePast,
   type Members,
   roundEnd_ms,
-  roundOf,
   tombstones,
 } from './collection.ts';
 import { gossipVerdict, type LedgerEffect, netOf, recordsIn, withLost } from './effects.ts';
@@ -213,11 +213,7 @@ export class LedgerMachine {
       ];
     this.#clock = this.ledger.latest;
     this.#horizon = new Horizon(init.horizon_ms ?? 0, ackOf(this.ledger, this.#self));
-    this.#horizon.recall((round) => {
-      const past_ms = this.#horizon.told_ms;
-      const isWhole = roundOf(this.ledger, round.upTo_ms, past_ms).hash === round.hash;
-      return isWhole ? hashed(this.ledger, round.upTo_ms, past_ms) : undefined;
-    });
+    this.#horizon.recall((round) => heldOf(this.ledger, round, this.#horizon.told_ms));
     for (const record of this.ledger.recordsOf(this.#self)) this.#remember(record);
     for (const signer of init.signers) this.addSigner(signer);
     this.#intake = new Intake(this.#config, {

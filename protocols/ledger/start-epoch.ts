@@ -33,6 +33,6 @@ export function startEpoch(
 }
 
 /** One after what others know of a former life, or may: each life that is told of it takes another, most likely. */
-export function epochAfter(former: number, random: () => number): number {
-  return Math.min(former + 1 + Math.floor(random() * LOTS), EPOCH_END - 1);
+export function epochAfter(former: number, random: () => number, lots = LOTS): number {
+  return Math.min(former + 1 + Math.floor(random() * lots), EPOCH_END - 1);
 }

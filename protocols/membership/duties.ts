@@ -19,7 +19,10 @@ export function isAlone(state: MembershipState): boolean {
   return state.connected.size === 0 && isLarge(state);
 }
 
-/** Is it cut off, in a cluster that was large then, and reaches few others? Then whom it does not reach is lost to it, whatever others say. */
+/**
+ * Is it cut off, in a cluster that was large then, and reaches few others? Then whom it does not reach is lost to it,
+ * whatever others say.
+ */
 export function isStranded(state: MembershipState): boolean {
   return state.cutOff?.reachesFew === true;
 }

@@ -30,10 +30,10 @@ export class Simulator<N extends SimNode = SimNode> {
   now_ms = 0;
   steps_count = 0;
   queue_max = 0;
+  still_max = STILL_MAX;
   readonly #byId = new Map<NodeId, Host<N>>();
   readonly #queue = new EventQueue();
   #waiting_count = 0;
-  still_max = STILL_MAX;
   #still_count = 0;
   readonly #gossip: Gossip;
   readonly #factory: SimNodeFactory<N>;

@@ -9,6 +9,11 @@ import { Machine } from './harness.ts';
 const STEP_MS = 100;
 const { meshMembers_max } = MEMBERSHIP_DEFAULTS;
 
+/** With whom it has connections, and nothing to do. */
+function needless({ state: { connected, wanted, targets } }: Machine): NodeId[] {
+  return [...connected.keys()].filter((peer) => !wanted.has(peer) && !targets.has(peer));
+}
+
 /** A lot for all that is asked of one test. */
 function lots(seed: number): () => number {
   let state = seed;
@@ -386,8 +391,7 @@ for (const [count, of, seed] of [
     t.same(island.wrong(), { lost: 0, own: 0 });
     t.equal(island.refuted.size, 0);
     for (const id of island.crowd.slice(count)) {
-      const { connected, wanted, targets } = island.machines.get(id)!.state;
-      const strangers = [...connected.keys()].filter((peer) => !wanted.has(peer) && !targets.has(peer));
+      const strangers = needless(island.machines.get(id)!);
       t.ok(strangers.length < 8, `${strangers.length} connections to those with whom it has nothing to do`);
     }
     island.heal();
@@ -426,12 +430,9 @@ for (const [count, of] of [
   t.test(`${count} of ${of} hosts are not searched for those of whom they hear`, async (t) => {
     const island = new Island(count, of);
     island.pass(30_000);
-    const { machines } = island;
     t.equal(island.wrong().own, 0);
-    for (const { state } of machines.values()) {
-      const strangers = [...state.connected.keys()].filter(
-        (id) => !state.wanted.has(id) && !state.targets.has(id),
-      );
+    for (const machine of island.machines.values()) {
+      const strangers = needless(machine);
       t.ok(strangers.length < 20, `${strangers.length} connections to those with whom it has nothing to do`);
     }
   });
