@@ -18,6 +18,7 @@ import {
   type Turn,
 } from './state.ts';
 import { drawStrangers, noteDialled } from './strangers.ts';
+import { isGivenUp } from './votes.ts';
 
 /** A connection that broke sooner than this is not redialled at once, but after this. */
 const FLAP_MS = 1000;
@@ -85,7 +86,7 @@ function attempt(turn: Turn, member: Member, isLater: boolean): boolean {
   const since_ms = Math.min(turn.now, member.redial?.since_ms ?? goneSince_ms(turn, member));
   const attempts_count = (member.redial?.attempts_count ?? 0) + (isLater ? 0 : 1);
   if (!isLater) turn.effects.push({ kind: 'connect', peer: member.id });
-  if (state.cutOff?.givenUp.has(member.id) === true) askOthers(turn, member);
+  if (isGivenUp(member)) askOthers(turn, member);
   const after_ms = backoff_ms(turn, since_ms);
   schedule(turn, member, since_ms, attempts_count, isLater ? after_ms * LATER_TIMES : after_ms);
   return true;

@@ -44,6 +44,7 @@ import {
 import { confirm, endProbe, heard, pushSuspicion, raiseIncarnation, suspect } from './suspicion.ts';
 import {
   endCharge,
+  isGivenUp,
   keepVerdict,
   onWatcherChanged,
   recall,
@@ -246,7 +247,6 @@ function drop(turn: Turn, id: NodeId): void {
   state.targets.delete(id);
   state.unlinked.delete(id);
   state.cutOff?.strangers.delete(id);
-  state.cutOff?.givenUp.delete(id);
   for (const other of state.members.values()) {
     if (other.verdicts.delete(id)) refreshDoubt(turn, other);
   }
@@ -266,7 +266,7 @@ function forgetDoubts(turn: Turn, cutOff: CutOff | null): void {
   const { state, now } = turn;
   for (const member of state.members.values()) {
     const { id, charge } = member;
-    if (cutOff?.givenUp.has(id) === true) setStatus(turn, member, 'suspect');
+    if (isGivenUp(member)) setStatus(turn, member, 'suspect');
     const isOurs = state.wanted.has(id) || state.targets.has(id);
     if (charge === null && !(isOurs && cutOff?.reachesFew === false)) {
       endProbe(turn, member);

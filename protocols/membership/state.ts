@@ -116,6 +116,8 @@ export interface Member {
   /** The highest that the ledger or the member itself has told. */
   incarnation: number;
   status: MemberStatus;
+  /** At which incarnation watchers agreed that it is failed; null: not since it was held as failed here. */
+  agreed_incarnation: number | null;
   /** Until then it need not be connected; 0 once it was. */
   meetBy_ms: number;
   /** As `connected` of the state has it. */
@@ -171,8 +173,6 @@ export interface CutOff {
   reachesFew: boolean;
   /** At some moment since it had no connection at all. */
   wasAlone: boolean;
-  /** Whom it holds as failed for that alone. No record says so, and nobody else learns of it. */
-  readonly givenUp: Set<NodeId>;
 }
 
 /** Before all times; no null, which would cost an object at each change. */
@@ -344,6 +344,7 @@ export function memberOf(turn: Turn, id: NodeId): Member | undefined {
     id,
     incarnation,
     status: 'alive',
+    agreed_incarnation: null,
     meetBy_ms: isConnected ? 0 : turn.now + state.config.meet_ms,
     isConnected,
     heard_ms: turn.now,

@@ -53,19 +53,21 @@ function deriveStatus(
   member: Member,
   verdicts: readonly (Verdict | null)[],
 ): MemberStatus {
-  const { id, status, suspicion } = member;
-  const { givenUp } = state.cutOff ?? {};
+  const { incarnation, suspicion } = member;
   if (isAgreed(verdicts)) {
-    givenUp?.delete(id);
+    member.agreed_incarnation = incarnation;
     return 'failed';
   }
-  if (suspicion?.deadline === null && isStranded(state)) {
-    if (status !== 'failed') givenUp?.add(id);
-    return 'failed';
-  }
-  // Once agreed it holds until a watcher takes it back: watchers that are lost later change nothing.
-  const wasAgreed = status === 'failed' && givenUp?.has(id) !== true;
+  if (suspicion?.deadline === null && isStranded(state)) return 'failed';
+  // Once agreed it holds until a watcher takes it back: watchers that are lost later change nothing. It does not hold of a
+  // later incarnation, or no watcher that thinks so would ask, and those who do would wait for its verdict.
+  const wasAgreed = member.agreed_incarnation === incarnation;
   return wasAgreed && !verdicts.includes('alive') && isAccused(member) ? 'failed' : 'suspect';
+}
+
+/** It is held as failed for this node's own doubt alone. No record says so, and nobody else learns of it. */
+export function isGivenUp({ status, incarnation, agreed_incarnation }: Member): boolean {
+  return status === 'failed' && agreed_incarnation !== incarnation;
 }
 
 /** Somebody holds it as failed at this incarnation. */
@@ -117,7 +119,7 @@ export function setStatus(turn: Turn, member: Member, status: MemberStatus): voi
   if (status === 'failed') state.failed.set(member.id, turn.now);
   else {
     state.failed.delete(member.id);
-    state.cutOff?.givenUp.delete(member.id);
+    member.agreed_incarnation = null;
   }
   concernsIsolation(state, member.id);
   turn.effects.push({ kind: 'status', member: member.id, status });
@@ -306,7 +308,6 @@ export function settleIsolation(turn: Turn): void {
       surplus: 1,
       reachesFew: false,
       wasAlone: false,
-      givenUp: new Set(),
     };
     if (isAlone(state)) noteAlone(state.cutOff);
     turn.effects.push({ kind: 'isolated', isolated: true });

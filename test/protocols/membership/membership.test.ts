@@ -1058,6 +1058,34 @@ t.test('a watcher that takes its verdict back ends the agreement, and the others
   t.ok(a.sent().some(({ message }) => message.type === 'request'));
 });
 
+t.test(
+  'an agreement holds for one incarnation, and a member that dies in the next is asked anew',
+  async (t) => {
+    const others = ['c', 'd', 'e'];
+    const a = new Machine('a').join('b', ...others);
+    const passWithOthers = (duration_ms: number) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+        a.pass(100);
+        for (const peer of others) a.hear(peer, { type: 'ack', seq: a.state.seq, incarnation: 1 });
+      }
+    };
+    a.give({ kind: 'disconnected', peer: 'b' });
+    for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher });
+    passWithOthers(3000);
+    t.match(a.of('verdict'), [{ subject: 'b', incarnation: 1, verdict: 'failed' }]);
+    t.equal(memberStatus(a.state, 'b'), 'failed');
+    // It has told c and d that it lives, and died. They have missed it again before its record is here.
+    for (const watcher of ['c', 'd']) a.give({ ...FAILED_B, watcher, incarnation: 2 });
+    t.equal(memberStatus(a.state, 'b'), 'failed');
+    a.effects = [];
+    a.give({ kind: 'member', id: 'b', incarnation: 2 });
+    t.equal(memberStatus(a.state, 'b'), 'suspect', 'two of four do not agree');
+    passWithOthers(5000);
+    t.match(a.of('verdict'), [{ subject: 'b', incarnation: 2, verdict: 'failed' }], 'they wait for it');
+    t.equal(memberStatus(a.state, 'b'), 'failed');
+  },
+);
+
 t.test('who is watched tells its watchers in turn that it lives, and when it will again', async (t) => {
   const others = ['b', 'c', 'd', 'e', 'f', 'g', 'h'];
   const a = new Machine('a').join(...others);
