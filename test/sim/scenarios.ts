@@ -3,6 +3,7 @@
  * Not here: what must hold (checkers/) and what each fault is (faults.ts).
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
+import { COLLECTION_DEFAULTS } from '../../protocols/ledger/collection.ts';
 import { ATTACKS, type Attack } from './byzantine-node.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { ACCESS, type Access, GOOD } from './network.ts';
@@ -94,6 +95,11 @@ function troubled(stage: Stage, trouble: Trouble): Story {
   return story(last_ms, isMild, more);
 }
 
+/** A host that is back with an old disk learns in one look that it missed a collection, agrees in the next, collects in a third. */
+const LOOKS_MAX = 3;
+/** Looks are jittered by a quarter. */
+const LOOK_MS_MAX = 1.25 * COLLECTION_DEFAULTS.collect_ms;
+
 /** Long enough that tombstones are collected again and again. */
 function deletions(stage: Stage, faults: readonly Fault[]): Story {
   return troubled(stage, {
@@ -101,7 +107,7 @@ function deletions(stage: Stage, faults: readonly Fault[]): Story {
     every_ms: [60_000, 600_000],
     faults_ms: 4 * HOUR_MS,
     records_count: 400,
-    more: { converged_ms_max: 180_000 },
+    more: { converged_ms_max: CONVERGED_MS_MAX + LOOKS_MAX * LOOK_MS_MAX },
   });
 }
 
