@@ -24,14 +24,33 @@ for (const scenario of Object.keys(SCENARIOS)) {
   });
 }
 
-/** They have found what no other test had: nodes that never agreed, and deletions that came back. */
-const TELLING_SEEDS = [3111, 3128, 50052, 50062];
-t.test('seeds that have found faults of collection and doubt hold now', async (t) => {
-  for (const seed of TELLING_SEEDS) {
-    const init = { nodes_count: 8, seed, scenario: 'deletions-old-disks' };
-    t.same(simulate(init).violations, [], replayCommand(init));
-  }
-});
+/** Seeds that have found what no other test had. */
+const TELLING: readonly { nodes_count: number; scenario: string; what: string; seeds: readonly number[] }[] =
+  [
+    {
+      nodes_count: 8,
+      scenario: 'deletions-old-disks',
+      what: 'nodes that never agreed, and deletions that came back',
+      seeds: [3111, 3128, 50052, 50062],
+    },
+    {
+      nodes_count: 6,
+      scenario: 'last-words',
+      what: 'watchers that waited for one another',
+      seeds: [3114, 3287],
+    },
+    { nodes_count: 5, scenario: 'last-words', what: 'the same', seeds: [3023, 3024] },
+  ];
+for (const { nodes_count, scenario, what, seeds } of TELLING)
+  t.test(
+    `seeds of ${scenario} with ${nodes_count} nodes that have found faults hold now: ${what}`,
+    async (t) => {
+      for (const seed of seeds) {
+        const init = { nodes_count, seed, scenario };
+        t.same(simulate(init).violations, [], replayCommand(init));
+      }
+    },
+  );
 
 t.test('clusters of 2, 3 and 5 hold too', async (t) => {
   for (const nodes_count of [2, 3, 5]) {

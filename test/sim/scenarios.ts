@@ -22,6 +22,9 @@ const NOTICED_IN_LOSS_MS_MAX = 8000;
 const NOTICED_IN_HEAVY_LOSS_MS_MAX = 20_000;
 /** And on the slowest links, where round trips of 600 ms are waited for again and again: of 24 the slowest took 20 s. */
 const NOTICED_BY_SATELLITE_MS_MAX = 30_000;
+/** Where it has just told some that it lives: those must miss it anew. */
+const NOTICED_AFTER_WORDS_MS_MAX = 15_000;
+const LAST_WORDS_MS_MAX = [300, 3000];
 /** Those that are paused themselves learn of it after that only. */
 const PAUSE_MS_MAX = 5000;
 const MINUTE_MS = 60_000;
@@ -148,6 +151,30 @@ function killsInLoss(stage: Stage, loss: number, noticed_ms_max: number): Story 
   const writers = nodes.filter((id) => !doomed.includes(id));
   stage.write(writers, 50, WARM_UP_MS, calm_ms);
   return story(calm_ms, true, { noticed_ms_max });
+}
+
+/**
+ * Members are paused for so long that all hold them as failed, come to, and die for good while they refute that: some have
+ * heard of it then, and some never do. Up to a tenth of the packets is lost.
+ */
+function lastWords(stage: Stage): Story {
+  const { prng, world, nodes } = stage;
+  const doomed = prng.sample(nodes, Math.min(3, Math.floor((nodes.length - 1) / 2)));
+  world.at(WARM_UP_MS, () => FAULTS.someLoss(stage));
+  let last_ms = WARM_UP_MS;
+  for (const [at, id] of doomed.entries()) {
+    // Whoever alone has heard the one before has had the time to tell it.
+    const paused_ms = last_ms + NOTICED_AFTER_WORDS_MS_MAX + prng.between(0, 5000);
+    const lasts_ms = prng.between(8000, 20_000);
+    last_ms = paused_ms + lasts_ms + prng.between(0, prng.pick(LAST_WORDS_MS_MAX));
+    world.at(paused_ms, () => stage.pause(id, lasts_ms));
+    world.at(last_ms, () => stage.kill(id, at !== 1));
+  }
+  const calm_ms = last_ms + NOTICED_AFTER_WORDS_MS_MAX;
+  world.at(calm_ms, () => stage.calm());
+  const writers = nodes.filter((id) => !doomed.includes(id));
+  stage.write(writers, 50, WARM_UP_MS, calm_ms);
+  return story(calm_ms, false, { noticed_ms_max: NOTICED_AFTER_WORDS_MS_MAX });
 }
 
 /** So many of the packets are lost from now on: no more than a few before the members can know what weather it is. */
@@ -417,6 +444,12 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     nodes_min: 3,
     hasOwnTime: true,
     tell: (stage) => killsInLoss(stage, 0.3, NOTICED_IN_HEAVY_LOSS_MS_MAX),
+  },
+  'last-words': {
+    what: 'members that were paused until they were given up come to, and die while they refute that',
+    nodes_min: 3,
+    hasOwnTime: true,
+    tell: lastWords,
   },
   churn: {
     what: 'members come, leave for up to ten minutes, and come back',
