@@ -295,8 +295,8 @@ function widen(turn: Turn): void {
 function askStrangers(turn: Turn): void {
   const { state } = turn;
   if (state.cutOff === null || !isStranded(state)) return;
-  for (const [id, { isSilent }] of state.cutOff.strangers) {
-    if (!isSilent || state.failed.has(id)) continue;
+  for (const [id, { answer }] of state.cutOff.strangers) {
+    if (answer !== 'missing' || state.failed.has(id)) continue;
     const member = memberOf(turn, id);
     if (member === undefined || member.probe !== null || member.suspicion !== null) continue;
     member.meetBy_ms = 0;

@@ -154,9 +154,8 @@ export interface Member {
 
 export interface Stranger {
   dialled_ms: number;
-  /** It did not answer in time. */
-  isSilent: boolean;
-  hasAnswered: boolean;
+  /** Whether it has answered: 'none' while there is time left for it. */
+  answer: 'none' | 'missing' | 'came';
 }
 
 /** What a node knows that is cut off. */

@@ -29,15 +29,15 @@ export function drawStrangers(turn: Turn): NodeId[] {
   const strangers: NodeId[] = [];
   for (const [id] of roster.entries()) {
     if (id === self || connected.has(id) || wanted.has(id) || targets.has(id)) continue;
-    const isAsked = cutOff.strangers.get(id)?.hasAnswered === false;
-    if (!isAsked && (failed.get(id) ?? now) >= gone_ms) strangers.push(id);
+    const { answer = 'came' } = cutOff.strangers.get(id) ?? {};
+    if (answer === 'came' && (failed.get(id) ?? now) >= gone_ms) strangers.push(id);
   }
   return sample(strangers, Math.max(1, cutOff.surplus), random);
 }
 
 /** Only who was dialled indeed says something by its silence: there may have been no place for it. */
 export function noteDialled({ state: { cutOff }, now }: Turn, id: NodeId): void {
-  cutOff?.strangers.set(id, { dialled_ms: now, isSilent: false, hasAnswered: false });
+  cutOff?.strangers.set(id, { dialled_ms: now, answer: 'none' });
 }
 
 /** By the last answer of each. Who has lost all needs no lots, and those of a few who answer first do not outweigh that. */
@@ -47,9 +47,9 @@ function weigh({ state, now }: Turn, cutOff: CutOff): void {
     // Never in the future, whatever the clock was set to.
     stranger.dialled_ms = Math.min(stranger.dialled_ms, now);
     const isOver = now - stranger.dialled_ms >= state.config.meet_ms;
-    if (isOver && !stranger.hasAnswered && !state.connected.has(id)) stranger.isSilent = true;
-    if (stranger.hasAnswered) surplus -= ANSWER_WEIGHT;
-    else if (stranger.isSilent) surplus += 1;
+    if (isOver && stranger.answer === 'none' && !state.connected.has(id)) stranger.answer = 'missing';
+    if (stranger.answer === 'came') surplus -= ANSWER_WEIGHT;
+    else if (stranger.answer === 'missing') surplus += 1;
   }
   cutOff.surplus = surplus;
   if (surplus >= SURPLUS_MIN) cutOff.reachesFew = true;
@@ -65,8 +65,7 @@ export function noteAlone(cutOff: CutOff): void {
 export function noteHeard({ cutOff }: MembershipState, { id, isConnected }: Member): void {
   const stranger = cutOff?.strangers.get(id);
   if (stranger === undefined) return;
-  stranger.isSilent = false;
-  if (isConnected) stranger.hasAnswered = true;
+  if (isConnected) stranger.answer = 'came';
   else cutOff?.strangers.delete(id);
 }
 

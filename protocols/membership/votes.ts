@@ -90,7 +90,7 @@ export function refreshDoubt(turn: Turn, member: Member): void {
   }
   if (isLarge(state)) concernsIsolation(state, member.id);
   // Strangers that do not answer keep their say: or this node would stand in for them, and perhaps write of it.
-  const isStranger = state.cutOff?.strangers.get(member.id)?.isSilent === true;
+  const isStranger = state.cutOff?.strangers.get(member.id)?.answer === 'missing';
   refreshHearing(turn, member.id, accused || (member.suspicion?.deadline === null && !isStranger));
 }
 
