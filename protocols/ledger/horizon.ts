@@ -101,13 +101,18 @@ export class Horizon {
     return hasSaid({ rounds: this.#said }, round);
   }
 
-  /** All have agreed on a round. @param areAllInDoubt what they hold together is then all that there is. */
+  /**
+   * All have agreed on a round.
+   * @param areAllInDoubt what they hold together is then all that there is. What a disk holds that was put back since is not
+   * part of it: others may have collected the round by now, and have not said yet that they are in doubt no more.
+   */
   advance(round: Round, areAllInDoubt: boolean): void {
-    if (!this.hasAcknowledged(round)) this.doubt();
+    const hasAcknowledged = this.hasAcknowledged(round);
+    if (!hasAcknowledged) this.doubt();
     this.#said = this.#said.filter(({ upTo_ms }) => upTo_ms >= round.upTo_ms);
     this.#known = this.#known.filter(({ upTo_ms }) => upTo_ms > round.upTo_ms);
     this.#ms = round.upTo_ms;
-    if (areAllInDoubt) this.#vouch();
+    if (areAllInDoubt && hasAcknowledged) this.#vouch();
     if (!this.#isInDoubt) return;
     this.#doubted_ms = round.upTo_ms;
     this.#cover = new Cover(round.upTo_ms);

@@ -302,6 +302,36 @@ t.test('when all are in doubt, the next round that all acknowledge makes an end 
   t.equal(both[0]!.machine.ledger.hash, both[1]!.machine.ledger.hash);
 });
 
+t.test('a disk that is put back after a round of all who were in doubt vouches for nothing', async (t) => {
+  const nodes = cluster(3);
+  const [a] = nodes as [TestNode];
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  write(a.machine, a.signer.id, 'tag', 'gone:1', TAG);
+  everybody(nodes, NOW);
+  const before = [...nodes[2]!.machine.ledger.records()];
+  write(a.machine, a.signer.id, 'tag', 'gone:1', null, NOW + 1);
+  everybody(nodes, NOW + 1);
+  const [b, c, d] = nodes.map((node) => {
+    const epochs = new Map([[node.signer.id, 5]]);
+    return restarted(node, node.machine.ledger.records(), HORIZON_UNKNOWN, 100, epochs);
+  }) as [TestNode, TestNode, TestNode];
+  const look = (of: readonly TestNode[]) => {
+    for (const { machine } of of) machine.handle({ kind: 'timer', token: 'collect' }, env(LATER));
+  };
+  look([b, c, d]);
+  everybody([b, c, d], LATER);
+  look([b, c, d]);
+  t.equal(b.machine.ledger.siblings('tag', 'gone:1').length, 0, 'it is collected');
+  const old = restarted(d, before, 0, 0, new Map([[d.signer.id, 9]]));
+  // What all had said before that comes first, and that they were in doubt is all that it knows of them.
+  const acks = [...b.machine.ledger.records()].filter(({ kind }) => kind === 'ack');
+  introduce(old.machine, acks, LATER);
+  look([old]);
+  for (let turn = 0; turn < 3; turn += 1) round([old, b, c], LATER + turn * 60_000);
+  for (const { machine } of [b, c, old]) t.same(machine.ledger.siblings('tag', 'gone:1'), [], 'and stays so');
+  t.equal(new Set([b, c, old].map(({ machine }) => machine.ledger.hash)).size, 1);
+});
+
 /** What a peer says that made one range of each of its records, and of nothing else. */
 function partsOf({ machine }: TestNode) {
   return Array.from(machine.ledger.records(), ({ placeHigh, placeLow, words }) => ({
