@@ -659,6 +659,8 @@ export class LedgerMachine {
     if (own === undefined || record.epoch < own.epoch) return [];
     const isFuture = record.epoch > own.epoch || record.seq > own.seq;
     const epoch = epochAfter(record.epoch, env.random);
+    // What it has written so far is no news when that comes back as well.
+    this.#numbers.set(streamId(record.author, own.epoch), own.seq);
     // Where none is left it goes on behind that record.
     own.seq = epoch > record.epoch ? 0 : record.seq;
     own.epoch = epoch;

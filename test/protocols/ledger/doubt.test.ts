@@ -17,6 +17,7 @@ import {
   memberGrant,
   NOW,
   operator,
+  rejections,
   round,
   TAG,
   type TestNode,
@@ -159,6 +160,30 @@ t.test('what a node wrote itself, and its disk has lost, comes back from before 
   everybody([a, b, again], LATER);
   t.ok(again.machine.ledger.has(own));
   t.equal(again.machine.ledger.hash, a.machine.ledger.hash);
+});
+
+t.test('what a node wrote in an epoch that it has left since, and all deleted, stays stale', async (t) => {
+  const { nodes } = collected(2);
+  const [first, b] = nodes as [TestNode, TestNode];
+  const life = new Map([[first.signer.id, 5]]);
+  const a = restarted(first, first.machine.ledger.records(), HORIZON_UNKNOWN, 100, life);
+  const gone = write(a.machine, a.signer.id, 'tag', 'gone:2', TAG, LATER);
+  const deletion = write(a.machine, a.signer.id, 'tag', 'gone:2', null, LATER + 1);
+  everybody([a, b], LATER + 1);
+  const later = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
+  const collect = ({ machine }: TestNode) => machine.handle({ kind: 'timer', token: 'collect' }, env(later));
+  for (const node of [a, b]) collect(node);
+  introduce(a.machine, b.machine.ledger.siblings('ack', b.signer.id), later);
+  // It alone has collected, and takes in doubt what others still hold: its own, so it begins a new epoch.
+  collect(a);
+  t.same(a.machine.ledger.siblings('tag', 'gone:2'), []);
+  const effects = introduce(a.machine, [deletion], later);
+  t.ok(effects.some(({ kind }) => kind === 'epoch'));
+  for (let turn = 0; turn < 2; turn += 1) round([a, b], later);
+  write(b.machine, b.signer.id, 'tag', 'kept:2', TAG, later);
+  everybody([a, b], later);
+  t.same(a.machine.ledger.siblings('tag', 'gone:2'), []);
+  t.same(rejections(introduce(a.machine, [gone], later)), ['stale']);
 });
 
 t.test(
