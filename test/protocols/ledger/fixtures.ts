@@ -34,6 +34,15 @@ export function env(now = NOW) {
   return { now, random: () => 0.5 };
 }
 
+/** From 0 up to 1; equal seeds give equal lots. */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 1;
+  return () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return state / 0x80000000;
+  };
+}
+
 export function newNode(signer: Signer, ...others: Signer[]): TestNode {
   return {
     signer,

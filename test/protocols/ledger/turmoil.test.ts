@@ -1,17 +1,17 @@
 /** Lost, doubled and late messages, crashes, old clocks and quotas: whatever happened, calm brings all to one ledger. */
 import t from 'tap';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { HLC_AHEAD_MS_MAX, HLC_FOLLOWED_MS_MAX, hlcCompare } from '../../../protocols/base/clock.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { UNWANTED_MS } from '../../../protocols/ledger/exchange.ts';
-import { type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import type { LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { QuotaConfig } from '../../../protocols/ledger/quota.ts';
-import { type LedgerRecord, openRecord, type StreamId } from '../../../protocols/ledger/record.ts';
+import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import fc from '../../laws.ts';
-import { cluster, genesis, NOW, TAG } from './fixtures.ts';
+import { cluster, NOW, seededRandom, TAG } from './fixtures.ts';
+import { LedgerDisk } from './ledger-disk.ts';
 import { digestsOf, StandingWrites } from './standing-writes.ts';
 
 const HOUR_MS = 3_600_000;
@@ -24,13 +24,6 @@ const QUOTAS = {
 };
 const CONFIG = { give_bytes_max: 1500, tombstone_ms: HOUR_MS };
 
-interface Disk {
-  readonly records: Map<string, Uint8Array>;
-  readonly streams: Map<StreamId, number>;
-  epoch: number;
-  horizon_ms: number;
-}
-
 interface Timer {
   readonly token: string;
   readonly at_ms: number;
@@ -39,7 +32,7 @@ interface Timer {
 /** One node on a disk that does what effects say; timers and messages are lists that the test looks through. */
 class Node {
   readonly signer: Signer;
-  disk: Disk = { records: new Map(), streams: new Map(), epoch: 0, horizon_ms: 0 };
+  readonly disk: LedgerDisk;
   machine!: LedgerMachine;
   timers: Timer[] = [];
   /** By which this clock is ahead of the true time. */
@@ -49,22 +42,13 @@ class Node {
   constructor(world: World, signer: Signer, records: Iterable<LedgerRecord>) {
     this.world = world;
     this.signer = signer;
-    for (const { digest, bytes } of records) this.disk.records.set(digest, bytes);
+    this.disk = LedgerDisk.with(records);
     this.start();
   }
 
   start(): void {
-    const { records, streams, epoch, horizon_ms } = this.disk;
     this.timers = [];
-    this.machine = new LedgerMachine({
-      genesis,
-      crypto: nodeCrypto,
-      signers: [this.signer],
-      config: { ...CONFIG, ...this.world.quota },
-      epochs: new Map([[this.signer.id, epoch]]),
-      horizon_ms,
-      stored: { records: [...records.values()].map((bytes) => openRecord(bytes, nodeCrypto)), streams },
-    });
+    this.machine = this.disk.machine(this.signer, { ...CONFIG, ...this.world.quota });
     this.feed({ kind: 'start' });
   }
 
@@ -76,14 +60,7 @@ class Node {
   }
 
   #carryOut(effect: LedgerEffect): void {
-    const { records, streams } = this.disk;
-    if (effect.kind === 'persist') {
-      for (const { digest } of effect.remove) records.delete(digest);
-      for (const { digest, bytes } of effect.put) records.set(digest, bytes);
-      for (const [stream, high] of effect.streams) streams.set(stream, high);
-    }
-    if (effect.kind === 'epoch') this.disk.epoch = effect.epoch;
-    if (effect.kind === 'horizon') this.disk.horizon_ms = effect.horizon_ms;
+    this.disk.keep(effect);
     if (effect.kind === 'schedule') {
       this.timers = this.timers.filter(({ token }) => token !== effect.token);
       this.timers.push({ token: effect.token, at_ms: effect.at_ms - this.skew_ms });
@@ -116,11 +93,7 @@ class World {
 
   constructor(count: number, seed: number, quota: QuotaConfig) {
     this.quota = quota;
-    let state = seed | 1;
-    this.random = () => {
-      state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
-      return state / 0x80000000;
-    };
+    this.random = seededRandom(seed);
     const founders = cluster(count);
     const grants = [...founders[0]!.machine.ledger.records()];
     this.nodes = founders.map(({ signer }) => new Node(this, signer, grants));
@@ -330,11 +303,8 @@ t.test(
           for (let past_ms = 0; past_ms < 1.2 * UNWANTED_MS && !isEqual(); past_ms += 60_000)
             world.pass(60_000, 500);
           if (!isEqual()) throw new Error('not equal in the end');
-          for (const { disk, machine } of nodes) {
-            const live = [...machine.ledger.records()].map(({ digest }) => digest);
-            if ([...disk.records.keys()].sort().join() !== live.sort().join())
-              throw new Error('the disk is not what is live');
-          }
+          for (const { disk, machine } of nodes)
+            if (!disk.isOf(machine)) throw new Error('the disk is not what is live');
           for (const { signer } of nodes) {
             const own = [...nodes[0]!.machine.ledger.recordsOf(signer.id)];
             const own_bytes = own.reduce((sum, { payload_bytes }) => sum + payload_bytes, 0);
