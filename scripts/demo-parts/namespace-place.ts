@@ -10,6 +10,7 @@ import { runCommand } from '../../daemon/network/run-command.ts';
 import { readCgroupMounts, removeCgroupSoon } from '../../daemon/runtime/cgroup.ts';
 import { TestHosts } from '../../test/hosts/harness.ts';
 import type { Place } from './place.ts';
+import { processTrees } from './processes.ts';
 
 const NETNS_DIRECTORY = '/run/netns';
 const DNS_PORT = 53;
@@ -20,6 +21,15 @@ function hash(node: string, length: number): string {
 
 function netnsNames(): string[] {
   return existsSync(NETNS_DIRECTORY) ? readdirSync(NETNS_DIRECTORY) : [];
+}
+
+/** @returns '' for a process that is gone. */
+function networkOf(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`);
+  } catch {
+    return '';
+  }
 }
 
 /** Of all containers of a node. */
@@ -64,9 +74,15 @@ export async function createNamespacePlace(hosts_count: number): Promise<Place> 
 /** The place takes the hosts over: it disposes of them. */
 export function namespacePlace(hosts: TestHosts): Place {
   const numbers = Array.from({ length: hosts.count }, (_, at) => at + 1);
-  const inodes = numbers.map((host) => statSync(hosts.netns(host)).ino);
   // Those of the hosts, and of the switch between them.
   const prefix = path.basename(hosts.netns(1)).replace(/1$/, '');
+  /** Those in a host's namespace while it is there: its number is given to the next namespace of anybody. */
+  const inside = (host: number): ((pid: number) => boolean) => {
+    const inode = statSync(hosts.netns(host), { throwIfNoEntry: false })?.ino;
+    return (pid) => inode !== undefined && networkOf(pid) === `net:[${inode}]`;
+  };
+  /** By host, what was in its namespace when that was to go. */
+  let left: readonly ReadonlySet<number>[] = [];
   return {
     kind: 'containers',
     about: 'network namespaces on one bridge, real containers',
@@ -79,7 +95,7 @@ export function namespacePlace(hosts: TestHosts): Place {
     spawn: (host, argv, options) => hosts.spawn(host, argv, options),
     holds(host, node, pid) {
       try {
-        if (readlinkSync(`/proc/${pid}/ns/net`) === `net:[${inodes[host - 1]}]`) return true;
+        if (inside(host)(pid) || left[host - 1]?.has(pid)) return true;
         // Containers are in namespaces of their own.
         return node !== '' && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(`${cgroupOf(node)}/`);
       } catch {
@@ -94,6 +110,9 @@ export function namespacePlace(hosts: TestHosts): Place {
       ].map((name) => `network namespace ${name}`),
       ...cgroupsOf(nodes).map((cgroup) => `cgroup ${cgroup}`),
     ],
-    [Symbol.asyncDispose]: () => hosts[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      left = numbers.map((host) => new Set([...(left[host - 1] ?? []), ...processTrees(inside(host))]));
+      await hosts[Symbol.asyncDispose]();
+    },
   };
 }
