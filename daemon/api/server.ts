@@ -2,10 +2,11 @@
  * The API on its Unix socket: who may connect, and what happens to the socket file. Never on TCP.
  * The file appears under its name only when its mode and group are right, and goes away with the server.
  */
-import { chmod, chown, lstat, mkdir, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, chown, lstat, mkdtemp, readFile, rename, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { ShoalError } from '../../protocols/base/errors.ts';
+import { makeDirectories } from '../store/make-directories.ts';
 import { type ApiInit, createApiApp } from './app.ts';
 import { CONNECTIONS_MAX } from './limits.ts';
 
@@ -35,7 +36,7 @@ export async function createApiServer(init: ApiServerInit): Promise<ApiServer> {
   let nursery: string | undefined;
   const { app } = await createApiApp(init);
   try {
-    await mkdir(path.dirname(socket), { recursive: true, mode: 0o755 });
+    makeDirectories(path.dirname(socket), 0o755);
     await replaceable(socket);
     // The kernel gives the file the mode that the umask leaves: only in here nobody else finds it before it has its own.
     nursery = await mkdtemp(path.join(path.dirname(socket), '.'));
@@ -106,7 +107,7 @@ async function give(file: string, gid: number): Promise<boolean> {
 
 function denied(error: unknown, socket: string): unknown {
   const { code, message } = (error ?? {}) as NodeJS.ErrnoException;
-  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST'].includes(code ?? '')) {
+  if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOENT'].includes(code ?? '')) {
     return new ShoalError('E_SOCKET_DENIED', `the socket ${socket} cannot be made: ${message}`, {
       cause: error,
     });

@@ -1,11 +1,12 @@
 /** The data directory of a node: where things are, its keys, and its lock. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
 import { fromHex, toHex } from '../../protocols/base/ids.ts';
 import { createDurably, syncDirectory } from './durable-file.ts';
+import { makeDirectories } from './make-directories.ts';
 import { StateStore } from './state-store.ts';
 
 const SEED_BYTES = 32;
@@ -34,14 +35,8 @@ export class DataDirectory {
   constructor(directory: string, crypto: Crypto) {
     this.path = directory;
     try {
-      const first = mkdirSync(directory, { recursive: true, mode: 0o700 });
       // Each new directory is named by the one above it.
-      for (
-        let made = directory;
-        first !== undefined && made.length >= first.length;
-        made = path.dirname(made)
-      )
-        syncDirectory(path.dirname(made));
+      for (const made of makeDirectories(directory, 0o700)) syncDirectory(path.dirname(made));
       chmodSync(directory, 0o700);
     } catch (error) {
       throw explained(error, directory);

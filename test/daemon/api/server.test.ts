@@ -136,6 +136,14 @@ t.test(
   },
 );
 
+t.test(
+  'a directory that cannot be made is E_SOCKET_DENIED, at once',
+  { skip: process.platform !== 'linux' && 'needs /proc' },
+  async (t) => {
+    await t.rejects(createApiServer(init('/proc/shoal/s.sock')), { code: 'E_SOCKET_DENIED' });
+  },
+);
+
 t.test('something else that answers on the socket is not taken for a daemon', async (t) => {
   const socket = path.join(await temporaryDirectory(t), 's.sock');
   const other = createServer((connection) => {

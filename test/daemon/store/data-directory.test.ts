@@ -84,3 +84,15 @@ t.test('a place that cannot be a directory is told', async (t) => {
   t.throws(() => new DataDirectory(path.join(file, 'data'), nodeCrypto), { code: 'E_DATA_DENIED' });
   t.equal(await readFile(file, 'utf8'), 'x');
 });
+
+t.test(
+  'a place where nothing can be made is told at once',
+  { skip: process.platform !== 'linux' && 'needs /proc' },
+  async (t) => {
+    for (const place of ['/proc/shoal', '/proc/shoal/data'])
+      t.throws(() => new DataDirectory(place, nodeCrypto), {
+        code: 'E_DATA_DENIED',
+        message: /\/proc\/shoal/,
+      });
+  },
+);
