@@ -348,7 +348,7 @@ export class Cluster implements AsyncDisposable {
 
   /**
    * Resolves when it is up, or when that waits for a member to bring what makes this node one: `up` tells when it is.
-   * @throws E_PORT_IN_USE, E_NETWORK_FAILED; dispose it then.
+   * @throws E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_NETWORK_FAILED; dispose it then.
    */
   async start(): Promise<void> {
     await this.#open();

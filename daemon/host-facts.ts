@@ -2,9 +2,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
-import { ShoalError } from '../protocols/base/errors.ts';
 import { LABEL_PATTERN, type Resources } from '../protocols/base/workload.ts';
 import type { DaemonOptions, Listen } from './config/options.ts';
+import { listenError } from './listen-error.ts';
 
 /** Of the host's memory, what workloads may have; the rest is for the system and this daemon. */
 const MEMORY_SHARE = 0.9;
@@ -142,23 +142,19 @@ export function multiaddr({ host, port }: Listen): string {
   return `/${net.isIPv6(host) ? 'ip6' : 'ip4'}/${host}/tcp/${port}`;
 }
 
-/** @throws E_PORT_IN_USE, E_NETWORK_FAILED when one of them cannot be listened on. */
+/**
+ * @throws E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_NETWORK_FAILED when they cannot all be listened on at a
+ * time. A port 0 is not looked at.
+ */
 export async function assertBindable(listeners: readonly Listen[]): Promise<void> {
-  for (const { host, port } of listeners) {
-    if (port === 0) continue;
+  await using held = new AsyncDisposableStack();
+  for (const { host, port } of listeners.filter((each) => each.port !== 0)) {
+    const server = net.createServer();
     await new Promise<void>((resolve, reject) => {
-      const server = net.createServer();
-      server.once('error', (error: NodeJS.ErrnoException) => {
-        const code = error.code === 'EADDRINUSE' ? 'E_PORT_IN_USE' : 'E_NETWORK_FAILED';
-        reject(
-          new ShoalError(
-            code,
-            `cannot listen on ${host} port ${port}: ${error.message}; nothing was changed`,
-          ),
-        );
-      });
-      server.listen({ host, port, exclusive: true }, () => server.close(() => resolve()));
+      server.once('error', (error) => reject(listenError('the mesh', host, port, error)));
+      server.listen({ host, port, exclusive: true }, resolve);
     });
+    held.use(server);
   }
 }
 

@@ -245,6 +245,8 @@ export class ShoalNode implements AsyncDisposable {
     });
     for (const failure of await this.#dns.start()) throw failure;
     if (genesis !== undefined) await this.#enter({ genesis, grants: [], members: this.#storedContacts() });
+    // One without a cluster listens once it has one: what would be in its way then is told now.
+    else await assertBindable([this.options.listen, this.options.door]);
     this.#api = await createApiServer({ backend: this.backend, socket: this.options.socket, log: this.log });
   }
 

@@ -10,6 +10,7 @@ import { answer } from '../../protocols/discovery/answer.ts';
 import { parseAddress } from '../../protocols/discovery/ip-address.ts';
 import { buildNameIndex, type NameIndex } from '../../protocols/discovery/name-index.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
+import { listenError } from '../listen-error.ts';
 import type { Log } from '../log.ts';
 import { FrameReader, frame } from './dns-frame.ts';
 import { encodeAnswer, encodeError, encodeTruncated, parseQuery, RCODE, TCP_BYTES_MAX } from './dns-wire.ts';
@@ -48,7 +49,7 @@ export interface DnsServerInit {
 export interface DnsServer extends AsyncDisposable {
   /**
    * Listens on the addresses of `init`. One that fails does not stop the others.
-   * @returns the failures: E_PORT_IN_USE, E_PORT_DENIED or E_NETWORK_FAILED, each naming its address.
+   * @returns the failures: E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE or E_NETWORK_FAILED, each naming its address.
    */
   start(): Promise<readonly ShoalError[]>;
   /** Listens on one more; an address and port that is open already is fine. @throws as `start` returns */
@@ -99,7 +100,9 @@ class Dns implements DnsServer {
     const open = (at: ServerAddress) => at.address === asked.address && at.port === asked.port;
     if (this.#listeners.some((listener) => open(listener.asked) || open(listener.bound))) return;
     for (let attempt = 1; ; attempt++) {
-      const udp = await this.#openUdp(asked).catch((cause) => Promise.reject(listenError(asked, cause)));
+      const udp = await this.#openUdp(asked).catch((cause) =>
+        Promise.reject(listenError('DNS', asked.address, asked.port, cause)),
+      );
       const port = udp.address().port;
       try {
         const tcp = await this.#openTcp({ address: asked.address, port });
@@ -112,7 +115,8 @@ class Dns implements DnsServer {
         return;
       } catch (cause) {
         udp.close();
-        if (asked.port !== 0 || attempt === PORT_TRIES_MAX) throw listenError(asked, cause);
+        if (asked.port !== 0 || attempt === PORT_TRIES_MAX)
+          throw listenError('DNS', asked.address, asked.port, cause);
       }
     }
   }
@@ -245,19 +249,6 @@ class Dns implements DnsServer {
   #defect(error: unknown): void {
     this.#init.log('warn', 'a dns query could not be answered', { error: String(error) });
   }
-}
-
-function listenError({ address, port }: ServerAddress, cause: unknown): ShoalError {
-  const code = (cause as NodeJS.ErrnoException).code;
-  const where = `${address} port ${port}`;
-  if (code === 'EADDRINUSE') {
-    return new ShoalError('E_PORT_IN_USE', `DNS cannot listen on ${where}: it is in use`, { cause });
-  }
-  if (code === 'EACCES' || code === 'EPERM') {
-    const text = `DNS may not listen on ${where}: run as root, or choose a port above 1023`;
-    return new ShoalError('E_PORT_DENIED', text, { cause });
-  }
-  return new ShoalError('E_NETWORK_FAILED', `DNS cannot listen on ${where}: ${String(cause)}`, { cause });
 }
 
 function isInZone(name: string): boolean {

@@ -78,6 +78,11 @@ export const ERRORS = {
     500,
     "See the kernel's log and the quota; replace the disk, or move the data directory to another.",
   ),
+  E_ADDRESS_NOT_HERE: kind(
+    EXIT.state,
+    409,
+    'Choose an address that this host has, as `ip address` lists them, or 0.0.0.0 for all of them.',
+  ),
   // ledger and trust
   E_QUOTA: kind(EXIT.capacity, 507, 'Remove what is no longer needed, then try again.'),
   E_BAD_SIGNATURE: kind(EXIT.refused, 403, 'Do not trust the sender; the record was dropped.'),

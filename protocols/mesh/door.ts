@@ -26,7 +26,10 @@ const STREAMS_MAX = 2;
 /** The smallest that yamux knows. */
 const STREAM_WINDOW_BYTES = 256 << 10;
 
-/** @throws ShoalError E_PORT_IN_USE, E_BAD_INPUT for an address that cannot be listened on. Nothing stays open. */
+/**
+ * @throws ShoalError E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_BAD_INPUT for an address that cannot be listened
+ * on. Nothing stays open.
+ */
 export async function createDoor(init: DoorInit): Promise<Door> {
   const limits = { ...DOOR_LIMITS, ...init.limits };
   const node = await createDoorNode(init.seed, init.listen, () => true, limits);

@@ -59,7 +59,10 @@ interface Peer {
   answers_bytes: number;
 }
 
-/** @throws ShoalError E_PORT_IN_USE, E_BAD_INPUT for an address that cannot be listened on. Nothing stays open. */
+/**
+ * @throws ShoalError E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_BAD_INPUT for an address that cannot be listened
+ * on. Nothing stays open.
+ */
 export async function createLibp2pMesh(init: MeshInit): Promise<Mesh> {
   const mesh = new Libp2pMesh(init);
   await mesh.start();

@@ -65,9 +65,18 @@ export function keyFromSeed(seed: Uint8Array): PrivateKey {
 /** What to tell of a node that failed to start. libp2p has the cause of it in the text of its error only. */
 export function listenError(listen: readonly string[], cause: unknown): ShoalError {
   const where = listen.join(', ');
-  return String(cause).includes('EADDRINUSE')
-    ? new ShoalError('E_PORT_IN_USE', `one of ${where} is in use`, { cause })
-    : new ShoalError('E_BAD_INPUT', `cannot listen on ${where}`, { cause });
+  const text = String(cause);
+  if (text.includes('EADDRINUSE'))
+    return new ShoalError('E_PORT_IN_USE', `one of ${where} is in use`, { cause });
+  if (text.includes('EADDRNOTAVAIL')) {
+    return new ShoalError('E_ADDRESS_NOT_HERE', `this host does not have the address of one of ${where}`, {
+      cause,
+    });
+  }
+  if (text.includes('EACCES')) {
+    return new ShoalError('E_PORT_DENIED', `one of ${where} may not be listened on`, { cause });
+  }
+  return new ShoalError('E_BAD_INPUT', `cannot listen on ${where}`, { cause });
 }
 
 /** To be answered at one address, and then to shake hands: a link that came back late must not cost the other half. */

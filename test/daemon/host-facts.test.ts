@@ -230,6 +230,7 @@ t.test(
     await t.resolves(assertBindable([here]), 'and it is free again after the look');
     await t.resolves(assertBindable([here]));
     // TEST-NET-1 (RFC 5737) is nobody's.
-    await t.rejects(assertBindable([{ host: '192.0.2.1', port: 4747 }]), { code: 'E_NETWORK_FAILED' });
+    await t.rejects(assertBindable([{ host: '192.0.2.1', port: 4747 }]), { code: 'E_ADDRESS_NOT_HERE' });
+    await t.rejects(assertBindable([here, here]), { code: 'E_PORT_IN_USE' }, 'one port for both');
   },
 );

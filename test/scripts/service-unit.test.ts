@@ -10,6 +10,7 @@ const PASSING: ErrorCode[] = [
   'E_DATA_LOCKED',
   'E_SOCKET_IN_USE',
   'E_PORT_IN_USE',
+  'E_ADDRESS_NOT_HERE',
   'E_DISK_FULL',
   'E_DISK_FAILED',
   'E_DATA_DENIED',

@@ -6,16 +6,35 @@ import { RealDaemon, refusedWith, TIMEOUT_MS } from './real-daemon.ts';
 
 t.setTimeout(TIMEOUT_MS);
 
-t.test('a port in use is told by init, by join and by a start, and nothing is changed', async (t) => {
+t.test('what cannot be listened on is told by a start, also of one that has no cluster yet', async (t) => {
   const directory = await temporaryDirectory(t);
-  const busy = await listen(t);
-  const args = ['--listen', `127.0.0.1:${busy.port}`];
-  const [mesh, door, dns] = await Promise.all([
-    RealDaemon.start(t, { directory, name: 'mesh', args }),
-    RealDaemon.start(t, { directory, name: 'door', args: ['--door', `127.0.0.1:${busy.port}`] }),
-    RealDaemon.fail(t, { directory, name: 'dns', args: ['--dns', `127.0.0.1:${busy.port}`] }),
-  ]);
-  refusedWith(t, dns, 'E_PORT_IN_USE', 'dns');
+  const { port } = await listen(t);
+  for (const option of ['--listen', '--door', '--dns']) {
+    for (const [host, code] of [
+      ['127.0.0.1', 'E_PORT_IN_USE'],
+      // TEST-NET-1 (RFC 5737) is nobody's.
+      ['192.0.2.1', 'E_ADDRESS_NOT_HERE'],
+    ] as const) {
+      const args = [option, `${host}:${port}`];
+      const result = await RealDaemon.fail(t, { directory, name: 'a', args });
+      refusedWith(t, result, code, `${option} ${host}`);
+      t.match(result.stderr, `${host} port ${port}`, 'it says which');
+    }
+  }
+});
+
+t.test('a port that is taken meanwhile is told by init and by a start, and nothing is changed', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const free = await listen(t);
+  await free.close();
+  const args = ['--listen', `127.0.0.1:${free.port}`];
+  const mesh = await RealDaemon.start(t, { directory, name: 'mesh', args });
+  const door = await RealDaemon.start(t, {
+    directory,
+    name: 'door',
+    args: ['--door', `127.0.0.1:${free.port}`],
+  });
+  const busy = await listen(t, free.port);
   for (const daemon of [mesh, door]) {
     const result = await daemon.cli(['init']);
     refusedWith(t, result, 'E_PORT_IN_USE');
@@ -28,6 +47,9 @@ t.test('a port in use is told by init, by join and by a start, and nothing is ch
   const again = await listen(t, busy.port);
   refusedWith(t, await RealDaemon.fail(t, { directory, name: 'mesh', args }), 'E_PORT_IN_USE', 'a start');
   await again.close();
+  const gone = ['--listen', `192.0.2.1:${busy.port}`];
+  const failed = await RealDaemon.fail(t, { directory, name: 'mesh', args: gone });
+  refusedWith(t, failed, 'E_ADDRESS_NOT_HERE', 'a start with an address that is gone');
   const back = await RealDaemon.start(t, { directory, name: 'mesh', args });
   t.match(await back.client.status(), { cluster: { name: 'shoal' } }, 'its cluster is as it was');
 });

@@ -133,6 +133,8 @@ t.test('where nobody listens nobody answers, and a port in use is refused by its
   const addresses = door.addresses();
   const listen = addresses.map((address) => address.split('/p2p/')[0]!);
   t.equal(await failure(openDoor(t, { listen })), 'E_PORT_IN_USE');
+  // TEST-NET-1 (RFC 5737) is nobody's.
+  t.equal(await failure(openDoor(t, { listen: ['/ip4/192.0.2.1/tcp/0'] })), 'E_ADDRESS_NOT_HERE');
   await door[Symbol.asyncDispose]();
   t.equal(await failure(knockAt(addresses, 'x')), 'E_UNREACHABLE');
 });
