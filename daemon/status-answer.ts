@@ -38,6 +38,7 @@ export function nodeStatus(node: BackendNode): Status {
       .map(({ address, port }) => (address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`)),
     subnet: cluster?.subnet ?? null,
     standing: cluster?.trust.standing() ?? null,
+    historyLost_ms: own?.history.lost_ms ?? null,
     pid: process.pid,
     started_ms: node.started_ms,
     members: memberCounts(cluster?.view.members.values() ?? []),

@@ -75,6 +75,8 @@ export const StatusSchema = Type.Object({
       reason: OrNull(Text(256)),
     }),
   ),
+  /** Lines of this node's history from before it were lost with a part of its disk; null: none was. */
+  historyLost_ms: OrNull(Count),
   pid: Count,
   started_ms: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),

@@ -14,7 +14,7 @@ import type { HistoryEntry } from './history-entry.ts';
 const FOLLOW_MS = 200;
 
 export interface HistoryInit {
-  readonly store: Pick<StateStore, 'history' | 'historyEnd'>;
+  readonly store: Pick<StateStore, 'history' | 'historyEnd' | 'historyLost_ms'>;
   readonly clock: Clock;
   /** Who is who now; undefined for a key that nobody knows any more. */
   readonly names: () => (key: KeyId) => string | undefined;
@@ -27,6 +27,11 @@ export class History {
 
   constructor(init: HistoryInit) {
     this.#init = init;
+  }
+
+  /** Before it lines were lost here; null: none was. */
+  get lost_ms(): number | null {
+    return this.#init.store.historyLost_ms;
   }
 
   /** The latest that fit, the oldest of them first. */

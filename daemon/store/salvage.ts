@@ -29,6 +29,8 @@ export const ASIDE_BYTES_MAX = 256 << 20;
 
 /** Name of the value that is set while records may be missing that this disk once held. */
 export const INCOMPLETE = 'incomplete';
+/** Name of the value that says until when, in milliseconds, lines of the history were lost. */
+export const HISTORY_LOST = 'history-lost';
 
 /** What a start found damaged, and what became of it. */
 export interface Damage {
@@ -41,6 +43,14 @@ export interface Damage {
   readonly parts_lost: number;
   /** Transactions of the log that come after a place that could not be read. */
   readonly writes_lost: number;
+}
+
+/** What is kept of a loss for the starts that come. The clock may be wrong; it is for people. */
+export function lossValues(since: string): [string, string][] {
+  return [
+    [INCOMPLETE, since],
+    [HISTORY_LOST, String(Date.now())],
+  ];
 }
 
 /**
@@ -70,7 +80,7 @@ export function salvage(file: string, crypto: Crypto, writes_lost: number): Dama
   const left = whatIsLeft(file, crypto);
   const { records, values, bad, unread } = left;
   // Heights are left out: those of rows that are lost would be missing, and a number may not be given twice.
-  values.push([INCOMPLETE, 'since a salvage']);
+  values.push(...lossValues('since a salvage'));
   const aside = replaceWith(file, { ...left, streams: [] }, crypto);
   return {
     aside,

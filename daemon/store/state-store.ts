@@ -25,8 +25,10 @@ import {
   type Damage,
   finishReplacing,
   forgetLoss,
+  HISTORY_LOST,
   INCOMPLETE,
   isReplacing,
+  lossValues,
   notedLoss,
   noteLoss,
   prepareReplacing,
@@ -129,6 +131,12 @@ export class StateStore {
   /** Records may be missing that this disk once held, and no start since has seen them whole. */
   get isIncomplete(): boolean {
     return this.#isMarkDue || this.value(INCOMPLETE) !== undefined;
+  }
+
+  /** Lines of the history that this disk held before it were lost with a part of the file; null: none was. */
+  get historyLost_ms(): number | null {
+    const text = this.#values.get(HISTORY_LOST);
+    return text === undefined ? null : Number(text);
   }
 
   /** What was missing has come from peers. */
@@ -263,6 +271,7 @@ export class StateStore {
   replace(records: readonly LedgerRecord[]): string {
     this.#contents = undefined;
     this.#shares = undefined;
+    this.#values.set(HISTORY_LOST, String(Date.now()));
     const contents = {
       records: [...records],
       streams: [...this.#streams],
@@ -293,7 +302,7 @@ export class StateStore {
   }
 
   #dueMark(): [string, string][] {
-    return this.#isMarkDue ? [[INCOMPLETE, 'since a damaged log']] : [];
+    return this.#isMarkDue ? lossValues('since a damaged log') : [];
   }
 
   #markIncomplete(): void {

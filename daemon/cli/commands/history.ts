@@ -5,7 +5,7 @@ import { isShoalError } from '../../../protocols/base/errors.ts';
 import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
 import { parseCount, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
-import { printJson, printLine, type Terminal } from '../terminal.ts';
+import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { printable, shortDigest, table, timeText } from '../text.ts';
 
 interface Options {
@@ -48,6 +48,14 @@ export function historyCommand(terminal: Terminal): Command {
         ...(options.count === undefined ? {} : { limit: parseCount(options.count, '--count') }),
       };
       const client = clientOf(command, terminal);
+      const { historyLost_ms: lost_ms } = await client.status({ signal: terminal.signal });
+      if (lost_ms !== null && lost_ms > (query.since_ms ?? 0)) {
+        const when = timeText(lost_ms);
+        note(
+          terminal,
+          `This host has lost lines of before ${when}, with a part of state.db; other members have theirs.`,
+        );
+      }
       if (options.follow) return follow(terminal, options, client.watchHistory(query, terminal));
       const changes = await client.history(query, { signal: terminal.signal });
       if (options.json) printJson(terminal, changes);

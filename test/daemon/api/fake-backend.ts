@@ -135,6 +135,7 @@ export function fakeBackend(): FakeBackend {
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
       guard: { peers: [], offences: {}, refused: {}, bans: 0, notRelayed: 0 },
+      historyLost_ms: null,
       problems: [],
       traffic: { received: [], sent: [] },
     }),

@@ -539,6 +539,24 @@ t.test('cluster history tells who changed what, and goes on as more comes', asyn
     {},
     {},
   ]);
+  const lost_ms = Date.parse('2023-11-14T12:00Z');
+  const status = backend.status.bind(backend);
+  backend.status = async () => ({ ...(await status()), historyLost_ms: lost_ms });
+  for (const since of ['2023-11-14T11:00Z', '2023-11-14T12:00Z']) {
+    const { stdout: listed, stderr } = await runCli(socket, [
+      'cluster',
+      'history',
+      '--since',
+      since,
+      '--json',
+    ]);
+    t.equal((json(listed) as unknown[]).length, 5);
+    t.equal(
+      /^This host has lost lines of before 2023-11-14T12:00:00Z/.test(stderr),
+      since.includes('11:00'),
+      since,
+    );
+  }
   for (const extra of [[], ['--json'], ['-q']]) {
     const followed = await runCli(socket, ['cluster', 'history', '-f', ...extra], {
       onOutput: (text, interrupt) => text.split('\n').length > 7 && interrupt(),

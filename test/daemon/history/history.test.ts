@@ -163,6 +163,7 @@ t.test('a follower goes on when the file is begun anew while it is used', async 
   }
   clearInterval(alive);
   t.same(seen, ['before', 'second'], 'what is in the file is told');
+  t.not(history.lost_ms, null, 'and that lines were lost');
   add(entry({ summary: 'third' }));
   t.equal(store.historyEnd(), 8, 'no number is given twice');
 });
@@ -241,15 +242,23 @@ t.test('a number of a line that cannot be true is damage, and the history begins
   const file = path.join(await memoryDirectory(t), 'state.db');
   const store = new StateStore(file, nodeCrypto);
   store.write({ put: [], remove: [], streams: [], history: [entry()] });
+  t.equal(store.historyLost_ms, null);
   store.close();
   const raw = new DatabaseSync(file);
   raw.exec(`UPDATE history SET id = ${2n ** 60n}`);
   raw.close();
+  const before = Date.now();
   const again = new StateStore(file, nodeCrypto);
-  t.teardown(() => again.close());
   t.ok(again.damage);
   again.write({ put: [], remove: [], streams: [], history: [entry()] });
   t.equal(again.historyEnd(), 1);
+  const lost_ms = again.historyLost_ms;
+  t.ok(lost_ms !== null && lost_ms >= before && lost_ms <= Date.now(), 'it says until when lines were lost');
+  again.close();
+  const later = new StateStore(file, nodeCrypto);
+  t.teardown(() => later.close());
+  t.equal(later.damage, null);
+  t.equal(later.historyLost_ms, lost_ms, 'and so does a later start');
 });
 
 t.test('lines that go are the oldest of whoever has the most', async () => {
