@@ -225,6 +225,12 @@ export class ShoalNode implements AsyncDisposable {
     const genesis = this.#storedGenesis();
     // Before anything that may fail: no later start finds it again.
     this.#tellDamage(genesis !== undefined);
+    for (const { file, isClosed } of this.#data.openKeys) {
+      const now = isClosed ? 'it has mode 600 now' : `run \`chmod 600 ${file}\` as its owner`;
+      this.log('warn', `others than its owner were allowed to use the key in ${file}; ${now}`, {
+        next: 'if somebody may have copied it, revoke it: docs/how-to/trust.md',
+      });
+    }
     this.#runtime = this.#given.runtime ?? (await this.#createRuntime());
     this.#overlay = this.#runtime.isolatesNetwork
       ? await canVxlan()

@@ -36,7 +36,8 @@ export async function createApiServer(init: ApiServerInit): Promise<ApiServer> {
   let nursery: string | undefined;
   const { app } = await createApiApp(init);
   try {
-    makeDirectories(path.dirname(socket), 0o755);
+    for (const directory of makeDirectories(path.dirname(socket), 0o755))
+      log('info', 'made a directory for the socket', { directory });
     await replaceable(socket);
     // The kernel gives the file the mode that the umask leaves: only in here nobody else finds it before it has its own.
     nursery = await mkdtemp(path.join(path.dirname(socket), '.'));

@@ -1,6 +1,6 @@
 /** The data directory of a node: where things are, its keys, and its lock. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
@@ -20,6 +20,17 @@ const LOSSES = {
     'without it, and only it can grant what its holders may not hand on',
 };
 type KeyName = keyof typeof LOSSES;
+const KEY_NAMES = Object.keys(LOSSES) as KeyName[];
+const KEY_MODE = 0o600;
+/** What the owner's group and all others may do. */
+const OTHERS_MODE = 0o077;
+
+/** A key that other users of this host could read, or were allowed to by the mode of its file. */
+export interface OpenKey {
+  readonly file: string;
+  /** Its mode was made right. */
+  readonly isClosed: boolean;
+}
 
 export class DataDirectory {
   readonly path: string;
@@ -28,6 +39,8 @@ export class DataDirectory {
   readonly seed: Uint8Array;
   /** The node has its key, and state.db was not there: all that it knew is gone. */
   readonly isEmptied: boolean;
+  /** As the start found them. */
+  readonly openKeys: readonly OpenKey[];
 
   /**
    * Makes it when absent. @throws E_DATA_LOCKED, E_DATA_NEWER, E_DATA_CORRUPT, E_DATA_DENIED, E_DISK_FULL, E_DISK_FAILED
@@ -41,6 +54,9 @@ export class DataDirectory {
     } catch (error) {
       throw explained(error, directory);
     }
+    this.openKeys = KEY_NAMES.map((name) => path.join(directory, name))
+      .filter(isOpen)
+      .map((file) => ({ file, isClosed: close(file) }));
     const seed = this.#key('node.key');
     // Without a key beside it nothing says that a file which is no database was ever ours: it is left as it is.
     try {
@@ -101,6 +117,21 @@ export class DataDirectory {
 
   [Symbol.dispose](): void {
     this.store.close();
+  }
+}
+
+function isOpen(file: string): boolean {
+  const mode = statSync(file, { throwIfNoEntry: false })?.mode ?? KEY_MODE;
+  return (mode & OTHERS_MODE) !== 0;
+}
+
+/** @returns false where the file is another user's, or the file system refuses. */
+function close(file: string): boolean {
+  try {
+    chmodSync(file, KEY_MODE);
+    return true;
+  } catch {
+    return false;
   }
 }
 

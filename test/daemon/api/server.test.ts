@@ -6,7 +6,7 @@ import path from 'node:path';
 import t from 'tap';
 import { ApiClient } from '../../../daemon/api/client.ts';
 import { createApiServer } from '../../../daemon/api/server.ts';
-import { silentLog } from '../../../daemon/log.ts';
+import { type Log, silentLog } from '../../../daemon/log.ts';
 import { apiFixture, temporaryDirectory } from './api-fixture.ts';
 import { fakeBackend } from './fake-backend.ts';
 
@@ -14,9 +14,14 @@ const init = (socket: string) => ({ backend: fakeBackend(), socket, log: silentL
 
 t.test('only the owner may connect when the host lacks the group', async (t) => {
   const socket = path.join(await temporaryDirectory(t), 'deep', 's.sock');
-  const server = await createApiServer({ ...init(socket), group: 'no-such-group' });
+  const made: unknown[] = [];
+  const log: Log = (_level, message, fields) => {
+    if (message.startsWith('made')) made.push(fields);
+  };
+  const server = await createApiServer({ ...init(socket), log, group: 'no-such-group' });
   t.teardown(() => server.close());
   t.equal((await lstat(socket)).mode & 0o777, 0o600);
+  t.same(made, [{ directory: path.dirname(socket) }], 'a directory that was made for it is told');
 });
 
 t.test('nobody else finds the socket before it has its mode, whatever the umask', async (t) => {

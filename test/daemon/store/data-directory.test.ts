@@ -1,5 +1,5 @@
 /** The data directory of a node: its keys are made once, never overwritten, and never readable by others. */
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -74,6 +74,22 @@ t.test('a key that is gone from beside its cluster is told, and no other is made
   await rm(path.join(fresh, 'node.key'));
   new DataDirectory(fresh, nodeCrypto)[Symbol.dispose]();
   t.ok((await readdir(fresh)).includes('node.key'));
+});
+
+t.test('a key that others may read is told and closed to them', async (t) => {
+  const place = await temporaryDirectory(t);
+  const first = new DataDirectory(place, nodeCrypto);
+  first.operatorKey();
+  t.same(first.openKeys, []);
+  first[Symbol.dispose]();
+  const file = path.join(place, 'node.key');
+  for (const mode of [0o644, 0o640, 0o606]) {
+    await chmod(file, mode);
+    const again = new DataDirectory(place, nodeCrypto);
+    t.same(again.openKeys, [{ file, isClosed: true }], mode.toString(8));
+    again[Symbol.dispose]();
+    t.equal((await stat(file)).mode & 0o777, 0o600);
+  }
 });
 
 t.test('a place that cannot be a directory is told', async (t) => {
