@@ -44,7 +44,7 @@ import { OwnSlots } from './own-slots.ts';
 import type { Runtime } from './runtime/runtime.ts';
 import type { StateStore } from './store/state-store.ts';
 import { isKnown, openStoredLedger } from './stored-ledger.ts';
-import { knownNames } from './trust/key-names.ts';
+import { isNamed, knownNames } from './trust/key-names.ts';
 import { CurrentView } from './view/current-view.ts';
 import { findImage, imageHolders } from './view/image-lookup.ts';
 import type { ViewReader } from './view/view-readers.ts';
@@ -280,6 +280,7 @@ export class Cluster implements AsyncDisposable {
       store,
       clock,
       names: () => knownNames(this.view, machine, clock.now()),
+      isNamed: (text) => isNamed(text, this.view, machine, clock.now()),
       counting: () => counting(machine.ledger, machine.authority),
     });
   }

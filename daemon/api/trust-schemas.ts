@@ -3,6 +3,7 @@
  * The rest is in schemas.ts; the rules of both are the same.
  */
 import Type, { type Static, type TObject } from 'typebox';
+import { CHANGE_KINDS } from '../../protocols/base/change-kinds.ts';
 import { KEEPS_MAX, ROLES } from '../../protocols/base/records.ts';
 import { GRANT_STATES } from '../../protocols/trust/standing.ts';
 import { CHANGE_ACTIONS } from '../../protocols/view/change.ts';
@@ -218,12 +219,12 @@ export const HistoryQuerySchema = Type.Object(
   {
     /** Only changes of this time and later, by the clock of the author or of this node. */
     since_ms: Type.Optional(Count),
-    kind: Type.Optional(Given(32)),
+    kind: Type.Optional(OneOf(CHANGE_KINDS)),
     /** A key such as `default/web` or its last part, or the name or id of the node that it is about. */
     key: Type.Optional(Given(512)),
     /** Node that it was submitted at, or the key that signed it. */
     by: Type.Optional(NodeText),
-    /** The latest so many; default HISTORY_LIMIT. */
+    /** The latest so many; default HISTORY_LIMIT. 0: for a follower that wants what is to come. */
     limit: Type.Optional(Type.Integer({ minimum: 0, maximum: HISTORY_LIMIT_MAX })),
   },
   closed,

@@ -2,6 +2,7 @@
  * Questions about what this node has seen change: the latest changes that fit a filter, and each new one as it comes.
  * Keys are told by the names that they have now; those of nodes that are gone by the names that they had.
  */
+import { ShoalError } from '../../protocols/base/errors.ts';
 import { type KeyId, shortId } from '../../protocols/base/ids.ts';
 import { type ChangeInfo, HISTORY_LIMIT, type HistoryQuery } from '../api/trust-schemas.ts';
 import { type Clock, pause } from '../clock.ts';
@@ -18,6 +19,8 @@ export interface HistoryInit {
   readonly clock: Clock;
   /** Who is who now; undefined for a key that nobody knows any more. */
   readonly names: () => (key: KeyId) => string | undefined;
+  /** Does anybody bear this name or id now, or did whose member record is still there? */
+  readonly isNamed: (text: string) => boolean;
   /** What counts now. */
   readonly counting: () => Counting;
 }
@@ -34,7 +37,7 @@ export class History {
     return this.#init.store.historyLost_ms;
   }
 
-  /** The latest that fit, the oldest of them first. */
+  /** The latest that fit, the oldest of them first. @throws E_NOT_FOUND when `by` is nobody. */
   latest({ limit = HISTORY_LIMIT, ...filter }: HistoryQuery): ChangeInfo[] {
     const found: ChangeInfo[] = [];
     if (limit === 0) return found;
@@ -44,11 +47,17 @@ export class History {
       if (change !== undefined) found.push(change);
       if (found.length === limit) break;
     }
+    if (found.length === 0) this.#checkAuthor(filter.by);
     return found.reverse();
   }
 
-  /** The same, then each that comes, as it comes. Ends when `signal` aborts. */
-  async *follow(query: HistoryQuery, signal: AbortSignal): AsyncGenerator<ChangeInfo, void, undefined> {
+  /** The same, then each that comes, as it comes. Ends when `signal` aborts. @throws E_NOT_FOUND at once, as `latest`. */
+  follow(query: HistoryQuery, signal: AbortSignal): AsyncGenerator<ChangeInfo, void, undefined> {
+    this.#checkAuthor(query.by);
+    return this.#follow(query, signal);
+  }
+
+  async *#follow(query: HistoryQuery, signal: AbortSignal): AsyncGenerator<ChangeInfo, void, undefined> {
     const { store, clock } = this.#init;
     let after = store.historyEnd();
     yield* this.latest(query);
@@ -63,6 +72,18 @@ export class History {
       }
       await pause(clock, FOLLOW_MS, signal);
     }
+  }
+
+  /** A misspelt name must not look like one who has changed nothing. */
+  #checkAuthor(by: string | undefined): void {
+    const { isNamed, store, names } = this.#init;
+    if (by === undefined || isNamed(by)) return;
+    const nameOf = names();
+    for (const { entry } of store.history({ latestFirst: false, after: 0 })) {
+      const { author, authorName } = told(entry, nameOf);
+      if (isCalled(by, author, authorName)) return;
+    }
+    throw new ShoalError('E_NOT_FOUND', `no node and no operator is called ${by}, and no line is by one`);
   }
 
   /** @returns undefined for what does not fit. */

@@ -4,6 +4,7 @@ import type { LedgerMachine } from '../../protocols/ledger/machine.ts';
 import { isTokenGrant } from '../../protocols/trust/listing.ts';
 import { bodyOf } from '../../protocols/view/bodies.ts';
 import type { ClusterView } from '../../protocols/view/view.ts';
+import { isCalled } from '../view-answers.ts';
 
 /** Hex digits of a token's id that are shown. */
 const TOKEN_ID_SHOWN = 12;
@@ -29,6 +30,20 @@ export function knownNames(
 export function keyNames(...source: Parameters<typeof knownNames>): KeyNames {
   const known = knownNames(...source);
   return (key) => known(key) ?? shortId(key);
+}
+
+/** Whether any node, also one whose member record is all that is left, operator or token is called so. */
+export function isNamed(
+  text: string,
+  view: ClusterView,
+  { ledger, authority }: Pick<LedgerMachine, 'ledger' | 'authority'>,
+  now: number,
+): boolean {
+  for (const { id, name } of view.members.values()) if (isCalled(text, id, name)) return true;
+  for (const [key, name] of otherNames(authority, now)) if (isCalled(text, key, name)) return true;
+  for (const [key] of ledger.ofKind('member'))
+    if (isCalled(text, key, formerName(ledger, key) ?? shortId(key))) return true;
+  return false;
 }
 
 /** Of a node that is no member any more: its record says what it was called. */

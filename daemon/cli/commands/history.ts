@@ -1,7 +1,7 @@
 /** `shoal cluster history`: who changed what, when and from where; one line a change, the latest last. */
 import { type Command, Option } from 'commander';
-import { CHANGE_KINDS } from '../../../protocols/base/change-kinds.ts';
-import { isShoalError } from '../../../protocols/base/errors.ts';
+import { CHANGE_KINDS, type ChangeKind } from '../../../protocols/base/change-kinds.ts';
+import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
 import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
 import { parseCount, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
@@ -10,7 +10,7 @@ import { printable, shortDigest, table, timeText } from '../text.ts';
 
 interface Options {
   readonly since?: string;
-  readonly kind?: string;
+  readonly kind?: ChangeKind;
   readonly key?: string;
   readonly by?: string;
   readonly count?: string;
@@ -45,7 +45,7 @@ export function historyCommand(terminal: Terminal): Command {
         ...(options.kind === undefined ? {} : { kind: options.kind }),
         ...(options.key === undefined ? {} : { key: options.key }),
         ...(options.by === undefined ? {} : { by: options.by }),
-        ...(options.count === undefined ? {} : { limit: parseCount(options.count, '--count') }),
+        ...(options.count === undefined ? {} : { limit: parseLimit(options.count, options.follow === true) }),
       };
       const client = clientOf(command, terminal);
       const { historyLost_ms: lost_ms } = await client.status({ signal: terminal.signal });
@@ -78,6 +78,14 @@ async function follow(
     // To end it by hand is how following ends.
     if (!isShoalError(error, 'E_CANCELLED')) throw error;
   }
+}
+
+/** None is of use to a follower only, who then gets what is to come. @throws ShoalError E_USAGE */
+function parseLimit(text: string, isFollowing: boolean): number {
+  const count = parseCount(text, '--count');
+  if (count === 0 && !isFollowing)
+    throw new ShoalError('E_USAGE', '--count 0 shows nothing without --follow');
+  return count;
 }
 
 /** Clocks differ by less, and a change is rarely longer on its way. */

@@ -113,10 +113,23 @@ t.test('a query string is converted by its schema, and an unknown field in it is
 
 t.test('a question about the history is taken by its schema, and no answer is without end', async (t) => {
   const { client, backend, socket } = await apiFixture(t);
-  const query = { since_ms: 1_700_000_000_000, kind: 'workload', key: 'default/web', by: 'one', limit: 0 };
+  const query = {
+    since_ms: 1_700_000_000_000,
+    kind: 'workload',
+    key: 'default/web',
+    by: 'one',
+    limit: 0,
+  } as const;
   await client.history(query);
   t.same(backend.calls.at(-1)?.args, [query]);
-  for (const bad of ['limit=-1', `limit=${HISTORY_LIMIT_MAX + 1}`, 'since_ms=then', 'kind=', 'who=one']) {
+  for (const bad of [
+    'limit=-1',
+    `limit=${HISTORY_LIMIT_MAX + 1}`,
+    'since_ms=then',
+    'kind=',
+    'kind=zzz',
+    'who=one',
+  ]) {
     const answer = await send(socket, 'GET', `/v1/cluster/history?${bad}`);
     t.match(JSON.parse(answer.body), { code: 'E_BAD_INPUT' }, bad);
   }

@@ -25,6 +25,7 @@ t.test('wrong use exits with 2, in one line', async (t) => {
     ['logs', 'a/b/c/d'],
     ['cluster', 'history', '--since', 'yesterday'],
     ['cluster', 'history', '-n', 'all'],
+    ['cluster', 'history', '-n', '0'],
     ['cluster', 'history', '--kind', 'workloads'],
     ['run', 'web', 'web:1', '--env-file', '/nonexistent'],
   ]) {

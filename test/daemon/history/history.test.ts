@@ -49,6 +49,7 @@ async function stage(t: Test, names: Readonly<Record<string, string>> = {}) {
     store,
     clock: systemClock,
     names: () => (key) => names[key],
+    isNamed: (text) => Object.values(names).includes(text),
     counting: () => () => true,
   });
   const add = (...entries: HistoryEntry[]) =>
@@ -97,10 +98,21 @@ t.test('filters go by time, kind, key and who, by today’s names or those of th
   t.same(found({ key: 'b-then' }), ['cordon']);
   t.same(found({ key: '22222222' }), ['cordon']);
   t.same(found({ by: 'a-now' }), ['web']);
-  t.same(found({ by: 'a-then' }), [], 'it is called something else now');
+  t.throws(() => found({ by: 'a-then' }), { code: 'E_NOT_FOUND' }, 'it is called something else now');
   t.same(found({ by: B }), ['cordon']);
   t.same(found({ by: '11111111', kind: 'intent' }), []);
   t.match(history.latest({ kind: 'intent' }), [{ authorName: '22222222', subjectName: 'b-then' }]);
+});
+
+t.test('who is nobody is told from who has changed nothing', async (t) => {
+  const { history, add } = await stage(t, { [B]: 'b-now' });
+  add(entry({ author: A, authorName: 'a-then', kind: 'workload' }));
+  t.same(history.latest({ by: 'b-now' }), []);
+  t.same(history.latest({ by: 'a-then', kind: 'tag' }), [], 'one who is known by a line only');
+  t.throws(() => history.latest({ by: 'nobody' }), { code: 'E_NOT_FOUND', message: /nobody/ });
+  const { signal } = new AbortController();
+  t.throws(() => history.follow({ by: 'nobody' }, signal), { code: 'E_NOT_FOUND' });
+  t.doesNotThrow(() => history.follow({ by: 'b-now' }, signal));
 });
 
 t.test('an old date puts nothing out of sight: what came late stands where it came', async (t) => {

@@ -53,6 +53,10 @@ t.test('every node tells who changed what, and where it was asked for', async (t
     );
   }
   t.match((await a!.backend.history({ by: 'b', kind: 'workload', limit: 1 })).map(line), [expected[3]!]);
+  const [operator] = (await a!.backend.clusterInfo()).operators;
+  for (const by of ['a', 'b', b!.id, operator!.name, operator!.key])
+    await t.resolves(a!.backend.history({ by, kind: 'evidence' }), `${by} is somebody`);
+  await t.rejects(a!.backend.history({ by: 'nobody' }), { code: 'E_NOT_FOUND' });
 
   // What is gone from the ledger is still known here, and after a restart too.
   await cluster.stop('a');
