@@ -225,7 +225,9 @@ export function admit(init: {
   }
   if (record.cluster !== cluster) throw new ShoalError('E_TOKEN_REFUSED', 'the token is for another cluster');
   if (authority.isRevoked(from)) throw new ShoalError('E_REVOKED', 'the key of this host was revoked');
-  if (authority.isMember(from, now)) return undefined;
+  // One whose grant has just ended is a member for a while yet, and what it writes counts nowhere.
+  const until_ms = authority.memberUntil(from);
+  if (until_ms === null || (until_ms !== undefined && now <= until_ms)) return undefined;
   if (grant.parent === null) throw new ShoalError('E_TOKEN_REFUSED', 'the grant comes from no token');
   assertUsable(authority, grant.parent, now);
   if (grant.notAfter_ms !== null && now > grant.notAfter_ms) {

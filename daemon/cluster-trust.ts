@@ -15,7 +15,7 @@ import { actsFor, heeded, inPlaceOf, isAct, ownGrant } from '../protocols/trust/
 import type { Authority } from '../protocols/trust/authority.ts';
 import type { GrantInfo } from '../protocols/trust/listing.ts';
 import { OPERATORS_EVER_MAX } from '../protocols/trust/operators.ts';
-import { renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
+import { renewableUntil, renewalOnAppeal, renewalsDue, worriesAt } from '../protocols/trust/renewal.ts';
 import type { ClusterView } from '../protocols/view/view.ts';
 import {
   ACTS_BYTES_MAX,
@@ -57,12 +57,14 @@ const MISSING = 'grants that make it a member are missing on its damaged disk';
 /** How this node's own key stands. */
 export interface OwnStanding {
   /**
-   * `expired`: it may be renewed. `revoked`: for good. `evicted`: its grant was never good, or is no more, by what
-   * became known of its token or of who made that; or what it hangs on is missing here.
+   * `expired`: it may be renewed, or join anew. `revoked`: for good. `evicted`: its grant was never good, or is no more,
+   * by what became known of its token or of who made that; or what it hangs on is missing here.
    */
   readonly state: 'member' | 'expired' | 'revoked' | 'evicted';
   /** When its grant ends or ended; null: never. */
   readonly until_ms: number | null;
+  /** Until when an admitter may renew it, as far as is known here; null: it has no end, or cannot be renewed. */
+  readonly renewableUntil_ms: number | null;
   /** Why, in the words of who revoked it, or of this node. */
   readonly reason: string | null;
 }
@@ -89,7 +91,7 @@ export interface ClusterTrustInit {
 
 export class ClusterTrust {
   readonly #init: ClusterTrustInit;
-  #told: OwnStanding['state'] | 'missing' = 'member';
+  #told: OwnStanding['state'] | 'missing' | 'ended' = 'member';
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
   /** Of members of which two daemons run: when the log said so last. */
@@ -118,21 +120,29 @@ export class ClusterTrust {
 
   standing(): OwnStanding {
     const { self, clock } = this.#init;
+    const now = clock.now();
     const until_ms = this.#authority.memberUntil(self) ?? null;
+    const ends = { until_ms, renewableUntil_ms: renewableUntil(this.#authority, self) ?? null };
     if (this.#authority.isRevoked(self)) {
       const [revocation] = [...this.#authority.revocations()].filter(
         ({ subject, effective }) => subject === self && effective,
       );
-      return { state: 'revoked', until_ms, reason: revocation?.reason ?? null };
+      return { ...ends, state: 'revoked', reason: revocation?.reason ?? null };
     }
-    if (this.#authority.isMember(self, clock.now())) return { state: 'member', until_ms, reason: null };
-    if (until_ms !== null) return { state: 'expired', until_ms, reason: null };
-    const own = [...this.#authority.grants(clock.now())].filter(({ subject }) => subject === self);
-    if (this.#init.isPartial() && !this.#isJudged(own))
-      return { state: 'evicted', until_ms, reason: MISSING };
+    // Others are patient with a clock for a while; what is stamped after the end counts nowhere from the first moment.
+    if (until_ms !== null && now > until_ms) return { ...ends, state: 'expired', reason: null };
+    if (this.#authority.isMember(self, now)) return { ...ends, state: 'member', reason: null };
+    const own = [...this.#authority.grants(now)].filter(({ subject }) => subject === self);
+    if (this.#init.isPartial() && !this.#isJudged(own)) return { ...ends, state: 'evicted', reason: MISSING };
     const overUsed = own.length === 0 || own.some(({ state }) => state === 'over-used');
     const reason = overUsed ? 'its join token was used by too many hosts' : 'who let it in was revoked';
-    return { state: 'evicted', until_ms, reason };
+    return { ...ends, state: 'evicted', reason };
+  }
+
+  /** Has its grant ended, and too long ago for an admitter to renew it? */
+  isEndedForGood(): boolean {
+    const { state, renewableUntil_ms } = this.standing();
+    return state === 'expired' && this.#init.clock.now() > (renewableUntil_ms ?? 0);
   }
 
   /**
@@ -141,11 +151,13 @@ export class ClusterTrust {
    */
   assertInForce(): void {
     const { state, until_ms } = this.standing();
-    // Others are patient with a clock for a while; what is stamped after the end counts nowhere from the first moment.
-    if (until_ms === null || (state === 'member' && this.#init.clock.now() <= until_ms)) return;
+    if (until_ms === null || state === 'member') return;
+    const next = this.isEndedForGood()
+      ? 'it joins with a new token of this cluster'
+      : 'an admitter has renewed the grant: connect it to one, or ask another node';
     throw new ShoalError(
       'E_NOT_ALLOWED',
-      `the grant of this node ended at ${new Date(until_ms).toISOString()}; nothing was changed, for what it writes counts nowhere until an admitter has renewed the grant: connect it to one, or ask another node`,
+      `the grant of this node ended at ${new Date(until_ms).toISOString()}; nothing was changed, for what it writes counts nowhere until ${next}`,
     );
   }
 
@@ -269,7 +281,7 @@ export class ClusterTrust {
     const { log, clock, self } = this.#init;
     const { state, until_ms, reason } = this.standing();
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
-    const told = reason === MISSING ? 'missing' : state;
+    const told = reason === MISSING ? 'missing' : this.isEndedForGood() ? 'ended' : state;
     if (told !== this.#told) {
       this.#told = told;
       if (reason === MISSING) {
@@ -278,6 +290,12 @@ export class ClusterTrust {
         });
       } else if (state === 'revoked' || state === 'evicted') {
         log('warn', `this node was ${state}: it places nothing more, and members refuse it`, { reason });
+      } else if (told === 'ended') {
+        log(
+          'warn',
+          'the grant of this node has ended, and no admitter renews it any more: let it join with a new token of this cluster',
+          { end },
+        );
       } else if (state === 'expired') {
         log(
           'warn',

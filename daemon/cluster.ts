@@ -383,12 +383,20 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
-  /** While it waits: what a member told who was knocked at with a token. @throws E_TOKEN_REFUSED */
+  /** While it waits, or its grant has ended: what a member told who was knocked at with a token. @throws E_TOKEN_REFUSED */
   async welcome({ grants, members }: Welcome): Promise<void> {
     for (const member of members) this.#contacts.add(member);
     const refused = await this.ledger.introduce(grants.map(({ bytes }) => bytes));
-    if (isKnown(this.ledger.machine, this.self)) return;
-    throw new ShoalError('E_TOKEN_REFUSED', `the answer of the member was not taken: ${refused}`);
+    if (!isKnown(this.ledger.machine, this.self))
+      throw new ShoalError('E_TOKEN_REFUSED', `the answer of the member was not taken: ${refused}`);
+    // One that waits may learn of a grant that has ended: then it asks on.
+    if (this.#isWaiting || this.trust.standing().state === 'member') return;
+    throw new ShoalError(
+      'E_TOKEN_REFUSED',
+      refused === undefined
+        ? 'the member that answered holds this node for a member still, for its clock is behind the clock here; the token was not used. Set the clocks of both hosts'
+        : `the answer of the member was not taken: ${refused}`,
+    );
   }
 
   /** The first node waits for nobody to bring that again: there may be nobody else. */

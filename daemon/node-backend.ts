@@ -23,6 +23,7 @@ import type {
   ImportRequest,
   InitRequest,
   IntentRequest,
+  Joined,
   JoinRequest,
   LogEvent,
   NodeInfo,
@@ -104,8 +105,11 @@ export class NodeBackend implements Backend {
     return this.#entered(await this.#node.init(name ?? DEFAULT_CLUSTER_NAME, recovery, threshold));
   }
 
-  async join({ token }: JoinRequest): Promise<ClusterId> {
-    return this.#entered(await this.#node.join(token));
+  async join({ token }: JoinRequest): Promise<Joined> {
+    const before = this.#node.cluster;
+    const cluster = await this.#node.join(token);
+    const entered = await this.#entered(cluster);
+    return { ...entered, notes: joinNotes(cluster, before !== undefined) };
   }
 
   async createToken(request: TokenRequest): Promise<Token> {
@@ -405,6 +409,16 @@ export class NodeBackend implements Backend {
       throw new ShoalError('E_IMAGE_UNKNOWN', `no host has an image ${name}`);
     return found?.digest ?? (name as Digest);
   }
+}
+
+/** @param wasIn it was in this cluster before. */
+function joinNotes({ trust }: Cluster, wasIn: boolean): string[] {
+  if (!wasIn) return [];
+  const { until_ms } = trust.standing();
+  const end = until_ms === null ? '' : `, until ${new Date(until_ms).toISOString()}`;
+  return [
+    `the grant of this node had ended; it is a member again, with the key and the data that it had${end}`,
+  ];
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

@@ -176,7 +176,10 @@ export class ShoalNode implements AsyncDisposable {
     });
   }
 
-  /** Joins with a token. @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left. */
+  /**
+   * Joins with a token; a node whose grant has ended joins its own cluster anew, and stays who it was.
+   * @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left.
+   */
   async join(text: string): Promise<Cluster> {
     const token = parseToken(text);
     const known = this.#cluster ?? this.#waiting;
@@ -190,6 +193,7 @@ export class ShoalNode implements AsyncDisposable {
       await waiting.up;
       return waiting;
     }
+    if (this.#cluster !== undefined) return await this.#rejoin(this.#cluster, token);
     return this.#change(async () => {
       const welcome = await this.#knock(token);
       // What is left of an earlier life is what other members may tell of: it is not ended before they have.
@@ -198,6 +202,34 @@ export class ShoalNode implements AsyncDisposable {
       this.#keep(welcome.genesis, welcome.grants, [], welcome.members, lost);
       return welcome;
     });
+  }
+
+  /** @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_UNREACHABLE */
+  async #rejoin(cluster: Cluster, token: JoinToken): Promise<Cluster> {
+    const { state, reason } = cluster.trust.standing();
+    const because = reason === null ? '' : ` (${reason})`;
+    if (state === 'revoked')
+      throw new ShoalError('E_REVOKED', `this node was revoked${because}; nothing was changed`);
+    // Where its disk has lost records, others may bring what makes it a member.
+    if (state === 'evicted' && cluster.problems.missing === null)
+      throw new ShoalError(
+        'E_REVOKED',
+        `the grant of this node does not stand any more${because}; nothing was changed`,
+      );
+    if (state !== 'expired')
+      throw new ShoalError(
+        'E_ALREADY_CLUSTER',
+        `this host is in this cluster already${because}; nothing was changed`,
+      );
+    if (this.#changing) throw new ShoalError('E_ALREADY_CLUSTER', 'this host is joining right now');
+    this.#changing = true;
+    try {
+      await cluster.welcome(await this.#knock(token));
+    } finally {
+      this.#changing = false;
+    }
+    this.log('info', 'this node has joined its cluster anew, after its grant had ended', { node: this.id });
+    return cluster;
   }
 
   /** With a token that names doors. @throws E_TOKEN_*, E_UNREACHABLE */

@@ -15,6 +15,7 @@ import type {
   ImportRequest,
   InitRequest,
   IntentRequest,
+  Joined,
   JoinRequest,
   LogEvent,
   NodeInfo,
@@ -79,8 +80,8 @@ export interface Backend {
 
   /** @throws E_ALREADY_CLUSTER */
   init(request: InitRequest): Promise<Cluster>;
-  /** @throws E_ALREADY_CLUSTER, E_TOKEN_*, E_UNREACHABLE; no half state is left. */
-  join(request: JoinRequest): Promise<Cluster>;
+  /** @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_UNREACHABLE; no half state is left. */
+  join(request: JoinRequest): Promise<Joined>;
   /** @throws E_NOT_ALLOWED */
   createToken(request: TokenRequest): Promise<Token>;
 

@@ -21,6 +21,7 @@ import type {
   ImportRequest,
   InitRequest,
   Intent,
+  Joined,
   JoinRequest,
   LogEvent,
   NodeInfo,
@@ -80,7 +81,7 @@ export class ApiClient {
   init(body: InitRequest, options?: CallOptions): Promise<Cluster> {
     return this.#json('POST', '/v1/init', body, options);
   }
-  join(body: JoinRequest, options?: CallOptions): Promise<Cluster> {
+  join(body: JoinRequest, options?: CallOptions): Promise<Joined> {
     return this.#json('POST', '/v1/join', body, options);
   }
   createToken(body: TokenRequest, options?: CallOptions): Promise<Token> {

@@ -48,6 +48,13 @@ export const ClusterSchema = Type.Object({
 });
 export type Cluster = Static<typeof ClusterSchema>;
 
+export const JoinedSchema = Type.Object({
+  ...ClusterSchema.properties,
+  /** What a person should know of it, such as that this node was in the cluster before. */
+  notes: Type.Array(Text(512)),
+});
+export type Joined = Static<typeof JoinedSchema>;
+
 const TransferSchema = Type.Object({ node: Text(64), nodeName: Text(63), bytes: Count });
 
 export const StatusSchema = Type.Object({
@@ -67,10 +74,15 @@ export const StatusSchema = Type.Object({
   /** What this node's own key may still do; null before a cluster. */
   standing: OrNull(
     Type.Object({
-      /** `expired`: its work goes on, members refuse it until it is renewed. `revoked`, `evicted`: for good. */
+      /**
+       * `expired`: its work goes on, and members refuse it until it is renewed or joins anew. `revoked`, `evicted`: for
+       * good.
+       */
       state: OneOf(['member', 'expired', 'revoked', 'evicted']),
       /** When its grant ends or ended; null: never. */
       until_ms: OrNull(Count),
+      /** Until when an admitter may renew it; null: it has no end, or cannot be renewed. */
+      renewableUntil_ms: OrNull(Count),
       /** Why it was revoked or evicted. */
       reason: OrNull(Text(256)),
     }),

@@ -82,6 +82,13 @@ export function rolesToStay(authority: Authority, key: KeyId, now: number): Read
   return new Set([...authority.roles(key, now), ...renewable]);
 }
 
+/** Until when an admitter may renew it on appeal; undefined: it is no member, never ends, or may never be renewed. */
+export function renewableUntil(authority: Authority, key: KeyId): number | undefined {
+  const renewables = authority.renewables(key, isProlonged);
+  if (renewables.length === 0) return undefined;
+  return Math.max(...renewables.map(tooLateAfter));
+}
+
 /** When a member should begin to worry that nobody has renewed it; undefined when it never need. */
 export function worriesAt(authority: Authority, self: KeyId, now: number): number | undefined {
   const left = renewablesOf(authority, self, now);
@@ -89,15 +96,20 @@ export function worriesAt(authority: Authority, self: KeyId, now: number): numbe
   return Math.min(...left.map(({ until_ms, life_ms }) => until_ms - life_ms / (2 * LEFT_PART)));
 }
 
-/** What may let in few is never prolonged (gate.ts), and nothing that ended a life ago. @param covers see `Authority.renewables` */
+/** And nothing that ended a life ago. @param covers see `Authority.renewables` */
 function renewablesOf(
   authority: Authority,
   key: KeyId,
   now: number,
   covers?: (renewable: Renewable) => boolean,
 ): Renewable[] {
-  const may = (renewable: Renewable) => renewable.grant.body.uses === null && !isTooLate(renewable, now);
+  const may = (renewable: Renewable) => isProlonged(renewable) && now <= tooLateAfter(renewable);
   return authority.renewables(key, may, covers);
+}
+
+/** What may let in few never is (gate.ts). */
+function isProlonged({ grant }: Renewable): boolean {
+  return grant.body.uses === null;
 }
 
 /**
@@ -115,9 +127,9 @@ function coveredBy(
   return (renewable) => body === null || mayRenew(body, renewable);
 }
 
-/** After one more life. */
-function isTooLate({ lastEnd_ms, life_ms }: Renewable, now: number): boolean {
-  return now > lastEnd_ms + life_ms;
+/** One more life. */
+function tooLateAfter({ lastEnd_ms, life_ms }: Renewable): number {
+  return lastEnd_ms + life_ms;
 }
 
 /** As the gate admits it. @param own a grant of who would issue. */

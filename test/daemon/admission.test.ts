@@ -80,6 +80,21 @@ t.test('a stranger with a good token is let in once, and may knock again', async
   t.throws(() => ask(other.id, knock(other.id)), { code: 'E_TOKEN_USED' });
 });
 
+t.test('a member knocks in vain until its grant has ended, and not a moment longer', async (t) => {
+  const life_ms = 120_000;
+  const { machine, token } = stage({ uses: 2, life_ms });
+  const knock = (now: number) => {
+    const key = signerFromSeed(SEED);
+    const record = sealNodeGrant({ ...token, life_ms }, key, joiner.id, nodeCrypto, now);
+    const { authority } = machine;
+    return admit({ from: joiner.id, record, cluster: token.cluster, authority, crypto: nodeCrypto, now });
+  };
+  const first = knock(NOW)!;
+  machine.handle({ kind: 'introduce', envelopes: [first.bytes] }, { now: NOW, random: () => 0.5 });
+  t.equal(knock(NOW + life_ms), undefined);
+  t.match(knock(NOW + life_ms + 1), { kind: 'grant', author: signerFromSeed(SEED).id });
+});
+
 t.test('whatever does not fit is refused, by code', async (t) => {
   const { token, knock, ask } = stage();
   t.throws(() => ask(joiner.id, knock(other.id)), { code: 'E_TOKEN_REFUSED' }, 'a grant for another key');

@@ -43,6 +43,7 @@ export function joinCommand(terminal: Terminal): Command {
         if (options.json) return printJson(terminal, cluster);
         printLine(terminal, cluster.id);
         note(terminal, `${cluster.nodeName} is a member of the cluster "${cluster.name}".`);
+        for (const text of cluster.notes) note(terminal, `Note: ${text}.`);
       },
     );
 }

@@ -1,8 +1,9 @@
 /** `shoal status`: this node and its cluster at a glance. */
 import type { Command } from 'commander';
+import type { Status } from '../../api/schemas.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { printJson, printLine, type Terminal } from '../terminal.ts';
-import { printable, sizeText } from '../text.ts';
+import { printable, sizeText, timeText } from '../text.ts';
 
 export function statusCommand(terminal: Terminal): Command {
   return clientCommand('status', 'Show this node and its cluster', ['shoal status', 'shoal status --json'])
@@ -15,11 +16,10 @@ export function statusCommand(terminal: Terminal): Command {
       const { alive, suspect, failed } = status.members;
       const kept = status.guard.peers.filter((peer) => peer.standing !== 'good');
       const { standing } = status;
-      const until = standing?.until_ms ? ` until ${new Date(standing.until_ms).toISOString()}` : '';
       const lines: [string, string][] = [
         ['node', `${status.nodeName} (${status.node})`],
         ['cluster', status.cluster ? `${status.cluster.name} (${status.cluster.id})` : 'none yet'],
-        ['standing', standing === null ? '-' : standingText(standing.state, until, standing.reason)],
+        ['standing', standing === null ? '-' : standingText(standing, Date.now())],
         ['members', `${alive} alive, ${suspect} suspect, ${failed} failed`],
         ['runtime', `${status.driver}, network ${status.network}${status.subnet ? ` ${status.subnet}` : ''}`],
         ['listens', [...status.addresses, ...status.doors].join(' ') || '-'],
@@ -33,14 +33,13 @@ export function statusCommand(terminal: Terminal): Command {
     });
 }
 
-function standingText(
-  state: 'member' | 'expired' | 'revoked' | 'evicted',
-  until: string,
-  reason: string | null,
-): string {
+function standingText(standing: NonNullable<Status['standing']>, now: number): string {
+  const { state, until_ms, renewableUntil_ms, reason } = standing;
   if (state === 'revoked' || state === 'evicted')
     return `${state} (${reason}): members refuse this node, and it places nothing more`;
-  if (state === 'expired')
-    return `expired${until.replace('until', 'at')}: members refuse this node until it is renewed`;
-  return `member${until}`;
+  if (state === 'member') return until_ms === null ? state : `${state} until ${timeText(until_ms)}`;
+  const ended = `expired at ${timeText(until_ms ?? 0)}: members refuse this node`;
+  if (renewableUntil_ms !== null && now <= renewableUntil_ms)
+    return `${ended} until an admitter that it reaches renews it, which can be until ${timeText(renewableUntil_ms)}`;
+  return `${ended}, and no admitter renews it any more: give it a new token of this cluster with \`shoal join\`; it keeps its key and its data`;
 }

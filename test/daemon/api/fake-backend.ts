@@ -130,7 +130,7 @@ export function fakeBackend(): FakeBackend {
       doors: [],
       dns: ['127.0.0.1:5353'],
       subnet: null,
-      standing: { state: 'member', until_ms: null, reason: null },
+      standing: { state: 'member', until_ms: null, renewableUntil_ms: null, reason: null },
       pid: process.pid,
       started_ms: AT_MS,
       members: { alive: 2, suspect: 0, failed: 0 },
@@ -147,7 +147,7 @@ export function fakeBackend(): FakeBackend {
       called('join', request);
       if (!request.token.startsWith('shoal1-'))
         throw new ShoalError('E_TOKEN_MALFORMED', 'the token is cut short');
-      return { id: 'f'.repeat(64), name: 'shop', node: NODE_2, nodeName: 'two' };
+      return { id: 'f'.repeat(64), name: 'shop', node: NODE_2, nodeName: 'two', notes: [] };
     },
     createToken: async (request) => {
       called('createToken', request);

@@ -346,7 +346,7 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
     const said = await told(command);
     t.match(said, /of the 2 others this one reaches none\. .*run the same at a host/, command.join(' '));
   }
-  const standing = { state: 'revoked', until_ms: null, reason: 'mine now' } as const;
+  const standing = { state: 'revoked', until_ms: null, renewableUntil_ms: null, reason: 'mine now' } as const;
   backend.status = async () => ({ ...status, standing });
   for (const command of commands)
     t.match(await told(command), /they refuse this one, which was revoked\./, command.join(' '));
@@ -358,6 +358,19 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
     backend.status = async () => ({ ...status, members });
     t.equal(await told(commands[0]!), '', JSON.stringify(members));
   }
+});
+
+t.test('status says until when an ended grant can be renewed, and what to do after that', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const status = await backend.status();
+  const told = async (renewableUntil_ms: number | null) => {
+    const standing = { state: 'expired', until_ms: AT_MS, renewableUntil_ms, reason: null } as const;
+    backend.status = async () => ({ ...status, standing });
+    return (await runCli(socket, ['status'])).stdout.match(/^standing .*$/m)![0];
+  };
+  t.match(await told(Date.now() + 60_000), /expired at .*refuse this node until an admitter .* until 20/);
+  for (const past of [Date.now() - 1, null])
+    t.match(await told(past), /no admitter renews it any more: give it a new token .*`shoal join`/);
 });
 
 t.test('before a token is revoked it is said that hosts may have joined out of sight', async (t) => {

@@ -45,6 +45,50 @@ t.test('a host whose grant has ended, or that never came up, can be revoked and 
   await t.rejects(a!.backend.removeNode('d', {}), { code: 'E_NOT_FOUND', message: /grant ls --all/ });
 });
 
+t.test(
+  'a host whose grant has ended for good joins its cluster anew with a token, and stays who it was',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a] = await cluster.grow('a');
+    const token = async () => (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token;
+    let b = await cluster.start('b');
+    t.same((await b.backend.join({ token: await token() })).notes, []);
+    await eventually('a sees b', async () => (await names(a!)) === 'a,b');
+    await t.rejects(b.backend.join({ token: await token() }), {
+      code: 'E_ALREADY_CLUSTER',
+      message: /in this cluster already/,
+    });
+    await cluster.stop('b');
+    cluster.ahead_ms += 30 * DAY_MS;
+    await eventually('b has left the view', async () => (await names(a!)) === 'a');
+    const said: string[] = [];
+    b = await cluster.start('b', {}, (_level, message) => void said.push(message));
+    t.ok(said.some((message) => /no admitter renews it any more/.test(message)));
+    const { standing } = await b.backend.status();
+    t.ok(standing!.state === 'expired' && standing!.renewableUntil_ms! < b.clock.now());
+    await t.rejects(b.backend.run({ name: 'web', image: IMAGE }), { message: /joins with a new token/ });
+    const { node, notes } = await b.backend.join({ token: await token() });
+    t.equal(node, b.id);
+    t.match(notes, [/grant of this node had ended; it is a member again.*until/]);
+    await eventually('both see both', async () => (await names(a!)) === 'a,b' && (await names(b)) === 'a,b');
+    t.match(await b.backend.status(), { standing: { state: 'member' } });
+    await b.backend.run({ name: 'web', image: IMAGE });
+    await eventually('a knows what b wrote', async () => (await a!.backend.workloads()).length === 1);
+  },
+);
+
+t.test('a node says that its grant has ended from that moment on', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a] = await cluster.grow('a');
+  const b = await cluster.start('b');
+  await b.backend.join({ token: (await a!.backend.createToken({ nodeTtl_ms: 10 * DAY_MS })).token });
+  await eventually('both see both', async () => (await names(a!)) === 'a,b' && (await names(b)) === 'a,b');
+  cluster.ahead_ms += 10 * DAY_MS + 1_000;
+  const { standing } = await b.backend.status();
+  t.match(standing, { state: 'expired' });
+  t.equal(standing!.renewableUntil_ms, standing!.until_ms! + 10 * DAY_MS);
+});
+
 t.test('a node whose grant has ended refuses what users ask, for it would count nowhere', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a] = await cluster.grow('a');

@@ -58,7 +58,7 @@ t.test('a revoked node leaves the view of all, its work goes elsewhere, and it s
   await cluster.stop('c');
   const again = await cluster.start('c');
   t.match(await standing(again), { state: 'revoked' }, 'it comes up, and says so again');
-  await t.rejects(again.backend.join({ token }), { code: 'E_ALREADY_CLUSTER' });
+  await t.rejects(again.backend.join({ token }), { code: 'E_REVOKED', message: /stolen from the van/ });
   t.equal(await names(a!), 'a,b');
 });
 
