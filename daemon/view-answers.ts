@@ -14,6 +14,8 @@ import type { AllocationInfo, ImageInfo, NodeInfo, Sibling, WorkloadInfo } from 
 
 /** Shortest end of an id that stands for it. */
 const ID_END_LENGTH_MIN = 8;
+/** Ids of nodes of one name in a message. */
+const NAMESAKES_TOLD_MAX = 8;
 
 /** Keys of which people are warned. */
 export interface DoubtfulKeys {
@@ -124,14 +126,28 @@ export function findWorkload(view: ClusterView, { namespace, name }: WorkloadRef
   return workload;
 }
 
-/** By id, by the end of an id, or by name. */
+/** By id, by the end of an id, or by name. @throws E_NOT_FOUND, E_AMBIGUOUS */
 export function findMember(view: ClusterView, text: string): MemberView {
   const exact = view.members.get(text);
   if (exact !== undefined) return exact;
   const found = [...view.members.values()].filter(({ id, name }) => isCalled(text, id, name));
   if (found.length === 1) return found[0]!;
-  const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
-  throw new ShoalError('E_NOT_FOUND', `${why} ${text}; \`shoal node ls\` has their ids`);
+  if (found.length > 1) throw ambiguousNode(text, found, '`shoal node ls` tells of each where it is');
+  throw new ShoalError('E_NOT_FOUND', `there is no node ${text}; \`shoal node ls\` has their ids`);
+}
+
+/** @param where what tells more of each. */
+export function ambiguousNode(
+  text: string,
+  found: readonly { readonly id: NodeId }[],
+  where: string,
+): ShoalError {
+  const ids = found.slice(0, NAMESAKES_TOLD_MAX).map(({ id }) => id);
+  const more = found.length > ids.length ? ` and ${found.length - ids.length} more` : '';
+  return new ShoalError(
+    'E_AMBIGUOUS',
+    `${found.length} nodes are called ${text}: ${ids.join(', ')}${more}; ${where}; nothing was changed`,
+  );
 }
 
 /** The instance that a user means: running ones first, then the latest. */

@@ -127,6 +127,8 @@ export const RevocationPlanSchema = Type.Object({
   sentAway: Type.Array(KeyNameSchema),
   /** Keys that stay although they were not to be kept: hosts that are kept were let in through them alone. */
   unnamed: Type.Array(KeyNameSchema),
+  /** Members that are kept by a name which so many hosts had that are no members any more. */
+  namesakes: Type.Array(Type.Object({ ...KeyNameSchema.properties, others: Count })),
   /** Members, also those whose grant has ended and may be renewed; operators; tokens that hosts can join with. */
   nodes: TurnOf(KeyNameSchema),
   /** Members that are none until an admitter has renewed them, for who did is to go: the first PLAN_LISTED_MAX. */

@@ -130,7 +130,7 @@ export function stayingTexts({ staying, staying_count, untilRenewed }: Revocatio
 function takesMore(plan: RevocationPlan, isToken: boolean): boolean {
   const { key, nodes, untilRenewed, roles, operators, leavesTooFew, tokens, records } = plan;
   // What the key has sent away may have been its thief's to say.
-  const told = [untilRenewed, roles, plan.lacking, plan.sentAway, plan.unnamed];
+  const told = [untilRenewed, roles, plan.lacking, plan.sentAway, plan.unnamed, plan.namesakes];
   if (leavesTooFew || told.some((list) => list.length > 0)) return true;
   const [theirs, made] = [[...nodes.ends, ...operators.ends], tokens.ends];
   const others = [
@@ -176,6 +176,10 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
     ['named, and stay out', called(plan.lacking)],
     ['sent away, and stay out', called(plan.sentAway), plan.sentAway_count],
     ['stay, and not named', called(plan.unnamed)],
+    [
+      'kept by a name of many',
+      plan.namesakes.map(({ key, name, others }) => `${name}: ${key}, and none of ${others} former ones`),
+    ],
   ];
   const told = (rows: Row[]) => rows.filter(([, names]) => names.length > 0);
   const changed = told(turns);

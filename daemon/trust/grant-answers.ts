@@ -101,19 +101,20 @@ export function listed<T extends GrantInfo | TokenInfo>(infos: T[]): T[] {
     });
 }
 
-/** By its id, or the beginning of it. @throws E_NOT_FOUND */
+/** By its id, or the beginning of it. @throws E_NOT_FOUND, E_AMBIGUOUS */
 export function findToken(tokens: readonly TokenInfo[], id: string): TokenInfo {
   const found = tokens.filter(
     (token) => token.id === id || (id.length >= TOKEN_ID_LENGTH_MIN && token.id.startsWith(id)),
   );
   if (found.length === 1) return found[0]!;
+  const where = '`shoal token ls --all` has their ids; nothing was changed';
+  if (found.length > 1)
+    throw new ShoalError('E_AMBIGUOUS', `${found.length} tokens begin with ${id}; ${where}`);
   const why =
     id.length < TOKEN_ID_LENGTH_MIN
       ? `it takes ${TOKEN_ID_LENGTH_MIN} characters or more to name a token, not`
-      : found.length === 0
-        ? 'there is no token'
-        : `${found.length} tokens begin with`;
-  throw new ShoalError('E_NOT_FOUND', `${why} ${id}; \`shoal token ls --all\` has their ids`);
+      : 'there is no token';
+  throw new ShoalError('E_NOT_FOUND', `${why} ${id}; ${where}`);
 }
 
 export function revocationInfos({

@@ -3,11 +3,12 @@ import { ShoalError } from '../../protocols/base/errors.ts';
 import type { KeyId, NodeId } from '../../protocols/base/ids.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Named } from '../contacts.ts';
-import { isCalled } from '../view-answers.ts';
+import { ambiguousNode, isCalled } from '../view-answers.ts';
 import type { KeyNames } from './key-names.ts';
 
-/** Ids of hosts of one name in a message. */
-const NAMESAKES_TOLD_MAX = 8;
+/** What tells more of hosts of one name. */
+const WHO_IS_WHO =
+  '`shoal node ls` tells where members are, and `shoal grant ls --all` who let in whom, and when';
 
 /** Members, and those that were let in and are in no list of members. */
 export interface Hosts {
@@ -34,34 +35,45 @@ export function hostsOf({ view, ledger, remembered }: Cluster, names: KeyNames, 
  * Whoever was let in, whatever has become of its grant: one that was revoked may turn out to have been in wrong hands
  * earlier, and one whose grant has ended, or that never came up, is waited for until it is revoked. A name is that of
  * a member before it is that of one that is none any more.
- * @throws E_NOT_FOUND
+ * @throws E_NOT_FOUND, E_AMBIGUOUS
  */
 export function everMember(node: string, { present, former }: Hosts): Named {
   const called = (hosts: readonly Named[]) => hosts.filter(({ id, name }) => isCalled(node, id, name));
   const [now, before] = [called(present), called(former)];
   const found = now.length > 0 && !before.some(({ id }) => id === node) ? now : before;
   const host = found.find(({ id }) => id === node) ?? found[0];
-  if (host !== undefined && (host.id === node || found.length === 1)) return host;
-  const why = found.length === 0 ? 'there is no node' : `${found.length} nodes are called`;
-  throw new ShoalError(
-    'E_NOT_FOUND',
-    `${why} ${node}; \`shoal node ls\` has their ids, and \`shoal grant ls --all\` those of former ones`,
-  );
+  if (host === undefined)
+    throw new ShoalError(
+      'E_NOT_FOUND',
+      `there is no node ${node}; \`shoal node ls\` has their ids, and \`shoal grant ls --all\` those of former ones`,
+    );
+  if (host.id !== node && found.length > 1) throw ambiguousNode(node, found, WHO_IS_WHO);
+  return host;
 }
 
 /**
- * The same of a host that is to stay, but that a name has to be that of one host alone: who has stolen a key can send a host
- * away, and let in another one by its name.
- * @throws E_NOT_FOUND
+ * The same of a host that is to stay, but that a name does not tell a member from a host that the key has sent away: who has
+ * stolen a key can send a host away, and let in another one by its name.
+ * @param isSentAway whether one is a member again where the word of the key that is revoked counts no more.
+ * @throws E_NOT_FOUND, E_AMBIGUOUS
  */
-export function keptHost(node: string, hosts: Hosts): Named {
-  const called = [...hosts.present, ...hosts.former].filter(({ id, name }) => isCalled(node, id, name));
-  if (called.length < 2 || called.some(({ id }) => id === node)) return everMember(node, hosts);
-  const ids = called.map(({ id }) => id).slice(0, NAMESAKES_TOLD_MAX);
-  throw new ShoalError(
-    'E_NOT_FOUND',
-    `${called.length} nodes are called ${node}: say which is to stay by its id, ${ids.join(' or ')}; \`shoal grant ls --all\` has who let them in, and when; nothing was changed`,
-  );
+export function keptHost(node: string, hosts: Hosts, isSentAway: (id: KeyId) => boolean): Named {
+  const called = (list: readonly Named[]) => list.filter(({ id, name }) => isCalled(node, id, name));
+  const meant = [...called(hosts.present), ...called(hosts.former).filter(({ id }) => isSentAway(id))];
+  if (meant.length < 2 || [...hosts.present, ...hosts.former].some(({ id }) => id === node))
+    return everMember(node, hosts);
+  throw ambiguousNode(node, meant, WHO_IS_WHO);
+}
+
+/** Members that are named by a name that hosts had which are none any more: how many of those there are. */
+export function namesakesOf(
+  named: readonly string[],
+  { present, former }: Hosts,
+): { readonly host: Named; readonly others: number }[] {
+  return present
+    .filter(({ name }) => named.includes(name))
+    .map((host) => ({ host, others: former.filter(({ name }) => name === host.name).length }))
+    .filter(({ others }) => others > 0);
 }
 
 /** Is it the key of a host that was up once? Grants say so of any key: whoever admits can write them. */

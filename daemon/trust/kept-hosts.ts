@@ -51,7 +51,7 @@ export class KeptHosts {
    * Grants by a key that are to stay, for these hosts to stay: those that would stand if the key was revoked with nothing
    * but what it wrote after the cut. A thief may have written others since, and revoked what the first ones hang on. Of hosts
    * that have none, those that stand now.
-   * @throws E_NOT_FOUND, E_BAD_INPUT
+   * @throws E_NOT_FOUND, E_AMBIGUOUS, E_BAD_INPUT
    */
   keeps(bare: Bare, keep: readonly string[], keepAll: boolean): Keeps {
     const none = { keeps: [], issued: [], hosts: [], named: [], namedOperators: [], unnamed: [] };
@@ -118,7 +118,9 @@ export class KeptHosts {
     // No host is kept by a vote: it would rule, and only a thief votes for one.
     const ruling = new Set(appointed.map(({ id }) => id));
     const hosts = { present, former: [...former.filter(({ id }) => !ruling.has(id)), ...appointed] };
-    const named = keep.map((text) => keptHost(text, hosts));
+    const { authority } = this.#source;
+    const isSentAway = (id: KeyId) => mayStay(after, id, now) && !mayStay(authority, id, now);
+    const named = keep.map((text) => keptHost(text, hosts, isSentAway));
     // Of those that nobody has named votes after the cut may be a thief's.
     const others = keepAll
       ? [...present, ...former.filter(({ id }) => this.#mayComeBack(id, after)), ...early]

@@ -23,7 +23,7 @@ export function revocationPlan(
   authority: Authority,
   names: KeyNames,
   crypto: Crypto,
-): RevocationPlan {
+): Omit<RevocationPlan, 'namesakes'> {
   const { revocation, members, untilRenewed, roles, operators, tokens, records } = outcome;
   const { staying, open, lacking, sentAway, unnamed } = outcome;
   const { subject, by, epoch, last, descendants, keeps, votes, needed, effective } = revocation;

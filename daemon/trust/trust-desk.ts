@@ -47,7 +47,7 @@ import {
   revocationInfos,
   tokenInfos,
 } from './grant-answers.ts';
-import { everMember, hostsOf, isHosts } from './host-names.ts';
+import { everMember, type Hosts, hostsOf, isHosts, namesakesOf } from './host-names.ts';
 import { KeptHosts } from './kept-hosts.ts';
 import { type KeyNames, keyNames } from './key-names.ts';
 import { revocationPlan } from './revocation-plan.ts';
@@ -121,16 +121,16 @@ export class TrustDesk {
     return this.#plan(this.#tokenRevocation(findToken(this.tokens({ all: true }), id), request));
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_PLAN_CHANGED; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_AMBIGUOUS, E_NOT_ALLOWED, E_BAD_INPUT, E_PLAN_CHANGED; nothing was changed then. */
   async revokeNode(node: string, request: RevokeNodeRequest): Promise<RevocationInfo> {
     return await this.#revoke(this.#nodeRevocation(node, request), request.plan);
   }
 
   planRevokeNode(node: string, request: RevokeNodeRequest): RevocationPlan {
-    return this.#plan(this.#nodeRevocation(node, request), request.since_ms);
+    return this.#plan(this.#nodeRevocation(node, request), request);
   }
 
-  /** @throws E_NOT_FOUND, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
+  /** @throws E_NOT_FOUND, E_AMBIGUOUS, E_NOT_ALLOWED, E_BAD_INPUT, E_STILL_ALIVE; nothing was changed then. */
   async removeNode(node: string, { force = false, operatorKey }: RemoveNodeRequest): Promise<RevocationInfo> {
     const { id, name } = this.#other(this.#everMember(node));
     // Of one whose grant has ended nothing is heard, and nothing waited for.
@@ -156,7 +156,7 @@ export class TrustDesk {
   }
 
   planRevokeOperator(operator: string, request: RevokeOperatorRequest): RevocationPlan {
-    return this.#plan(this.#operatorRevocation(operator, request), request.since_ms);
+    return this.#plan(this.#operatorRevocation(operator, request), request);
   }
 
   #tokenRevocation(token: TokenInfo, request: RevokeTokenRequest): RevokeRequest {
@@ -178,7 +178,12 @@ export class TrustDesk {
     const candidates = [...this.operators(), ...awaitedOperators(this.#source())];
     const found = candidates.filter(({ key, name }) => isCalled(operator, key, name));
     const [subject] = found;
-    if (subject === undefined || found.length > 1)
+    if (found.length > 1)
+      throw new ShoalError(
+        'E_AMBIGUOUS',
+        `${found.length} operators are called ${operator}; \`shoal operator ls\` has their ids; nothing was changed`,
+      );
+    if (subject === undefined)
       throw new ShoalError('E_NOT_FOUND', `there is no operator ${operator}; \`shoal operator ls\` has them`);
     return this.#revocation(subject, { reason: 'operator revoked', ...request });
   }
@@ -248,8 +253,16 @@ export class TrustDesk {
     return { ...all, keeps: [...new Set([...kept.keeps, ...words])] };
   }
 
-  #plan(request: RevokeRequest, since_ms?: number): RevocationPlan {
-    const plan = this.#planOf(this.#cluster.trust.revocations.foresee(request));
+  #plan(
+    request: RevokeRequest,
+    { since_ms, keep = [] }: Pick<RevokeOperatorRequest, 'since_ms' | 'keep'> = {},
+  ): RevocationPlan {
+    const plan = {
+      ...this.#planOf(this.#cluster.trust.revocations.foresee(request)),
+      namesakes: namesakesOf(keep, this.#hosts()).map(({ host, others }) => {
+        return { key: host.id, name: host.name, others };
+      }),
+    };
     const { cut } = request;
     if (since_ms === undefined || cut === undefined) return plan;
     const early = [...this.#cluster.ledger.machine.ledger.recordsOf(request.subject)].filter(
@@ -258,7 +271,7 @@ export class TrustDesk {
     return { ...plan, early_count: early.length };
   }
 
-  #planOf(outcome: Outcome): RevocationPlan {
+  #planOf(outcome: Outcome): Omit<RevocationPlan, 'namesakes'> {
     const { authority } = this.#cluster.ledger.machine;
     return revocationPlan(outcome, authority, this.names, nodeCrypto);
   }
@@ -332,7 +345,11 @@ export class TrustDesk {
   }
 
   #everMember(node: string): Named {
-    return everMember(node, hostsOf(this.#cluster, this.names, this.#now));
+    return everMember(node, this.#hosts());
+  }
+
+  #hosts(): Hosts {
+    return hostsOf(this.#cluster, this.names, this.#now);
   }
 
   #source(): GrantSource {

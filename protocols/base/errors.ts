@@ -47,6 +47,7 @@ export const ERRORS = {
   E_NOT_FOUND: kind(EXIT.notFound, 404, 'List what there is and check the name.'),
   E_CANCELLED: kind(EXIT.unavailable, 499, 'Run it again when you want to go on.'),
   E_TIMEOUT: kind(EXIT.unavailable, 504, "Try again; if it persists see the daemon's log."),
+  E_AMBIGUOUS: kind(EXIT.badInput, 409, 'Name the one that is meant by its id, or by the end of it.'),
   // daemon and its directory
   E_NO_DAEMON: kind(EXIT.daemon, 503, 'Start it with `shoal daemon`, or name its socket with --socket.'),
   E_SOCKET_DENIED: kind(EXIT.daemon, 403, 'Join the group that owns the socket, or run as its owner.'),

@@ -54,6 +54,7 @@ export const PLAN: RevocationPlan = {
   sentAway_count: 0,
   sentAway: [],
   unnamed: [],
+  namesakes: [],
   nodes: turnOf({ key: 'gone', name: 'old' }),
   untilRenewed_count: 0,
   untilRenewed: [],

@@ -222,10 +222,12 @@ t.test('a token that has the key of a host is told with what ends that', async (
 t.test('who is named and stays out is shown before, and who stays with whom nobody named', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const [lacking, unnamed] = [[{ key: NODE_1, name: 'one' }], [{ key: NODE_2, name: 'two' }]];
+  const namesakes = [{ ...unnamed[0]!, others: 2 }];
   const roles = [{ ...lacking[0]!, gains: ['deployer' as const], loses: ['admitter' as const] }];
   for (const [changes, row] of [
     [{ lacking }, '  named, and stay out      one\n'],
     [{ unnamed }, '  stay, and not named      two\n'],
+    [{ namesakes }, `  kept by a name of many   two: ${NODE_2}, and none of 2 former ones\n`],
     [{ sentAway: lacking, sentAway_count: 3 }, '  sent away, and stay out  one and 2 more\n'],
     [{ untilRenewed: lacking, untilRenewed_count: 1 }, '  refused until renewed    one\n'],
     [{ roles, roles_count: 2 }, '  roles that change        one +deployer -admitter and 1 more\n'],

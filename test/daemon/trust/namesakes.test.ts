@@ -21,42 +21,51 @@ const [operator, self, eve, host, puppet] = [1, 2, 3, 4, 5].map(testSigner) as [
 const THEFT_MS = NOW + 1_000;
 const LATER = NOW + 2_000;
 
+/** A ledger in which eve, an admitter, has let in a host that told its name. */
+async function stage() {
+  const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
+  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
+  const introduce = async (envelopes: readonly Uint8Array[]) => {
+    machine.handle({ kind: 'introduce', envelopes }, { now: LATER, random: () => 0.5 });
+    return undefined;
+  };
+  const seal = (kind: 'grant' | 'revoke', signer: Signer, body: GrantBody | RevokeBody, now = NOW) => {
+    const known = machine.ledger.recordsOf(signer.id);
+    return sealAct({ cluster: genesis.digest, crypto: nodeCrypto, known, now, kind, signer, body });
+  };
+  const above = seal('grant', operator, memberGrant(eve.id, ADMITTER));
+  await introduce([grant.bytes, above.bytes]);
+  await introduce([seal('grant', eve, memberGrant(host.id, { parent: above.digest })).bytes]);
+  const header = {
+    ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
+    ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
+  };
+  await introduce([sealRecord(header, memberFacts('host2'), host, nodeCrypto).bytes]);
+  const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
+  const members = [
+    { id: eve.id, name: 'eve' },
+    { id: puppet.id, name: 'host2' },
+  ];
+  const desk = (more: readonly { readonly id: string; readonly name: string }[] = []) =>
+    deskOf(machine, trust, self.id, LATER, [...members, ...more]);
+  return { machine, introduce, seal, above, desk };
+}
+
 t.test(
   'a name of a host here and of one that was sent away keeps neither: the id has to be given',
   async (t) => {
-    const { genesis, grant } = found({ name: 'shop', operator, node: self.id, crypto: nodeCrypto, now: NOW });
-    const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [self] });
-    const introduce = async (envelopes: readonly Uint8Array[]) => {
-      machine.handle({ kind: 'introduce', envelopes }, { now: LATER, random: () => 0.5 });
-      return undefined;
-    };
-    const seal = (kind: 'grant' | 'revoke', signer: Signer, body: GrantBody | RevokeBody, now = NOW) => {
-      const known = machine.ledger.recordsOf(signer.id);
-      return sealAct({ cluster: genesis.digest, crypto: nodeCrypto, known, now, kind, signer, body });
-    };
-    const above = seal('grant', operator, memberGrant(eve.id, ADMITTER));
-    await introduce([grant.bytes, above.bytes]);
-    await introduce([seal('grant', eve, memberGrant(host.id, { parent: above.digest })).bytes]);
-    const header = {
-      ...{ cluster: genesis.digest, author: host.id, epoch: 1, seq: 1, hlc: { ms: NOW, n: 0 } },
-      ...{ kind: 'member' as const, key: recordKey.member(host.id), generation: 1, context: [] },
-    };
-    await introduce([sealRecord(header, memberFacts('host2'), host, nodeCrypto).bytes]);
+    const { machine, introduce, seal, above, desk: deskWith } = await stage();
+    const desk = deskWith();
     // The thief lets in a host of its own by that name, and sends the other one away.
     await introduce([
       seal('grant', eve, memberGrant(puppet.id, { parent: above.digest }), THEFT_MS).bytes,
       seal('revoke', eve, revokeBody({ subject: host.id, reason: 'mine' }), THEFT_MS).bytes,
     ]);
-    const trust = trustOf(machine, { self: self.id, genesis, operator }, { introduce, now: () => LATER });
-    const desk = deskOf(machine, trust, self.id, LATER, [
-      { id: eve.id, name: 'eve' },
-      { id: puppet.id, name: 'host2' },
-    ]);
     const keeping = (keep: string) => {
       return { descendants: true, since_ms: NOW + 500, keep: [keep], reason: 'stolen' };
     };
     const plan = (keep: string) => desk.planRevokeNode(eve.id, keeping(keep));
-    t.throws(() => plan('host2'), { code: 'E_NOT_FOUND', message: /^2 nodes are called host2/ });
+    t.throws(() => plan('host2'), { code: 'E_AMBIGUOUS', message: /^2 nodes are called host2/ });
     for (const { id } of [host, puppet]) t.throws(() => plan('host2'), { message: new RegExp(id) });
     await desk.revokeNode(eve.id, { ...keeping(host.id), plan: plan(host.id).digest });
     t.same(
@@ -66,3 +75,39 @@ t.test(
     t.equal((await desk.revokeNode('host2', {})).key, puppet.id, 'else a name is first that of a member');
   },
 );
+
+t.test(
+  'a name of a host that was removed, and of the one in its place, keeps the one that is a member',
+  async (t) => {
+    const { machine, introduce, seal, above, desk } = await stage();
+    await introduce([
+      seal('revoke', operator, revokeBody({ subject: host.id, reason: 'node removed' })).bytes,
+    ]);
+    await introduce([seal('grant', eve, memberGrant(puppet.id, { parent: above.digest })).bytes]);
+    const keeping = { descendants: true, keep: ['host2'], reason: 'disk lost' };
+    const plan = desk().planRevokeNode(eve.id, keeping);
+    t.same(plan.namesakes, [{ key: puppet.id, name: 'host2', others: 1 }]);
+    await desk().revokeNode(eve.id, { ...keeping, plan: plan.digest });
+    t.same(
+      [host, puppet].map(({ id }) => machine.authority.isMember(id)),
+      [false, true],
+    );
+  },
+);
+
+t.test('a name of two members names neither, whatever is asked', async (t) => {
+  const { introduce, seal, above, desk } = await stage();
+  await introduce([seal('grant', eve, memberGrant(puppet.id, { parent: above.digest })).bytes]);
+  const two = desk([{ id: host.id, name: 'host2' }]);
+  const asked: (() => unknown)[] = [
+    () => two.planRevokeNode(eve.id, { descendants: true, keep: ['host2'] }),
+    () => two.planRevokeNode('host2', {}),
+    () => two.removeNode('host2', {}),
+  ];
+  for (const ask of asked)
+    await t.rejects(async () => ask(), {
+      code: 'E_AMBIGUOUS',
+      message: new RegExp(`2 nodes are called host2: (${host.id}, ${puppet.id}|${puppet.id}, ${host.id})`),
+    });
+  t.ok(two.planRevokeNode(host.id, {}), 'an id names one');
+});
