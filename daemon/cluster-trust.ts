@@ -36,6 +36,7 @@ import { COPIED_CODE, copiedMembers } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { inHeardOrder } from './trust/heard-order.ts';
 import { Hearings } from './trust/hearings.ts';
+import { namesakes, namesakesText } from './trust/namesakes.ts';
 import { Revocations } from './trust/revocations.ts';
 
 /** How often it says that its own end is near. */
@@ -94,6 +95,8 @@ export class ClusterTrust {
   #told: OwnStanding['state'] | 'missing' | 'ended' = 'member';
   /** Keys that it has told of. */
   readonly #flagged = new Set<KeyId>();
+  /** Names of several members, while they are. */
+  #sameNames: ReadonlySet<string> = new Set();
   /** Of members of which two daemons run: when the log said so last. */
   readonly #copied = new Map<NodeId, number>();
   #worried_ms = Number.NEGATIVE_INFINITY;
@@ -278,6 +281,7 @@ export class ClusterTrust {
   notice(): void {
     this.#noticeFlags();
     this.#noticeCopies();
+    this.#noticeNamesakes();
     const { log, clock, self } = this.#init;
     const { state, until_ms, reason } = this.standing();
     const end = until_ms === null ? null : new Date(until_ms).toISOString();
@@ -356,6 +360,13 @@ export class ClusterTrust {
       });
     }
     for (const id of this.#copied.keys()) if (!members().has(id)) this.#copied.delete(id);
+  }
+
+  #noticeNamesakes(): void {
+    const found = namesakes(this.#init.members());
+    for (const [name, ids] of found)
+      if (!this.#sameNames.has(name)) this.#init.log('warn', namesakesText(name, ids), { name, nodes: ids });
+    this.#sameNames = new Set(found.keys());
   }
 
   get #authority(): Authority {

@@ -59,6 +59,7 @@ import { nodeStatus } from './status-answer.ts';
 import { copiedKeys } from './trust/copied-keys.ts';
 import { flaggedKeys } from './trust/flagged-keys.ts';
 import { listed } from './trust/grant-answers.ts';
+import { namesakesText } from './trust/namesakes.ts';
 import { TrustDesk } from './trust/trust-desk.ts';
 import { packageVersion } from './version.ts';
 import { findImage } from './view/image-lookup.ts';
@@ -109,7 +110,7 @@ export class NodeBackend implements Backend {
     const before = this.#node.cluster;
     const cluster = await this.#node.join(token);
     const entered = await this.#entered(cluster);
-    return { ...entered, notes: joinNotes(cluster, before !== undefined) };
+    return { ...entered, notes: joinNotes(cluster, this.#node.name, before !== undefined) };
   }
 
   async createToken(request: TokenRequest): Promise<Token> {
@@ -412,13 +413,20 @@ export class NodeBackend implements Backend {
 }
 
 /** @param wasIn it was in this cluster before. */
-function joinNotes({ trust }: Cluster, wasIn: boolean): string[] {
-  if (!wasIn) return [];
-  const { until_ms } = trust.standing();
-  const end = until_ms === null ? '' : `, until ${new Date(until_ms).toISOString()}`;
-  return [
-    `the grant of this node had ended; it is a member again, with the key and the data that it had${end}`,
-  ];
+function joinNotes({ trust, view, self }: Cluster, name: string, wasIn: boolean): string[] {
+  const notes: string[] = [];
+  if (wasIn) {
+    const { until_ms } = trust.standing();
+    const end = until_ms === null ? '' : `, until ${new Date(until_ms).toISOString()}`;
+    notes.push(
+      `the grant of this node had ended; it is a member again, with the key and the data that it had${end}`,
+    );
+  }
+  // Its own record may not be in the view yet.
+  const others = [...view.members.values()].filter((member) => member.id !== self && member.name === name);
+  const living = others.filter(({ status }) => status !== 'failed').map(({ id }) => id);
+  if (living.length > 0) notes.push(namesakesText(name, [self, ...living]));
+  return notes;
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

@@ -7,11 +7,14 @@ import type { Named } from './contacts.ts';
 import { copiedMembers, copiedText } from './trust/copied-keys.ts';
 import { flaggedKeys, flagText } from './trust/flagged-keys.ts';
 import { keyNames } from './trust/key-names.ts';
+import { namesakes, namesakesText } from './trust/namesakes.ts';
 import { packageVersion } from './version.ts';
 import { memberCounts, nodeName } from './view-answers.ts';
 
 /** Flagged keys in one answer; `shoal cluster info` has all. */
 const FLAGS_TOLD_MAX = 5;
+/** Names of several members in one answer. */
+const NAMES_TOLD_MAX = 5;
 /** Members of whom it waits for records, in one answer. */
 const REMEMBERED_TOLD_MAX = 8;
 /** Before there is a cluster nobody is let in. */
@@ -51,6 +54,7 @@ export function nodeStatus(node: BackendNode): Status {
             ...missingTexts(cluster.problems),
             ...copyTexts(cluster),
             ...flagTexts(cluster, node.clock.now()),
+            ...namesakeTexts(cluster),
           ],
     traffic: { received: transfers(received), sent: transfers(sent) },
   };
@@ -79,6 +83,12 @@ function flagTexts(cluster: Cluster, now: number): Status['problems'] {
   const names = keyNames(cluster.view, machine, now);
   return [...flaggedKeys(machine).keys()].slice(0, FLAGS_TOLD_MAX).map((key) => {
     return { kind: 'flagged-key' as const, message: flagText(names(key)) };
+  });
+}
+
+function namesakeTexts({ view }: Cluster): Status['problems'] {
+  return [...namesakes(view.members)].slice(0, NAMES_TOLD_MAX).map(([name, ids]) => {
+    return { kind: 'same-name' as const, message: namesakesText(name, ids) };
   });
 }
 

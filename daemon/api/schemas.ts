@@ -116,10 +116,10 @@ export const StatusSchema = Type.Object({
   /** What is not as it should be with this node; empty when all is well. */
   problems: Type.Array(
     Type.Object({
-      kind: OneOf(['membership', 'disk', 'clock', 'quarantine', 'copied-key', 'flagged-key']),
+      kind: OneOf(['membership', 'disk', 'clock', 'quarantine', 'copied-key', 'flagged-key', 'same-name']),
       message: Text(1024),
     }),
-    { maxItems: 16 },
+    { maxItems: 20 },
   ),
   /** Image bytes since start, by peer. */
   traffic: Type.Object({ received: Type.Array(TransferSchema), sent: Type.Array(TransferSchema) }),

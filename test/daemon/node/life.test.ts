@@ -197,6 +197,35 @@ t.test('an embedded node brings what it is given and leaves nothing behind', asy
   t.match(await again.api.status(), { cluster: { name: 'shop' } }, 'the cluster outlives the node');
 });
 
+t.test(
+  'that two members have one name is said at the join, in the log and in the status of both',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const said: [string, string][] = [];
+    const a = await cluster.start(
+      'a',
+      { name: 'twin' },
+      (level, message) => void said.push([level, message]),
+    );
+    await a.backend.init({});
+    const b = await cluster.start('b', { name: 'twin' });
+    const { notes } = await b.backend.join({ token: (await a.backend.createToken({})).token });
+    const message = /^2 members are called twin \(\w+, \w+\), .*another --name/;
+    t.match(notes, [message]);
+    for (const node of [a, b])
+      await eventually('its status says so', async () => {
+        const { problems } = await node.backend.status();
+        return problems.some(({ kind, message: text }) => kind === 'same-name' && message.test(text));
+      });
+    await eventually('the log says so', () => said.some(([, text]) => message.test(text)), 20_000);
+    await t.rejects(a.backend.setIntent('twin', { intent: 'cordoned' }), { code: 'E_AMBIGUOUS' });
+    await cluster.stop('b');
+    const again = await cluster.start('b', { name: 'other' });
+    await eventually('and no more', async () => (await again.backend.status()).problems.length === 0);
+    t.same(said.filter(([, text]) => message.test(text)).length, 1, 'it was said once');
+  },
+);
+
 t.test('what starts anew for another address of its host does so once', async (t) => {
   const cluster = await MemoryCluster.create(t);
   const [a] = await cluster.grow('a');

@@ -2,11 +2,13 @@
 import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
+import { namesakes, namesakesText } from '../../../daemon/trust/namesakes.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import { LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
+import type { MemberView } from '../../../protocols/view/view.ts';
 import { memberGrant, NOW, testSigner } from '../../protocols/ledger/fixtures.ts';
 import { ADMITTER } from '../../protocols/trust/facts.ts';
 import { deskOf, memberFacts, trustOf } from './trust-of.ts';
@@ -110,4 +112,17 @@ t.test('a name of two members names neither, whatever is asked', async (t) => {
       message: new RegExp(`2 nodes are called host2: (${host.id}, ${puppet.id}|${puppet.id}, ${host.id})`),
     });
   t.ok(two.planRevokeNode(host.id, {}), 'an id names one');
+});
+
+t.test('members of one name are told while none of them but one has failed', async (t) => {
+  const members = (...statuses: MemberView['status'][]) =>
+    new Map(
+      statuses.map((status, at) => [`id-${at}`, { id: `id-${at}`, name: 'host2', status } as MemberView]),
+    );
+  t.same([...namesakes(members('alive', 'failed'))], []);
+  t.same([...namesakes(members('alive', 'failed', 'suspect'))], [['host2', ['id-0', 'id-2']]]);
+  const ids = Array.from({ length: 3000 }, (_, at) => testSigner(at % 20).id);
+  const text = namesakesText('x'.repeat(63), ids);
+  t.ok(text.length <= 512, String(text.length));
+  t.match(text, / and 2992 more\), .*another --name/);
 });
