@@ -2,7 +2,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
-import { LABEL_PATTERN, type Resources } from '../protocols/base/workload.ts';
+import { LABEL_PATTERN } from '../protocols/base/label.ts';
+import type { Resources } from '../protocols/base/workload.ts';
 import type { DaemonOptions, Listen } from './config/options.ts';
 import { listenError } from './listen-error.ts';
 

@@ -51,7 +51,12 @@ import type {
 } from './trust-schemas.ts';
 
 /** A list of grants or tokens that is as long may have been cut. */
-export { GRANTS_LISTED_MAX } from './limits.ts';
+export {
+  GRANTS_LISTED_MAX,
+  NODE_TTL_MS_RANGE,
+  TOKEN_TTL_MS_RANGE,
+  TOKEN_USES_RANGE,
+} from './limits.ts';
 
 export interface CallOptions {
   /** @throws ShoalError E_CANCELLED when it aborts */

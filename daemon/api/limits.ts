@@ -18,6 +18,11 @@ export const STREAM_STALL_MS_MAX = 30_000;
 export const CONNECTIONS_MAX = 512;
 /** A request must be whole by then. */
 export const REQUEST_MS_MAX = 30_000;
+/** How long a join token is good, and how long a host is a member that joins with it. */
+export const TOKEN_TTL_MS_RANGE = { minimum: 1000, maximum: 30 * 86_400_000 } as const;
+export const NODE_TTL_MS_RANGE = { minimum: 10_000, maximum: 3650 * 86_400_000 } as const;
+/** Hosts that may join with one token. */
+export const TOKEN_USES_RANGE = { minimum: 1, maximum: 10_000 } as const;
 /** Longest path parameter: a namespace, a name, a node id. */
 export const PARAM_LENGTH_MAX = 128;
 /** Longest line that the client takes from a stream, and largest body that it takes. */

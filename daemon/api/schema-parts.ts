@@ -1,6 +1,6 @@
 /** Pieces that the schemas of the API are made of. Not here: any request or response (schemas.ts, trust-schemas.ts). */
 import Type, { type TSchema } from 'typebox';
-import { LABEL_PATTERN } from '../../protocols/base/workload.ts';
+import { LABEL_PATTERN } from '../../protocols/base/label.ts';
 
 export const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
 export const Text = (length_max: number) => Type.String({ maxLength: length_max });

@@ -12,6 +12,7 @@ import {
   OPERATORS_MAX,
 } from '../../protocols/base/records.ts';
 import { REPLICAS_MAX, WorkloadSpecSchema } from '../../protocols/base/workload.ts';
+import { NODE_TTL_MS_RANGE, TOKEN_TTL_MS_RANGE, TOKEN_USES_RANGE } from './limits.ts';
 import { Count, closed, Given, Label, NodeText, OneOf, OperatorKey, OrNull, Text } from './schema-parts.ts';
 
 /** RFC 9457 problem details, with the stable code and what to do next. */
@@ -146,11 +147,11 @@ export const TokenRequestSchema = Type.Object(
     /** What the joiner may do; default: member, worker, deployer. It must be a member to join. */
     roles: Type.Optional(Type.Array(OneOf(NODE_ROLES), { minItems: 1, maxItems: NODE_ROLES.length })),
     /** Lifetime; default 15 minutes. */
-    ttl_ms: Type.Optional(Type.Integer({ minimum: 1000, maximum: 30 * 86_400_000 })),
+    ttl_ms: Type.Optional(Type.Integer(TOKEN_TTL_MS_RANGE)),
     /** How many hosts may join with it; default 1. */
-    uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000 })),
+    uses: Type.Optional(Type.Integer(TOKEN_USES_RANGE)),
     /** How long a host that joins is a member unless it is renewed; default: until it is revoked. */
-    nodeTtl_ms: Type.Optional(Type.Integer({ minimum: 10_000, maximum: 3650 * 86_400_000 })),
+    nodeTtl_ms: Type.Optional(Type.Integer(NODE_TTL_MS_RANGE)),
     operatorKey: OperatorKey,
   },
   closed,

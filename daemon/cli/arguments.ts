@@ -1,5 +1,6 @@
 /** Parses what users type as arguments and option values. Each throws ShoalError E_USAGE and says what is right. */
 import { ShoalError } from '../../protocols/base/errors.ts';
+import { LABEL_PATTERN, LABEL_TEXT } from '../../protocols/base/label.ts';
 import type { InstanceRef } from '../api/backend.ts';
 
 function usage(message: string): ShoalError {
@@ -25,11 +26,36 @@ export function parseReference(text: string, namespace: string): InstanceRef {
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** `90s`, `15m`, `500ms`, `1h`, `2d`; a bare number counts seconds. @returns milliseconds */
-export function parseDuration(text: string, field: string): number {
+/** What is allowed, both ends among it. */
+export interface Bounds {
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** `90s`, `15m`, `500ms`, `1h`, `2d`; a bare number counts seconds. @param bounds milliseconds. @returns milliseconds */
+export function parseDuration(text: string, field: string, bounds?: Bounds): number {
   const match = /^(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)?$/.exec(text);
   if (!match) throw usage(`${field} "${text}" is not a duration: write 90s, 15m, 1h or 2d`);
-  return Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
+  const ms = Math.round(Number(match[1]) * (UNIT_MS[match[2] ?? 's'] ?? 1000));
+  if (bounds !== undefined && !isWithin(ms, bounds))
+    throw usage(`${field} "${text}" is out of bounds: it can be ${durationsText(bounds)}`);
+  return ms;
+}
+
+function isWithin(value: number, { minimum, maximum }: Bounds): boolean {
+  return minimum <= value && value <= maximum;
+}
+
+/** Such as `1s to 30d`. */
+export function durationsText({ minimum, maximum }: Bounds): string {
+  return `${durationText(minimum)} to ${durationText(maximum)}`;
+}
+
+/** In the largest unit that it is a whole number of. */
+function durationText(ms: number): string {
+  const units = Object.entries(UNIT_MS).reverse();
+  const [unit, unit_ms] = units.find(([, size_ms]) => ms % size_ms === 0) ?? ['ms', 1];
+  return `${ms / unit_ms}${unit}`;
 }
 
 /** Clocks of hosts differ by a little. */
@@ -62,9 +88,29 @@ function momentOf(text: string): number {
   return Date.parse(`${day}T${time}${zone}`);
 }
 
-export function parseCount(text: string, field: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw usage(`${field} "${text}" is not a whole number`);
-  return Number(text);
+/** Longer ones are out of bounds. */
+const COUNT_BOUNDS: Bounds = { minimum: 0, maximum: 999_999_999 };
+
+export function parseCount(text: string, field: string, bounds = COUNT_BOUNDS): number {
+  if (!/^\d+$/.test(text)) throw usage(`${field} "${text}" is not a whole number`);
+  const count = Number(text);
+  if (!isWithin(count, bounds))
+    throw usage(`${field} "${text}" is out of bounds: it can be ${bounds.minimum} to ${bounds.maximum}`);
+  return count;
+}
+
+/** A name that becomes part of a DNS name. */
+export function parseLabel(text: string, field: string): string {
+  if (!new RegExp(LABEL_PATTERN).test(text))
+    throw usage(`${field} "${text}" is no name: it takes ${LABEL_TEXT}`);
+  return text;
+}
+
+/** One of a few words. */
+export function parseChoice<T extends string>(text: string, field: string, choices: readonly T[]): T {
+  const found = choices.find((choice) => choice === text);
+  if (found === undefined) throw usage(`${field} "${text}" is none of ${choices.join(', ')}`);
+  return found;
 }
 
 /** `KEY=VALUE` */

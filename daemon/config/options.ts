@@ -4,7 +4,8 @@
  */
 import { isIP } from 'node:net';
 import { ShoalError } from '../../protocols/base/errors.ts';
-import { LABEL_PATTERN, RESOURCE_BOUNDS, type Resources } from '../../protocols/base/workload.ts';
+import { LABEL_PATTERN } from '../../protocols/base/label.ts';
+import { RESOURCE_BOUNDS, type Resources } from '../../protocols/base/workload.ts';
 import type { LogLevel } from '../log.ts';
 
 export type DriverChoice = 'auto' | 'oci' | 'process';

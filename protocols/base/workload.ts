@@ -3,9 +3,8 @@
  * scheduler. Units are in the names: `cpu_millis` (1000 = one core), `memory_bytes`, `..._ms`.
  */
 import Type, { type Static } from 'typebox';
+import { LABEL_PATTERN } from './label.ts';
 
-/** RFC 1123 label: it becomes part of a DNS name. */
-export const LABEL_PATTERN = '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$';
 export const REPLICAS_MAX = 1000;
 export const DEFAULT_NAMESPACE = 'default';
 

@@ -6,7 +6,7 @@ import { checkOptions, type DaemonOptions } from '../../daemon/config/options.ts
 import { assertBindable, HostAddress, hostCapacity, hostName, multiaddr } from '../../daemon/host-facts.ts';
 import { canVxlan } from '../../daemon/network/can-vxlan.ts';
 import { runCommand } from '../../daemon/network/run-command.ts';
-import { LABEL_PATTERN } from '../../protocols/base/workload.ts';
+import { LABEL_PATTERN } from '../../protocols/base/label.ts';
 
 t.test('a name is a label, and an address is that which was given, or listened on, or found', async (t) => {
   t.match(hostName(), new RegExp(LABEL_PATTERN));

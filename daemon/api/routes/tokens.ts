@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { Backend } from '../backend.ts';
+import { Given } from '../schema-parts.ts';
 import {
   type ListQuery,
   ListQuerySchema,
@@ -11,7 +12,7 @@ import {
   TokenInfoSchema,
 } from '../trust-schemas.ts';
 
-const TokenParams = Type.Object({ token: Type.String({ pattern: '^[0-9a-f]{1,64}$' }) });
+const TokenParams = Type.Object({ token: Given(64) });
 
 export function tokensRoutes(app: FastifyInstance, backend: Backend): void {
   app.get<{ Querystring: ListQuery }>(

@@ -82,7 +82,7 @@ async function follow(
 
 /** None is of use to a follower only, who then gets what is to come. @throws ShoalError E_USAGE */
 function parseLimit(text: string, isFollowing: boolean): number {
-  const count = parseCount(text, '--count');
+  const count = parseCount(text, '--count', { minimum: 0, maximum: 10_000 });
   if (count === 0 && !isFollowing)
     throw new ShoalError('E_USAGE', '--count 0 shows nothing without --follow');
   return count;

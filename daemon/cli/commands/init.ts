@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { isShoalError } from '../../../protocols/base/errors.ts';
 import { isUnanswered } from '../../api/client.ts';
-import { collect, parseCount } from '../arguments.ts';
+import { collect, parseCount, parseLabel } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { createRecoveryKeys, discardRecoveryKeys } from '../recovery-key.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
@@ -27,7 +27,7 @@ export function initCommand(terminal: Terminal): Command {
     'shoal init --name shop --recovery-key /media/usb/shop.key   # then take the stick out',
     'shoal init --recovery-key /media/a/key --recovery-key /media/b/key --threshold 2',
   ])
-    .option('--name <name>', 'name of the cluster')
+    .option('--name <name>', 'name of the cluster, as in DNS: a-z, 0-9 and - (default: shoal)')
     .option(
       '--recovery-key <file>',
       'write a new operator key there that is senior to the one on this host; keep it offline (repeatable)',
@@ -36,12 +36,13 @@ export function initCommand(terminal: Terminal): Command {
     .option('--threshold <count>', 'how many operator keys it takes to add or revoke one (default: 1)')
     .option('--json', 'as JSON')
     .action(async (options: Options, command: Command) => {
-      const { name, recoveryKey: files = [] } = options;
+      const { recoveryKey: files = [] } = options;
+      const name = options.name === undefined ? {} : { name: parseLabel(options.name, '--name') };
       const threshold =
         options.threshold === undefined ? {} : { threshold: parseCount(options.threshold, '--threshold') };
       const recovery = await createRecoveryKeys(files);
       const body = {
-        ...(name === undefined ? {} : { name }),
+        ...name,
         ...(recovery.length === 0 ? {} : { recovery }),
         ...threshold,
       };

@@ -1,7 +1,8 @@
 /** `shoal token create`: a secret that lets hosts join. The token alone goes to stdout, to be piped. */
 import type { Command } from 'commander';
+import { NODE_TTL_MS_RANGE, TOKEN_TTL_MS_RANGE, TOKEN_USES_RANGE } from '../../api/client.ts';
 import type { TokenRequest } from '../../api/schemas.ts';
-import { parseCount, parseDuration } from '../arguments.ts';
+import { durationsText, parseChoice, parseCount, parseDuration } from '../arguments.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { noteReach, reachOf } from '../reach.ts';
@@ -9,6 +10,9 @@ import { note, printJson, printLine, type Terminal } from '../terminal.ts';
 import { shortDigest } from '../text.ts';
 import { tokenListCommand } from './token-list.ts';
 import { tokenRevokeCommand } from './token-revoke.ts';
+
+/** All that a host can be granted. */
+const ROLES = ['member', 'worker', 'deployer', 'admitter'] as const satisfies TokenRequest['roles'];
 
 interface Options extends OperatorOption {
   readonly role?: string[];
@@ -28,20 +32,26 @@ export function tokenCommand(terminal: Terminal): Command {
       '--role <role...>',
       'what the joiner may do: member, worker, deployer, admitter (default: the first three)',
     )
-    .option('--ttl <duration>', 'how long it is good (default: 15m)')
-    .option('--uses <count>', 'how many hosts may join with it (default: 1)')
+    .option('--ttl <duration>', `how long it is good: ${durationsText(TOKEN_TTL_MS_RANGE)} (default: 15m)`)
+    .option(
+      '--uses <count>',
+      `how many hosts may join with it, at most ${TOKEN_USES_RANGE.maximum} (default: 1)`,
+    )
     .option(
       '--node-ttl <duration>',
-      'how long the joiner is a member; admitters renew it while it is alive (default: until revoked)',
+      `how long the joiner is a member, ${durationsText(NODE_TTL_MS_RANGE)}; admitters renew it while it is alive (default: until revoked)`,
     )
     .option('--json', 'as JSON, with its expiry');
   const create = withOperatorKey(creating).action(async (options: Options, command: Command) => {
     const body: TokenRequest = {
-      // The daemon refuses what is no role, and says which are.
-      ...(options.role ? { roles: options.role as NonNullable<TokenRequest['roles']> } : {}),
-      ...(options.ttl === undefined ? {} : { ttl_ms: parseDuration(options.ttl, '--ttl') }),
-      ...(options.uses === undefined ? {} : { uses: parseCount(options.uses, '--uses') }),
-      ...(options.nodeTtl === undefined ? {} : { nodeTtl_ms: parseDuration(options.nodeTtl, '--node-ttl') }),
+      ...(options.role ? { roles: rolesOf(options.role) } : {}),
+      ...(options.ttl === undefined
+        ? {}
+        : { ttl_ms: parseDuration(options.ttl, '--ttl', TOKEN_TTL_MS_RANGE) }),
+      ...(options.uses === undefined ? {} : { uses: parseCount(options.uses, '--uses', TOKEN_USES_RANGE) }),
+      ...(options.nodeTtl === undefined
+        ? {}
+        : { nodeTtl_ms: parseDuration(options.nodeTtl, '--node-ttl', NODE_TTL_MS_RANGE) }),
       ...(await operatorKeyOf(options)),
     };
     const client = clientOf(command, terminal);
@@ -58,4 +68,9 @@ export function tokenCommand(terminal: Terminal): Command {
     .addCommand(create)
     .addCommand(tokenListCommand(terminal))
     .addCommand(tokenRevokeCommand(terminal));
+}
+
+/** Each once. */
+function rolesOf(given: readonly string[]): NonNullable<TokenRequest['roles']> {
+  return [...new Set(given.map((role) => parseChoice(role, '--role', ROLES)))];
 }

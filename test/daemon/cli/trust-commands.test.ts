@@ -375,6 +375,32 @@ t.test('status says until when an ended grant can be renewed, and what to do aft
     t.match(await told(past), /no admitter renews it any more: give it a new token .*`shoal join`/);
 });
 
+t.test('an option that is out of bounds is named, with what is allowed, and nothing is sent', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  const create = ['token', 'create'];
+  for (const [args, said] of [
+    [[...create, '--ttl', '0'], '--ttl "0" is out of bounds: it can be 1s to 30d'],
+    [[...create, '--ttl', '100000d'], '--ttl "100000d" is out of bounds: it can be 1s to 30d'],
+    [[...create, '--node-ttl', '1s'], '--node-ttl "1s" is out of bounds: it can be 10s to 3650d'],
+    [[...create, '--uses', '99999999999'], '--uses "99999999999" is out of bounds: it can be 1 to 10000'],
+    [[...create, '--role', 'king'], '--role "king" is none of member, worker, deployer, admitter'],
+    [['init', '--name', 'sh op'], '--name "sh op" is no name: it takes 1 to 63 of a-z, 0-9 and -'],
+  ] as const) {
+    const { code, stderr } = await runCli(socket, args);
+    t.equal(code, 2, args.join(' '));
+    t.ok(stderr.startsWith(`shoal: E_USAGE: ${said}`), stderr);
+  }
+  t.same(backend.calls, []);
+  const help = (await runCli(socket, [...create, '--help'])).stdout.replaceAll(/\s+/g, ' ');
+  for (const cap of ['1s to 30d', '10s to 3650d', 'at most 10000']) t.ok(help.includes(cap), cap);
+  t.match(await runCli(socket, ['token', 'revoke', 'zzz']), {
+    code: 4,
+    stderr: /E_NOT_FOUND: there is no token zzz/,
+  });
+  await runCli(socket, [...create, '--role', 'member', 'member', '--role', 'worker']);
+  t.same(backend.calls.at(-1)!.args, [{ roles: ['member', 'worker'] }]);
+});
+
 t.test('before a token is revoked it is said that hosts may have joined out of sight', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const status = await backend.status();
