@@ -475,7 +475,7 @@ export class ClusterTrust {
       await ledger.introduce(ordered.map(({ bytes }) => bytes));
     } catch (error) {
       if (!isShoalError(error)) throw error;
-      log('debug', 'the answer to an appeal was of no use', { from, error: error.message });
+      log('debug', 'the answer to an appeal was of no use', { from, error: String(error) });
       return false;
     }
     return true;

@@ -501,7 +501,7 @@ export class ShoalNode implements AsyncDisposable {
       await this.#dns.listenOn(serverAddress(address));
     } catch (error) {
       if (!isShoalError(error)) throw error;
-      this.log('warn', 'containers have no DNS server', { error: error.message });
+      this.log('warn', 'containers have no DNS server', { error: String(error) });
     }
   }
 }

@@ -40,6 +40,26 @@ export interface ApiApp {
   readonly streams: Streams;
 }
 
+/** Which methods a path takes: the router itself knows a path with a method only. */
+class RouteMethods {
+  readonly #routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = [];
+
+  /** @param url with parameters such as `:name`. */
+  add(method: string | string[], url: string): void {
+    const pattern = url.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+');
+    this.#routes.push({ path: new RegExp(`^${pattern}$`), methods: [method].flat() });
+  }
+
+  of(path: string): string[] {
+    const found = this.#routes.filter((route) => route.path.test(path)).flatMap((route) => route.methods);
+    return [...new Set(found)].sort();
+  }
+}
+
+function headTooLarge(): ShoalError {
+  return new ShoalError('E_TOO_LARGE', 'the path and the headers of the request are over the limit');
+}
+
 export async function createApiApp({ backend, log, limits }: ApiInit): Promise<ApiApp> {
   const answer = (error: unknown, reply: FastifyReply) => {
     const problem = toProblem(error, log);
@@ -53,12 +73,16 @@ export async function createApiApp({ backend, log, limits }: ApiInit): Promise<A
     forceCloseConnections: true,
     // Found before there is a route: a URL that cannot be decoded.
     frameworkErrors: (error, _request, reply) => void answer(error, reply as FastifyReply),
-    clientErrorHandler: (_error, socket) => {
+    clientErrorHandler: ({ code }, socket) => {
       // Bytes that are no HTTP: there is no request to answer, so the answer is written by hand.
       if (!socket.writable) return;
-      const body = JSON.stringify(toProblem(new ShoalError('E_MALFORMED', 'this is not HTTP/1.1'), log));
+      const [status, problem] =
+        code === 'HPE_HEADER_OVERFLOW'
+          ? ['431 Request Header Fields Too Large', { ...toProblem(headTooLarge(), log), status: 431 }]
+          : ['400 Bad Request', toProblem(new ShoalError('E_MALFORMED', 'this is not HTTP/1.1'), log)];
+      const body = JSON.stringify(problem);
       socket.end(
-        `HTTP/1.1 400 Bad Request\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+        `HTTP/1.1 ${status}\r\ncontent-type: ${PROBLEM_TYPE}\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       );
     },
   });
@@ -67,9 +91,15 @@ export async function createApiApp({ backend, log, limits }: ApiInit): Promise<A
   app.setValidatorCompiler(({ schema, httpPart }) => checker(schema as TSchema, httpPart ?? 'body'));
   app.setSerializerCompiler(() => (value) => JSON.stringify(value));
   app.setErrorHandler((error, _request, reply) => answer(error, reply));
-  app.setNotFoundHandler((request) => {
-    const route = `${request.method} ${request.url.split('?')[0]?.slice(0, 200)}`;
-    throw new ShoalError('E_NOT_FOUND', `there is no ${route}; see GET /v1/openapi.json`);
+  const methods = new RouteMethods();
+  app.addHook('onRoute', ({ method, url }) => methods.add(method, url));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?')[0] ?? '';
+    const route = `${request.method} ${path.slice(0, 200)}`;
+    const allowed = methods.of(path).join(', ');
+    if (allowed === '') throw new ShoalError('E_NOT_FOUND', `there is no ${route}; see GET /v1/openapi.json`);
+    reply.header('allow', allowed);
+    throw new ShoalError('E_BAD_METHOD', `there is no ${route}; it takes ${allowed}`);
   });
   app.addHook('preClose', async () => streams.closeAll());
 

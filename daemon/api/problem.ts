@@ -12,6 +12,7 @@ const DETAIL_LENGTH_MAX = 4096;
 
 /** Errors that the HTTP server finds itself, by its own codes. */
 const SERVER_ERRORS: Readonly<Record<string, [ErrorCode, string]>> = {
+  FST_ERR_MAX_PARAM_LENGTH: ['E_TOO_LARGE', 'a part of the path is over the limit'],
   FST_ERR_CTP_BODY_TOO_LARGE: ['E_TOO_LARGE', 'the request body is over the limit'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: ['E_BAD_INPUT', 'the request body must be application/json'],
   FST_ERR_CTP_EMPTY_JSON_BODY: ['E_BAD_INPUT', 'the request body is empty; JSON was expected'],

@@ -199,15 +199,15 @@ function planLines(plan: RevocationPlan, since_ms: number | undefined): string[]
   const stays = plan.untilRenewed.some(isSubject)
     ? 'stays by that of others once it is renewed'
     : 'stays a member by that of others';
+  const rows = [...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])];
+  const end = rows.length > 0 ? ':' : '; nothing else changes.';
   return [
     printable(
       plan.staying.some(isSubject)
-        ? `${what} is to be refused by the word of ${by.name}, and ${stays}:`
-        : `${what} is to be refused, by the word of ${by.name}:`,
+        ? `${what} is to be refused by the word of ${by.name}, and ${stays}${end}`
+        : `${what} is to be refused, by the word of ${by.name}${end}`,
     ),
-    ...[...changed, ...told([['tokens still good', stillGood(open), plan.open_count], ...notes])].map((row) =>
-      rowText(...row),
-    ),
+    ...rows.map((row) => rowText(...row)),
     ...(plan.early_count > 0 ? [EARLY] : []),
     ...(leavesTooFew ? [TOO_FEW] : []),
   ];

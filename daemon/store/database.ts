@@ -6,8 +6,9 @@
  * while it is in use: so SQLite keeps the log's index on its heap, and no file is mapped into memory. Since another file
  * may take its place, the lock on the data directory is one of its own.
  */
+import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { ShoalError } from '../../protocols/base/errors.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 
 export type Database = DatabaseSync;
 
@@ -67,7 +68,10 @@ export function lock(file: string): Database {
     return database;
   } catch (error) {
     database?.close();
-    throw translated(error);
+    const known = translated(error);
+    if (!isShoalError(known, 'E_DATA_LOCKED')) throw known;
+    const message = `another daemon uses the data directory ${path.dirname(file)}`;
+    throw new ShoalError('E_DATA_LOCKED', message, { cause: error });
   }
 }
 

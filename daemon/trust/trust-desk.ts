@@ -77,8 +77,14 @@ export class TrustDesk {
    * @throws E_NOT_ALLOWED; nothing was changed then.
    */
   async createToken(request: TokenRequest): Promise<Token> {
-    const { roles = [...DEFAULT_NODE_ROLES], ttl_ms = TOKEN_TTL_MS, uses = TOKEN_USES, nodeTtl_ms } = request;
+    const {
+      roles: given = DEFAULT_NODE_ROLES,
+      ttl_ms = TOKEN_TTL_MS,
+      uses = TOKEN_USES,
+      nodeTtl_ms,
+    } = request;
     const { trust, id: cluster } = this.#cluster;
+    const roles = [...new Set(given)];
     if (!roles.includes('member'))
       throw new ShoalError('E_BAD_INPUT', 'a host that joins has to be a member: name that role too', {
         detail: { field: 'roles' },

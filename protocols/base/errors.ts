@@ -43,6 +43,7 @@ export const ERRORS = {
     'Copy the whole id; `shoal operator create` prints that of an operator to be.',
   ),
   E_MALFORMED: kind(EXIT.badInput, 400, 'Check that the sender runs a compatible version.'),
+  E_BAD_METHOD: kind(EXIT.badInput, 405, 'Use a method that the answer names in Allow.'),
   E_TOO_LARGE: kind(EXIT.badInput, 413, 'Send less at once.'),
   E_NOT_FOUND: kind(EXIT.notFound, 404, 'List what there is and check the name.'),
   E_CANCELLED: kind(EXIT.unavailable, 499, 'Run it again when you want to go on.'),
@@ -58,7 +59,7 @@ export const ERRORS = {
     403,
     'Ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one.',
   ),
-  E_DATA_LOCKED: kind(EXIT.state, 409, 'Another daemon uses this data directory: stop it or choose another.'),
+  E_DATA_LOCKED: kind(EXIT.state, 409, 'Stop it, or choose another with --data.'),
   E_DATA_NEWER: kind(EXIT.state, 409, 'Run the newer shoal that wrote this directory, or choose another.'),
   E_DATA_OTHER_CLUSTER: kind(
     EXIT.state,
@@ -169,6 +170,10 @@ export class ShoalError extends Error {
     this.detail = options.detail;
   }
 
+  /** As logs have it. */
+  override toString(): string {
+    return `${this.code}: ${this.message}`;
+  }
   get exit(): number {
     return ERRORS[this.code].exit;
   }

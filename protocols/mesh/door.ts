@@ -62,7 +62,7 @@ export async function createDoor(init: DoorInit): Promise<Door> {
         const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
         init.log(expected ? 'info' : 'warn', 'a knock was not answered', {
           peer: from,
-          error: expected ? error.message : String((error as Error)?.stack ?? error),
+          error: expected ? String(error) : String((error as Error)?.stack ?? error),
         });
       },
     });

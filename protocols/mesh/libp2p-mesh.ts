@@ -443,7 +443,7 @@ class Libp2pMesh implements Mesh {
 
   #logFailure(from: NodeId, error: unknown): void {
     const expected = isShoalError(error) && error.code !== 'E_INTERNAL';
-    const detail = { peer: from, error: expected ? error.message : String((error as Error)?.stack ?? error) };
+    const detail = { peer: from, error: expected ? String(error) : String((error as Error)?.stack ?? error) };
     this.#init.log(expected ? 'debug' : 'warn', 'a request or stream failed here', detail);
   }
 

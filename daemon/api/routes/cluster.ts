@@ -47,6 +47,10 @@ export function clusterRoutes(app: FastifyInstance, backend: Backend): void {
         body: TokenRequestSchema,
         response: { 201: TokenSchema },
       },
+      // All of it is optional.
+      preValidation: async (request) => {
+        request.body ??= {};
+      },
     },
     async (request, reply) => {
       reply.code(201);

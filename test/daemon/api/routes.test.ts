@@ -36,6 +36,7 @@ const ref = { namespace: 'default', name: 'web' };
 interface Answer {
   readonly status: number;
   readonly type: string;
+  readonly allow: string | undefined;
   readonly body: string;
 }
 
@@ -55,6 +56,7 @@ function send(socketPath: string, method: string, path: string, body?: string, t
         resolve({
           status: response.statusCode ?? 0,
           type: response.headers['content-type'] ?? '',
+          allow: response.headers.allow,
           body: text,
         }),
       );
@@ -173,7 +175,10 @@ t.test('what is not a request is answered with a problem, and the server lives o
   };
   await problem(404, 'E_NOT_FOUND', 'GET', '/');
   await problem(404, 'E_NOT_FOUND', 'GET', '/v2/version');
-  await problem(404, 'E_NOT_FOUND', 'PATCH', '/v1/nodes');
+  await problem(405, 'E_BAD_METHOD', 'PATCH', '/v1/nodes');
+  await problem(405, 'E_BAD_METHOD', 'DELETE', '/v1/nodes/two/intent?x=1');
+  await problem(431, 'E_TOO_LARGE', 'GET', `/v1/${'x'.repeat(20_000)}`);
+  await problem(413, 'E_TOO_LARGE', 'GET', `/v1/workloads/default/${'x'.repeat(200)}`);
   await problem(404, 'E_NOT_FOUND', 'GET', '/v1/workloads/default/none/watch');
   await problem(400, 'E_BAD_INPUT', 'GET', '/v1/workloads/default/No_Label');
   await problem(400, 'E_BAD_INPUT', 'GET', '/v1/%ff');
@@ -187,6 +192,15 @@ t.test('what is not a request is answered with a problem, and the server lives o
   await problem(413, 'E_TOO_LARGE', 'POST', path, JSON.stringify({ argv: ['cat'], stdin: tooMuch }));
   await problem(400, 'E_BAD_INPUT', 'POST', path, JSON.stringify({ argv: ['cat'], stdin: 'not base64!' }));
   t.equal((await client.version()).api, 'v1');
+});
+
+t.test('a path is told with the methods that it takes, and a token needs no body', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  t.equal((await send(socket, 'PUT', '/v1/tokens')).allow, 'GET, HEAD, POST');
+  t.equal((await send(socket, 'PUT', '/v1/nodes/a/revoke/plan')).allow, 'POST');
+  t.equal((await send(socket, 'PUT', '/v1/nodes/a')).allow, undefined);
+  t.equal((await send(socket, 'POST', '/v1/tokens')).status, 201);
+  t.same(backend.calls.at(-1), { method: 'createToken', args: [{}] });
 });
 
 t.test('bytes that are no HTTP get one answer and the connection is closed', async (t) => {

@@ -202,6 +202,15 @@ t.test('of one that stays only once it is renewed that is said, and in one row',
   t.notMatch(token.stderr, /Stay all the same/);
 });
 
+t.test('where nothing goes but what was named a dry run says so', async (t) => {
+  const { socket, backend } = await apiFixture(t);
+  backend.planRevokeToken = async () => TOKEN_PLAN;
+  t.equal(
+    (await runCli(socket, ['token', 'revoke', '4f5c0e91', '--dry-run'])).stdout,
+    'old is to be refused, by the word of operator Op9999; nothing else changes.\n',
+  );
+});
+
 t.test('a token that has the key of a host is told with what ends that', async (t) => {
   const { socket, backend } = await apiFixture(t);
   const open = [{ id: TOKEN.id, key: TOKEN.key, issuer: 'gone', issuerName: 'old', host: 'two' }];

@@ -39,6 +39,8 @@ t.test('a revoked token is refused at every door; who joined with it before stay
     { authorName: /^operator /, subjectName: `token ${id.slice(0, 12)}`, summary: 'on the lost laptop' },
   ]);
   await t.rejects(a!.backend.revokeToken('0000000000', {}), { code: 'E_NOT_FOUND' });
+  const twice = await a!.backend.createToken({ roles: ['member', 'worker', 'member'] });
+  t.match(await a!.backend.tokens({}), [{ id: twice.id, roles: ['member', 'worker'] }], 'each role once');
 });
 
 t.test('with a token its hosts can go too', async (t) => {

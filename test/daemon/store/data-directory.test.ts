@@ -39,7 +39,8 @@ t.test('a damaged key is told and kept, and the lock is given back', async (t) =
   const directory = new DataDirectory(place, nodeCrypto);
   t.teardown(() => directory[Symbol.dispose]());
   t.same(directory.seed, new Uint8Array(32).fill(0xab));
-  t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_LOCKED' }, 'one at a time');
+  const locked = { code: 'E_DATA_LOCKED', message: `another daemon uses the data directory ${place}` };
+  t.throws(() => new DataDirectory(place, nodeCrypto), locked, 'one at a time');
 });
 
 t.test('a file that is no database is mended beside a key, and left alone where there is none', async (t) => {

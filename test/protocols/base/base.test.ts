@@ -115,6 +115,7 @@ t.test('every error has an exit code, a status and one sentence of advice', asyn
   }
   const error = new ShoalError('E_NOT_FOUND', 'no such thing', { cause: 1, detail: { field: 'name' } });
   t.match(error, { name: 'ShoalError', exit: 4, http: 404, cause: 1, detail: { field: 'name' } });
+  t.equal(String(error), 'E_NOT_FOUND: no such thing', 'as logs have it');
   t.ok(isShoalError(error, 'E_NOT_FOUND'));
   t.notOk(isShoalError(error, 'E_BUSY'));
   t.notOk(isShoalError(new Error('E_NOT_FOUND')));
