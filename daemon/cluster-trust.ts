@@ -164,14 +164,15 @@ export class ClusterTrust {
     );
   }
 
-  /** Votes for a new operator, once. @returns whether it is one now. @throws E_NOT_ALLOWED */
+  /** Votes for a new operator, once, and for none that is one. @returns whether it is one now. @throws E_NOT_ALLOWED */
   async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
     this.#assertVoteCounts(subject, signer.id);
+    if (this.#isOperator(subject)) return true;
     if (!this.#hasVotedFor(subject, signer.id))
       await this.#writer.write(signer, 'grant', operatorGrant(subject));
-    return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
+    return this.#isOperator(subject);
   }
 
   /** Writes a grant with a key of its own, or that of this node. @throws E_NOT_ALLOWED */
@@ -507,7 +508,7 @@ export class ClusterTrust {
    * clock that was ahead.
    */
   #hasVotedFor(subject: KeyId, voter: KeyId): boolean {
-    if (!this.#authority.operators().some(({ key, inForce }) => key === voter && inForce)) return false;
+    if (!this.#isOperator(voter)) return false;
     const now = this.#init.clock.now();
     return [...this.#authority.grants(now)].some(
       ({ subject: appointed, issuer, roles, granted_ms }) =>
@@ -516,6 +517,10 @@ export class ClusterTrust {
         roles.includes('operator') &&
         granted_ms <= now + HLC_AHEAD_MS_MAX,
     );
+  }
+
+  #isOperator(subject: KeyId): boolean {
+    return this.#authority.operators().some(({ key, inForce }) => key === subject && inForce);
   }
 
   #renewal(subject: KeyId): { readonly signer: Author; readonly body: GrantBody } | undefined {

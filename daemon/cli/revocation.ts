@@ -17,6 +17,9 @@ const EARLY =
 const TOO_FEW =
   'Fewer operators remain than it takes to add or dismiss one: that is for good, and nobody can undo it.';
 
+const VOTE = 'A vote against an operator is kept for ever: nobody can take it back.';
+const VOTE_WHY = 'a vote against an operator is kept for ever';
+
 export interface PlanOptions {
   readonly yes?: boolean;
   readonly dryRun?: boolean;
@@ -61,7 +64,8 @@ export function keyRevocationOf(options: KeyRevocationOptions) {
 }
 
 /**
- * Shows the plan when it is asked for, or when more would go than was named or for good, and asks in the second case.
+ * Shows the plan when it is asked for, or when more would go than was named or for good, and asks in the second case. A vote of
+ * several is for good by itself.
  * @param init since_ms: what the key wrote later is to be void: told in any case, for it may be another time than was meant.
  * isToken: it is named as a token, so that a host or an operator with its key is not what was named.
  * @returns true when it is to be done. @throws E_UNCONFIRMED, E_CANCELLED
@@ -79,6 +83,7 @@ export async function isToBeDone(
     return false;
   }
   if (takesMore(plan, isToken)) await confirm(terminal, lines.join('\n'), yes);
+  else if (isVote(plan)) await confirm(terminal, [...lines, VOTE].join('\n'), yes, VOTE_WHY);
   else if (since_ms !== undefined) note(terminal, lines[0]!);
   return true;
 }
@@ -124,6 +129,11 @@ export function stayingTexts({ staying, staying_count, untilRenewed }: Revocatio
     now_count: staying_count - staying.length + now.length,
     untilRenewed: untilRenewed.map(({ key, name }) => texts.get(key) ?? name),
   };
+}
+
+/** One of several that it takes: one more than those changes nothing. */
+function isVote({ votes, needed, effective }: RevocationPlan): boolean {
+  return needed > 1 && (effective || votes < needed);
 }
 
 /** Or what was named is for ever, for the cluster and not for the key alone. */

@@ -1,5 +1,6 @@
 /** `shoal operator create | ls | add | revoke`: the keys that rule the cluster, and votes about them. */
 import type { Command } from 'commander';
+import type { Appointment } from '../../api/trust-schemas.ts';
 import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { confirm } from '../confirm.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
@@ -67,27 +68,32 @@ function addCommand(terminal: Terminal): Command {
     .option('--json', 'as JSON');
   return withOperatorKey(command).action(async (key: string, options: AddOptions, command: Command) => {
     const body = { key, ...(await operatorKeyOf(options)) };
-    await confirm(
-      terminal,
-      printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
-        '\nNobody can tell a mistyped one, and a vote is kept for ever.',
-      options.yes ?? false,
-      'a vote for an operator is kept for ever',
-    );
     const client = clientOf(command, terminal);
+    const known = await client.operators({ signal: terminal.signal });
+    const isOne = known.some((operator) => operator.key === key && !operator.revoked);
+    if (!isOne) await askToAdd(terminal, key, options);
     const reach = await reachOf(terminal, client);
     const done = await client.appoint(body, { signal: terminal.signal });
-    noteReach(terminal, reach);
+    if (!isOne) noteReach(terminal, reach);
     if (options.json) return printJson(terminal, done);
     printLine(terminal, key);
-    const { votes, needed } = done;
-    note(
-      terminal,
-      done.effective
-        ? 'It is an operator now.'
-        : `This was vote ${votes} of ${needed}: other operators have to add it too. Nobody can take a vote back: if it was a mistake, ${needed} of them have to \`shoal operator revoke\` this id.`,
-    );
+    note(terminal, isOne ? 'It is an operator already: nothing was changed.' : addedText(done));
   });
+}
+
+async function askToAdd(terminal: Terminal, key: string, { yes = false }: AddOptions): Promise<void> {
+  await confirm(
+    terminal,
+    printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
+      '\nNobody can tell a mistyped one, and a vote is kept for ever.',
+    yes,
+    'a vote for an operator is kept for ever',
+  );
+}
+
+function addedText({ effective, votes, needed }: Appointment): string {
+  if (effective) return 'It is an operator now.';
+  return `This was vote ${votes} of ${needed}: other operators have to add it too. Nobody can take a vote back: if it was a mistake, ${needed} of them have to \`shoal operator revoke\` this id.`;
 }
 
 function revokeCommand(terminal: Terminal): Command {

@@ -342,7 +342,7 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
   const commands = [
     ['node', 'revoke', 'two'],
     ['node', 'rm', '-f', 'two'],
-    ['operator', 'revoke', 'two'],
+    ['operator', 'revoke', '--yes', 'two'],
     ['operator', 'add', '--yes', 'second'],
     ['token', 'create'],
     ['token', 'revoke', '4f5c0e91'],
@@ -503,10 +503,18 @@ t.test('operators are listed, added and revoked, with a key that no daemon keeps
     (await runCli(socket, ['operator', 'add', 'third', '-y'])).stderr,
     /\nThis was vote 1 of 2: .* Nobody can take a vote back: if it was a mistake, 2 of them have to `shoal operator revoke`/,
   );
+  const [first] = await backend.operators();
+  const known = await runCli(socket, ['operator', 'add', first!.key]);
+  t.strictSame([known.code, known.stderr], [0, 'It is an operator already: nothing was changed.\n']);
+  const vote = ['operator', 'revoke', 'two'];
+  const against = await runCli(socket, vote);
+  t.equal(against.code, 2);
+  t.match(against.stderr, /: vote 1 of 2; .*\n.* kept for ever: nobody can take it back\.\n.*E_UNCONFIRMED/);
+  t.equal((await runCli(socket, [...vote, '--yes'])).code, 0);
   const told = await runCli(socket, ['operator', 'add', 'third', '-y', '--json']);
   t.match(json(told.stdout), { key: 'third', votes: 1, needed: 2, effective: false });
   for (const [command, method] of [
-    [['operator', 'revoke', 'second'], 'revokeOperator'],
+    [['operator', 'revoke', '-y', 'second'], 'revokeOperator'],
     [['node', 'revoke', 'two'], 'revokeNode'],
     [['node', 'rm', '-f', 'two'], 'removeNode'],
     [['token', 'revoke', '4f5c0e91'], 'revokeToken'],

@@ -122,6 +122,9 @@ t.test(
     );
     await a.backend.appoint({ key: other!, operatorKey: secondKey });
     t.ok((await a.backend.operators()).some(({ key }) => key === other));
+    const held = records();
+    for (const key of [one!, other!]) t.match(await a.backend.appoint({ key }), { effective: true });
+    t.equal(records(), held, 'nor is one that is an operator voted for by another');
 
     await twice('a vote against one', async () => {
       t.match(await a.backend.revokeOperator(other!, { operatorKey }), { votes: 1, effective: false });
