@@ -235,6 +235,8 @@ export class Acknowledgements {
   readonly #hashes = new Map<number, Set<string>>();
   /** Has any member collected, and this one neither done so nor acknowledged anything? It came later, or its disk is old. */
   readonly isNew: boolean;
+  /** A round that nobody has collected yet a new node has to acknowledge as all do. */
+  readonly #collectedUpTo_ms: number;
   /** Up to where others have collected with the agreement of all but this node: it was no member then, or its disk is old. */
   readonly #missed: ReadonlySet<number> = NO_ROUNDS;
 
@@ -250,7 +252,9 @@ export class Acknowledgements {
       for (const { upTo_ms, hash } of ack.rounds)
         this.#hashes.set(upTo_ms, (this.#hashes.get(upTo_ms) ?? new Set()).add(hash));
     }
-    this.isNew = horizon_ms === 0 && !this.#acks.has(self) && this.#collected().size > 0;
+    const collected = this.#collected();
+    this.isNew = horizon_ms === 0 && !this.#acks.has(self) && collected.size > 0;
+    this.#collectedUpTo_ms = Math.max(0, ...collected);
     this.#missed = new Set([...this.#collected()].filter((upTo_ms) => this.#isMissed(upTo_ms)));
     this.#agreements.clear();
   }
@@ -380,7 +384,8 @@ export class Acknowledgements {
 
   /** It has agreed; or it is this node, and in doubt because it is new or others have gone on without it. */
   #isCovered(member: NodeId, round: Round): boolean {
-    const isInDoubt = (this.isNew && !this.#acks.has(member)) || this.#missed.has(round.upTo_ms);
+    const isNewTo = this.isNew && !this.#acks.has(member) && round.upTo_ms <= this.#collectedUpTo_ms;
+    const isInDoubt = isNewTo || this.#missed.has(round.upTo_ms);
     return (member === this.#self && isInDoubt) || this.#hasAgreed(member, round);
   }
 

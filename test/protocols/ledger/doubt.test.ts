@@ -16,6 +16,7 @@ import {
   introduce,
   memberGrant,
   NOW,
+  newNode,
   operator,
   rejections,
   round,
@@ -356,6 +357,39 @@ t.test('a disk that is put back after a round of all who were in doubt vouches f
   for (const { machine } of [b, c, old]) t.same(machine.ledger.siblings('tag', 'gone:1'), [], 'and stays so');
   t.equal(new Set([b, c, old].map(({ machine }) => machine.ledger.hash)).size, 1);
 });
+
+t.test(
+  'a member that comes while a round is open acknowledges it as all do, and puts nobody in doubt',
+  async (t) => {
+    const { nodes } = collected(2);
+    const [a] = nodes as [TestNode];
+    const newcomer = newNode(testSigner(9));
+    const { id } = newcomer.signer;
+    write(a.machine, operator.id, 'grant', recordKey.grant(id, operator.id), memberGrant(id), LATER);
+    const acts = [...a.machine.ledger.records()].filter(({ kind }) => kind === 'grant');
+    introduce(newcomer.machine, acts, LATER);
+    const all = [...nodes, newcomer];
+    write(a.machine, a.signer.id, 'tag', 'other:1', null, LATER + 1);
+    everybody(all, LATER + 1);
+    const later = LATER + 2 * LEDGER_DEFAULTS.tombstone_ms;
+    const told: number[] = [];
+    const look = (of: readonly TestNode[]) => {
+      for (const { machine } of of)
+        for (const effect of machine.handle({ kind: 'timer', token: 'collect' }, env(later)))
+          if (effect.kind === 'horizon' && machine !== newcomer.machine) told.push(effect.horizon_ms);
+    };
+    look(nodes);
+    everybody(all, later);
+    look([newcomer]);
+    t.equal(newcomer.machine.ledger.tombstones_count, 1, 'it has not agreed yet');
+    for (let turn = 0; turn < 3; turn += 1) {
+      everybody(all, later);
+      look(all);
+    }
+    t.same(new Set(told), new Set([newcomer.machine.horizon_ms]), 'and the others have no doubt');
+    for (const { machine } of all) t.equal(machine.ledger.tombstones_count, 0);
+  },
+);
 
 /** What a peer says that made one range of each of its records, and of nothing else. */
 function partsOf({ machine }: TestNode) {
