@@ -25,7 +25,7 @@ import {
   type Turn,
 } from './state.ts';
 import { endSuspicion, heard, hearIncarnation } from './suspicion.ts';
-import { recall } from './votes.ts';
+import { isSettled, recall } from './votes.ts';
 import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -210,7 +210,7 @@ function keepUp(turn: Turn): void {
   lapseUnrecorded(turn);
   for (const id of state.targets) {
     const member = state.members.get(id);
-    if (member === undefined || member.status === 'failed') continue;
+    if (member === undefined || isSettled(state, member)) continue;
     if (wantsRoundTrip(turn, member)) gaugeRoundTrip(turn, member);
     expect(turn, member);
   }

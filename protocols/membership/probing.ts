@@ -23,7 +23,7 @@ import {
   worsenHealth,
 } from './state.ts';
 import { confirmed_ms, heard, hearIncarnation, suspect } from './suspicion.ts';
-import { isAccused } from './votes.ts';
+import { isAccused, isSettled } from './votes.ts';
 import { lossSilence_ms, noteAnswer, noteRoundTrip } from './weather.ts';
 
 /** A relay answers for the subject, or says nack, within this part of the probe timeout. */
@@ -62,14 +62,14 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
 }
 
 /**
- * A suspect has questions of its own; a failed member without a connection is dialled, not asked.
+ * A suspect has questions of its own; a member without a connection on which all agree is dialled, not asked.
  * @param isUrgent it is overdue: relays are asked along with it, for time is short.
  */
 export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const { state } = turn;
   if (member.probe !== null || member.suspicion !== null) return;
   const isUnmet = meetsIn_ms(turn, member) > 0 && !state.doubted.has(member.id);
-  if (!state.connected.has(member.id) && (member.status === 'failed' || isUnmet)) return;
+  if (!state.connected.has(member.id) && (isUnmet || isSettled(state, member))) return;
   const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
   send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
   if (isUrgent) probe.relays = askRelays(turn, member, probe.seq);
@@ -150,7 +150,7 @@ export function onReprobe(turn: Turn, member: Member): void {
   state.seq += 1;
   const ping = { type: 'ping', seq: state.seq, suspected: accusation(member) } as const;
   const isConnected = send(turn, member.id, ping);
-  const isOpen = member.status !== 'failed';
+  const isOpen = !isSettled(state, member);
   if (isOpen) for (const relay of askRelays(turn, member, state.seq)) suspicion.relays.add(relay);
   if (!isConnected && !isOpen) return;
   const isUrgent = suspicion.deadline !== null && isOnDuty(state, member.id);

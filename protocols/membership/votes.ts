@@ -48,6 +48,16 @@ function isAgreed(verdicts: readonly (Verdict | null)[]): boolean {
   return verdicts.length > 0 && failed_count >= agreement(verdicts.length);
 }
 
+/**
+ * Held as failed, and nobody need ask: those who have a say agree, or this node has waited in vain. Others may have agreed
+ * who have lost their say since; then whoever has to watch it now comes to a verdict of its own, or newcomers would wait for
+ * one for ever.
+ */
+export function isSettled(state: MembershipState, member: Member): boolean {
+  if (member.status !== 'failed') return false;
+  return member.suspicion?.deadline === null || isAgreed(heldVerdicts(state, member));
+}
+
 function deriveStatus(
   state: MembershipState,
   member: Member,

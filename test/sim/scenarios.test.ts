@@ -40,6 +40,12 @@ const TELLING: readonly { nodes_count: number; scenario: string; what: string; s
       seeds: [3114, 3287],
     },
     { nodes_count: 5, scenario: 'last-words', what: 'the same', seeds: [3023, 3024] },
+    {
+      nodes_count: 8,
+      scenario: 'rolling-restarts',
+      what: 'dead members whom nobody asked any more',
+      seeds: [26, 34, 39, 40],
+    },
   ];
 for (const { nodes_count, scenario, what, seeds } of TELLING)
   t.test(

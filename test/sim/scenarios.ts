@@ -25,6 +25,10 @@ const NOTICED_BY_SATELLITE_MS_MAX = 30_000;
 /** Where it has just told some that it lives: those must miss it anew. */
 const NOTICED_AFTER_WORDS_MS_MAX = 15_000;
 const LAST_WORDS_MS_MAX = [300, 3000];
+/** From one to the next of those that are restarted in turn: each is whole again before. Fewer die than would leave no majority. */
+const ROLLING_MS = 15_000;
+const ROLLING_AWAY_MS = 2000;
+const ROLLING_DOOMED_PART = 3 / 8;
 /** Those that are paused themselves learn of it after that only. */
 const PAUSE_MS_MAX = 5000;
 const MINUTE_MS = 60_000;
@@ -175,6 +179,29 @@ function lastWords(stage: Stage): Story {
   const writers = nodes.filter((id) => !doomed.includes(id));
   stage.write(writers, 50, WARM_UP_MS, calm_ms);
   return story(calm_ms, false, { noticed_ms_max: NOTICED_AFTER_WORDS_MS_MAX });
+}
+
+/**
+ * One dies for good, and the others are restarted in turn, as for a new version: none remembers it otherwise than by the
+ * verdicts on record. Then some die who have given them, and one of those that are left starts once more.
+ */
+function rollingRestarts(stage: Stage): Story {
+  const { prng, world, nodes } = stage;
+  const [first, ...others] = prng.sample(nodes, nodes.length) as [NodeId, ...NodeId[]];
+  let at_ms = WARM_UP_MS;
+  const next = (change: () => void) => {
+    world.at(at_ms, change);
+    at_ms += ROLLING_MS;
+  };
+  next(() => stage.kill(first, false));
+  for (const id of others) next(() => stage.restart(id, ROLLING_AWAY_MS, false));
+  const doomed = others.slice(0, Math.floor(nodes.length * ROLLING_DOOMED_PART));
+  for (const id of doomed) next(() => stage.kill(id, false));
+  const last_ms = at_ms + ROLLING_AWAY_MS;
+  next(() => stage.restart(others.at(-1)!, ROLLING_AWAY_MS, false));
+  stage.write(others.slice(doomed.length), 20, WARM_UP_MS, last_ms);
+  // Whoever is restarted learns anew of all deaths before, even of the first.
+  return story(last_ms, true, { noticed_ms_max: last_ms - WARM_UP_MS + NOTICED_MS_MAX });
 }
 
 /** So many of the packets are lost from now on: no more than a few before the members can know what weather it is. */
@@ -450,6 +477,12 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     nodes_min: 3,
     hasOwnTime: true,
     tell: lastWords,
+  },
+  'rolling-restarts': {
+    what: 'one dies, the others are restarted in turn, some of them die too, and one starts once more',
+    nodes_min: 8,
+    hasOwnTime: true,
+    tell: rollingRestarts,
   },
   churn: {
     what: 'members come, leave for up to ten minutes, and come back',

@@ -1086,6 +1086,89 @@ t.test(
   },
 );
 
+/**
+ * A node that is started where `dead` was failed by its watchers, which are dead too by the verdicts of others: it is a
+ * stand-in for them now.
+ */
+function heir(lost_count: number): { a: Machine; dead: string; passWithRest: (duration_ms: number) => void } {
+  const crowd = Array.from({ length: 15 }, (_, at) => `m${at}`);
+  const members = crowd.map((id) => [id, 1] as const);
+  const failed = (watcher: string, subject: string) =>
+    a.give({ kind: 'verdict', watcher, subject, incarnation: 1, verdict: 'failed' });
+  const a = new Machine('a');
+  a.give({ kind: 'members', members });
+  const { roster } = a.state;
+  const dead = crowd.find((id) => {
+    const watchers = roster.watchers(id, 4);
+    if (watchers.includes('a')) return false;
+    const left = watchers.reduce((others, watcher) => others.without(watcher), roster);
+    return left.watchers(id, 2).includes('a');
+  })!;
+  const watchers = roster.watchers(dead, 4);
+  for (const watcher of watchers.slice(0, 3)) failed(watcher, dead);
+  const lost = watchers.slice(0, lost_count);
+  const rest = crowd.filter((id) => id !== dead && !lost.includes(id));
+  for (const subject of lost) for (const watcher of roster.watchers(subject, 4)) failed(watcher, subject);
+  a.give({ kind: 'start' });
+  for (const peer of rest) a.give({ kind: 'connected', peer });
+  a.effects = [];
+  const passWithRest = (duration_ms: number) => {
+    for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+      a.pass(100);
+      for (const peer of rest) a.hear(peer, { type: 'ack', seq: a.state.seq, incarnation: 1 });
+    }
+  };
+  return { a, dead, passWithRest };
+}
+
+t.test('where those who agreed have lost their say, who has it now asks and agrees anew', async (t) => {
+  const { a, dead, passWithRest } = heir(4);
+  t.ok(a.state.targets.has(dead));
+  t.equal(memberStatus(a.state, dead), 'failed');
+  passWithRest(6000);
+  const asked = a.sent().filter(({ message }) => message.type === 'request' && message.subject === dead);
+  t.ok(asked.length > 0, 'perhaps others reach it');
+  t.match(
+    a.of('verdict').filter(({ subject }) => subject === dead),
+    [{ incarnation: 1, verdict: 'failed' }],
+  );
+  t.same(
+    a.of('status').filter(({ member }) => member === dead),
+    [],
+    'it is held as failed all the while',
+  );
+  a.effects = [];
+  passWithRest(60_000);
+  t.notOk(
+    a.sent().some(({ message }) => message.type === 'request'),
+    'and nobody is asked for ever',
+  );
+  t.same(a.of('verdict'), []);
+});
+
+t.test('and whom others reach it does not accuse', async (t) => {
+  const { a, dead, passWithRest } = heir(4);
+  let answers_count = 0;
+  for (let left_ms = 30_000; left_ms > 0; left_ms -= 100) {
+    passWithRest(100);
+    for (const { to, message } of a.sent()) {
+      if (message.type !== 'request' || message.subject !== dead) continue;
+      a.hear(to, { type: 'relayed', seq: message.seq, subject: dead, incarnation: 1 });
+      answers_count += 1;
+    }
+    if (a.of('verdict').some(({ subject }) => subject === dead)) t.fail('it lives');
+    a.effects = [];
+  }
+  t.ok(answers_count > 0);
+});
+
+t.test('where enough of those who agreed have their say nobody is asked', async (t) => {
+  const { a, dead, passWithRest } = heir(1);
+  passWithRest(30_000);
+  t.equal(memberStatus(a.state, dead), 'failed');
+  t.notOk(a.sent().some(({ message }) => message.type === 'request' && message.subject === dead));
+});
+
 t.test('who is watched tells its watchers in turn that it lives, and when it will again', async (t) => {
   const others = ['b', 'c', 'd', 'e', 'f', 'g', 'h'];
   const a = new Machine('a').join(...others);
