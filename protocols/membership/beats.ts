@@ -324,7 +324,8 @@ function forgetIdle(state: MembershipState): void {
     const { probe, suspicion, redial, charge, verdicts } = member;
     if (state.wanted.has(id) || state.targets.has(id) || state.connected.has(id)) continue;
     if (probe !== null || suspicion !== null || redial !== null || charge !== null) continue;
-    if (state.doubted.has(id)) continue;
+    // Verdicts on record of one that has told a refutation may count again.
+    if (state.doubted.has(id) || state.unrecorded.has(id)) continue;
     if (!verdicts.has(state.self)) state.members.delete(id);
   }
 }

@@ -236,6 +236,34 @@ t.test('who dies before its refutation is on record is failed where that was hea
   }
 });
 
+t.test(
+  'nor is it forgotten before, by a node of a large cluster that has nothing to do with it',
+  async (t) => {
+    const crowd = Array.from({ length: 40 }, (_, at) => `m${at}`);
+    const a = new Machine('a');
+    const { state } = a;
+    a.give({ kind: 'members', members: crowd.map((id) => [id, 1] as const) });
+    a.give({ kind: 'start' });
+    for (const peer of state.wanted) a.give({ kind: 'connected', peer });
+    const subject = crowd.find((id) => !state.wanted.has(id) && !state.targets.has(id))!;
+    const passWithOthers = (duration_ms: number) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 100) {
+        a.pass(100);
+        for (const peer of state.connected.keys()) if (peer !== subject) a.give({ kind: 'heard', peer });
+      }
+    };
+    for (const watcher of watchersOf(state, subject).slice(0, 3)) a.give({ ...FAILED_B, watcher, subject });
+    passWithOthers(1000);
+    t.equal(memberStatus(state, subject), 'failed');
+    a.give({ kind: 'connected', peer: subject });
+    a.hear(subject, { type: 'beat', incarnation: 2, next_ms: 2400 });
+    a.give({ kind: 'disconnected', peer: subject });
+    t.equal(memberStatus(state, subject), 'alive');
+    passWithOthers(10_000);
+    t.equal(memberStatus(state, subject), 'failed');
+  },
+);
+
 t.test('who lives and answers is not failed again while the record of its refutation is late', async (t) => {
   const crowd = ['b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'];
   const a = new Machine('a').join(...crowd);
