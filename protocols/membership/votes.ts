@@ -171,10 +171,19 @@ export function awaitRefutation(turn: Turn, member: Member): void {
 
 /** What it told us of its incarnation does not reach the others: only its record voids verdicts for all. */
 export function takeBack(turn: Turn, member: Member): void {
-  const { charge, id } = member;
+  const { state } = turn;
+  const { charge, id, incarnation } = member;
   if (charge === null) return;
+  if (heldVerdict(member, state.self) === 'failed') {
+    // What it told has lapsed since, and the verdict counts again.
+    charge.takeBack = null;
+    return;
+  }
   endCharge(turn, member);
-  turn.state.counters.verdictsTakenBack_count += 1;
+  // Until that is on record the older one may be told again.
+  member.verdicts.set(state.self, { incarnation, verdict: 'alive' });
+  refreshDoubt(turn, member);
+  state.counters.verdictsTakenBack_count += 1;
   turn.effects.push({ kind: 'verdict', subject: id, incarnation: charge.incarnation, verdict: 'alive' });
 }
 
@@ -209,13 +218,11 @@ export function keepVerdict(turn: Turn, record: PendingVerdict): void {
   const held = member.verdicts.get(watcher);
   // Own records come back late; what this process has said since is newer.
   if (watcher === state.self && held !== undefined && held.incarnation >= incarnation) return;
-  if (watcher === state.self && verdict === 'failed' && incarnation >= known_incarnation) {
-    member.charge ??= { incarnation, takeBack: null };
-  }
   if (incarnation < member.incarnation) {
     if (!member.verdicts.delete(watcher)) return;
   } else if (held !== undefined || hasRoom(state, member, watcher)) {
     member.verdicts.set(watcher, { incarnation, verdict });
+    if (watcher === state.self && verdict === 'failed') member.charge ??= { incarnation, takeBack: null };
   } else {
     state.counters.verdictsDropped_count += 1;
   }

@@ -444,6 +444,37 @@ t.test(
   },
 );
 
+// A round of upkeep or not comes first after the stall.
+for (const before_ms of [50, 650])
+  t.test(
+    `a stall in which a refutation lapses confuses nobody about its own record, ${before_ms}`,
+    async (t) => {
+      const others = ['c', 'd', 'e'];
+      const a = new Machine('a').join('b', ...others);
+      const { state } = a;
+      const passWithOthers = (duration_ms: number) => {
+        for (let left_ms = duration_ms; left_ms > 0; left_ms -= 50) {
+          a.pass(50);
+          for (const peer of others) a.hear(peer, { type: 'ack', seq: state.seq, incarnation: 1 });
+        }
+      };
+      a.give({ kind: 'disconnected', peer: 'b' });
+      passWithOthers(3000);
+      a.give({ ...FAILED_B, watcher: 'a' });
+      a.give({ kind: 'connected', peer: 'b' });
+      a.hear('b', { type: 'ack', seq: state.seq, incarnation: 2 });
+      a.give({ kind: 'disconnected', peer: 'b' });
+      passWithOthers(before_ms);
+      a.stall(3000);
+      passWithOthers(10_000);
+      const { incarnation, verdict } = a.of('verdict').at(-1)!;
+      t.equal(verdict, 'failed');
+      const { charge, verdicts } = state.members.get('b')!;
+      t.same(verdicts.get('a'), { incarnation, verdict });
+      t.equal(charge?.incarnation, incarnation);
+    },
+  );
+
 t.test('a verdict that stands on record is not written again', async (t) => {
   const a = heardAgain();
   a.hear('b', { type: 'ack', seq: a.state.seq, incarnation: 1 });
