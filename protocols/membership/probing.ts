@@ -63,6 +63,7 @@ function startQuestion(turn: Turn, member: Member, isLate: boolean): Probe {
 
 /**
  * A suspect has questions of its own; a member without a connection on which all agree is dialled, not asked.
+ * Without a connection only relays can tell.
  * @param isUrgent it is overdue: relays are asked along with it, for time is short.
  */
 export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
@@ -71,8 +72,8 @@ export function startProbe(turn: Turn, member: Member, isUrgent = false): void {
   const isUnmet = meetsIn_ms(turn, member) > 0 && !state.doubted.has(member.id);
   if (!state.connected.has(member.id) && (isUnmet || isSettled(state, member))) return;
   const probe = startQuestion(turn, member, isUrgent && member.promise_ms !== null);
-  send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
-  if (isUrgent) probe.relays = askRelays(turn, member, probe.seq);
+  const isAsked = send(turn, member.id, { type: 'ping', seq: probe.seq, suspected: accusation(member) });
+  if (isUrgent || !isAsked) probe.relays = askRelays(turn, member, probe.seq);
 }
 
 /** Asks for nothing but the time that an answer takes. */

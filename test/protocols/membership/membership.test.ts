@@ -648,6 +648,38 @@ t.test('an answer that was waited for in vain ends no doubt long after the verdi
   t.ok(answered(lossSilence_ms_max + 1000, true), 'what was asked since counts');
 });
 
+t.test(
+  'whom others reach is not doubted for want of a connection, whatever another one doubts',
+  async (t) => {
+    const a = new Machine('a').join('b', 'c', 'd', 'e');
+    const { state } = a;
+    const passWithRelay = (duration_ms: number) => {
+      for (let left_ms = duration_ms; left_ms > 0; left_ms -= 50) {
+        a.pass(50);
+        for (const peer of ['c', 'd', 'e']) a.give({ kind: 'heard', peer });
+        for (const { to, message } of a.sent())
+          if (to === 'd' && message.type === 'request')
+            a.hear('d', { type: 'relayed', seq: message.seq, subject: 'b', incarnation: 1 });
+        a.effects = a.of('status');
+      }
+    };
+    a.give({ kind: 'disconnected', peer: 'b' });
+    passWithRelay(1000);
+    t.equal(memberStatus(state, 'b'), 'alive');
+    a.effects = [];
+    for (let round = 0; round < 20; round += 1) {
+      // It has no connection either.
+      a.hear('c', { type: 'suspect', subject: 'b', incarnation: 1 });
+      t.ok(
+        a.sent().some(({ message }) => message.type === 'request'),
+        'who may have one is asked at once',
+      );
+      passWithRelay(500);
+    }
+    t.same(a.of('status'), []);
+  },
+);
+
 t.test('only who was asked answers for another', async (t) => {
   const a = new Machine('a').join('b', 'c', 'd', 'e', 'f', 'g');
   const askedSoFar = () =>
