@@ -25,7 +25,7 @@ import {
   type Turn,
 } from './state.ts';
 import { endSuspicion, heard, hearIncarnation } from './suspicion.ts';
-import { isSettled, recall } from './votes.ts';
+import { isSettled, recallAll } from './votes.ts';
 import { lossSilence_ms, noteBeatOf } from './weather.ts';
 
 /** Beats between two rounds of upkeep. */
@@ -241,7 +241,7 @@ function lapseUnrecorded(turn: Turn): void {
         continue;
       }
       member.incarnation = recorded;
-      recall(turn, id, false);
+      recallAll(turn, id);
     }
     state.unrecorded.delete(id);
   }

@@ -246,6 +246,15 @@ export function recall(turn: Turn, id: NodeId, isNew: boolean): void {
   });
 }
 
+/**
+ * What voided the verdicts on it has lapsed: those on record count again. Of anybody, for who has no say yet may be a
+ * stand-in later, and nothing else brings its verdict back.
+ */
+export function recallAll({ state, effects }: Turn, id: NodeId): void {
+  const watchers = Array.from(state.roster.entries(), ([watcher]) => watcher);
+  effects.push({ kind: 'recall', member: id, watchers, subjects: [] });
+}
+
 /** A full list makes room for a ranked watcher by dropping one that is not. */
 function hasRoom(state: MembershipState, member: Member, watcher: NodeId): boolean {
   if (member.verdicts.size < MEMBERSHIP_LIMITS.verdictsPerSubject_max) return true;

@@ -236,6 +236,24 @@ t.test('who dies before its refutation is on record is failed where that was hea
   }
 });
 
+t.test('then the verdicts of those who may be stand-ins later count again too', async (t) => {
+  const crowd = Array.from({ length: 20 }, (_, at) => `m${at}`);
+  const a = new Machine('a').join(...crowd);
+  const [subject] = crowd as [string, ...string[]];
+  const ranked = rankedFor(a.state, subject);
+  const standIn = crowd.find((id) => id !== subject && !ranked.includes(id))!;
+  for (const watcher of [...ranked.slice(0, 3), standIn]) a.give({ ...FAILED_B, watcher, subject });
+  a.hear(subject, { type: 'ack', seq: a.state.seq, incarnation: 2 });
+  a.give({ kind: 'disconnected', peer: subject });
+  for (let left_ms = 10_000; left_ms > 0; left_ms -= 100) {
+    a.pass(100);
+    for (const peer of crowd) if (peer !== subject) a.give({ kind: 'heard', peer });
+  }
+  const { incarnation, verdicts } = a.state.members.get(subject)!;
+  t.equal(incarnation, 1);
+  t.same(verdicts.get(standIn), { incarnation: 1, verdict: 'failed' });
+});
+
 t.test(
   'nor is it forgotten before, by a node of a large cluster that has nothing to do with it',
   async (t) => {
