@@ -25,10 +25,12 @@ const NOTICED_BY_SATELLITE_MS_MAX = 30_000;
 /** Where it has just told some that it lives: those must miss it anew. */
 const NOTICED_AFTER_WORDS_MS_MAX = 15_000;
 const LAST_WORDS_MS_MAX = [300, 3000];
-/** From one to the next of those that are restarted in turn: each is whole again before. Fewer die than would leave no majority. */
+/** From one to the next of those that are restarted in turn: each is whole again before. Two are left at least. */
 const ROLLING_MS = 15_000;
 const ROLLING_AWAY_MS = 2000;
 const ROLLING_DOOMED_PART = 3 / 8;
+/** More might be most of the links of one that starts in a large cluster, and it would hold itself for cut off. */
+const ROLLING_DOOMED_MAX = 6;
 /** Those that are paused themselves learn of it after that only. */
 const PAUSE_MS_MAX = 5000;
 const MINUTE_MS = 60_000;
@@ -195,7 +197,8 @@ function rollingRestarts(stage: Stage): Story {
   };
   next(() => stage.kill(first, false));
   for (const id of others) next(() => stage.restart(id, ROLLING_AWAY_MS, false));
-  const doomed = others.slice(0, Math.floor(nodes.length * ROLLING_DOOMED_PART));
+  const doomed_count = Math.floor(nodes.length * ROLLING_DOOMED_PART);
+  const doomed = others.slice(0, Math.min(others.length - 2, ROLLING_DOOMED_MAX, doomed_count));
   for (const id of doomed) next(() => stage.kill(id, false));
   const last_ms = at_ms + ROLLING_AWAY_MS;
   next(() => stage.restart(others.at(-1)!, ROLLING_AWAY_MS, false));
@@ -480,7 +483,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'rolling-restarts': {
     what: 'one dies, the others are restarted in turn, some of them die too, and one starts once more',
-    nodes_min: 8,
+    nodes_min: 3,
     hasOwnTime: true,
     tell: rollingRestarts,
   },
