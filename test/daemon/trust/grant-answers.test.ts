@@ -89,7 +89,10 @@ t.test('a token is found by the beginning of its id, when that is enough', async
   });
   t.throws(() => findToken(all, `${digest.slice(0, 7)}!`), { message: /there is no token/ });
   const twins = [all[0]!, { ...all[0]!, id: `${digest.slice(0, 32)}${'0'.repeat(32)}` }];
-  t.throws(() => findToken(twins, digest.slice(0, 8)), { code: 'E_AMBIGUOUS', message: /2 tokens begin with/ });
+  t.throws(() => findToken(twins, digest.slice(0, 8)), {
+    code: 'E_AMBIGUOUS',
+    message: /2 tokens begin with/,
+  });
 });
 
 t.test('grants in force are listed, the oldest first', async (t) => {
