@@ -24,8 +24,10 @@ import { isTerminalPhase, slotOf } from '../scheduler/slots.ts';
 import { admit, encodeWelcome, openKnock, WELCOME_MEMBERS_MAX, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
+import type { ClockProblems } from './clock-texts.ts';
 import { ClusterTrust } from './cluster-trust.ts';
 import { type Contact, Contacts, type Named } from './contacts.ts';
+import { ClockDriver } from './drivers/clock-driver.ts';
 import { GuardDriver } from './drivers/guard-driver.ts';
 import { type ClockTrouble, type DiskTrouble, LedgerDriver } from './drivers/ledger-driver.ts';
 import { MembershipDriver } from './drivers/membership-driver.ts';
@@ -48,6 +50,7 @@ import { isNamed, knownNames } from './trust/key-names.ts';
 import { CurrentView } from './view/current-view.ts';
 import { findImage, imageHolders } from './view/image-lookup.ts';
 import type { ViewReader } from './view/view-readers.ts';
+import { nodeName } from './view-answers.ts';
 
 const HOUSEKEEPING_MS = 5_000;
 /** How long a status tells that the clock was ahead. */
@@ -69,6 +72,8 @@ export interface ClusterProblems {
   readonly disk: DiskTrouble | null;
   /** It was far ahead, and what was written by it was written anew; told for a day. */
   readonly clock: ClockTrouble | null;
+  /** How the clock of this host compares with those of others now. */
+  readonly clocks: ClockProblems;
   /** This disk has lost records; null: it has not, or all has come that others had. */
   readonly missing: MissingRecords | null;
   /** Records that are kept and shown nowhere: they make this version of shoal throw. */
@@ -121,6 +126,8 @@ export class Cluster implements AsyncDisposable {
   readonly membership: MembershipDriver;
   /** Keeps peers that misbehave at bay. How this node itself stands, `trust` says. */
   readonly guard: GuardDriver;
+  /** How the clock of this host compares with those of others. */
+  readonly clocks: ClockDriver;
   readonly instances: InstanceManager;
   readonly remote: RemoteInstances;
   readonly trust: ClusterTrust;
@@ -176,6 +183,12 @@ export class Cluster implements AsyncDisposable {
       onChanged: (records) => this.#changed(records),
       // Only a disk that lost something waits for it: it takes a look at each short message.
       ...(store.isIncomplete && { onCompared: (peer) => this.#contacts.compared(peer) }),
+    });
+    this.clocks = new ClockDriver({
+      clock,
+      log,
+      others_count: () => this.view.members.size - Number(this.view.members.has(self)),
+      stamped_ms: () => machine.stamped_ms,
     });
     this.#contacts = new Contacts({ self, machine, store, clock, log, welcomed: init.contacts, members });
     this.#member = new OwnMember({
@@ -310,6 +323,11 @@ export class Cluster implements AsyncDisposable {
     return {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
+      clocks: {
+        off_ms: this.clocks.off_ms,
+        refusal: this.clocks.refusal,
+        wrong: this.clocks.wrong.map(({ peer, ahead_ms }) => ({ name: nodeName(this.view, peer), ahead_ms })),
+      },
       missing: this.#contacts.isReseeding
         ? { remembered: this.remembered, unclaimed: this.#slots.left(this.view) }
         : null,
@@ -447,6 +465,7 @@ export class Cluster implements AsyncDisposable {
     this.#scheduler?.[Symbol.dispose]();
     await this.instances[Symbol.asyncDispose]();
     this.membership[Symbol.dispose]();
+    this.clocks[Symbol.dispose]();
     await this.#door?.[Symbol.asyncDispose]();
     await this.ledger[Symbol.asyncDispose]();
     await this.#mesh?.[Symbol.asyncDispose]();
@@ -479,6 +498,7 @@ export class Cluster implements AsyncDisposable {
     images.attach(mesh);
     this.remote.attach(mesh);
     this.ledger.start(mesh);
+    this.clocks.start(mesh);
     this.#feed.start(this.view.members.values());
     this.membership.start(mesh);
   }

@@ -2,6 +2,7 @@
 import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
+import { clockTexts } from './clock-texts.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
 import type { Named } from './contacts.ts';
 import { copiedMembers, copiedText } from './trust/copied-keys.ts';
@@ -92,7 +93,7 @@ function namesakeTexts({ view }: Cluster): Status['problems'] {
   });
 }
 
-function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['problems'] {
+function problemTexts({ disk, clock, clocks, quarantined }: ClusterProblems): Status['problems'] {
   const problems: Status['problems'] = [];
   if (disk !== null) {
     const message = `${disk.code}: ${disk.reason}; new writes are refused, all else goes on`;
@@ -106,6 +107,7 @@ function problemTexts({ disk, clock, quarantined }: ClusterProblems): Status['pr
       'Tokens, grants, revocations and votes that it made meanwhile are not valid yet: make them again';
     problems.push({ kind: 'clock', message });
   }
+  problems.push(...clockTexts(clocks).map((message) => ({ kind: 'clock' as const, message })));
   if (quarantined > 0) {
     const message = `${quarantined} records make this version of shoal fail and are shown nowhere; see its log`;
     problems.push({ kind: 'quarantine', message });

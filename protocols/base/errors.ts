@@ -118,6 +118,12 @@ export const ERRORS = {
     409,
     'Stop one of the two and move its data directory away; if neither can be reached: `shoal node revoke`.',
   ),
+  E_CLOCK_AHEAD: kind(
+    EXIT.state,
+    409,
+    'Set the clock of the host that is ahead, with an NTP client, or ask another host.',
+  ),
+  E_CLOCK_BEHIND: kind(EXIT.state, 409, 'Set the clock of the host that is behind, with an NTP client.'),
   // workloads
   E_BAD_SPEC: kind(EXIT.badInput, 400, 'Correct the named field of the spec; nothing was changed.'),
   E_UNSATISFIABLE: kind(EXIT.capacity, 409, 'Ask for less, or add a host that has it; nothing was changed.'),

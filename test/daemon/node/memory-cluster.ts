@@ -30,9 +30,10 @@ export class MemoryCluster {
   readonly directory: string;
   /** How far the clocks of all daemons are ahead of the host's: to let time go by between two moments. */
   ahead_ms = 0;
+  /** How far the clock of each host is ahead of that, by its name. */
+  readonly clocks_ms = new Map<string, number>();
   /** Set: what the kernel says of the hosts' addresses, which their daemons are then not told. */
   hostFacts: HostNetworkFacts | undefined;
-  readonly #clock: Clock = { ...systemClock, now: () => systemClock.now() + this.ahead_ms };
   readonly #doors = new Map<string, DoorInit>();
   readonly #hosts = new Map<string, MemoryHost>();
   readonly #running = new Map<string, ShoalNode>();
@@ -73,7 +74,7 @@ export class MemoryCluster {
     };
     const node = await ShoalNode.start(options, {
       log,
-      clock: this.#clock,
+      clock: this.#clockOf(name),
       runtime: this.runtimeOf(name),
       // The same address after every start, as real hosts have.
       createMesh: async (init) => {
@@ -89,6 +90,11 @@ export class MemoryCluster {
     });
     this.#running.set(name, node);
     return node;
+  }
+
+  #clockOf(name: string): Clock {
+    const ahead_ms = () => this.ahead_ms + (this.clocks_ms.get(name) ?? 0);
+    return { ...systemClock, now: () => systemClock.now() + ahead_ms() };
   }
 
   /** A driver that sees the containers of a host, as its daemon does. */

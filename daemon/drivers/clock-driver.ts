@@ -1,0 +1,170 @@
+/**
+ * Asks the members that this node is connected to for their time, and says in the log when its own clock is found wrong
+ * and when it is right again. What is made of the answers is protocols/clocks.
+ */
+import type { NodeId } from '../../protocols/base/ids.ts';
+import { sample } from '../../protocols/base/sample.ts';
+import {
+  CLOCK_PROTOCOL,
+  decodeClockAnswer,
+  encodeClockAnswer,
+  encodeClockQuestion,
+} from '../../protocols/clocks/clock-messages.ts';
+import {
+  CLOCK_OFF_MS,
+  CLOCK_RIGHT_MS,
+  ClockOffsets,
+  COMPARED_MAX,
+  refusedUntil_ms,
+  type WrongClock,
+} from '../../protocols/clocks/clock-offsets.ts';
+import type { Mesh } from '../../protocols/mesh/mesh.ts';
+import { type Clock, pause } from '../clock.ts';
+import type { Log } from '../log.ts';
+
+/** Between two rounds of questions, on average: a clock that was set is known as right again within it. */
+const ROUND_MS = 30_000;
+/** Who waits for a look at the clocks waits no longer than this. */
+const LOOK_MS = 2_000;
+
+export interface ClockDriverInit {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** Members besides this node. */
+  readonly others_count: () => number;
+  /** The last stamp that this node gave or follows, milliseconds. */
+  readonly stamped_ms: () => number;
+}
+
+/** Why no other member takes what this node writes now. */
+export interface StampRefusal {
+  /** By how much the clock of this node is ahead; about nothing when only its stamps are. */
+  readonly lead_ms: number;
+  /** When they take it, if nobody sets the clock; by the clock of this node. */
+  readonly until_ms: number;
+}
+
+export class ClockDriver implements Disposable {
+  readonly #init: ClockDriverInit;
+  readonly #offsets = new ClockOffsets();
+  readonly #asking = new Map<NodeId, Promise<void>>();
+  readonly #stopping = new AbortController();
+  #mesh: Pick<Mesh, 'peers' | 'request'> | undefined;
+  #cancelRound: (() => void) | undefined;
+  #isOff = false;
+
+  constructor(init: ClockDriverInit) {
+    this.#init = init;
+  }
+
+  start(mesh: Pick<Mesh, 'peers' | 'request' | 'handle' | 'on'>): void {
+    const { clock } = this.#init;
+    this.#mesh = mesh;
+    mesh.handle(CLOCK_PROTOCOL, async () => encodeClockAnswer(clock.now()));
+    mesh.on('connected', (peer) => {
+      if (this.#offsets.peers.length + this.#asking.size < COMPARED_MAX) void this.#ask(peer);
+    });
+    mesh.on('disconnected', (peer) => this.#offsets.forget(peer));
+    void this.#round();
+    this.#schedule();
+  }
+
+  /** By how much the clock of this node is ahead of most others, negative: behind; null: it is not, as far as is known. */
+  get off_ms(): number | null {
+    return (this.#isOff ? this.#lead_ms : undefined) ?? null;
+  }
+
+  /** Members whose clocks are wrong, the worst first. */
+  get wrong(): readonly WrongClock[] {
+    return this.#offsets.wrong(this.#lead_ms);
+  }
+
+  /** What is known now; null also where too few members have told. */
+  get refusal(): StampRefusal | null {
+    const lead_ms = this.#lead_ms;
+    if (lead_ms === undefined) return null;
+    const until_ms = refusedUntil_ms(this.#init.clock.now(), this.#init.stamped_ms(), lead_ms);
+    return until_ms === undefined ? null : { lead_ms, until_ms };
+  }
+
+  /** As `refusal`, and only once the others were asked anew: somebody may have set the clock. */
+  async lookAtRefusal(): Promise<StampRefusal | null> {
+    if (this.refusal === null) return null;
+    await Promise.race([this.#round(), pause(this.#init.clock, LOOK_MS, this.#stopping.signal)]);
+    return this.refusal;
+  }
+
+  [Symbol.dispose](): void {
+    this.#stopping.abort();
+    this.#cancelRound?.();
+  }
+
+  get #lead_ms(): number | undefined {
+    return this.#offsets.lead_ms(this.#init.others_count());
+  }
+
+  #schedule(): void {
+    const { clock } = this.#init;
+    this.#cancelRound = clock.after(ROUND_MS * (0.75 + clock.random() / 2), () => {
+      void this.#round();
+      this.#schedule();
+    });
+  }
+
+  /** The same ones as before, and others where there is room. */
+  async #round(): Promise<void> {
+    const known = this.#offsets.peers;
+    const others = (this.#mesh?.peers() ?? []).filter((peer) => !known.includes(peer));
+    const more = sample(others, COMPARED_MAX - known.length, () => this.#init.clock.random());
+    await Promise.all([...known, ...more].map((peer) => this.#ask(peer)));
+  }
+
+  /** One question to each at a time: who asks meanwhile waits for its answer. */
+  #ask(peer: NodeId): Promise<void> {
+    const asking = this.#asking.get(peer) ?? this.#hear(peer).finally(() => this.#asking.delete(peer));
+    this.#asking.set(peer, asking);
+    return asking;
+  }
+
+  async #hear(peer: NodeId): Promise<void> {
+    const { clock, log } = this.#init;
+    const mesh = this.#mesh!;
+    const { signal } = this.#stopping;
+    const asked_ms = clock.now();
+    try {
+      const theirs_ms = decodeClockAnswer(
+        await mesh.request(peer, CLOCK_PROTOCOL, encodeClockQuestion(), { signal }),
+      );
+      // It may be gone by now.
+      if (mesh.peers().includes(peer))
+        this.#offsets.heard(peer, { asked_ms, answered_ms: clock.now(), theirs_ms });
+    } catch (error) {
+      // One that does not know the question, or is too busy, is not compared with.
+      this.#offsets.forget(peer);
+      log('debug', 'a member did not tell its time', { peer, error: String(error) });
+    }
+    this.#notice();
+  }
+
+  #notice(): void {
+    const lead_ms = this.#lead_ms;
+    if (lead_ms === undefined || this.#stopping.signal.aborted) return;
+    const isOff = Math.abs(lead_ms) > (this.#isOff ? CLOCK_RIGHT_MS : CLOCK_OFF_MS);
+    if (isOff === this.#isOff) return;
+    this.#isOff = isOff;
+    const off_s = Math.round(lead_ms / 1000);
+    if (isOff)
+      this.#init.log('warn', 'the clock of this host is wrong, by those of the other members', {
+        code: clockCode(lead_ms),
+        off_s,
+      });
+    else
+      this.#init.log('warn', 'the clock of this host agrees with those of the other members again', {
+        off_s,
+      });
+  }
+}
+
+export function clockCode(ahead_ms: number): 'E_CLOCK_AHEAD' | 'E_CLOCK_BEHIND' {
+  return ahead_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
+}
