@@ -34,15 +34,18 @@ function ownTexts(off_ms: number | null, refusal: StampRefusal | null): string[]
   ];
 }
 
-/** Why other members take nothing that this node writes now. */
-export function refusalText({ lead_ms, until_ms }: StampRefusal): string {
+/** Why other members take nothing that a node writes now. @param host whose it is. */
+export function refusalText({ lead_ms, until_ms }: StampRefusal, host = 'this host'): string {
   if (lead_ms > HLC_AHEAD_MS_MAX)
     return (
-      `the clock of this host is ${distance(lead_ms)} those of the other members, and they take nothing from more than ` +
+      `the clock of ${host} is ${distance(lead_ms)} those of the other members, and they take nothing from more than ` +
       `${ACCEPTED_S} s ahead: set it, with an NTP client`
     );
   const until = new Date(until_ms).toISOString();
-  return `the clock of this host was ahead, and so is what this node writes, for its stamps only grow: the other members take it from ${until} on`;
+  return (
+    `the clock of ${host} was ahead, and so is what it writes, for stamps only grow: the other members take that from ` +
+    `${until} on`
+  );
 }
 
 function wrongText({ name, ahead_ms }: { readonly name: string; readonly ahead_ms: number }): string {

@@ -24,7 +24,7 @@ import { isTerminalPhase, slotOf } from '../scheduler/slots.ts';
 import { admit, encodeWelcome, openKnock, WELCOME_MEMBERS_MAX, type Welcome } from './admission.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
-import type { ClockProblems } from './clock-texts.ts';
+import { type ClockProblems, refusalText } from './clock-texts.ts';
 import { ClusterTrust } from './cluster-trust.ts';
 import { type Contact, Contacts, type Named } from './contacts.ts';
 import { ClockDriver } from './drivers/clock-driver.ts';
@@ -336,6 +336,13 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
+  /** @throws E_CLOCK_AHEAD when the others say that they would not take what this node writes now. */
+  async assertClock(): Promise<void> {
+    const refusal = await this.clocks.lookAtRefusal();
+    if (refusal !== null)
+      throw new ShoalError('E_CLOCK_AHEAD', `${refusalText(refusal)}; nothing was changed`);
+  }
+
   /** Members that may bring again what this disk has lost: not all of them need be in the view. */
   get remembered(): readonly Named[] {
     return this.#contacts.isReseeding ? this.#contacts.remembered : [];
@@ -557,9 +564,15 @@ export class Cluster implements AsyncDisposable {
     const brought = openKnock(body, crypto);
     if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought);
     const record = brought.grant;
+    if (!authority.isMember(from, clock.now())) await this.#assertDoorClock();
     const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {
       const refused = await this.ledger.introduce([grant.bytes]);
+      if (refused === 'from-the-future') {
+        const ahead_s = Math.round((grant.hlc.ms - clock.now()) / 1000);
+        const message = `the clock of the host that asks is ${ahead_s} s ahead of that of ${this.#init.name}; the token was not used`;
+        throw new ShoalError('E_CLOCK_AHEAD', message);
+      }
       if (refused !== undefined)
         throw new ShoalError('E_TOKEN_REFUSED', `the grant was not taken: ${refused}`);
       log('info', 'let a host in', { node: from });
@@ -575,6 +588,14 @@ export class Cluster implements AsyncDisposable {
       members.map(({ id }) => id),
     );
     return encodeWelcome({ genesis: this.#init.genesis, grants, members });
+  }
+
+  /** What a member whose clock is ahead takes in and writes of a newcomer, others may not take for long. */
+  async #assertDoorClock(): Promise<void> {
+    const refusal = await this.clocks.lookAtRefusal();
+    if (refusal === null) return;
+    const message = `${refusalText(refusal, this.#init.name)}; the token was not used. Another member may let this host in`;
+    throw new ShoalError('E_CLOCK_AHEAD', message);
   }
 
   #changed(records: readonly LedgerRecord[]): void {

@@ -114,7 +114,8 @@ export class NodeBackend implements Backend {
   }
 
   async createToken(request: TokenRequest): Promise<Token> {
-    return await this.#seen(this.#trust().createToken(request));
+    const trust = await this.#giving();
+    return await this.#seen(trust.createToken(request));
   }
 
   async clusterInfo(): Promise<ClusterInfo> {
@@ -168,7 +169,8 @@ export class NodeBackend implements Backend {
   }
 
   async appoint(request: AppointRequest): Promise<Appointment> {
-    return await this.#seen(this.#trust().appoint(request));
+    const trust = await this.#giving();
+    return await this.#seen(trust.appoint(request));
   }
 
   async revokeOperator(operator: string, request: RevokeOperatorRequest): Promise<RevocationInfo> {
@@ -197,14 +199,14 @@ export class NodeBackend implements Backend {
   }
 
   async setIntent(node: string, { intent }: IntentRequest): Promise<NodeInfo> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const member = findMember(cluster.view, node);
     await this.#write(cluster, 'intent', member.id, { intent });
     return nodeInfo(cluster.view, { ...member, intent }, doubtfulKeys(cluster));
   }
 
   async run(input: unknown): Promise<WorkloadInfo> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const spec = parseSpec(input);
     assertSatisfiable(cluster.view, spec);
     if (findImage(cluster.view, spec.image) === undefined) {
@@ -226,7 +228,7 @@ export class NodeBackend implements Backend {
   }
 
   async scale(ref: WorkloadRef, replicas: number): Promise<WorkloadInfo> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const { spec } = findWorkload(cluster.view, ref);
     if (spec.kind !== 'service')
       throw new ShoalError('E_BAD_INPUT', `${spec.name} runs once on every node: it has no replicas`);
@@ -234,13 +236,13 @@ export class NodeBackend implements Backend {
   }
 
   async stop(ref: WorkloadRef): Promise<WorkloadInfo> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const { spec } = findWorkload(cluster.view, ref);
     return await this.#writeWorkload(cluster, { stopped: true, spec });
   }
 
   async remove(ref: WorkloadRef): Promise<void> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     findWorkload(cluster.view, ref);
     await this.#write(cluster, 'workload', workloadName(ref.namespace, ref.name), null);
   }
@@ -287,7 +289,7 @@ export class NodeBackend implements Backend {
   }
 
   async importImage({ path, name }: ImportRequest, { signal }: { signal: AbortSignal }): Promise<Imported[]> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const imported = await this.#node.images.import(path, {
       signal,
       ...(name === undefined ? {} : { name }),
@@ -296,7 +298,7 @@ export class NodeBackend implements Backend {
   }
 
   async buildImage({ base, ...request }: BuildRequest, options: { signal: AbortSignal }): Promise<Imported> {
-    const cluster = this.#writable();
+    const cluster = await this.#writable();
     const on = base === undefined ? {} : { base: this.#imageDigest(cluster, base) };
     return await this.#announce(
       cluster,
@@ -336,11 +338,21 @@ export class NodeBackend implements Backend {
     );
   }
 
-  /** @throws E_NO_CLUSTER, E_NOT_ALLOWED when what this node wrote now would count nowhere. */
-  #writable(): Cluster {
+  /** @throws E_NO_CLUSTER, E_NOT_ALLOWED or E_CLOCK_AHEAD when what this node wrote now would count nowhere. */
+  async #writable(): Promise<Cluster> {
     const cluster = this.#cluster();
     cluster.trust.assertInForce();
+    await cluster.assertClock();
     return cluster;
+  }
+
+  /**
+   * To give rights. To take them no clock is looked at: whoever is to lose them could keep that off with a false time.
+   * @throws E_NO_CLUSTER, E_CLOCK_AHEAD
+   */
+  async #giving(): Promise<TrustDesk> {
+    await this.#cluster().assertClock();
+    return this.#trust();
   }
 
   #trust(): TrustDesk {

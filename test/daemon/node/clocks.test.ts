@@ -1,12 +1,14 @@
 /** Hosts whose clocks are wrong: they are told, and so are the others. */
 import t from 'tap';
 import type { ShoalNode } from '../../../daemon/node.ts';
+import { formatToken, parseToken } from '../../../protocols/trust/token.ts';
 import { eventually } from './eventually.ts';
-import { MemoryCluster } from './memory-cluster.ts';
+import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
 t.setTimeout(120_000);
 
 const FAR_MS = 300_000;
+const WEB = { namespace: 'default', name: 'web' };
 
 const clockProblems = async (node: ShoalNode) =>
   (await node.backend.status()).problems.filter(({ kind }) => kind === 'clock').map(({ message }) => message);
@@ -38,3 +40,74 @@ t.test('a clock that is ahead is told on its host and on the others', async (t) 
     t.match(problems, [/^E_CLOCK_AHEAD: the clock of c is 300 s ahead of those of the others/]);
   }
 });
+
+const AHEAD = { code: 'E_CLOCK_AHEAD' } as const;
+
+t.test(
+  'a host whose clock is ahead refuses what no other would take, until its stamps are right',
+  async (t) => {
+    const cluster = await MemoryCluster.create(t);
+    const [a, b, c] = await cluster.grow('a', 'b', 'c');
+    await c!.backend.run({ name: 'web', image: IMAGE });
+    await eventually('a knows it', async () => (await a!.backend.workloads()).length === 1);
+    const { token } = await a!.backend.createToken({ uses: 2 });
+
+    cluster.clocks_ms.set('c', FAR_MS);
+    await reconnect(cluster, c!, [a!, b!]);
+    await eventually('c says so', async () => (await clockProblems(c!)).length > 0);
+    const refused = { ...AHEAD, message: /clock of this host is 300 s ahead .*nothing was changed$/ };
+    await t.rejects(c!.backend.run({ name: 'more', image: IMAGE }), refused);
+    await t.rejects(c!.backend.scale(WEB, 2), refused);
+    await t.rejects(c!.backend.stop(WEB), refused);
+    await t.rejects(c!.backend.remove(WEB), refused);
+    await t.rejects(c!.backend.setIntent('a', { intent: 'cordoned' }), refused);
+    await t.rejects(c!.backend.createToken({}), refused);
+    t.same(
+      (await c!.backend.workloads()).map(({ name, spec }) => [name, spec.kind]),
+      [['web', 'service']],
+    );
+
+    const d = await cluster.start('d');
+    await t.rejects(d.backend.join({ token: throughDoorOf(c!, token) }), {
+      ...AHEAD,
+      message: /clock of c is 300 s ahead .*the token was not used/,
+    });
+    t.equal((await d.backend.status()).cluster, null);
+    cluster.clocks_ms.set('d', 2 * FAR_MS);
+    await t.rejects(d.backend.join({ token: throughDoorOf(a!, token) }), {
+      ...AHEAD,
+      message: /clock of the host that asks is 600 s ahead of that of a; the token was not used/,
+    });
+
+    // What the node writes itself bears such stamps.
+    await c!.cluster!.ledger.write(c!.id, 'intent', c!.id, { intent: 'active' });
+    cluster.clocks_ms.delete('c');
+    await t.rejects(c!.backend.scale(WEB, 2), {
+      ...AHEAD,
+      message: /was ahead.* from \S+Z on; nothing was changed$/,
+    });
+    t.match(await clockProblems(c!), [/^E_CLOCK_AHEAD: .* was ahead.*are refused$/]);
+
+    cluster.cut([c!], [a!, b!]);
+    await eventually('c is alone', () => c!.cluster!.peers.length === 0);
+    await c!.backend.scale(WEB, 2);
+  },
+);
+
+t.test('of two hosts the one that is ahead refuses to give, and takes away all the same', async (t) => {
+  const cluster = await MemoryCluster.create(t);
+  const [a, b] = await cluster.grow('a', 'b');
+  cluster.clocks_ms.set('a', FAR_MS);
+  await reconnect(cluster, a!, [b!]);
+  await eventually('a says so', async () => (await clockProblems(a!)).length > 0);
+  await t.rejects(a!.backend.createToken({}), AHEAD);
+  await b!.backend.run({ name: 'web', image: IMAGE });
+  // With a false time who is to go could keep it off.
+  await a!.backend.revokeNode('b', {});
+  t.equal((await a!.backend.nodes()).length, 1);
+});
+
+/** The same token, with no door but that of this member. */
+function throughDoorOf(node: ShoalNode, token: string): string {
+  return formatToken({ ...parseToken(token), doors: node.cluster!.addresses.doors });
+}
