@@ -13,11 +13,25 @@ export interface ClockProblems {
   /** Why what is asked of this node is refused; null: it is not. */
   readonly refusal: StampRefusal | null;
   /** Other members, the worst first. */
-  readonly wrong: readonly { readonly name: string; readonly ahead_ms: number }[];
+  readonly wrong: readonly OtherClock[];
+  /** Members that cannot be connected to, for their certificates are out of time by the clock of this host. */
+  readonly untimely: readonly OtherClock[];
+  /** Members besides this one. */
+  readonly others_count: number;
 }
 
-export function clockTexts({ off_ms, refusal, wrong }: ClockProblems): string[] {
-  return [...ownTexts(off_ms, refusal), ...wrong.slice(0, WRONG_TOLD_MAX).map(wrongText)];
+export interface OtherClock {
+  readonly name: string;
+  /** Negative: behind. */
+  readonly ahead_ms: number;
+}
+
+export function clockTexts({ off_ms, refusal, wrong, untimely, others_count }: ClockProblems): string[] {
+  return [
+    ...ownTexts(off_ms, refusal),
+    ...untimelyTexts(untimely, others_count),
+    ...wrong.slice(0, WRONG_TOLD_MAX).map(wrongText),
+  ];
 }
 
 function ownTexts(off_ms: number | null, refusal: StampRefusal | null): string[] {
@@ -48,7 +62,25 @@ export function refusalText({ lead_ms, until_ms }: StampRefusal, host = 'this ho
   );
 }
 
-function wrongText({ name, ahead_ms }: { readonly name: string; readonly ahead_ms: number }): string {
+/** Where they are most of all it is this clock that is wrong, as far as can be told. */
+function untimelyTexts(untimely: readonly OtherClock[], others_count: number): string[] {
+  const [first] = [...untimely].sort((a, b) => Math.abs(b.ahead_ms) - Math.abs(a.ahead_ms));
+  if (first === undefined) return [];
+  const isOwn = 2 * untimely.length > others_count;
+  const off_ms = isOwn ? -first.ahead_ms : first.ahead_ms;
+  const code = off_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
+  const named = untimely.slice(0, WRONG_TOLD_MAX).map(({ name }) => name);
+  const more = untimely.length - named.length;
+  const who = `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  const whose = isOwn ? `the clock of this host is` : `their clocks are`;
+  const than = isOwn ? 'theirs' : 'that of this host';
+  return [
+    `${code}: this host cannot connect to ${who}, for their certificates are out of time by its clock: it seems that ` +
+      `${whose} ${distance(off_ms)} ${than}, or by more. Set the clocks, with an NTP client`,
+  ];
+}
+
+function wrongText({ name, ahead_ms }: OtherClock): string {
   const code = ahead_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
   return `${code}: the clock of ${name} is ${distance(ahead_ms)} those of the others; set it on that host, with an NTP client`;
 }

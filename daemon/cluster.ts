@@ -14,6 +14,7 @@ import {
   type VerdictBody,
 } from '../protocols/base/records.ts';
 import type { Resources } from '../protocols/base/workload.ts';
+import type { WrongClock } from '../protocols/clocks/clock-offsets.ts';
 import type { LedgerRecord } from '../protocols/ledger/record.ts';
 import { MEMBERSHIP_DEFAULTS } from '../protocols/membership/config.ts';
 import type { Door, DoorInit, Knock, Mesh, MeshInit } from '../protocols/mesh/mesh.ts';
@@ -187,7 +188,7 @@ export class Cluster implements AsyncDisposable {
     this.clocks = new ClockDriver({
       clock,
       log,
-      others_count: () => this.view.members.size - Number(this.view.members.has(self)),
+      others_count: () => this.#others_count,
       stamped_ms: () => machine.stamped_ms,
     });
     this.#contacts = new Contacts({ self, machine, store, clock, log, welcomed: init.contacts, members });
@@ -323,11 +324,7 @@ export class Cluster implements AsyncDisposable {
     return {
       disk: this.ledger.trouble ?? null,
       clock: this.#clockTrouble(),
-      clocks: {
-        off_ms: this.clocks.off_ms,
-        refusal: this.clocks.refusal,
-        wrong: this.clocks.wrong.map(({ peer, ahead_ms }) => ({ name: nodeName(this.view, peer), ahead_ms })),
-      },
+      clocks: this.#clockProblems(),
       missing: this.#contacts.isReseeding
         ? { remembered: this.remembered, unclaimed: this.#slots.left(this.view) }
         : null,
@@ -346,6 +343,22 @@ export class Cluster implements AsyncDisposable {
   /** Members that may bring again what this disk has lost: not all of them need be in the view. */
   get remembered(): readonly Named[] {
     return this.#contacts.isReseeding ? this.#contacts.remembered : [];
+  }
+
+  #clockProblems(): ClockProblems {
+    const { off_ms, refusal, wrong, untimely } = this.clocks;
+    const named = ({ peer, ahead_ms }: WrongClock) => ({ name: nodeName(this.view, peer), ahead_ms });
+    return {
+      off_ms,
+      refusal,
+      wrong: wrong.map(named),
+      untimely: untimely.map(named),
+      others_count: this.#others_count,
+    };
+  }
+
+  get #others_count(): number {
+    return this.view.members.size - Number(this.view.members.has(this.self));
   }
 
   #clockTrouble(): ClockTrouble | null {

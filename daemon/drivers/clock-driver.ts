@@ -1,6 +1,7 @@
 /**
  * Asks the members that this node is connected to for their time, and says in the log when its own clock is found wrong
- * and when it is right again. What is made of the answers is protocols/clocks.
+ * and when it is right again. What is made of the answers is protocols/clocks. Where clocks differ by more than an hour
+ * members may not come to be connected at all, for their certificates are not valid yet: that is told too.
  */
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { sample } from '../../protocols/base/sample.ts';
@@ -24,6 +25,9 @@ import type { Log } from '../log.ts';
 
 /** Between two rounds of questions, on average: a clock that was set is known as right again within it. */
 const ROUND_MS = 30_000;
+/** How long a certificate that was out of time is told: longer than between two dials. */
+const UNTIMELY_MS = 300_000;
+const UNTIMELY_MAX = 1_024;
 /** Who waits for a look at the clocks waits no longer than this. */
 const LOOK_MS = 2_000;
 
@@ -49,6 +53,8 @@ export class ClockDriver implements Disposable {
   readonly #offsets = new ClockOffsets();
   readonly #asking = new Map<NodeId, Promise<void>>();
   readonly #stopping = new AbortController();
+  /** Members whose certificates are out of time, by how much at least their clocks are ahead of ours, and when it was seen. */
+  readonly #untimely = new Map<NodeId, { readonly ahead_ms: number; readonly seen_ms: number }>();
   #mesh: Pick<Mesh, 'peers' | 'request'> | undefined;
   #cancelRound: (() => void) | undefined;
   #isOff = false;
@@ -61,7 +67,9 @@ export class ClockDriver implements Disposable {
     const { clock } = this.#init;
     this.#mesh = mesh;
     mesh.handle(CLOCK_PROTOCOL, async () => encodeClockAnswer(clock.now()));
+    mesh.on('untimely', (peer, ahead_ms) => this.#onUntimely(peer, ahead_ms));
     mesh.on('connected', (peer) => {
+      this.#untimely.delete(peer);
       if (this.#offsets.peers.length + this.#asking.size < COMPARED_MAX) void this.#ask(peer);
     });
     mesh.on('disconnected', (peer) => this.#offsets.forget(peer));
@@ -77,6 +85,15 @@ export class ClockDriver implements Disposable {
   /** Members whose clocks are wrong, the worst first. */
   get wrong(): readonly WrongClock[] {
     return this.#offsets.wrong(this.#lead_ms);
+  }
+
+  /** Members that cannot be connected to, for their certificates are out of time by the clock of this host. */
+  get untimely(): readonly WrongClock[] {
+    const now = this.#init.clock.now();
+    // The clock may have been set since.
+    for (const [peer, { seen_ms }] of this.#untimely)
+      if (Math.abs(now - seen_ms) > UNTIMELY_MS) this.#untimely.delete(peer);
+    return [...this.#untimely].map(([peer, { ahead_ms }]) => ({ peer, ahead_ms }));
   }
 
   /** What is known now; null also where too few members have told. */
@@ -144,6 +161,22 @@ export class ClockDriver implements Disposable {
       log('debug', 'a member did not tell its time', { peer, error: String(error) });
     }
     this.#notice();
+  }
+
+  #onUntimely(peer: NodeId, ahead_ms: number): void {
+    const isKnown = this.untimely.some((one) => one.peer === peer);
+    if (!isKnown && this.#untimely.size >= UNTIMELY_MAX) return;
+    this.#untimely.set(peer, { ahead_ms, seen_ms: this.#init.clock.now() });
+    if (isKnown) return;
+    this.#init.log(
+      'warn',
+      'a member cannot be connected to: by the clock of this host its certificate is out of time',
+      {
+        code: clockCode(-ahead_ms),
+        peer,
+        off_s: Math.round(-ahead_ms / 1000),
+      },
+    );
   }
 
   #notice(): void {

@@ -8,7 +8,7 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { createLibp2p } from 'libp2p';
-import { isShoalError, ShoalError } from '../base/errors.ts';
+import { type ErrorCode, isShoalError, ShoalError } from '../base/errors.ts';
 import type { NodeId } from '../base/ids.ts';
 import { parseAddress } from './addresses.ts';
 import { CappedDatastore } from './capped-datastore.ts';
@@ -18,11 +18,13 @@ import { PlaceCap, UPGRADE_MS, withPendingCap } from './inbound.ts';
 import { keyFromSeed, listenError } from './libp2p-node.ts';
 import { DOOR_LIMITS, type Door, type DoorInit, type DoorLimits, type Knock } from './mesh.ts';
 import { meshMuxer } from './muxer.ts';
-import { meshTls } from './tls.ts';
+import { meshTls, type OnUntimely } from './tls.ts';
 
 const KNOCK = '/shoal/knock/1';
 /** A knock, and one that is being refused. */
 const STREAMS_MAX = 2;
+/** What one door says, and another may not. */
+const PASSED_OVER: ReadonlySet<ErrorCode> = new Set(['E_BUSY', 'E_UNREACHABLE', 'E_CLOCK_AHEAD']);
 /** The smallest that yamux knows. */
 const STREAM_WINDOW_BYTES = 256 << 10;
 
@@ -106,12 +108,19 @@ async function stay(connection: Connection, time_ms: number): Promise<void> {
 
 /**
  * Addresses must end in /p2p/<id>: TLS proves that who answers has that key. A door that is busy or cannot be
- * reached is passed over; what any other door says is the answer.
+ * reached, or where a clock is wrong, is passed over; what any other door says is the answer.
  */
 export const knock: Knock = async (init, body) => {
   checkSize('a knock', body, DOOR_LIMITS.knock_bytes_max);
-  const node = await createDoorNode(init.seed, [], () => false, DOOR_LIMITS);
   let last: unknown = new Error('no address with a peer id');
+  let clock: ShoalError | undefined;
+  const node = await createDoorNode(
+    init.seed,
+    [],
+    () => false,
+    DOOR_LIMITS,
+    (peer, ahead_ms) => (clock ??= untimely(peer, ahead_ms)),
+  );
   try {
     await node.start();
     for (const text of init.addresses) {
@@ -125,16 +134,29 @@ export const knock: Knock = async (init, body) => {
       } catch (error) {
         if (init.signal?.aborted)
           throw new ShoalError('E_CANCELLED', 'given up by the caller', { cause: error });
-        if (isShoalError(error) && error.code !== 'E_BUSY' && error.code !== 'E_UNREACHABLE') throw error;
+        if (isShoalError(error) && !PASSED_OVER.has(error.code)) throw error;
+        if (isShoalError(error, 'E_CLOCK_AHEAD')) clock ??= error;
         last = error;
       }
     }
   } finally {
     await node.stop();
   }
+  if (clock !== undefined) throw clock;
   if (isShoalError(last, 'E_BUSY')) throw last;
   throw new ShoalError('E_UNREACHABLE', `nobody answers at ${init.addresses.join(', ')}`, { cause: last });
 };
+
+/** What this host can do something about, where no other door answers. */
+function untimely(peer: NodeId, ahead_ms: number): ShoalError {
+  const [code, how, which] =
+    ahead_ms > 0
+      ? (['E_CLOCK_BEHIND', 'is not valid yet', 'behind, or that one ahead'] as const)
+      : (['E_CLOCK_AHEAD', 'has ended', 'ahead, or that one behind'] as const);
+  const seconds = Math.round(Math.abs(ahead_ms) / 1000);
+  const message = `the certificate of ${peer} ${how} by the clock of this host: it is ${which}, by ${seconds} s at least; nothing was changed`;
+  return new ShoalError(code, message);
+}
 
 /** What listens at a door, or knocks at one. @returns a node that is not started yet. */
 export async function createDoorNode(
@@ -142,6 +164,7 @@ export async function createDoorNode(
   listen: readonly string[],
   denyDial: () => boolean,
   limits: DoorLimits,
+  onUntimely?: OnUntimely,
 ) {
   const key = keyFromSeed(seed);
   return await createLibp2p({
@@ -151,7 +174,7 @@ export async function createDoorNode(
     datastore: new CappedDatastore(peerIdFromPrivateKey(key).toString(), () => false),
     addresses: { listen: [...listen] },
     transports: [withPendingCap(tcp(), limits.pendingEach_max)],
-    connectionEncrypters: [meshTls()],
+    connectionEncrypters: [meshTls(onUntimely)],
     streamMuxers: [
       meshMuxer({
         maxInboundStreams: STREAMS_MAX,

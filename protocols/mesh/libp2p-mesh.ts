@@ -101,6 +101,7 @@ class Libp2pMesh implements Mesh {
     const node = await createNode(this.#init, this.#limits, {
       mayDial: (peer) => this.#dialling.has(peer) || (this.#hints.searching && !this.#parted.has(peer)),
       onDialled: (peer) => this.#onDialled(peer),
+      onUntimely: (peer, ahead_ms) => this.#emit('untimely', peer, ahead_ms),
       onDiscovered: (peer, addresses) => this.#emit('discovered', peer, addresses),
       peers_count: () => this.peers().length,
     });

@@ -41,6 +41,7 @@ export interface NodeHooks extends LanDiscoveryHooks {
   readonly mayDial: (peer: NodeId) => boolean;
   /** A member has dialled us and proved its key. Its new connection is not open yet. @returns whether it may be. */
   readonly onDialled: (peer: NodeId) => boolean;
+  readonly onUntimely: (peer: NodeId, ahead_ms: number) => void;
 }
 
 /** DER before a raw private key. Source: RFC 8410, section 7. */
@@ -108,7 +109,7 @@ export async function createNode(init: MeshInit, limits: MeshLimits, hooks: Node
     ],
     // Measured with @chainsafe/libp2p-noise 17.0.0 in its place: TLS, done in C, moves a burst of gossip at four to
     // seven times the rate, and bulk bytes no slower. Noise dials some milliseconds faster; connections last for days.
-    connectionEncrypters: [meshTls()],
+    connectionEncrypters: [meshTls(hooks.onUntimely)],
     streamMuxers: [meshMuxer({ streamOptions: { maxStreamWindowSize: STREAM_WINDOW_BYTES_MAX } })],
     connectionGater: {
       denyDialPeer: (peer) => isStranger(peer) || !hooks.mayDial(peer.toString()),

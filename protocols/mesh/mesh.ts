@@ -13,6 +13,11 @@ export interface MeshEvents {
   message: (from: NodeId, channel: string, body: Uint8Array) => void;
   /** Something answered at these addresses on the LAN (mDNS): worth a dial when it is a member. */
   discovered: (peer: NodeId, addresses: readonly string[]) => void;
+  /**
+   * Who was dialled as this peer has a certificate that is not valid yet by our clock (`ahead_ms` above 0: by how much the
+   * clock of who made it is ahead of ours, at least), or not any more. Nothing has proved who it is.
+   */
+  untimely: (peer: NodeId, ahead_ms: number) => void;
 }
 
 export type RequestHandler = (from: NodeId, body: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
@@ -175,7 +180,8 @@ export interface DoorInit {
 }
 /**
  * Knocks at each address in turn. An address without a peer id at its end is passed over: nobody could tell whose
- * door it is. @throws E_UNREACHABLE, E_BUSY, E_TOO_LARGE, E_CANCELLED, or the code that the door answered.
+ * door it is. @throws E_UNREACHABLE, E_BUSY, E_CLOCK_BEHIND, E_CLOCK_AHEAD, E_TOO_LARGE, E_CANCELLED, or the code that the
+ * door answered.
  */
 export type Knock = (
   init: { readonly seed: Uint8Array; readonly addresses: readonly string[]; readonly signal?: AbortSignal },

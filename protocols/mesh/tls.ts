@@ -6,7 +6,7 @@
  * Source: the libp2p TLS specification, "Handshake Protocol" (a certificate for each connection is not asked for).
  * Not here: what a certificate is and how it is checked, which is the library's.
  */
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { connect, createSecureContext, type SecureContext, TLSSocket } from 'node:tls';
 import {
   type ConnectionEncrypter,
@@ -28,8 +28,29 @@ const NO_MUXER = 'libp2p';
 /** Certificates found good that are known again; the oldest goes. Each restart of a peer brings another one. */
 export const CERTIFICATES_KNOWN_MAX = 1024;
 
-export function meshTls(): (components: TLSComponents) => ConnectionEncrypter {
-  return (components) => new MeshTls(components);
+/**
+ * A certificate that is not valid yet by our clock, or not any more. It is made to be valid from an hour before for a
+ * century, so one of the two clocks is wrong.
+ */
+class UntimelyCertificateError extends Error {
+  static override readonly name = 'UntimelyCertificateError';
+  /** By how much the clock of who made it is ahead of ours at least; negative: behind. */
+  readonly ahead_ms: number;
+
+  constructor(ahead_ms: number) {
+    super(
+      `the certificate of the peer ${ahead_ms > 0 ? 'is not valid yet' : 'has ended'} by the clock of this host`,
+    );
+    this.name = UntimelyCertificateError.name;
+    this.ahead_ms = ahead_ms;
+  }
+}
+
+/** Told of a peer that was dialled and has such a certificate: of the error libp2p keeps no more than the text. */
+export type OnUntimely = (peer: string, ahead_ms: number) => void;
+
+export function meshTls(onUntimely?: OnUntimely): (components: TLSComponents) => ConnectionEncrypter {
+  return (components) => new MeshTls(components, onUntimely);
 }
 
 class MeshTls implements ConnectionEncrypter {
@@ -38,9 +59,11 @@ class MeshTls implements ConnectionEncrypter {
   readonly [serviceCapabilities] = ['@libp2p/connection-encryption'];
   readonly #components: TLSComponents;
   readonly #memory: KeyMemory;
+  readonly #onUntimely: OnUntimely | undefined;
 
-  constructor(components: TLSComponents) {
+  constructor(components: TLSComponents, onUntimely: OnUntimely | undefined) {
     this.#components = components;
+    this.#onUntimely = onUntimely;
     this.#memory = memoryOf(components.privateKey);
   }
 
@@ -84,6 +107,9 @@ class MeshTls implements ConnectionEncrypter {
         ...chosen(socket, muxers, mayChoose),
       };
     } catch (error) {
+      // Who has dialled us has not proved who it is.
+      if (error instanceof UntimelyCertificateError && options.remotePeer !== undefined)
+        this.#onUntimely?.(options.remotePeer.toString(), error.ahead_ms);
       socket.destroy();
       connection.abort(error as Error);
       throw error;
@@ -145,6 +171,16 @@ function chosen(
   return { streamMuxer };
 }
 
+/** As the library checks it, and what it says of a certificate that is out of time tells by how much. */
+async function ownerOf(certificate: Uint8Array): Promise<PeerId> {
+  const { validFromDate, validToDate } = new X509Certificate(certificate);
+  const now = Date.now();
+  const early_ms = validFromDate.getTime() - now;
+  const late_ms = now - validToDate.getTime();
+  if (early_ms > 0 || late_ms > 0) throw new UntimelyCertificateError(early_ms > 0 ? early_ms : -late_ms);
+  return await verifyPeerCertificate(certificate);
+}
+
 /** Whose each certificate is. What a signature proved once it proves for as long as this node runs. */
 class KnownCertificates {
   readonly #owners = new Map<string, PeerId>();
@@ -152,7 +188,7 @@ class KnownCertificates {
   /** @param expected who it must be, if that is known. @throws when it is nobody's, or another's. */
   async owner(certificate: Uint8Array, expected: PeerId | undefined): Promise<PeerId> {
     const digest = createHash('sha256').update(certificate).digest('base64');
-    const owner = this.#owners.get(digest) ?? (await verifyPeerCertificate(certificate));
+    const owner = this.#owners.get(digest) ?? (await ownerOf(certificate));
     this.#owners.delete(digest);
     this.#owners.set(digest, owner);
     if (this.#owners.size > CERTIFICATES_KNOWN_MAX) {

@@ -3,7 +3,7 @@ import t from 'tap';
 import { type ClockProblems, clockTexts, refusalText } from '../../daemon/clock-texts.ts';
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
-const NONE: ClockProblems = { off_ms: null, refusal: null, wrong: [] };
+const NONE: ClockProblems = { off_ms: null, refusal: null, wrong: [], untimely: [], others_count: 3 };
 
 t.test('all is well', async (t) => {
   t.same(clockTexts(NONE), []);
@@ -31,4 +31,15 @@ t.test('of many members with wrong clocks the worst are told', async (t) => {
   const texts = clockTexts({ ...NONE, wrong });
   t.match(texts, [/^E_CLOCK_AHEAD: .* h90 is 90 s ahead/, /^E_CLOCK_BEHIND: .* h-80 is 80 s behind/, /h70/]);
   t.equal(texts.length, 3);
+});
+
+t.test('members whose certificates are out of time are named, and whose clock it seems to be', async (t) => {
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name, at) => ({ name, ahead_ms: 1000 * (3600 - at) }));
+  t.match(clockTexts({ ...NONE, untimely: [a!] }), [
+    /^E_CLOCK_AHEAD: .*connect to a, .*their clocks are 3600 s ahead of that/,
+  ]);
+  t.match(clockTexts({ ...NONE, untimely: [b!, a!] }), [
+    /^E_CLOCK_BEHIND: .*connect to b, a, .*the clock of this host is 3600 s behind theirs/,
+  ]);
+  t.match(clockTexts({ ...NONE, untimely: [a!, b!, c!, d!] }), [/a, b, c and 1 more/]);
 });

@@ -23,7 +23,7 @@ class Stage {
   stamped_ms = 0;
   others_count = 2;
   readonly driver: ClockDriver;
-  readonly #listeners = new Map<string, (peer: NodeId) => void>();
+  readonly #listeners = new Map<string, (peer: NodeId, ahead_ms?: number) => void>();
   #round: (() => void) | undefined;
 
   constructor() {
@@ -61,6 +61,10 @@ class Stage {
     this.members.set(peer, ahead_ms);
     this.#listeners.get('connected')!(peer);
     await nextTurn();
+  }
+
+  dialInVain(peer: NodeId, ahead_ms: number): void {
+    this.#listeners.get('untimely')!(peer, ahead_ms);
   }
 
   disconnect(peer: NodeId): void {
@@ -152,6 +156,23 @@ t.test('what others would not take is refused once they have been asked anew', a
   t.equal(await stage.driver.lookAtRefusal(), null);
   t.equal(stage.questions_count, questions_count, 'nobody is asked where all is well');
 });
+
+t.test(
+  'a member whose certificate is out of time is told once, until it is connected or the clock is set',
+  async (t) => {
+    const HOUR_MS = 3_600_000;
+    const stage = new Stage();
+    stage.dialInVain('a', HOUR_MS);
+    stage.dialInVain('a', HOUR_MS);
+    stage.dialInVain('b', 2 * HOUR_MS);
+    const told = (peer: NodeId, off_s: number) => [/out of time/, { code: 'E_CLOCK_BEHIND', peer, off_s }];
+    t.match(stage.lines, [told('a', -3600), told('b', -7200)]);
+    await stage.connect('a', 0);
+    t.same(stage.driver.untimely, [{ peer: 'b', ahead_ms: 2 * HOUR_MS }]);
+    stage.ahead_ms = 2 * HOUR_MS;
+    t.same(stage.driver.untimely, []);
+  },
+);
 
 t.test('no more members are asked than are compared', async (t) => {
   const stage = new Stage();

@@ -13,6 +13,7 @@ import { createDoor, createDoorNode, knock } from '../../../protocols/mesh/door.
 import { keyFromSeed } from '../../../protocols/mesh/libp2p-node.ts';
 import { DOOR_LIMITS, type Door, type DoorInit } from '../../../protocols/mesh/mesh.ts';
 import { failure, until } from '../../conformance/mesh.ts';
+import { clockAhead } from './clock-ahead.ts';
 
 async function openDoor(t: Test, changes: Partial<DoorInit> = {}): Promise<Door> {
   const door = await createDoor({
@@ -36,6 +37,8 @@ async function openStranger(t: Test) {
   t.teardown(() => stranger.stop());
   return stranger;
 }
+
+const HOUR_MS = 3_600_000;
 
 const outside = Object.values(networkInterfaces())
   .flat()
@@ -137,6 +140,34 @@ t.test('where nobody listens nobody answers, and a port in use is refused by its
   t.equal(await failure(openDoor(t, { listen: ['/ip4/192.0.2.1/tcp/0'] })), 'E_ADDRESS_NOT_HERE');
   await door[Symbol.asyncDispose]();
   t.equal(await failure(knockAt(addresses, 'x')), 'E_UNREACHABLE');
+});
+
+t.test('a door whose certificate is not valid yet tells of the clocks, unless another answers', async (t) => {
+  const [door, other] = [await openDoor(t), await openDoor(t)];
+  // A host's certificate is made when it is shown first.
+  const reset = clockAhead(2 * HOUR_MS);
+  t.teardown(reset);
+  await knockAt(door.addresses(), 'x');
+  reset();
+  await t.rejects(knockAt(door.addresses(), 'x'), {
+    code: 'E_CLOCK_BEHIND',
+    message: /certificate .* not valid yet by the clock of this host: it is behind.*nothing was changed$/,
+  });
+  const both = [...door.addresses(), ...other.addresses()];
+  t.match(Buffer.from(await knockAt(both, 'x')).toString(), / x$/);
+});
+
+t.test('a door that says that its clock is ahead is passed over; where all do it is told', async (t) => {
+  const ahead = await openDoor(t, {
+    onKnock: async () => {
+      throw new ShoalError('E_CLOCK_AHEAD', 'the clock of c is ahead');
+    },
+  });
+  const other = await openDoor(t);
+  const both = [...ahead.addresses(), ...other.addresses()];
+  t.match(Buffer.from(await knockAt(both, 'x')).toString(), / x$/);
+  await other[Symbol.asyncDispose]();
+  await t.rejects(knockAt(both, 'x'), { code: 'E_CLOCK_AHEAD', message: 'the clock of c is ahead' });
 });
 
 t.test('a crowd is told that the door is busy', async (t) => {

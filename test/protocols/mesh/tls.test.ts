@@ -12,8 +12,11 @@ import { generateCertificate, toNodeDuplex } from '@libp2p/tls/utils';
 import { multiaddrConnectionPair } from '@libp2p/utils';
 import { createLibp2p } from 'libp2p';
 import t, { type Test } from 'tap';
+import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { keyFromSeed } from '../../../protocols/mesh/libp2p-node.ts';
 import { meshTls } from '../../../protocols/mesh/tls.ts';
+import { connected, event, TestCluster } from '../../conformance/mesh.ts';
+import { clockAhead } from './clock-ahead.ts';
 
 type Encrypter = (components: TLSComponents) => ConnectionEncrypter;
 
@@ -101,4 +104,20 @@ t.test('all nodes of one key show one certificate, and no other key shows it', a
   const certificate = await certificateOf(own!);
   t.equal(await certificateOf(own!), certificate);
   t.not(await certificateOf(other!), certificate);
+});
+
+t.test('who is dialled and has a certificate that is not valid yet is told of', async (t) => {
+  const AHEAD_MS = 7_200_000;
+  const cluster = new TestCluster(t, createLibp2pMesh);
+  const reset = clockAhead(AHEAD_MS);
+  t.teardown(reset);
+  // A host's certificate is made when it is shown first.
+  const [far] = await cluster.pair();
+  reset();
+  const near = await cluster.node();
+  const told = event(near, 'untimely');
+  await t.rejects(connected(near, far), { code: 'E_UNREACHABLE' });
+  const [peer, ahead_ms] = await told;
+  t.equal(peer, far.self);
+  t.ok(ahead_ms > 0 && ahead_ms < AHEAD_MS, 'it is valid from an hour before it was made');
 });
