@@ -121,6 +121,8 @@ export const knock: Knock = async (init, body) => {
     DOOR_LIMITS,
     (peer, ahead_ms) => (clock ??= untimely(peer, ahead_ms)),
   );
+  const opened = new Set<string>();
+  node.addEventListener('connection:open', ({ detail }) => opened.add(detail.remotePeer.toString()));
   try {
     await node.start();
     for (const text of init.addresses) {
@@ -144,7 +146,13 @@ export const knock: Knock = async (init, body) => {
   }
   if (clock !== undefined) throw clock;
   if (isShoalError(last, 'E_BUSY')) throw last;
-  throw new ShoalError('E_UNREACHABLE', `nobody answers at ${init.addresses.join(', ')}`, { cause: last });
+  const silent = init.addresses.find((text) => opened.has(parseAddress(text)?.peer ?? ''));
+  const message =
+    silent === undefined
+      ? `nobody answers at ${init.addresses.join(', ')}`
+      : `a member is at ${silent}, and gave no answer: the clock of this host may be more than an hour ahead of that of the ` +
+        'member, or too many ask it at once';
+  throw new ShoalError('E_UNREACHABLE', message, { cause: last });
 };
 
 /** What this host can do something about, where no other door answers. */

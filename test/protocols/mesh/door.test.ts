@@ -157,6 +157,19 @@ t.test('a door whose certificate is not valid yet tells of the clocks, unless an
   t.match(Buffer.from(await knockAt(both, 'x')).toString(), / x$/);
 });
 
+t.test('who is refused for a certificate that is not valid yet is told of the clocks too', async (t) => {
+  const [door, other] = [await openDoor(t), await openDoor(t)];
+  const seed = randomBytes(32);
+  const reset = clockAhead(2 * HOUR_MS);
+  t.teardown(reset);
+  await knock({ seed, addresses: door.addresses() }, Buffer.from('x'));
+  reset();
+  await t.rejects(knock({ seed, addresses: other.addresses() }, Buffer.from('x')), {
+    code: 'E_UNREACHABLE',
+    message: /^a member is at .* no answer: the clock of this host may be more than an hour ahead/,
+  });
+});
+
 t.test('a door that says that its clock is ahead is passed over; where all do it is told', async (t) => {
   const ahead = await openDoor(t, {
     onKnock: async () => {
