@@ -178,7 +178,7 @@ export class ShoalNode implements AsyncDisposable {
 
   /**
    * Joins with a token; a node whose grant has ended joins its own cluster anew, and stays who it was.
-   * @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left.
+   * @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_CLOCK_*, E_UNREACHABLE, E_PORT_IN_USE; no half state is left.
    */
   async join(text: string): Promise<Cluster> {
     const token = parseToken(text);
@@ -232,12 +232,15 @@ export class ShoalNode implements AsyncDisposable {
     return cluster;
   }
 
-  /** With a token that names doors. @throws E_TOKEN_*, E_UNREACHABLE */
+    /** With a token that names doors. @throws E_TOKEN_*, E_CLOCK_*, E_UNREACHABLE */
   async #knock(token: JoinToken): Promise<Welcome> {
-    if (this.clock.now() > token.notAfter_ms)
-      throw new ShoalError('E_TOKEN_EXPIRED', 'the token has expired');
+    const now = this.clock.now();
+    if (now > token.notAfter_ms) {
+      const [end, here] = [token.notAfter_ms, now].map((time_ms) => new Date(time_ms).toISOString());
+      throw new ShoalError('E_TOKEN_EXPIRED', `the token ended at ${end}, and it is ${here} on this host`);
+    }
     const tokenKey = signerFromSeed(token.seed);
-    const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, this.clock.now());
+    const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, now);
     const ask = this.#given.knock ?? knock;
     const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
     return openWelcome(answer, token, this.id, nodeCrypto);
