@@ -3,7 +3,8 @@
  *
  * Everything returned is plain JSON data of schemas.ts. Expected failures are thrown as ShoalError and become
  * RFC 9457 problems; anything else becomes E_INTERNAL, and its text is logged, not sent.
- * Every method but version, status, init and join throws E_NO_CLUSTER before the node is in a cluster.
+ * Every method but version, status, init and join throws E_NO_CLUSTER before the node is in a cluster. What writes, but
+ * for revocations, throws E_CLOCK_AHEAD where other members would not take it.
  */
 import type {
   AllocationFilter,
@@ -80,7 +81,7 @@ export interface Backend {
 
   /** @throws E_ALREADY_CLUSTER */
   init(request: InitRequest): Promise<Cluster>;
-  /** @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_UNREACHABLE; no half state is left. */
+  /** @throws E_ALREADY_CLUSTER, E_REVOKED, E_TOKEN_*, E_CLOCK_*, E_UNREACHABLE; no half state is left. */
   join(request: JoinRequest): Promise<Joined>;
   /** @throws E_NOT_ALLOWED */
   createToken(request: TokenRequest): Promise<Token>;

@@ -25,6 +25,8 @@ import type { Log } from '../log.ts';
 
 /** Between two rounds of questions, on average: a clock that was set is known as right again within it. */
 const ROUND_MS = 30_000;
+/** Longer than from one round to the next, and a step that is shorter has no stamp refused. */
+const OUTDATED_MS = 1.5 * ROUND_MS;
 /** How long a certificate that was out of time is told: longer than between two dials. */
 const UNTIMELY_MS = 300_000;
 const UNTIMELY_MAX = 1_024;
@@ -57,6 +59,8 @@ export class ClockDriver implements Disposable {
   readonly #untimely = new Map<NodeId, { readonly ahead_ms: number; readonly seen_ms: number }>();
   #mesh: Pick<Mesh, 'peers' | 'request'> | undefined;
   #cancelRound: (() => void) | undefined;
+  /** When the last answer came, by the clock of this host. */
+  #heard_ms: number | undefined;
   #isOff = false;
 
   constructor(init: ClockDriverInit) {
@@ -104,9 +108,9 @@ export class ClockDriver implements Disposable {
     return until_ms === undefined ? null : { lead_ms, until_ms };
   }
 
-  /** As `refusal`, and only once the others were asked anew: somebody may have set the clock. */
+  /** As `refusal`, but the others are asked anew before there is one, or where the clock may have been set since. */
   async lookAtRefusal(): Promise<StampRefusal | null> {
-    if (this.refusal === null) return null;
+    if (this.refusal === null && !this.#isOutdated) return null;
     await Promise.race([this.#round(), pause(this.#init.clock, LOOK_MS, this.#stopping.signal)]);
     return this.refusal;
   }
@@ -114,6 +118,13 @@ export class ClockDriver implements Disposable {
   [Symbol.dispose](): void {
     this.#stopping.abort();
     this.#cancelRound?.();
+  }
+
+  /** What is known may be of another clock: by this one more time has gone by than between two rounds, or less than none. */
+  get #isOutdated(): boolean {
+    const now = this.#init.clock.now();
+    if (this.#heard_ms === undefined) return this.#asking.size > 0;
+    return now < this.#heard_ms || now - this.#heard_ms > OUTDATED_MS;
   }
 
   get #lead_ms(): number | undefined {
@@ -152,6 +163,7 @@ export class ClockDriver implements Disposable {
       const theirs_ms = decodeClockAnswer(
         await mesh.request(peer, CLOCK_PROTOCOL, encodeClockQuestion(), { signal }),
       );
+      this.#heard_ms = clock.now();
       // It may be gone by now.
       if (mesh.peers().includes(peer))
         this.#offsets.heard(peer, { asked_ms, answered_ms: clock.now(), theirs_ms });

@@ -174,6 +174,29 @@ t.test(
   },
 );
 
+t.test(
+  'a clock that has leapt since the last round is found out by the next thing that is asked',
+  async (t) => {
+    const stage = new Stage();
+    await stage.connect('a', 0);
+    await stage.connect('b', 0);
+    for (const ahead_ms of [FAR_MS, 0]) {
+      stage.ahead_ms = ahead_ms;
+      const refusal = await stage.driver.lookAtRefusal();
+      t.equal(refusal?.lead_ms, ahead_ms === 0 ? undefined : ahead_ms);
+      t.equal(stage.driver.off_ms, ahead_ms === 0 ? null : ahead_ms);
+    }
+  },
+);
+
+t.test('what is asked of a node that has just been connected waits for the answers', async (t) => {
+  const stage = new Stage();
+  stage.ahead_ms = FAR_MS;
+  const connected = [stage.connect('a', 0), stage.connect('b', 0)];
+  t.match(await stage.driver.lookAtRefusal(), { lead_ms: FAR_MS });
+  await Promise.all(connected);
+});
+
 t.test('no more members are asked than are compared', async (t) => {
   const stage = new Stage();
   for (let at = 0; at < 2 * COMPARED_MAX; at += 1) await stage.connect(`m${at}`, 0);
