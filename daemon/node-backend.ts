@@ -92,6 +92,8 @@ export class NodeBackend implements Backend {
   }
 
   async status(): Promise<Status> {
+    // What it says of the clock shall be so now.
+    await this.#node.cluster?.clocks.lookAtRefusal();
     return nodeStatus(this.#node);
   }
 
