@@ -1,5 +1,5 @@
 /** What users are told of clocks that are wrong, and what to do about it. Pure. */
-import { HLC_AHEAD_MS_MAX } from '../protocols/base/clock.ts';
+import { clockCode, HLC_AHEAD_MS_MAX } from '../protocols/base/clock.ts';
 import type { StampRefusal } from './drivers/clock-driver.ts';
 
 /** Members in one answer: where many clocks are wrong, the worst show what is to be done. */
@@ -38,13 +38,12 @@ function ownTexts(off_ms: number | null, refusal: StampRefusal | null): string[]
   if (refusal !== null)
     return [`E_CLOCK_AHEAD: ${refusalText(refusal)}; changes that are asked of this node are refused`];
   if (off_ms === null) return [];
-  const code = off_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
   const effect =
     off_ms > 0
       ? `beyond ${ACCEPTED_S} s no other takes what is written here`
       : `what others write is not taken here before this clock is within ${ACCEPTED_S} s of it`;
   return [
-    `${code}: the clock of this host is ${distance(off_ms)} those of the other members; ${effect}. Set it, with an NTP client`,
+    `${clockCode(off_ms)}: the clock of this host is ${distance(off_ms)} those of the other members; ${effect}. Set it, with an NTP client`,
   ];
 }
 
@@ -68,21 +67,24 @@ function untimelyTexts(untimely: readonly OtherClock[], others_count: number): s
   if (first === undefined) return [];
   const isOwn = 2 * untimely.length > others_count;
   const off_ms = isOwn ? -first.ahead_ms : first.ahead_ms;
-  const code = off_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
   const named = untimely.slice(0, WRONG_TOLD_MAX).map(({ name }) => name);
   const more = untimely.length - named.length;
   const who = `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
-  const whose = isOwn ? `the clock of this host is` : `their clocks are`;
-  const than = isOwn ? 'theirs' : 'that of this host';
+  const [certificates, theirs] =
+    untimely.length === 1
+      ? ['its certificate is', 'its clock is']
+      : ['their certificates are', 'their clocks are'];
+  const [whose, than] = isOwn
+    ? ['the clock of this host is', 'those of the others']
+    : [theirs, 'that of this host'];
   return [
-    `${code}: this host cannot connect to ${who}, for their certificates are out of time by its clock: it seems that ` +
-      `${whose} ${distance(off_ms)} ${than}, or by more. Set the clocks, with an NTP client`,
+    `${clockCode(off_ms)}: this host cannot connect to ${who}, for ${certificates} out of time by the clock of this host: it seems that ` +
+      `${whose} ${distance(off_ms)} ${than}, or by more. Set it, with an NTP client`,
   ];
 }
 
 function wrongText({ name, ahead_ms }: OtherClock): string {
-  const code = ahead_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
-  return `${code}: the clock of ${name} is ${distance(ahead_ms)} those of the others; set it on that host, with an NTP client`;
+  return `${clockCode(ahead_ms)}: the clock of ${name} is ${distance(ahead_ms)} those of the others; set it on that host, with an NTP client`;
 }
 
 function distance(ahead_ms: number): string {

@@ -3,6 +3,7 @@
  * and when it is right again. What is made of the answers is protocols/clocks. Where clocks differ by more than an hour
  * members may not come to be connected at all, for their certificates are not valid yet: that is told too.
  */
+import { clockCode } from '../../protocols/base/clock.ts';
 import type { NodeId } from '../../protocols/base/ids.ts';
 import { sample } from '../../protocols/base/sample.ts';
 import {
@@ -183,11 +184,7 @@ export class ClockDriver implements Disposable {
     this.#init.log(
       'warn',
       'a member cannot be connected to: by the clock of this host its certificate is out of time',
-      {
-        code: clockCode(-ahead_ms),
-        peer,
-        off_s: Math.round(-ahead_ms / 1000),
-      },
+      { peer, ahead_s: Math.round(ahead_ms / 1000) },
     );
   }
 
@@ -208,8 +205,4 @@ export class ClockDriver implements Disposable {
         off_s,
       });
   }
-}
-
-export function clockCode(ahead_ms: number): 'E_CLOCK_AHEAD' | 'E_CLOCK_BEHIND' {
-  return ahead_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
 }

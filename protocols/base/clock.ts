@@ -49,3 +49,8 @@ export function hlcSeen(last: Hlc, seen: Hlc, now: number): Hlc {
 export function hlcLater(one: Hlc, other: Hlc): Hlc {
   return hlcCompare(other, one) > 0 ? other : one;
 }
+
+/** What is wrong with a clock that is ahead by so much, or behind where that is negative. */
+export function clockCode(ahead_ms: number): 'E_CLOCK_AHEAD' | 'E_CLOCK_BEHIND' {
+  return ahead_ms > 0 ? 'E_CLOCK_AHEAD' : 'E_CLOCK_BEHIND';
+}

@@ -36,10 +36,10 @@ t.test('of many members with wrong clocks the worst are told', async (t) => {
 t.test('members whose certificates are out of time are named, and whose clock it seems to be', async (t) => {
   const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((name, at) => ({ name, ahead_ms: 1000 * (3600 - at) }));
   t.match(clockTexts({ ...NONE, untimely: [a!] }), [
-    /^E_CLOCK_AHEAD: .*connect to a, .*their clocks are 3600 s ahead of that/,
+    /^E_CLOCK_AHEAD: .*connect to a, .*its clock is 3600 s ahead of that/,
   ]);
   t.match(clockTexts({ ...NONE, untimely: [b!, a!] }), [
-    /^E_CLOCK_BEHIND: .*connect to b, a, .*the clock of this host is 3600 s behind theirs/,
+    /^E_CLOCK_BEHIND: .*connect to b, a, .*the clock of this host is 3600 s behind those/,
   ]);
   t.match(clockTexts({ ...NONE, untimely: [a!, b!, c!, d!] }), [/a, b, c and 1 more/]);
 });
