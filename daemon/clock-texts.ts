@@ -12,8 +12,9 @@ export interface ClockProblems {
   readonly off_ms: number | null;
   /** Why what is asked of this node is refused; null: it is not. */
   readonly refusal: StampRefusal | null;
-  /** Other members, the worst first. */
+  /** Other members, the worst first; by the middle of all, or, where that is not known, by the clock of this host. */
   readonly wrong: readonly OtherClock[];
+  readonly isMiddleKnown: boolean;
   /** Members that cannot be connected to, for their certificates are out of time by the clock of this host. */
   readonly untimely: readonly OtherClock[];
   /** Members besides this one. */
@@ -26,11 +27,12 @@ export interface OtherClock {
   readonly ahead_ms: number;
 }
 
-export function clockTexts({ off_ms, refusal, wrong, untimely, others_count }: ClockProblems): string[] {
+export function clockTexts(problems: ClockProblems): string[] {
+  const { off_ms, refusal, wrong, isMiddleKnown, untimely, others_count } = problems;
   return [
     ...ownTexts(off_ms, refusal),
     ...untimelyTexts(untimely, others_count),
-    ...wrong.slice(0, WRONG_TOLD_MAX).map(wrongText),
+    ...wrong.slice(0, WRONG_TOLD_MAX).map((one) => wrongText(one, isMiddleKnown)),
   ];
 }
 
@@ -83,8 +85,11 @@ function untimelyTexts(untimely: readonly OtherClock[], others_count: number): s
   ];
 }
 
-function wrongText({ name, ahead_ms }: OtherClock): string {
-  return `${clockCode(ahead_ms)}: the clock of ${name} is ${distance(ahead_ms)} those of the others; set it on that host, with an NTP client`;
+function wrongText({ name, ahead_ms }: OtherClock, isMiddleKnown: boolean): string {
+  const what = isMiddleKnown
+    ? 'those of the others; set it on that host'
+    : 'that of this host, and no third was heard that could tell which is wrong; set it on that host, or on this one';
+  return `${clockCode(ahead_ms)}: the clock of ${name} is ${distance(ahead_ms)} ${what}, with an NTP client`;
 }
 
 function distance(ahead_ms: number): string {

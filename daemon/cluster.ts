@@ -346,12 +346,13 @@ export class Cluster implements AsyncDisposable {
   }
 
   #clockProblems(): ClockProblems {
-    const { off_ms, refusal, wrong, untimely } = this.clocks;
+    const { off_ms, refusal, wrong, isMiddleKnown, untimely } = this.clocks;
     const named = ({ peer, ahead_ms }: WrongClock) => ({ name: nodeName(this.view, peer), ahead_ms });
     return {
       off_ms,
       refusal,
       wrong: wrong.map(named),
+      isMiddleKnown,
       untimely: untimely.map(named),
       others_count: this.#others_count,
     };

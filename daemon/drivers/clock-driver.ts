@@ -92,6 +92,11 @@ export class ClockDriver implements Disposable {
     return this.#offsets.wrong(this.#lead_ms);
   }
 
+  /** What is right follows from enough members. */
+  get isMiddleKnown(): boolean {
+    return this.#lead_ms !== undefined;
+  }
+
   /** Members that cannot be connected to, for their certificates are out of time by the clock of this host. */
   get untimely(): readonly WrongClock[] {
     const now = this.#init.clock.now();

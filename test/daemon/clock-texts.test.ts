@@ -3,7 +3,14 @@ import t from 'tap';
 import { type ClockProblems, clockTexts, refusalText } from '../../daemon/clock-texts.ts';
 
 const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
-const NONE: ClockProblems = { off_ms: null, refusal: null, wrong: [], untimely: [], others_count: 3 };
+const NONE: ClockProblems = {
+  off_ms: null,
+  refusal: null,
+  wrong: [],
+  isMiddleKnown: true,
+  untimely: [],
+  others_count: 3,
+};
 
 t.test('all is well', async (t) => {
   t.same(clockTexts(NONE), []);
@@ -31,6 +38,8 @@ t.test('of many members with wrong clocks the worst are told', async (t) => {
   const texts = clockTexts({ ...NONE, wrong });
   t.match(texts, [/^E_CLOCK_AHEAD: .* h90 is 90 s ahead/, /^E_CLOCK_BEHIND: .* h-80 is 80 s behind/, /h70/]);
   t.equal(texts.length, 3);
+  const [first] = clockTexts({ ...NONE, wrong, isMiddleKnown: false });
+  t.match(first, /h90 is 90 s ahead of that of this host, and no third/, 'where one of two is wrong');
 });
 
 t.test('members whose certificates are out of time are named, and whose clock it seems to be', async (t) => {

@@ -359,7 +359,7 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
     t.match(said, /of the 2 others this one reaches none\. .*run the same at a host/, command.join(' '));
   }
   const refusal = { lead_ms: 300_000, until_ms: Date.now() + 240_000 };
-  const clock = { off_ms: 300_000, refusal, wrong: [], untimely: [], others_count: 2 };
+  const clock = { off_ms: 300_000, refusal, wrong: [], isMiddleKnown: true, untimely: [], others_count: 2 };
   const problems = clockTexts(clock).map((message) => ({ kind: 'clock' as const, message }));
   backend.status = async () => ({ ...status, problems });
   t.match(

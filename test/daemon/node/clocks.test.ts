@@ -82,12 +82,12 @@ t.test(
     // What the node writes itself bears such stamps.
     await c!.cluster!.ledger.write(c!.id, 'intent', c!.id, { intent: 'active' });
     cluster.clocks_ms.delete('c');
-  t.match(await clockProblems(c!), [/^E_CLOCK_AHEAD: .* was ahead.*are refused$/]);
+    t.match(await clockProblems(c!), [/^E_CLOCK_AHEAD: .* was ahead.*are refused$/]);
     await t.rejects(c!.backend.scale(WEB, 2), {
       ...AHEAD,
       message: /was ahead.* from \S+Z on; nothing was changed$/,
     });
-  
+
     cluster.cut([c!], [a!, b!]);
     await eventually('c is alone', () => c!.cluster!.peers.length === 0);
     await c!.backend.scale(WEB, 2);
