@@ -25,6 +25,7 @@ import {
   OWN_BYTES_MAX,
   openAnswer,
 } from './admission.ts';
+import type { Appointment } from './api/trust-schemas.ts';
 import { attempt } from './attempt.ts';
 import type { Clock } from './clock.ts';
 import type { LedgerDriver } from './drivers/ledger-driver.ts';
@@ -164,15 +165,20 @@ export class ClusterTrust {
     );
   }
 
-  /** Votes for a new operator, once, and for none that is one. @returns whether it is one now. @throws E_NOT_ALLOWED */
-  async appoint(subject: KeyId, signer: Signer | undefined = this.#init.operator): Promise<boolean> {
+  /**
+   * Votes for a new operator, once, and for none that genesis names.
+   * @returns whether it is one now, and whether a vote was written. @throws E_NOT_ALLOWED
+   */
+  async appoint(
+    subject: KeyId,
+    signer: Signer | undefined = this.#init.operator,
+  ): Promise<Pick<Appointment, 'effective' | 'written'>> {
     if (signer === undefined)
       throw new ShoalError('E_NOT_ALLOWED', "no operator's key is kept on this host; nothing was changed");
     this.#assertVoteCounts(subject, signer.id);
-    if (this.#isOperator(subject)) return true;
-    if (!this.#hasVotedFor(subject, signer.id))
-      await this.#writer.write(signer, 'grant', operatorGrant(subject));
-    return this.#isOperator(subject);
+    const isKnown = this.#isOfGenesis(subject) || this.#hasVotedFor(subject, signer.id);
+    if (!isKnown) await this.#writer.write(signer, 'grant', operatorGrant(subject));
+    return { effective: this.#isOperator(subject), written: !isKnown };
   }
 
   /** Writes a grant with a key of its own, or that of this node. @throws E_NOT_ALLOWED */
@@ -517,6 +523,13 @@ export class ClusterTrust {
         roles.includes('operator') &&
         granted_ms <= now + HLC_AHEAD_MS_MAX,
     );
+  }
+
+  /** In force: no vote adds to that. Who was appointed stays by the votes of some where those of others are void. */
+  #isOfGenesis(subject: KeyId): boolean {
+    return this.#authority
+      .operators()
+      .some(({ key, genesis, inForce }) => key === subject && genesis && inForce);
   }
 
   #isOperator(subject: KeyId): boolean {

@@ -18,7 +18,12 @@ export const HISTORY_LIMIT = 50;
 /** A key, and who that is: the name of a node, or what else the key is for. */
 const KeyNameSchema = Type.Object({ key: Text(64), name: Text(96) });
 
-export const OperatorSchema = Type.Object({ ...KeyNameSchema.properties, revoked: Type.Boolean() });
+export const OperatorSchema = Type.Object({
+  ...KeyNameSchema.properties,
+  /** Named by genesis: it is one by no votes. */
+  genesis: Type.Boolean(),
+  revoked: Type.Boolean(),
+});
 export type OperatorInfo = Static<typeof OperatorSchema>;
 
 /** How a vote for a new operator has left things. */
@@ -29,6 +34,8 @@ export const AppointmentSchema = Type.Object({
   needed: Count,
   /** It is an operator now. */
   effective: Type.Boolean(),
+  /** False: it is an operator already, or this was said before; nothing was changed. */
+  written: Type.Boolean(),
   operators: Type.Array(OperatorSchema),
 });
 export type Appointment = Static<typeof AppointmentSchema>;

@@ -169,7 +169,9 @@ export function revocationSummaries({
 
 /** The most senior first. */
 export function operatorInfos({ authority, names }: Omit<GrantSource, 'now'>): OperatorInfo[] {
-  return authority.operators().map(({ key, inForce }) => ({ key, name: names(key), revoked: !inForce }));
+  return authority
+    .operators()
+    .map(({ key, genesis, inForce }) => ({ key, name: names(key), genesis, revoked: !inForce }));
 }
 
 /** Keys that were voted for and never were in office, also those that were voted against since. */

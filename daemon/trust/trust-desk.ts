@@ -152,8 +152,8 @@ export class TrustDesk {
     publicKeyFromKeyId(key);
     this.#assertOffline(key);
     const { trust } = this.#cluster;
-    const effective = await trust.appoint(key, givenSigner(operatorKey));
-    return { ...appointment(this.#source(), key), effective, operators: this.operators() };
+    const done = await trust.appoint(key, givenSigner(operatorKey));
+    return { ...appointment(this.#source(), key), ...done, operators: this.operators() };
   }
 
   /** One vote. @throws E_NOT_FOUND, E_NOT_ALLOWED, E_PLAN_CHANGED; nothing was changed then. */

@@ -70,30 +70,43 @@ function addCommand(terminal: Terminal): Command {
     const body = { key, ...(await operatorKeyOf(options)) };
     const client = clientOf(command, terminal);
     const known = await client.operators({ signal: terminal.signal });
-    const isOne = known.some((operator) => operator.key === key && !operator.revoked);
-    if (!isOne) await askToAdd(terminal, key, options);
+    const one = known.find((operator) => operator.key === key && !operator.revoked);
+    if (one?.genesis !== true) await askToAdd(terminal, key, options, one !== undefined);
     const reach = await reachOf(terminal, client);
     const done = await client.appoint(body, { signal: terminal.signal });
-    if (!isOne) noteReach(terminal, reach);
+    if (done.written) noteReach(terminal, reach);
     if (options.json) return printJson(terminal, done);
     printLine(terminal, key);
-    note(terminal, isOne ? 'It is an operator already: nothing was changed.' : addedText(done));
+    note(terminal, addedText(done));
   });
 }
 
-async function askToAdd(terminal: Terminal, key: string, { yes = false }: AddOptions): Promise<void> {
+async function askToAdd(
+  terminal: Terminal,
+  key: string,
+  { yes = false }: AddOptions,
+  isOne: boolean,
+): Promise<void> {
   await confirm(
     terminal,
-    printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
-      '\nNobody can tell a mistyped one, and a vote is kept for ever.',
+    isOne
+      ? printable(
+          `${key} is an operator already. One more vote keeps it one where those who made it one are revoked.`,
+        ) + '\nA vote is kept for ever.'
+      : printable(`${key} is to rule the cluster. Is this the id that \`shoal operator create\` printed?`) +
+          '\nNobody can tell a mistyped one, and a vote is kept for ever.',
     yes,
     'a vote for an operator is kept for ever',
   );
 }
 
-function addedText({ effective, votes, needed }: Appointment): string {
-  if (effective) return 'It is an operator now.';
-  return `This was vote ${votes} of ${needed}: other operators have to add it too. Nobody can take a vote back: if it was a mistake, ${needed} of them have to \`shoal operator revoke\` this id.`;
+function addedText({ effective, written, votes, needed }: Appointment): string {
+  if (effective)
+    return written ? 'It is an operator now.' : 'It is an operator already: nothing was changed.';
+  const vote = written
+    ? `This was vote ${votes} of ${needed}`
+    : `This key has voted for it already, and nothing was changed; there are ${votes} votes of ${needed}`;
+  return `${vote}: other operators have to add it too. Nobody can take a vote back: if it was a mistake, ${needed} of them have to \`shoal operator revoke\` this id.`;
 }
 
 function revokeCommand(terminal: Terminal): Command {

@@ -193,9 +193,13 @@ export function fakeBackend(): FakeBackend {
       called('appoint', request);
       const { key } = request;
       const effective = key !== 'third';
+      const written = !CLUSTER_INFO.operators.some((operator) => operator.key === key);
       return {
-        ...{ key, name: `operator ${key}`, votes: effective ? 2 : 1, needed: 2, effective },
-        operators: [...CLUSTER_INFO.operators, ...(effective ? [{ key, name: key, revoked: false }] : [])],
+        ...{ key, name: `operator ${key}`, votes: effective ? 2 : 1, needed: 2, effective, written },
+        operators: [
+          ...CLUSTER_INFO.operators,
+          ...(effective ? [{ key, name: key, genesis: false, revoked: false }] : []),
+        ],
       };
     },
     revokeOperator: async (operator, request) => {

@@ -135,7 +135,7 @@ export const CLUSTER_INFO: ClusterInfo = {
   name: 'shop',
   created_ms: AT_MS,
   range: '10.210.0.0/16',
-  operators: [{ key: OPERATOR, name: 'operator Op9999', revoked: false }],
+  operators: [{ key: OPERATOR, name: 'operator Op9999', genesis: true, revoked: false }],
   threshold: 1,
   members: { alive: 2, suspect: 0, failed: 0 },
   roles: [{ role: 'member', members: 2 }],

@@ -515,6 +515,12 @@ t.test('operators are listed, added and revoked, with a key that no daemon keeps
   const [first] = await backend.operators();
   const known = await runCli(socket, ['operator', 'add', first!.key]);
   t.strictSame([known.code, known.stderr], [0, 'It is an operator already: nothing was changed.\n']);
+  backend.operators = async () => [
+    { key: 'second', name: 'operator second', genesis: false, revoked: false },
+  ];
+  const more = await runCli(socket, ['operator', 'add', 'second']);
+  t.equal(more.code, 2);
+  t.match(more.stderr, /^second is an operator already\. .*\n.*\n.*E_UNCONFIRMED/);
   const vote = ['operator', 'revoke', 'two'];
   const against = await runCli(socket, vote);
   t.equal(against.code, 2);
