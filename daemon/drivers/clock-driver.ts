@@ -15,6 +15,7 @@ import {
 import {
   CLOCK_OFF_MS,
   CLOCK_RIGHT_MS,
+  CLOCK_STEP_MS,
   ClockOffsets,
   COMPARED_MAX,
   refusedUntil_ms,
@@ -24,10 +25,13 @@ import type { Mesh } from '../../protocols/mesh/mesh.ts';
 import { type Clock, pause } from '../clock.ts';
 import type { Log } from '../log.ts';
 
-/** Between two rounds of questions, on average: a clock that was set is known as right again within it. */
-const ROUND_MS = 30_000;
-/** Longer than from one round to the next, and a step that is shorter has no stamp refused. */
-const OUTDATED_MS = 1.5 * ROUND_MS;
+/**
+ * Between two questions, on average. One member is asked at a time, in turn: when it tells that a clock was set, or while
+ * ours is wrong, all are. So that it is known within that time, and costs little for ever.
+ */
+const TURN_MS = 30_000;
+/** Longer than from one turn to the next, and a step that is shorter has no stamp refused. */
+const OUTDATED_MS = 1.5 * TURN_MS;
 /** How long a certificate that was out of time is told: longer than between two dials. */
 const UNTIMELY_MS = 300_000;
 const UNTIMELY_MAX = 1_024;
@@ -59,7 +63,7 @@ export class ClockDriver implements Disposable {
   /** Members whose certificates are out of time, by how much at least their clocks are ahead of ours, and when it was seen. */
   readonly #untimely = new Map<NodeId, { readonly ahead_ms: number; readonly seen_ms: number }>();
   #mesh: Pick<Mesh, 'peers' | 'request'> | undefined;
-  #cancelRound: (() => void) | undefined;
+  #cancelTurn: (() => void) | undefined;
   /** When the last answer came, by the clock of this host. */
   #heard_ms: number | undefined;
   #isOff = false;
@@ -123,10 +127,10 @@ export class ClockDriver implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stopping.abort();
-    this.#cancelRound?.();
+    this.#cancelTurn?.();
   }
 
-  /** What is known may be of another clock: by this one more time has gone by than between two rounds, or less than none. */
+  /** What is known may be of another clock: by this one more time has gone by than between two turns, or less than none. */
   get #isOutdated(): boolean {
     const now = this.#init.clock.now();
     if (this.#heard_ms === undefined) return this.#asking.size > 0;
@@ -139,18 +143,34 @@ export class ClockDriver implements Disposable {
 
   #schedule(): void {
     const { clock } = this.#init;
-    this.#cancelRound = clock.after(ROUND_MS * (0.75 + clock.random() / 2), () => {
-      void this.#round();
+    this.#cancelTurn = clock.after(TURN_MS * (0.75 + clock.random() / 2), () => {
+      void this.#turn();
       this.#schedule();
     });
   }
 
+  async #turn(): Promise<void> {
+    const [oldest] = this.#offsets.peers;
+    const before_ms = oldest === undefined ? undefined : this.#offsets.of(oldest);
+    const asked = [...(oldest === undefined ? [] : [oldest]), ...this.#others(1)];
+    await Promise.all(asked.map((peer) => this.#ask(peer)));
+    const after_ms = oldest === undefined ? undefined : this.#offsets.of(oldest);
+    const isSet = Math.abs((after_ms ?? 0) - (before_ms ?? 0)) > CLOCK_STEP_MS;
+    if (this.#isOff || isSet) await this.#round();
+  }
+
   /** The same ones as before, and others where there is room. */
   async #round(): Promise<void> {
+    const asked = [...this.#offsets.peers, ...this.#others(COMPARED_MAX)];
+    await Promise.all(asked.map((peer) => this.#ask(peer)));
+  }
+
+  /** Connected members that are not compared with, by lot, as far as there is room. */
+  #others(count_max: number): NodeId[] {
     const known = this.#offsets.peers;
     const others = (this.#mesh?.peers() ?? []).filter((peer) => !known.includes(peer));
-    const more = sample(others, COMPARED_MAX - known.length, () => this.#init.clock.random());
-    await Promise.all([...known, ...more].map((peer) => this.#ask(peer)));
+    const count = Math.min(count_max, COMPARED_MAX - known.length);
+    return sample(others, count, () => this.#init.clock.random());
   }
 
   /** One question to each at a time: who asks meanwhile waits for its answer. */

@@ -13,6 +13,8 @@ export const ROUND_TRIP_MS_MAX = 10_000;
 export const CLOCK_OFF_MS = 30_000;
 /** What was told as wrong is right again once it is nearer than this: it must not come and go with each answer. */
 export const CLOCK_RIGHT_MS = 20_000;
+/** One of the two clocks was set: the others are asked anew. */
+export const CLOCK_STEP_MS = 5_000;
 /** Peers that are compared with. */
 export const COMPARED_MAX = 32;
 
@@ -37,8 +39,14 @@ export class ClockOffsets {
   /** By how much the clock of each is ahead of ours. */
   readonly #offsets_ms = new Map<NodeId, number>();
 
+  /** Who was asked longest ago is the first. */
   get peers(): NodeId[] {
     return [...this.#offsets_ms.keys()];
+  }
+
+  /** By how much its clock is ahead of ours, as it last told; undefined: it has not. */
+  of(peer: NodeId): number | undefined {
+    return this.#offsets_ms.get(peer);
   }
 
   /** The last answer of a peer counts. Of more than COMPARED_MAX the oldest goes. */
