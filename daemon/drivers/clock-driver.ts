@@ -110,10 +110,13 @@ export class ClockDriver implements Disposable {
     return [...this.#untimely].map(([peer, { ahead_ms }]) => ({ peer, ahead_ms }));
   }
 
-  /** What is known now; null also where too few members have told. */
+  /**
+   * What is known now; null also where too few members have told. Of two hosts nobody knows which clock is wrong, and the one
+   * that is right shall not be stopped by the other.
+   */
   get refusal(): StampRefusal | null {
     const lead_ms = this.#lead_ms;
-    if (lead_ms === undefined) return null;
+    if (lead_ms === undefined || this.#offsets.peers.length < 2) return null;
     const until_ms = refusedUntil_ms(this.#init.clock.now(), this.#init.stamped_ms(), lead_ms);
     return until_ms === undefined ? null : { lead_ms, until_ms };
   }
