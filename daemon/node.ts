@@ -232,7 +232,7 @@ export class ShoalNode implements AsyncDisposable {
     return cluster;
   }
 
-    /** With a token that names doors. @throws E_TOKEN_*, E_CLOCK_*, E_UNREACHABLE */
+  /** With a token that names doors. @throws E_TOKEN_*, E_CLOCK_*, E_UNREACHABLE */
   async #knock(token: JoinToken): Promise<Welcome> {
     const now = this.clock.now();
     if (now > token.notAfter_ms) {
