@@ -78,7 +78,9 @@ export function namespacePlace(hosts: TestHosts): Place {
   const prefix = path.basename(hosts.netns(1)).replace(/1$/, '');
   /** Those in a host's namespace while it is there: its number is given to the next namespace of anybody. */
   const inside = (host: number): ((pid: number) => boolean) => {
-    const inode = statSync(hosts.netns(host), { throwIfNoEntry: false })?.ino;
+    const inode = numbers.includes(host)
+      ? statSync(hosts.netns(host), { throwIfNoEntry: false })?.ino
+      : undefined;
     return (pid) => inode !== undefined && networkOf(pid) === `net:[${inode}]`;
   };
   /** By host, what was in its namespace when that was to go. */

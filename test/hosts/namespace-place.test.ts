@@ -28,6 +28,7 @@ t.test(
     const own = place.spawn(1, ['sleep', '600'], { stdio: 'ignore' });
     await isInside(own, number);
     t.equal(place.holds(1, '', own.pid!), true);
+    t.equal(place.holds(0, '', own.pid!), false, 'host 0 is none: there only containers count');
     // Stands for the next one that the kernel gives the number: it is the same one, under another's name.
     const namesake = `/run/netns/${runPrefix()}-namesake`;
     writeFileSync(namesake, '');
