@@ -333,11 +333,13 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
-  /** @throws E_CLOCK_AHEAD when the others say that they would not take what this node writes now. */
-  async assertClock(): Promise<void> {
+  /**
+   * @param host whose clock it is, for whom it is told; this host when nothing is said. @param left what state it leaves.
+   * @throws E_CLOCK_AHEAD when the others say that they would not take what this node writes now.
+   */
+  async assertClock(host?: string, left = 'nothing was changed'): Promise<void> {
     const refusal = await this.clocks.lookAtRefusal();
-    if (refusal !== null)
-      throw new ShoalError('E_CLOCK_AHEAD', `${refusalText(refusal)}; nothing was changed`);
+    if (refusal !== null) throw new ShoalError('E_CLOCK_AHEAD', `${refusalText(refusal, host)}; ${left}`);
   }
 
   /** Members that may bring again what this disk has lost: not all of them need be in the view. */
@@ -578,7 +580,9 @@ export class Cluster implements AsyncDisposable {
     const brought = openKnock(body, crypto);
     if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought);
     const record = brought.grant;
-    if (!authority.isMember(from, clock.now())) await this.#assertDoorClock();
+    // What a member whose clock is ahead takes in and writes of a newcomer, others may not take for long.
+    if (!authority.isMember(from, clock.now()))
+      await this.assertClock(this.#init.name, 'the token was not used. Another member may let this host in');
     const grant = admit({ from, record, cluster: this.id, authority, crypto, now: clock.now() });
     if (grant !== undefined) {
       const refused = await this.ledger.introduce([grant.bytes]);
@@ -602,14 +606,6 @@ export class Cluster implements AsyncDisposable {
       members.map(({ id }) => id),
     );
     return encodeWelcome({ genesis: this.#init.genesis, grants, members });
-  }
-
-  /** What a member whose clock is ahead takes in and writes of a newcomer, others may not take for long. */
-  async #assertDoorClock(): Promise<void> {
-    const refusal = await this.clocks.lookAtRefusal();
-    if (refusal === null) return;
-    const message = `${refusalText(refusal, this.#init.name)}; the token was not used. Another member may let this host in`;
-    throw new ShoalError('E_CLOCK_AHEAD', message);
   }
 
   #changed(records: readonly LedgerRecord[]): void {

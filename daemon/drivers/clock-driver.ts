@@ -154,18 +154,19 @@ export class ClockDriver implements Disposable {
 
   async #turn(): Promise<void> {
     const [oldest] = this.#offsets.peers;
-    const before_ms = oldest === undefined ? undefined : this.#offsets.of(oldest);
-    const asked = [...(oldest === undefined ? [] : [oldest]), ...this.#others(1)];
-    await Promise.all(asked.map((peer) => this.#ask(peer)));
-    const after_ms = oldest === undefined ? undefined : this.#offsets.of(oldest);
-    const isSet = Math.abs((after_ms ?? 0) - (before_ms ?? 0)) > CLOCK_STEP_MS;
-    if (this.#isOff || isSet) await this.#round();
+    const told_ms = () => (oldest === undefined ? 0 : (this.#offsets.of(oldest) ?? 0));
+    const before_ms = told_ms();
+    await this.#askAll([...this.#offsets.peers.slice(0, 1), ...this.#others(1)]);
+    if (this.#isOff || Math.abs(told_ms() - before_ms) > CLOCK_STEP_MS) await this.#round();
   }
 
   /** The same ones as before, and others where there is room. */
   async #round(): Promise<void> {
-    const asked = [...this.#offsets.peers, ...this.#others(COMPARED_MAX)];
-    await Promise.all(asked.map((peer) => this.#ask(peer)));
+    await this.#askAll([...this.#offsets.peers, ...this.#others(COMPARED_MAX)]);
+  }
+
+  async #askAll(peers: readonly NodeId[]): Promise<void> {
+    await Promise.all(peers.map((peer) => this.#ask(peer)));
   }
 
   /** Connected members that are not compared with, by lot, as far as there is room. */
