@@ -2,7 +2,7 @@
 import { type NodeId, shortId } from '../protocols/base/ids.ts';
 import type { Status } from './api/schemas.ts';
 import type { BackendNode } from './backend-node.ts';
-import { clockTexts } from './clock-texts.ts';
+import { clockTexts, refusalText } from './clock-texts.ts';
 import type { Cluster, ClusterProblems } from './cluster.ts';
 import type { Named } from './contacts.ts';
 import { copiedMembers, copiedText } from './trust/copied-keys.ts';
@@ -43,6 +43,7 @@ export function nodeStatus(node: BackendNode): Status {
     subnet: cluster?.subnet ?? null,
     standing: cluster?.trust.standing() ?? null,
     historyLost_ms: own?.history.lost_ms ?? null,
+    clockRefusal: clockRefusal(cluster),
     pid: process.pid,
     started_ms: node.started_ms,
     members: memberCounts(cluster?.view.members.values() ?? []),
@@ -65,6 +66,11 @@ export function nodeStatus(node: BackendNode): Status {
 function waitingTexts(waiting: Cluster | undefined): Status['problems'] {
   if (waiting === undefined || waiting.lack === null) return [];
   return [{ kind: 'membership', message: waiting.lack }, ...problemTexts(waiting.problems)];
+}
+
+function clockRefusal(cluster: Cluster | undefined): string | null {
+  const refusal = cluster?.clocks.refusal ?? null;
+  return refusal === null ? null : refusalText(refusal);
 }
 
 function guardStatus(cluster: Cluster | undefined, nameOf: (id: NodeId) => string): Status['guard'] {

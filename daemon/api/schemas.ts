@@ -90,6 +90,8 @@ export const StatusSchema = Type.Object({
   ),
   /** Lines of this node's history from before it were lost with a part of its disk; null: none was. */
   historyLost_ms: OrNull(Count),
+  /** Why other members would not take what is asked of this node, which it refuses (E_CLOCK_AHEAD); null: they would. */
+  clockRefusal: OrNull(Text(512)),
   pid: Count,
   started_ms: Count,
   members: Type.Object({ alive: Count, suspect: Count, failed: Count }),

@@ -6,24 +6,18 @@ const THEN =
   'They get it once they are connected; should they refuse this host, it brings to their doors what makes it a member. ' +
   'If `shoal status` does not show them alive within some minutes, run the same at a host that they hold as alive.';
 
-/** What `shoal status` says where others do not take what this host writes: what gives rights is refused then, and no revocation. */
-const AHEAD = /^E_CLOCK_AHEAD: (the clock of this host .*); changes that are asked of this node are refused$/;
-
 /**
  * Whether an act reaches any other host: said once it is done, for it is no less done here when it does not. Asked before
  * the act, which may change how this host stands here.
  * @returns what is to be said after it; undefined: others are connected, or there are none.
  */
 export async function reachOf(terminal: Terminal, client: ApiClient): Promise<string | undefined> {
-  const { standing, members, problems } = await client.status({ signal: terminal.signal });
+  const { standing, members, clockRefusal } = await client.status({ signal: terminal.signal });
   if (standing === null) return undefined;
   if (standing.state !== 'member')
     return `No other host has this yet: they refuse this one, which was ${standing.state}. ${THEN}`;
-  for (const { message } of problems) {
-    const clock = AHEAD.exec(message)?.[1];
-    if (clock !== undefined)
-      return `No other host has this yet: ${clock}. They take it later; to have it now run the same at another host.`;
-  }
+  if (clockRefusal !== null)
+    return `No other host has this yet: ${clockRefusal}. They take it later; to have it now run the same at another host.`;
   // This host is one of them.
   const others = members.alive + members.suspect - 1;
   if (others > 0 || members.failed === 0) return undefined;

@@ -136,6 +136,7 @@ export function fakeBackend(): FakeBackend {
       members: { alive: 2, suspect: 0, failed: 0 },
       guard: { peers: [], offences: {}, refused: {}, bans: 0, notRelayed: 0 },
       historyLost_ms: null,
+      clockRefusal: null,
       problems: [],
       traffic: { received: [], sent: [] },
     }),

@@ -2,7 +2,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
-import { clockTexts } from '../../../daemon/clock-texts.ts';
+import { refusalText } from '../../../daemon/clock-texts.ts';
 import { apiFixture } from '../api/api-fixture.ts';
 import {
   AT_MS,
@@ -358,10 +358,8 @@ t.test('what reaches no other host is said to, once it is done', async (t) => {
     const said = await told(command);
     t.match(said, /of the 2 others this one reaches none\. .*run the same at a host/, command.join(' '));
   }
-  const refusal = { lead_ms: 300_000, until_ms: Date.now() + 240_000 };
-  const clock = { off_ms: 300_000, refusal, wrong: [], isMiddleKnown: true, untimely: [], others_count: 2 };
-  const problems = clockTexts(clock).map((message) => ({ kind: 'clock' as const, message }));
-  backend.status = async () => ({ ...status, problems });
+  const clockRefusal = refusalText({ lead_ms: 300_000, until_ms: Date.now() + 240_000 });
+  backend.status = async () => ({ ...status, clockRefusal });
   t.match(
     await told(commands[0]!),
     /: the clock of this host is 300 s ahead .* NTP client\. They take it later; .*another host\.$/,

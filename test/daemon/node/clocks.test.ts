@@ -83,6 +83,7 @@ t.test(
     await c!.cluster!.ledger.write(c!.id, 'intent', c!.id, { intent: 'active' });
     cluster.clocks_ms.delete('c');
     t.match(await clockProblems(c!), [/^E_CLOCK_AHEAD: .* was ahead.*are refused$/]);
+    t.match((await c!.backend.status()).clockRefusal, /^the clock of this host was ahead/);
     await t.rejects(c!.backend.scale(WEB, 2), {
       ...AHEAD,
       message: /was ahead.* from \S+Z on; nothing was changed$/,
