@@ -26,9 +26,19 @@ export interface CollectionConfig {
   readonly tombstone_ms: number;
   /** How often acknowledgements are looked at, jittered by a quarter. */
   readonly collect_ms: number;
+  /**
+   * An agreement is acted on once it was seen for so long, and nothing of its time has come for so long: who comes back may
+   * hear it before it hears of a member that has to agree as well, and before older writes, which all would let go of then.
+   * Less than between two looks, more than between two messages of a repair.
+   */
+  readonly caughtUp_ms: number;
 }
 
-export const COLLECTION_DEFAULTS: CollectionConfig = { tombstone_ms: 3_600_000, collect_ms: 60_000 };
+export const COLLECTION_DEFAULTS: CollectionConfig = {
+  tombstone_ms: 3_600_000,
+  collect_ms: 60_000,
+  caughtUp_ms: 40_000,
+};
 
 /** Rounds begin at multiples of this part of `tombstone_ms`, so that members mostly choose the same T unasked. */
 const QUANTUM_PART = 4;

@@ -24,6 +24,7 @@ import {
   isRoundOpen,
   keptBesidePast,
   type Members,
+  type Round,
   roundEnd_ms,
   tombstones,
 } from './collection.ts';
@@ -54,6 +55,8 @@ import { epochAfter } from './start-epoch.ts';
 import { decodeSync, encodeGossip, isLaterVersion, type SyncMessage } from './sync.ts';
 
 const GENERATION_MAX = Number.MAX_SAFE_INTEGER;
+/** After so many times that long an agreement is acted on whatever comes: a member can write what is old for ever. */
+const CATCHING_UP_TIMES_MAX = 15;
 /** Looks after tombstones. A driver that cannot make records durable withholds it: an acknowledgement is a promise. */
 export const COLLECT_TIMER = 'collect';
 /** Authors of whom evidence is to be written; more at once are told in the log only. */
@@ -168,6 +171,10 @@ export class LedgerMachine {
   /** When it was looked last whose stamps are ahead. */
   #looked_ms = Number.NEGATIVE_INFINITY;
   readonly #horizon: Horizon;
+  /** Since when a look has found the agreement that is to be acted on. */
+  #agreed: { readonly upTo_ms: number; readonly since_ms: number } | undefined;
+  /** When something came last that others have had for long: this node is catching up with them. */
+  #late_ms = Number.NEGATIVE_INFINITY;
   readonly #accused = new Map<KeyId, Pair>();
   /** Authors whose equivocation was reported: repeated, it is no news. The oldest goes first. */
   readonly #told = new Set<KeyId>();
@@ -594,6 +601,8 @@ export class LedgerMachine {
 
   #take(envelopes: readonly Uint8Array[], source: Source, env: Env): Taken<LedgerEffect> {
     const taken = this.#intake.take(envelopes, source, env);
+    const old_ms = roundEnd_ms(this.#config, env.now);
+    if (taken.added.some(({ hlc }) => hlc.ms <= old_ms)) this.#late_ms = env.now;
     this.#horizon.took(
       taken.added,
       source.from === null ? 0 : this.#believed_ms(source.from, source.horizon_ms),
@@ -761,7 +770,7 @@ export class LedgerMachine {
     const until_ms = roundEnd_ms(this.#config, env.now);
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const round = acknowledgements.agreed(until_ms);
-    if (round === undefined) return [];
+    if (round === undefined || !this.#isCaughtUp(round, env.now)) return [];
     const past_ms = this.#horizon.told_ms;
     const isAcknowledged = this.#horizon.hasAcknowledged(round);
     const gone = isAcknowledged
@@ -774,6 +783,15 @@ export class LedgerMachine {
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
+  }
+
+  #isCaughtUp({ upTo_ms }: Round, now: number): boolean {
+    if (this.#agreed?.upTo_ms !== upTo_ms) this.#agreed = { upTo_ms, since_ms: now };
+    const { caughtUp_ms } = this.#config;
+    // A clock that was set back does not hold it up for longer.
+    const seen_ms = Math.abs(now - this.#agreed.since_ms);
+    if (seen_ms >= CATCHING_UP_TIMES_MAX * caughtUp_ms) return true;
+    return seen_ms >= caughtUp_ms && Math.abs(now - this.#late_ms) >= caughtUp_ms;
   }
 
   /** Others may lack these, and would not take them from here: then they go in time. */

@@ -104,8 +104,11 @@ function troubled(stage: Stage, trouble: Trouble): Story {
   return story(last_ms, isMild, more);
 }
 
-/** A host that is back with an old disk learns in one look that it missed a collection, agrees in the next, collects in a third. */
-const LOOKS_MAX = 3;
+/**
+ * A host that is back with an old disk learns in one look that it missed a collection and agrees in the next; in a third all see
+ * that, and collect in a fourth.
+ */
+const LOOKS_MAX = 4;
 /** Looks are jittered by a quarter. */
 const LOOK_MS_MAX = 1.25 * COLLECTION_DEFAULTS.collect_ms;
 

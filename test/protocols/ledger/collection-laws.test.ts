@@ -15,6 +15,7 @@ import { startEpoch } from '../../../protocols/ledger/start-epoch.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import fc from '../../laws.ts';
 import {
+  CAUGHT_UP,
   cluster,
   genesis,
   memberGrant,
@@ -30,7 +31,7 @@ import { digestsOf, StandingWrites } from './standing-writes.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-const CONFIG = { tombstone_ms: HOUR_MS };
+const CONFIG = { tombstone_ms: HOUR_MS, ...CAUGHT_UP };
 const KEYS = ['app:0', 'app:1', 'app:2'];
 const FOUNDERS_COUNT = 3;
 const MEMBERS_MAX = 6;

@@ -9,6 +9,7 @@ import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machin
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
 import fc from '../../laws.ts';
 import {
+  CAUGHT_UP,
   cluster,
   env,
   everybody,
@@ -110,6 +111,7 @@ t.test('a disk from before the horizon brings nothing back, and is made whole', 
   const later = NOW + 2 * tombstone_ms;
   for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
   const machine = new LedgerMachine({
+    config: CAUGHT_UP,
     genesis,
     crypto: nodeCrypto,
     signers: [b!.signer],
@@ -133,6 +135,7 @@ t.test('a lost disk is filled again, from before the horizon too', async (t) => 
   const later = NOW + 2 * tombstone_ms;
   for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
   const machine = new LedgerMachine({
+    config: CAUGHT_UP,
     genesis,
     crypto: nodeCrypto,
     signers: [b!.signer],
@@ -265,6 +268,7 @@ function restarted({ machine, signer }: TestNode): TestNode {
   return {
     signer,
     machine: new LedgerMachine({
+      config: CAUGHT_UP,
       genesis,
       crypto: nodeCrypto,
       signers: [signer],
@@ -443,6 +447,7 @@ t.test('an old disk does not unsay what its former self has acknowledged', async
   const old: TestNode = {
     signer: c.signer,
     machine: new LedgerMachine({
+      config: CAUGHT_UP,
       genesis,
       crypto: nodeCrypto,
       signers: [c.signer],

@@ -8,6 +8,7 @@ import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../proto
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
 import {
+  CAUGHT_UP,
   cluster,
   env,
   everybody,
@@ -53,6 +54,7 @@ function restarted(
   return {
     signer,
     machine: new LedgerMachine({
+      config: CAUGHT_UP,
       genesis,
       crypto: nodeCrypto,
       signers: [signer],

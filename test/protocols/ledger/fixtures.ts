@@ -30,6 +30,9 @@ export const genesis: LedgerRecord = sealGenesis(
   NOW,
 );
 
+/** All hold what the others have had for long: what is agreed on is acted on at once. */
+export const CAUGHT_UP = { caughtUp_ms: 0 } as const;
+
 export function env(now = NOW) {
   return { now, random: () => 0.5 };
 }
@@ -46,7 +49,12 @@ export function seededRandom(seed: number): () => number {
 export function newNode(signer: Signer, ...others: Signer[]): TestNode {
   return {
     signer,
-    machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer, ...others] }),
+    machine: new LedgerMachine({
+      genesis,
+      crypto: nodeCrypto,
+      signers: [signer, ...others],
+      config: CAUGHT_UP,
+    }),
   };
 }
 

@@ -9,6 +9,7 @@ import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
 import {
+  CAUGHT_UP,
   cluster,
   env,
   everybody,
@@ -103,6 +104,7 @@ t.test('a node that begins with a prepared ledger stamps after all that is in it
   const authority = new Authority(genesis.digest, genesis.body as GenesisBody);
   for (const record of ledger.records()) authority.add(record);
   const machine = new LedgerMachine({
+    config: CAUGHT_UP,
     genesis,
     crypto: nodeCrypto,
     signers: [a.signer],
@@ -161,7 +163,14 @@ t.test('how far a peer has collected is known from its greeting alone', async (t
 
 function restarted({ machine, signer }: TestNode, horizon_ms: number): LedgerMachine {
   const stored = { records: [...machine.ledger.records()], streams: [] };
-  return new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], horizon_ms, stored });
+  return new LedgerMachine({
+    config: CAUGHT_UP,
+    genesis,
+    crypto: nodeCrypto,
+    signers: [signer],
+    horizon_ms,
+    stored,
+  });
 }
 
 /** All have collected. Then a deployer shows a record from before the horizon, of its own making, to a worker alone. */
@@ -177,7 +186,13 @@ function withPlanted(key: string, body: unknown, generation = 1) {
     const stored = { records: grants, streams: [] };
     return {
       signer,
-      machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], stored }),
+      machine: new LedgerMachine({
+        config: CAUGHT_UP,
+        genesis,
+        crypto: nodeCrypto,
+        signers: [signer],
+        stored,
+      }),
     };
   });
   const [x, y] = nodes as [TestNode, TestNode];
@@ -303,7 +318,14 @@ t.test('a true one stays, with the deletion beside it, on a worker that was rest
   const { nodes, x, y, horizon_ms, planted } = withPlanted('app:1', TAG);
   const [, , z, author] = nodes as [TestNode, TestNode, TestNode, TestNode];
   const stored = { records: [...x.machine.ledger.records()], streams: [] };
-  const machine = new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [x.signer], horizon_ms, stored });
+  const machine = new LedgerMachine({
+    config: CAUGHT_UP,
+    genesis,
+    crypto: nodeCrypto,
+    signers: [x.signer],
+    horizon_ms,
+    stored,
+  });
   const deletion = write(z.machine, z.signer.id, 'tag', 'app:1', null, LATER + 1);
   author.machine.ledger.merge(planted);
   const all = [{ signer: x.signer, machine }, y, z, author];

@@ -14,6 +14,7 @@ import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import fc from '../../laws.ts';
 import {
+  CAUGHT_UP,
   cluster,
   env,
   forged,
@@ -54,7 +55,16 @@ class Disk {
   restart({ signer }: TestNode): TestNode {
     const records = Array.from(this.records.values(), ({ bytes }) => openRecord(bytes, nodeCrypto));
     const stored = { records, streams: this.streams };
-    return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], stored }) };
+    return {
+      signer,
+      machine: new LedgerMachine({
+        config: CAUGHT_UP,
+        genesis,
+        crypto: nodeCrypto,
+        signers: [signer],
+        stored,
+      }),
+    };
   }
 }
 
@@ -152,6 +162,7 @@ t.test('what a clock far ahead had a node write is written anew once the clock i
     const epochs = new Map([[a.signer.id, 7]]);
     const machine = isRestarted
       ? new LedgerMachine({
+          config: CAUGHT_UP,
           genesis,
           crypto: nodeCrypto,
           signers: [a.signer],
