@@ -239,7 +239,7 @@ export class Acknowledgements {
   readonly #self: NodeId;
   readonly #horizon_ms: number;
   /** As far as they were looked for: members times what was said of them, each. */
-  readonly #agreements = new Map<number, Agreement | undefined>();
+  readonly #agreements = new Map<number, readonly Agreement[]>();
   #unaccounted: readonly number[] | undefined;
   /** Hashes that were said of each T. */
   readonly #hashes = new Map<number, Set<string>>();
@@ -279,14 +279,16 @@ export class Acknowledgements {
     return [...this.#acks.values()].every(({ isInDoubt }) => isInDoubt);
   }
 
-  /** The latest round up to `until_ms`, and after the own horizon, on which all members agree that had to. */
-  agreed(until_ms: number): Agreement | undefined {
+  /**
+   * Rounds up to `until_ms`, and after the own horizon, on which all members agree that had to; the latest first, of those
+   * with one T what nobody disputes. All may have said several hashes of one T, and each may have been collected by somebody.
+   */
+  agreed(until_ms: number): Agreement[] {
     const ends = [...this.#hashes.keys()].filter((ms) => ms > this.#horizon_ms && ms <= until_ms);
-    for (const upTo_ms of ends.sort((a, b) => b - a)) {
-      const round = this.#agreedAt(upTo_ms);
-      if (round !== undefined && this.#unaccountedUpTo(upTo_ms).length === 0) return round;
-    }
-    return undefined;
+    return ends
+      .sort((a, b) => b - a)
+      .flatMap((upTo_ms) => this.#agreedAt(upTo_ms))
+      .filter(({ upTo_ms }) => this.#unaccountedUpTo(upTo_ms).length === 0);
   }
 
   /**
@@ -350,25 +352,20 @@ export class Acknowledgements {
    */
   #unaccountedUpTo(until_ms: number): number[] {
     this.#unaccounted ??= [...this.#collected()].filter(
-      (upTo_ms) => this.#agreedAt(upTo_ms) === undefined && !this.#isAgreed({ upTo_ms, hash: '' }),
+      (upTo_ms) => this.#agreedAt(upTo_ms).length === 0 && !this.#isAgreed({ upTo_ms, hash: '' }),
     );
     return this.#unaccounted.filter((upTo_ms) => upTo_ms <= until_ms);
   }
 
-  #agreedAt(upTo_ms: number): Agreement | undefined {
-    if (!this.#agreements.has(upTo_ms)) this.#agreements.set(upTo_ms, this.#findAgreement(upTo_ms));
-    return this.#agreements.get(upTo_ms);
-  }
-
-  /** Rather one that nobody disputes. */
-  #findAgreement(upTo_ms: number): Agreement | undefined {
-    let agreed: Agreement | undefined;
-    for (const hash of this.#hashes.get(upTo_ms) ?? []) {
-      const round = { upTo_ms, hash };
-      if (!this.#isAgreed(round)) continue;
-      agreed = { ...round, isDisputed: this.#isDisputed(round) };
-      if (!agreed.isDisputed) break;
-    }
+  #agreedAt(upTo_ms: number): readonly Agreement[] {
+    const known = this.#agreements.get(upTo_ms);
+    if (known !== undefined) return known;
+    const agreed = [...(this.#hashes.get(upTo_ms) ?? [])]
+      .map((hash) => ({ upTo_ms, hash }))
+      .filter((round) => this.#isAgreed(round))
+      .map((round) => ({ ...round, isDisputed: this.#isDisputed(round) }))
+      .sort((a, b) => Number(a.isDisputed) - Number(b.isDisputed));
+    this.#agreements.set(upTo_ms, agreed);
     return agreed;
   }
 
@@ -385,7 +382,7 @@ export class Acknowledgements {
 
   /** All others have agreed on it, and this node has said nothing of the kind. */
   #isMissed(upTo_ms: number): boolean {
-    if (this.#agreedAt(upTo_ms) !== undefined || this.#isAgreed({ upTo_ms, hash: '' })) return false;
+    if (this.#agreedAt(upTo_ms).length > 0 || this.#isAgreed({ upTo_ms, hash: '' })) return false;
     const others = [...this.#members.keys()].filter((member) => member !== this.#self);
     return [...(this.#hashes.get(upTo_ms) ?? []), ''].some((hash) =>
       others.every((member) => this.#isCovered(member, { upTo_ms, hash })),

@@ -769,20 +769,30 @@ export class LedgerMachine {
     const acknowledgements = this.#acknowledgements();
     const until_ms = roundEnd_ms(this.#config, env.now);
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
-    const round = acknowledgements.agreed(until_ms);
+    const [round, ...others] = acknowledgements.agreed(until_ms);
     if (round === undefined || !this.#isCaughtUp(round, env.now)) return [];
     const past_ms = this.#horizon.told_ms;
     const isAcknowledged = this.#horizon.hasAcknowledged(round);
-    const gone = isAcknowledged
-      ? collectable(this.ledger, round, past_ms, this.#horizon.acknowledgedOf(round))
-      : tombstones(this.ledger, round.upTo_ms);
+    const gone = new Set(isAcknowledged ? this.#collectable(round) : tombstones(this.ledger, round.upTo_ms));
+    // Somebody may have collected one of these, and written anew what the other is not about for that.
+    for (const other of others)
+      if (!other.isDisputed && this.#horizon.hasAcknowledged(other))
+        for (const record of this.#collectable(other)) gone.add(record);
     const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
     // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
     this.#doubtLate(kept, env);
     for (const record of gone) this.ledger.remove(record);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
-    return [{ kind: 'persist', put: [], remove: gone, streams: [] }];
+    const effects: LedgerEffect[] = [{ kind: 'persist', put: [], remove: [...gone], streams: [] }];
+    // What stood beside it may show now.
+    const changed = [...gone].filter(({ kind, key }) => this.ledger.siblings(kind, key).length > 0);
+    return changed.length === 0 ? effects : [...effects, { kind: 'changed', records: changed }];
+  }
+
+  /** Of a round that this very disk has acknowledged. */
+  #collectable(round: Round): LedgerRecord[] {
+    return collectable(this.ledger, round, this.#horizon.told_ms, this.#horizon.acknowledgedOf(round));
   }
 
   #isCaughtUp({ upTo_ms }: Round, now: number): boolean {

@@ -381,6 +381,47 @@ t.test('of deletions beside what is new those go that were acknowledged', async 
   }
 });
 
+for (const isFirst of [true, false])
+  t.test(
+    `a deletion goes of which all have said two hashes, ${isFirst ? 'it' : 'the other'} first`,
+    async (t) => {
+      const nodes = settled(3);
+      const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+      write(b.machine, b.signer.id, 'tag', 'early:1', null, NOW + 1);
+      everybody(nodes, NOW + 1);
+      write(b.machine, b.signer.id, 'tag', 'app:1', TAG, NOW + 2);
+      const gone = write(b.machine, b.signer.id, 'tag', 'app:1', null, NOW + 3);
+      exchange(b, c, NOW + 4);
+      const later = NOW + 2 * tombstone_ms;
+      const acksOf = (...of: TestNode[]) =>
+        of.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
+      // Whether it opens the round without that deletion, and hears of it then, or acknowledges that first.
+      if (isFirst) introduce(a.machine, [gone], later);
+      for (const node of nodes) collect(node, later);
+      const first = acksOf(a);
+      introduce(a.machine, [gone, ...acksOf(b, c)], later);
+      for (let look = 0; look < 2; look += 1) collect(a, later + 1);
+      t.equal(a.machine.ledger.siblings('tag', 'app:1').length, 0, 'one has collected it');
+      const anew = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, later + 2);
+      for (const node of [b, c]) {
+        introduce(node.machine, [...first, anew], later + 3);
+        node.machine.handle({ kind: 'timer', token: 'collect' }, env(later + 3));
+      }
+      everybody(nodes, later + 4);
+      const effects = collect(b, later + 5);
+      collect(c, later + 5);
+      for (const { machine } of nodes) {
+        t.same(machine.ledger.get('tag', 'app:1')?.body, TAG);
+        t.equal(machine.ledger.tombstones_count, 0);
+      }
+      const told = effects.flatMap((effect) => (effect.kind === 'changed' ? effect.records : []));
+      t.ok(
+        told.some(({ digest }) => digest === gone.digest),
+        'those who look at it are told',
+      );
+    },
+  );
+
 t.test('of more deletions beside what is new than a hash tells apart all go, or none', async (t) => {
   const [a, b] = settled(2) as [TestNode, TestNode];
   const keys = Array.from({ length: 100 }, (_, at) => `gone:${at}`);
