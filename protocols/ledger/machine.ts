@@ -770,7 +770,9 @@ export class LedgerMachine {
     const until_ms = roundEnd_ms(this.#config, env.now);
     if (acknowledgements.isNew || acknowledgements.hasMissed(until_ms)) this.#horizon.doubt();
     const [round, ...others] = acknowledgements.agreed(until_ms);
-    if (round === undefined || !this.#isCaughtUp(round, env.now)) return [];
+    if (round === undefined) return [];
+    if (this.#agreed?.upTo_ms !== round.upTo_ms) this.#agreed = { upTo_ms: round.upTo_ms, since_ms: env.now };
+    if (!this.#isCaughtUp(this.#agreed.since_ms, env.now)) return [];
     const past_ms = this.#horizon.told_ms;
     const isAcknowledged = this.#horizon.hasAcknowledged(round);
     const gone = new Set(isAcknowledged ? this.#collectable(round) : tombstones(this.ledger, round.upTo_ms));
@@ -795,11 +797,11 @@ export class LedgerMachine {
     return collectable(this.ledger, round, this.#horizon.told_ms, this.#horizon.acknowledgedOf(round));
   }
 
-  #isCaughtUp({ upTo_ms }: Round, now: number): boolean {
-    if (this.#agreed?.upTo_ms !== upTo_ms) this.#agreed = { upTo_ms, since_ms: now };
+  /** @param since_ms when the agreement that is to be acted on was seen first. */
+  #isCaughtUp(since_ms: number, now: number): boolean {
     const { caughtUp_ms } = this.#config;
     // A clock that was set back does not hold it up for longer.
-    const seen_ms = Math.abs(now - this.#agreed.since_ms);
+    const seen_ms = Math.abs(now - since_ms);
     if (seen_ms >= CATCHING_UP_TIMES_MAX * caughtUp_ms) return true;
     return seen_ms >= caughtUp_ms && Math.abs(now - this.#late_ms) >= caughtUp_ms;
   }

@@ -1,21 +1,21 @@
 /** Whoever comes back collects nothing before it has caught up: it may hear what all have acknowledged before all else. */
 import t from 'tap';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
-import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
+import { LEDGER_DEFAULTS } from '../../../protocols/ledger/machine.ts';
 import {
-  cluster,
-  env,
+  acksOf,
+  collect,
   everybody,
   exchange,
   genesis,
   introduce,
   memberGrant,
   NOW,
+  newMachine,
   newNode,
   operator,
   round,
+  settled,
   TAG,
   type TestNode,
   testSigner,
@@ -31,21 +31,12 @@ const BETWEEN_MS = caughtUp_ms / 4;
 /** With the times that a daemon has. */
 function restarted({ signer, machine }: TestNode): TestNode {
   const stored = { records: [...machine.ledger.records()], streams: [] };
-  return { signer, machine: new LedgerMachine({ genesis, crypto: nodeCrypto, signers: [signer], stored }) };
-}
-
-function collect({ machine }: TestNode, now: number): void {
-  machine.handle({ kind: 'timer', token: 'collect' }, env(now));
-}
-
-function acksOf(...nodes: TestNode[]): LedgerRecord[] {
-  return nodes.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
+  return { signer, machine: newMachine({ signers: [signer], stored, config: {} }) };
 }
 
 /** Three, of which one is to be away; all hold a deletion. */
 function beforeItWent() {
-  const nodes = cluster(3) as [TestNode, TestNode, TestNode];
-  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  const nodes = settled(3) as [TestNode, TestNode, TestNode];
   write(nodes[0].machine, nodes[0].signer.id, 'tag', 'gone:1', null, NOW + 1);
   everybody(nodes, NOW + 1);
   const [b, away, c] = nodes;

@@ -1,27 +1,26 @@
 /** Tombstones go when all have acknowledged them, and what was deleted never comes back. */
 import t, { type Test } from 'tap';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { ackOf, collectable, following, roundOf } from '../../../protocols/ledger/collection.ts';
-import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord, StreamId } from '../../../protocols/ledger/record.ts';
 import fc from '../../laws.ts';
 import {
-  CAUGHT_UP,
+  acksOf,
   cluster,
-  env,
+  collect,
   everybody,
   exchange,
   forged,
-  genesis,
   introduce,
   memberGrant,
   NOW,
+  newMachine,
   operator,
   rejections,
   round,
+  settled,
   TAG,
   type TestNode,
   write,
@@ -30,18 +29,6 @@ import { digestsOf, StandingWrites } from './standing-writes.ts';
 
 const HOUR_MS = 3_600_000;
 const { tombstone_ms } = LEDGER_DEFAULTS;
-
-/** Members that have been here: each wrote its member record. */
-function settled(count: number): TestNode[] {
-  const nodes = cluster(count);
-  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
-  everybody(nodes);
-  return nodes;
-}
-
-function collect(node: TestNode, now: number): LedgerEffect[] {
-  return node.machine.handle({ kind: 'timer', token: 'collect' }, env(now));
-}
 
 t.test('a tombstone is collected once all members hold it, and not before', async (t) => {
   const nodes = settled(3);
@@ -110,13 +97,7 @@ t.test('a disk from before the horizon brings nothing back, and is made whole', 
   everybody(nodes);
   const later = NOW + 2 * tombstone_ms;
   for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
-  const machine = new LedgerMachine({
-    config: CAUGHT_UP,
-    genesis,
-    crypto: nodeCrypto,
-    signers: [b!.signer],
-    stored: { records: snapshot, streams },
-  });
+  const machine = newMachine({ signers: [b!.signer], stored: { records: snapshot, streams } });
   const restored: TestNode = { signer: b!.signer, machine };
   t.equal(restored.machine.ledger.siblings('tag', 'gone:1').length, 1, 'the old disk still has it');
   for (let turn = 0; turn < 3; turn += 1) round([a!, restored], later + turn * HOUR_MS);
@@ -134,13 +115,7 @@ t.test('a lost disk is filled again, from before the horizon too', async (t) => 
   everybody(nodes);
   const later = NOW + 2 * tombstone_ms;
   for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
-  const machine = new LedgerMachine({
-    config: CAUGHT_UP,
-    genesis,
-    crypto: nodeCrypto,
-    signers: [b!.signer],
-    horizon_ms: HORIZON_UNKNOWN,
-  });
+  const machine = newMachine({ signers: [b!.signer], horizon_ms: HORIZON_UNKNOWN });
   const empty: TestNode = { signer: b!.signer, machine };
   everybody([a!, empty], later);
   t.same(machine.ledger.get('tag', 'kept:1')?.body, TAG);
@@ -267,15 +242,7 @@ function restarted({ machine, signer }: TestNode): TestNode {
   const { horizon_ms } = machine;
   return {
     signer,
-    machine: new LedgerMachine({
-      config: CAUGHT_UP,
-      genesis,
-      crypto: nodeCrypto,
-      signers: [signer],
-      epochs: new Map([[signer.id, 1]]),
-      stored,
-      horizon_ms,
-    }),
+    machine: newMachine({ signers: [signer], epochs: new Map([[signer.id, 1]]), stored, horizon_ms }),
   };
 }
 
@@ -393,8 +360,6 @@ for (const isFirst of [true, false])
       const gone = write(b.machine, b.signer.id, 'tag', 'app:1', null, NOW + 3);
       exchange(b, c, NOW + 4);
       const later = NOW + 2 * tombstone_ms;
-      const acksOf = (...of: TestNode[]) =>
-        of.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
       // Whether it opens the round without that deletion, and hears of it then, or acknowledges that first.
       if (isFirst) introduce(a.machine, [gone], later);
       for (const node of nodes) collect(node, later);
@@ -405,7 +370,7 @@ for (const isFirst of [true, false])
       const anew = write(a.machine, a.signer.id, 'tag', 'app:1', TAG, later + 2);
       for (const node of [b, c]) {
         introduce(node.machine, [...first, anew], later + 3);
-        node.machine.handle({ kind: 'timer', token: 'collect' }, env(later + 3));
+        collect(node, later + 3);
       }
       everybody(nodes, later + 4);
       const effects = collect(b, later + 5);
@@ -487,10 +452,7 @@ t.test('an old disk does not unsay what its former self has acknowledged', async
   );
   const old: TestNode = {
     signer: c.signer,
-    machine: new LedgerMachine({
-      config: CAUGHT_UP,
-      genesis,
-      crypto: nodeCrypto,
+    machine: newMachine({
       signers: [c.signer],
       epochs: new Map([[c.signer.id, 5]]),
       stored: { records: image, streams: [[`${c.signer.id}/0`, 1]] },

@@ -1,22 +1,20 @@
 /** A node that may have missed a collection: what it lets go, and what nobody can make it let go. */
 import t from 'tap';
-import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { recordKey } from '../../../protocols/base/records.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, type LedgerEvent, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, type LedgerEvent, type LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import type { LedgerRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf } from '../../../protocols/ledger/sync.ts';
 import {
-  CAUGHT_UP,
   cluster,
   env,
   everybody,
   exchange,
-  genesis,
   introduce,
   memberGrant,
   NOW,
+  newMachine,
   newNode,
   operator,
   rejections,
@@ -53,10 +51,7 @@ function restarted(
 ): TestNode {
   return {
     signer,
-    machine: new LedgerMachine({
-      config: CAUGHT_UP,
-      genesis,
-      crypto: nodeCrypto,
+    machine: newMachine({
       signers: [signer],
       epochs,
       horizon_ms,

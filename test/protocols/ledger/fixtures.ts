@@ -4,7 +4,12 @@ import type { Signer } from '../../../protocols/base/crypto.ts';
 import type { KeyId } from '../../../protocols/base/ids.ts';
 import { firstPart, type GrantBody, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
 import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
-import { LedgerMachine, sealGenesis } from '../../../protocols/ledger/machine.ts';
+import {
+  COLLECT_TIMER,
+  type LedgerInit,
+  LedgerMachine,
+  sealGenesis,
+} from '../../../protocols/ledger/machine.ts';
 import { authorHash, placeOf } from '../../../protocols/ledger/place.ts';
 import { type LedgerRecord, type RecordHeader, sealRecord } from '../../../protocols/ledger/record.ts';
 
@@ -49,13 +54,13 @@ export function seededRandom(seed: number): () => number {
 export function newNode(signer: Signer, ...others: Signer[]): TestNode {
   return {
     signer,
-    machine: new LedgerMachine({
-      genesis,
-      crypto: nodeCrypto,
-      signers: [signer, ...others],
-      config: CAUGHT_UP,
-    }),
+    machine: newMachine({ signers: [signer, ...others] }),
   };
+}
+
+/** Of the cluster of these tests. */
+export function newMachine(init: Pick<LedgerInit, 'signers'> & Partial<LedgerInit>): LedgerMachine {
+  return new LedgerMachine({ genesis, crypto: nodeCrypto, config: CAUGHT_UP, ...init });
 }
 
 export function memberGrant(subject: KeyId, changes: Partial<GrantBody> = {}): GrantBody {
@@ -209,8 +214,26 @@ export function everybody(nodes: readonly TestNode[], now = NOW): void {
     for (const one of nodes) for (const other of nodes) if (one !== other) exchange(one, other, now);
 }
 
+/** Members that have been here: each wrote its member record. */
+export function settled(count: number): TestNode[] {
+  const nodes = cluster(count);
+  for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
+  everybody(nodes);
+  return nodes;
+}
+
+/** It looks after its tombstones. */
+export function collect({ machine }: TestNode, now: number): LedgerEffect[] {
+  return machine.handle({ kind: 'timer', token: COLLECT_TIMER }, env(now));
+}
+
+/** What these have acknowledged, as they hold it themselves. */
+export function acksOf(...nodes: readonly TestNode[]): LedgerRecord[] {
+  return nodes.flatMap(({ machine, signer }) => machine.ledger.siblings('ack', signer.id));
+}
+
 /** All look after their tombstones, and tell one another. */
 export function round(nodes: readonly TestNode[], now: number): void {
-  for (const { machine } of nodes) machine.handle({ kind: 'timer', token: 'collect' }, env(now));
+  for (const node of nodes) collect(node, now);
   everybody(nodes, now);
 }

@@ -4,12 +4,11 @@ import { nodeCrypto } from '../../../daemon/crypto.ts';
 import { type GenesisBody, recordKey } from '../../../protocols/base/records.ts';
 import type { LedgerEffect } from '../../../protocols/ledger/effects.ts';
 import { HEARSAY_MS } from '../../../protocols/ledger/horizon.ts';
-import { LEDGER_DEFAULTS, LedgerMachine } from '../../../protocols/ledger/machine.ts';
+import { LEDGER_DEFAULTS, type LedgerMachine } from '../../../protocols/ledger/machine.ts';
 import { sealRecord } from '../../../protocols/ledger/record.ts';
 import { decodeSync, encodeSync, itemOf, shortDigest } from '../../../protocols/ledger/sync.ts';
 import { Authority } from '../../../protocols/trust/authority.ts';
 import {
-  CAUGHT_UP,
   cluster,
   env,
   everybody,
@@ -19,6 +18,7 @@ import {
   introduce,
   memberGrant,
   NOW,
+  newMachine,
   newNode,
   numberedActs,
   operator,
@@ -103,13 +103,7 @@ t.test('a node that begins with a prepared ledger stamps after all that is in it
   const ledger = a.machine.ledger.fork();
   const authority = new Authority(genesis.digest, genesis.body as GenesisBody);
   for (const record of ledger.records()) authority.add(record);
-  const machine = new LedgerMachine({
-    config: CAUGHT_UP,
-    genesis,
-    crypto: nodeCrypto,
-    signers: [a.signer],
-    prepared: { ledger, authority },
-  });
+  const machine = newMachine({ signers: [a.signer], prepared: { ledger, authority } });
   write(machine, a.signer.id, 'tag', 'app:1', null);
   t.equal(machine.ledger.get('tag', 'app:1'), undefined);
 });
@@ -163,14 +157,7 @@ t.test('how far a peer has collected is known from its greeting alone', async (t
 
 function restarted({ machine, signer }: TestNode, horizon_ms: number): LedgerMachine {
   const stored = { records: [...machine.ledger.records()], streams: [] };
-  return new LedgerMachine({
-    config: CAUGHT_UP,
-    genesis,
-    crypto: nodeCrypto,
-    signers: [signer],
-    horizon_ms,
-    stored,
-  });
+  return newMachine({ signers: [signer], horizon_ms, stored });
 }
 
 /** All have collected. Then a deployer shows a record from before the horizon, of its own making, to a worker alone. */
@@ -186,13 +173,7 @@ function withPlanted(key: string, body: unknown, generation = 1) {
     const stored = { records: grants, streams: [] };
     return {
       signer,
-      machine: new LedgerMachine({
-        config: CAUGHT_UP,
-        genesis,
-        crypto: nodeCrypto,
-        signers: [signer],
-        stored,
-      }),
+      machine: newMachine({ signers: [signer], stored }),
     };
   });
   const [x, y] = nodes as [TestNode, TestNode];
@@ -318,14 +299,7 @@ t.test('a true one stays, with the deletion beside it, on a worker that was rest
   const { nodes, x, y, horizon_ms, planted } = withPlanted('app:1', TAG);
   const [, , z, author] = nodes as [TestNode, TestNode, TestNode, TestNode];
   const stored = { records: [...x.machine.ledger.records()], streams: [] };
-  const machine = new LedgerMachine({
-    config: CAUGHT_UP,
-    genesis,
-    crypto: nodeCrypto,
-    signers: [x.signer],
-    horizon_ms,
-    stored,
-  });
+  const machine = newMachine({ signers: [x.signer], horizon_ms, stored });
   const deletion = write(z.machine, z.signer.id, 'tag', 'app:1', null, LATER + 1);
   author.machine.ledger.merge(planted);
   const all = [{ signer: x.signer, machine }, y, z, author];

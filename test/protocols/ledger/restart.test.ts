@@ -14,7 +14,6 @@ import { encodeGossip } from '../../../protocols/ledger/sync.ts';
 import { revokeBody } from '../../../protocols/trust/acts.ts';
 import fc from '../../laws.ts';
 import {
-  CAUGHT_UP,
   cluster,
   env,
   forged,
@@ -22,6 +21,7 @@ import {
   introduce,
   memberGrant,
   NOW,
+  newMachine,
   newNode,
   operator,
   rejections,
@@ -57,13 +57,7 @@ class Disk {
     const stored = { records, streams: this.streams };
     return {
       signer,
-      machine: new LedgerMachine({
-        config: CAUGHT_UP,
-        genesis,
-        crypto: nodeCrypto,
-        signers: [signer],
-        stored,
-      }),
+      machine: newMachine({ signers: [signer], stored }),
     };
   }
 }
@@ -161,10 +155,7 @@ t.test('what a clock far ahead had a node write is written anew once the clock i
     t.equal(rejections(introduce(b.machine, ahead)).length, 2, 'nobody takes it');
     const epochs = new Map([[a.signer.id, 7]]);
     const machine = isRestarted
-      ? new LedgerMachine({
-          config: CAUGHT_UP,
-          genesis,
-          crypto: nodeCrypto,
+      ? newMachine({
           signers: [a.signer],
           epochs,
           stored: { records: [...a.machine.ledger.records()], streams },
