@@ -11,6 +11,7 @@ import type { KeyId, NodeId } from '../base/ids.ts';
 import { firstPart, type GenesisBody, recordKey } from '../base/records.ts';
 import { Authority } from '../trust/authority.ts';
 import { isOwned } from '../trust/rules.ts';
+import { Collected } from './collected.ts';
 import {
   Acknowledgements,
   ackOf,
@@ -171,6 +172,7 @@ export class LedgerMachine {
   /** When it was looked last whose stamps are ahead. */
   #looked_ms = Number.NEGATIVE_INFINITY;
   readonly #horizon: Horizon;
+  readonly #collected = new Collected();
   /** Since when a look has found the agreement that is to be acted on. */
   #agreed: { readonly upTo_ms: number; readonly since_ms: number } | undefined;
   /** When something came last that others have had for long: this node is catching up with them. */
@@ -532,11 +534,12 @@ export class LedgerMachine {
           : this.authority.admission({ kind, key, author: entry.author } as LedgerRecord) === 'yes',
       );
     const context = mostNeeded(seen, siblings);
-    // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
-    const generation = siblings.reduce(
-      (highest, { generation }) => Math.max(highest, Math.min(generation + 1, GENERATION_MAX)),
-      1,
+    const known = siblings.reduce(
+      (highest, { generation }) => Math.max(highest, generation),
+      this.#collected.generationOf(kind, key),
     );
+    // At the highest number that a record may bear the stamps decide: nobody can put a key out of reach.
+    const generation = Math.min(known + 1, GENERATION_MAX);
     return { cluster: this.cluster, author, epoch, seq, hlc, kind, key, generation, context };
   }
 
@@ -783,13 +786,22 @@ export class LedgerMachine {
     const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
     // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
     this.#doubtLate(kept, env);
-    for (const record of gone) this.ledger.remove(record);
+    for (const record of gone) {
+      this.ledger.remove(record);
+      if (this.#mayWriteOver(record)) this.#collected.add(record);
+    }
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     const effects: LedgerEffect[] = [{ kind: 'persist', put: [], remove: [...gone], streams: [] }];
     // What stood beside it may show now.
     const changed = [...gone].filter(({ kind, key }) => this.ledger.siblings(kind, key).length > 0);
     return changed.length === 0 ? effects : [...effects, { kind: 'changed', records: changed }];
+  }
+
+  #mayWriteOver({ kind, key }: LedgerRecord): boolean {
+    for (const author of this.#own.keys())
+      if (this.authority.admission({ kind, key, author } as LedgerRecord) === 'yes') return true;
+    return false;
   }
 
   /** Of a round that this very disk has acknowledged. */

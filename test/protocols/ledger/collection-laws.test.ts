@@ -197,8 +197,8 @@ class Promises {
   check(node: Node): void {
     for (const { record, collected } of this.#anew) {
       const live = node.tags(record.key);
-      if (live.includes(record) && live.some(({ digest }) => collected.has(digest)))
-        throw new Error('what was written anew stands beside the deletion that its author had collected');
+      if (live.slice(0, live.indexOf(record) + 1).some(({ digest }) => collected.has(digest)))
+        throw new Error('what was written anew is hidden by the deletion that its author had collected');
     }
     for (const key of KEYS) {
       const live = node.tags(key);

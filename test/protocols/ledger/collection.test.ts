@@ -234,7 +234,7 @@ t.test('what is written anew while some have collected leaves nobody behind', as
   assertWhole(t, nodes, later);
 });
 
-/** The node after a restart. */
+/** The node after a restart: it remembers no deletion that it has collected. */
 function restarted({ machine, signer }: TestNode): TestNode {
   const records = [...machine.ledger.records()];
   const last = Math.max(...records.filter(({ author }) => author === signer.id).map(({ seq }) => seq));
@@ -260,7 +260,8 @@ for (const [what, ahead_ms, restart] of [
 ] as const)
   t.test(`what is written anew by who has collected counts for all who collect later, ${what}`, async (t) => {
     const nodes = settled(3);
-    const [a, b, c] = nodes as [TestNode, TestNode, TestNode];
+    const [a, , c] = nodes as [TestNode, TestNode, TestNode];
+    let [, b] = nodes as [TestNode, TestNode];
     deleteTwice(a, 'gone:1');
     everybody(nodes, NOW + 4);
     const later = NOW + 2 * tombstone_ms;
@@ -268,6 +269,7 @@ for (const [what, ahead_ms, restart] of [
     for (const from of nodes) tell(from, b, later, isAck);
     collect(b, later);
     t.equal(b.machine.ledger.tombstones_count, 0);
+    b = restarted(b);
     const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1);
     let others = [a, c];
     const restartAll = () => {
@@ -289,6 +291,58 @@ for (const [what, ahead_ms, restart] of [
     }
     t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
   });
+
+t.test('what is written anew by who has collected shows where the deletion stays', async (t) => {
+  const nodes = settled(3);
+  let [a, , c] = nodes as [TestNode, TestNode, TestNode];
+  const [, b] = nodes as [TestNode, TestNode];
+  const gone = [deleteTwice(a, 'gone:1'), deleteTwice(a, 'gone:2')];
+  everybody(nodes, NOW + 4);
+  const later = NOW + 2 * tombstone_ms;
+  for (const node of nodes) collect(node, later);
+  for (const from of nodes) tell(from, b, later, isAck);
+  collect(b, later);
+  t.equal(b.machine.ledger.tombstones_count, 0);
+  const again = write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1);
+  const over = write(c.machine, c.signer.id, 'tag', 'gone:1', TAG, later + 1);
+  for (const { machine } of [a, c]) introduce(machine, [over, again], later + 2);
+  // One of its round was written over, and they start anew: its hash tells them nothing of the other.
+  [a, c] = [restarted(a), restarted(c)];
+  const all = [a, b, c];
+  for (let turn = 1; turn <= 6; turn += 1) round(all, later + turn * HOUR_MS);
+  t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+  for (const { machine } of all)
+    t.same(
+      machine.ledger.siblings('tag', 'gone:2').map(({ digest }) => digest),
+      [again.digest, gone[1]!.digest],
+    );
+});
+
+t.test('what is written anew leaves the hash true that tells of the others of its round', async (t) => {
+  const nodes = settled(3);
+  let [, b, c] = nodes as [TestNode, TestNode, TestNode];
+  const [a] = nodes as [TestNode];
+  for (const key of ['gone:1', 'gone:2']) deleteTwice(a, key);
+  everybody(nodes, NOW + 4);
+  const later = NOW + 2 * tombstone_ms;
+  for (const node of nodes) collect(node, later);
+  for (const from of nodes) tell(from, b, later, isAck);
+  collect(b, later);
+  const again = [write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1)];
+  b = restarted(b);
+  again.push(write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1));
+  for (const { machine } of [a, c]) introduce(machine, again, later + 2);
+  c = restarted(c);
+  const all = [a, b, c];
+  for (let turn = 1; turn <= 6; turn += 1) round(all, later + turn * HOUR_MS);
+  t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+  for (const { machine } of all)
+    for (const { key, digest } of again)
+      t.same(
+        machine.ledger.siblings('tag', key).map((record) => record.digest),
+        [digest],
+      );
+});
 
 for (const ahead_ms of [0, 20_000, 50_000])
   t.test(
