@@ -18,6 +18,8 @@ interface ClusterInfoSource {
   readonly view: ClusterView;
   /** Deletions before it are collected; 0: none was yet. */
   readonly horizon_ms: number;
+  /** Is what this node's disk holds from before that in doubt? */
+  readonly isInDoubt: boolean;
   /** Who has still to acknowledge what is to be collected next. */
   readonly awaiting: readonly KeyId[];
   /** Keys that were used twice, and who proved it. */
@@ -49,6 +51,7 @@ export function clusterInfo(source: ClusterInfoSource): ClusterInfo {
       records: sum('records'),
       bytes: sum('bytes'),
       horizon_ms: source.horizon_ms,
+      isInDoubt: source.isInDoubt,
       awaiting: source.awaiting.map((key) => ({ key, name: nameOf(key) })),
       kinds,
     },

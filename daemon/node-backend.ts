@@ -123,13 +123,14 @@ export class NodeBackend implements Backend {
   async clusterInfo(): Promise<ClusterInfo> {
     const cluster = this.#cluster();
     const { genesis, ledger, view, peers } = cluster;
-    const { ledger: records, authority, horizon_ms } = ledger.machine;
+    const { ledger: records, authority, horizon_ms, isInDoubt } = ledger.machine;
     const nameOf = this.#trust().names;
     return clusterInfo({
       genesis,
       ledger: records,
       authority,
       horizon_ms,
+      isInDoubt,
       flagged: flaggedKeys(ledger.machine),
       awaiting: ledger.machine.unacknowledged(this.#node.clock.now()),
       view,

@@ -184,6 +184,11 @@ export const ClusterInfoSchema = Type.Object({
     bytes: Count,
     /** All members know all deletions before it, so those are collected; 0: none was yet. */
     horizon_ms: Count,
+    /**
+     * The disk of the node that answers may hold what others have deleted: it is an old one, or has lost records. It vouches
+     * for nothing until it meets a deployer or an operator whose disk is in no doubt.
+     */
+    isInDoubt: Type.Boolean(),
     /** Members that have still to acknowledge the deletions that are to be collected next. */
     awaiting: Type.Array(KeyNameSchema),
     kinds: Type.Array(

@@ -273,6 +273,11 @@ export class LedgerMachine {
     return this.#horizon.ms;
   }
 
+  /** Is what its disk holds from before a collection in doubt? */
+  get isInDoubt(): boolean {
+    return this.#horizon.isInDoubt;
+  }
+
   /** Members that have not acknowledged the tombstones that are to go next. */
   unacknowledged(now: number): NodeId[] {
     return this.#acknowledgements().missing(roundEnd_ms(this.#config, now));

@@ -39,6 +39,14 @@ function show(terminal: Terminal, info: ClusterInfo): void {
       'collected',
       info.ledger.horizon_ms === 0 ? 'nothing yet' : `deletions up to ${timeText(info.ledger.horizon_ms)}`,
     ],
+    ...(info.ledger.isInDoubt
+      ? [
+          [
+            'in doubt',
+            'this disk may hold what was deleted: it vouches for nothing until a deployer has told it',
+          ],
+        ]
+      : []),
     ...info.ledger.awaiting.map(({ name }) => [
       'awaiting',
       `${name} has not acknowledged the next deletions`,

@@ -147,6 +147,7 @@ export const CLUSTER_INFO: ClusterInfo = {
     records: 3,
     bytes: 2048,
     horizon_ms: AT_MS,
+    isInDoubt: true,
     awaiting: [],
     kinds: [{ kind: 'member', records: 3, deleted: 1, bytes: 2048, conflicts: 0 }],
   },

@@ -563,6 +563,7 @@ t.test('cluster info shows the cluster, and what it refuses, on lines of their o
   t.match(stdout, /^cluster {4}shop \(f{64}\)$/m);
   t.match(stdout, /^operators {2}operator Op9999; any one decides$/m);
   t.match(stdout, /^collected {2}deletions up to 2023-11-14T22:13:20Z$/m);
+  t.match(stdout, /^in doubt {3}this disk may hold what was deleted: /m);
   t.match(stdout, /^refused {4}old, by operator Op9999, 2023-11-14T22:13:20Z: stolen\?\[2J$/m);
   t.match(stdout, /^refused {4}3 more are not shown: /m);
   t.match(stdout, /^flagged {4}two: its key was used twice \(seen by one\): stop the copy, or revoke it$/m);

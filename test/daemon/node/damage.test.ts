@@ -37,6 +37,8 @@ t.test('damaged records are told of, left out, and fetched again from a member',
   const messages: string[] = [];
   const again = await cluster.start('b', {}, listening(messages));
   t.ok(messages.some((message) => message.includes('damaged')));
+  t.match((await again.backend.clusterInfo()).ledger, { isInDoubt: true });
+  t.match((await a!.backend.clusterInfo()).ledger, { isInDoubt: false });
   await eventually('b has the workload again', async () => (await again.backend.workloads()).length === 1);
   await eventually('both have the same', () => hash(a!) === hash(again));
   await eventually('it says when all has come', () =>
