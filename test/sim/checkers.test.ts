@@ -153,6 +153,34 @@ t.test('a death is noticed within what the scenario states, and not later', asyn
   t.equal(deathsAreNoticed({ ...run, story: { ...run.story, noticed_ms_max: 1 } }).length, 2);
 });
 
+t.test('who is paused when a death is to be known has to know it as soon as it goes on', async (t) => {
+  const run = fresh();
+  const { stage, chronicle, world, story } = run;
+  const [a, ...others] = names(run);
+  const [b] = others;
+  const dead_ms = world.now_ms;
+  stage.dead.set(a, dead_ms);
+  const living = new Map([...run.living].filter(([id]) => id !== a));
+  for (const node of others) if (node !== b) chronicle.status(dead_ms + 1, node, a, 'failed');
+  const end_ms = dead_ms + story.noticed_ms_max;
+  world.now_ms = end_ms - 2000;
+  stage.pause(b, 1500);
+  world.now_ms += 1000;
+  stage.pause(b, 3000);
+  const found_count = (learned_ms: number) => {
+    const deaths = chronicle.deaths.filter(({ node }) => node !== b);
+    const learned = [...deaths, { at_ms: learned_ms, node: b, member: a }];
+    const told = Object.create(chronicle, { deaths: { value: learned } }) as typeof chronicle;
+    return deathsAreNoticed({ ...run, living, chronicle: told }).length;
+  };
+  t.equal(found_count(end_ms), 0);
+  t.equal(found_count(end_ms + 2100), 0, 'it was paused twice without a moment between');
+  t.equal(found_count(end_ms + 3000), 1, 'it went on long before');
+  t.equal(deathsAreNoticed({ ...run, living }).length, 1, 'it never learned of it');
+  stage.pause(b, 1);
+  t.equal(stage.awakeFrom_ms(b, end_ms - 3000), end_ms - 3000, 'it was not paused then');
+});
+
 t.test('a ban of an honest member is found, and that of another is none', async (t) => {
   const run = fresh('byzantine-forge');
   const [a, b] = names(run);

@@ -35,6 +35,8 @@ export class Stage {
   readonly #disks: ReadonlyMap<NodeId, VirtualDisk>;
   /** The last that was done to each host, and what went before without time to recover. */
   readonly #troubles = new Map<NodeId, { readonly from_ms: number; readonly until_ms: number }>();
+  /** The times for which each was paused, in order; those that meet are one. */
+  readonly #pauses = new Map<NodeId, { readonly from_ms: number; until_ms: number }[]>();
   readonly #snapshots = new Map<NodeId, Content>();
   #writes_count = 0;
 
@@ -133,7 +135,26 @@ export class Stage {
 
   pause(id: NodeId, for_ms: number): void {
     this.#trouble(id, for_ms);
+    this.#notePause(id, for_ms);
     this.world.pause(id, for_ms);
+  }
+
+  #notePause(id: NodeId, for_ms: number): void {
+    const { now_ms } = this.world;
+    const pauses = this.#pauses.get(id) ?? [];
+    this.#pauses.set(id, pauses);
+    const last = pauses.at(-1);
+    if (last === undefined || last.until_ms < now_ms)
+      pauses.push({ from_ms: now_ms, until_ms: now_ms + for_ms });
+    else last.until_ms = Math.max(last.until_ms, now_ms + for_ms);
+  }
+
+  /** From when on it can do anything that was paused at that time; that time itself for all others. */
+  awakeFrom_ms(id: NodeId, at_ms: number): number {
+    const pause = this.#pauses
+      .get(id)
+      ?.find(({ from_ms, until_ms }) => from_ms <= at_ms && at_ms <= until_ms);
+    return pause?.until_ms ?? at_ms;
   }
 
   /** The event loop stands still, for so short that nobody may take it for dead. */
