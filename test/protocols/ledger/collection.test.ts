@@ -200,6 +200,13 @@ function tell(from: TestNode, to: TestNode, now: number, accept: (record: Ledger
 
 const isAck = ({ kind }: LedgerRecord) => kind === 'ack';
 
+/** All acknowledge what they hold, and one of them alone hears that of all, and collects. */
+function collectFirst(first: TestNode, nodes: readonly TestNode[], now: number): void {
+  for (const node of nodes) collect(node, now);
+  for (const from of nodes) tell(from, first, now, isAck);
+  collect(first, now);
+}
+
 /** Three who hold two tombstones, and have acknowledged them; `ahead` have heard that of all. */
 function acknowledgedBy(ahead: readonly number[]): { nodes: TestNode[]; later: number } {
   const nodes = settled(3);
@@ -299,9 +306,7 @@ t.test('what is written anew by who has collected shows where the deletion stays
   const gone = [deleteTwice(a, 'gone:1'), deleteTwice(a, 'gone:2')];
   everybody(nodes, NOW + 4);
   const later = NOW + 2 * tombstone_ms;
-  for (const node of nodes) collect(node, later);
-  for (const from of nodes) tell(from, b, later, isAck);
-  collect(b, later);
+  collectFirst(b, nodes, later);
   t.equal(b.machine.ledger.tombstones_count, 0);
   const again = write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1);
   const over = write(c.machine, c.signer.id, 'tag', 'gone:1', TAG, later + 1);
@@ -325,9 +330,7 @@ t.test('what is written anew leaves the hash true that tells of the others of it
   for (const key of ['gone:1', 'gone:2']) deleteTwice(a, key);
   everybody(nodes, NOW + 4);
   const later = NOW + 2 * tombstone_ms;
-  for (const node of nodes) collect(node, later);
-  for (const from of nodes) tell(from, b, later, isAck);
-  collect(b, later);
+  collectFirst(b, nodes, later);
   const again = [write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 1)];
   b = restarted(b);
   again.push(write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1));
@@ -382,9 +385,7 @@ t.test('of deletions beside what is new those go that were acknowledged', async 
   const later = NOW + 2 * tombstone_ms;
   const unseen = write(b.machine, b.signer.id, 'tag', 'hidden:1', TAG, later + 20_000);
   everybody(nodes, later);
-  for (const node of nodes) collect(node, later);
-  for (const from of nodes) tell(from, b, later, isAck);
-  collect(b, later);
+  collectFirst(b, nodes, later);
   const again = ['gone:1', 'gone:2'].map((key) => write(b.machine, b.signer.id, 'tag', key, TAG, later + 1));
   for (const { machine } of [a, c]) introduce(machine, again, later + 1);
   for (const node of [a, c]) collect(node, later + 2);
