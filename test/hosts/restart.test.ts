@@ -15,11 +15,12 @@ function untilGo(code: number): string[] {
   return ['sh', '-c', `while [ ! -e /go ]; do sleep 0.1; done; exit ${code}`];
 }
 
-/** The one process of a container on a host whose command holds this text. */
-function containerPid(hosts: ShoalHosts, number: number, text: string): number {
-  const found = hosts.containerPids(number, text);
-  if (found.length !== 1) throw new Error(`${found.length} processes on host${number} hold "${text}"`);
-  return found[0]!;
+/** The one process of a container on a host whose command holds this text. It runs once told to, and executes that a moment later. */
+async function containerPid(hosts: ShoalHosts, number: number, text: string): Promise<number> {
+  return await until(`one process on host${number} holds "${text}"`, async () => {
+    const found = hosts.containerPids(number, text);
+    return found.length === 1 ? found[0] : new NotYet(`${found.length} processes`);
+  });
 }
 
 async function ticks(hosts: ShoalHosts, from: number): Promise<number[]> {
@@ -57,11 +58,11 @@ t.test('containers outlive their daemons, and daemons find them again', { skip }
       await hosts.settled(name, count, HOSTS);
 
     await t.test('kill -9 of one daemon', async (t) => {
-      const ticker = containerPid(hosts, 2, 'tick');
+      const ticker = await containerPid(hosts, 2, 'tick');
       await hosts.endDaemon(2, 'SIGKILL');
-      t.equal(containerPid(hosts, 2, 'tick'), ticker, 'its container goes on');
+      t.equal(await containerPid(hosts, 2, 'tick'), ticker, 'its container goes on');
       for (const text of ['exit 3', 'exit 0'])
-        writeFileSync(`/proc/${containerPid(hosts, 2, text)}/root/go`, '');
+        writeFileSync(`/proc/${await containerPid(hosts, 2, text)}/root/go`, '');
       for (const number of [1, 3]) {
         await until(`host${number} holds host2 as failed`, async () =>
           (await hosts.host(number).api.nodes()).some(
@@ -83,7 +84,7 @@ t.test('containers outlive their daemons, and daemons find them again', { skip }
       await hosts.startDaemons([2]);
       await hosts.allAlive();
       await hosts.settled('tick', 1, HOSTS);
-      t.equal(containerPid(hosts, 2, 'tick'), ticker, 'the same process');
+      t.equal(await containerPid(hosts, 2, 'tick'), ticker, 'the same process');
       await until('the log is whole and goes on', async () => {
         const seen = await ticks(hosts, 3);
         const isWhole = seen.every((tick, at) => tick === at + 1);
@@ -122,7 +123,7 @@ t.test('containers outlive their daemons, and daemons find them again', { skip }
     });
 
     await t.test('a container that is killed is started again where it was', async () => {
-      const before = containerPid(hosts, 2, '55555');
+      const before = await containerPid(hosts, 2, '55555');
       process.kill(before, 'SIGKILL');
       const [again] = await until('it runs again', async () => {
         const list = await hosts.instances(3, 'newer');
@@ -131,7 +132,7 @@ t.test('containers outlive their daemons, and daemons find them again', { skip }
           : new NotYet(JSON.stringify(list));
       });
       t.equal(again!.nodeName, 'host2');
-      t.not(containerPid(hosts, 2, '55555'), before);
+      t.not(await containerPid(hosts, 2, '55555'), before);
     });
 
     for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
