@@ -71,20 +71,26 @@ export function tombstones(ledger: Ledger, upTo_ms: number, horizon_ms = 0): Led
   return lone(ledger, upTo_ms, (sibling, { hlc }) => hlc.ms > horizon_ms && sibling.hlc.ms <= horizon_ms);
 }
 
+/** Tombstones up to a stamp, whatever they stand beside. O(records) where there are any. */
+export function tombstonesUpTo(ledger: Ledger, upTo_ms: number): LedgerRecord[] {
+  if (ledger.tombstones_count === 0) return [];
+  const found: LedgerRecord[] = [];
+  for (const record of ledger.records())
+    if (record.isTombstone && record.hlc.ms <= upTo_ms && !isGrowOnly(record.kind)) found.push(record);
+  return found;
+}
+
 /** Tombstones up to a stamp that stand beside nothing but what does not matter. */
 function lone(
   ledger: Ledger,
   upTo_ms: number,
   isNothing: (sibling: LedgerRecord, tombstone: LedgerRecord) => boolean,
 ): LedgerRecord[] {
-  if (ledger.tombstones_count === 0) return [];
-  const found: LedgerRecord[] = [];
-  for (const record of ledger.records()) {
-    if (!record.isTombstone || record.hlc.ms > upTo_ms || isGrowOnly(record.kind)) continue;
-    const siblings = ledger.siblings(record.kind, record.key);
-    if (siblings.every((sibling) => sibling === record || isNothing(sibling, record))) found.push(record);
-  }
-  return found;
+  return tombstonesUpTo(ledger, upTo_ms).filter((record) =>
+    ledger
+      .siblings(record.kind, record.key)
+      .every((sibling) => sibling === record || isNothing(sibling, record)),
+  );
 }
 
 /**

@@ -28,6 +28,7 @@ import {
   type Round,
   roundEnd_ms,
   tombstones,
+  tombstonesUpTo,
 } from './collection.ts';
 import { gossipVerdict, type LedgerEffect, netOf, recordsIn, withLost } from './effects.ts';
 import { BATCH_RECORDS_MAX } from './envelope.ts';
@@ -789,24 +790,19 @@ export class LedgerMachine {
       if (!other.isDisputed && this.#horizon.hasAcknowledged(other))
         for (const record of this.#collectable(other)) gone.add(record);
     const kept = isAcknowledged ? keptBesidePast(this.ledger, round.upTo_ms, past_ms) : [];
-    // Those who lack what keeps it collect the deletion now, and take neither from who could not write the like.
-    this.#doubtLate(kept, env);
     for (const record of gone) {
       this.ledger.remove(record);
-      if (this.#mayWriteOver(record)) this.#collected.add(record);
+      // Of what is owned the latest of its owner wins, whatever its generation.
+      if (!isOwned(record)) this.#collected.add(record);
     }
+    // Others may have collected what stays here, or lack what keeps it, and take neither from who could not write the like.
+    this.#doubtLate([...kept, ...tombstonesUpTo(this.ledger, round.upTo_ms)], env);
     if (round.isDisputed) this.#horizon.doubt();
     this.#horizon.advance(round, acknowledgements.areAllInDoubt);
     const effects: LedgerEffect[] = [{ kind: 'persist', put: [], remove: [...gone], streams: [] }];
     // What stood beside it may show now.
     const changed = [...gone].filter(({ kind, key }) => this.ledger.siblings(kind, key).length > 0);
     return changed.length === 0 ? effects : [...effects, { kind: 'changed', records: changed }];
-  }
-
-  #mayWriteOver({ kind, key }: LedgerRecord): boolean {
-    for (const author of this.#own.keys())
-      if (this.authority.admission({ kind, key, author } as LedgerRecord) === 'yes') return true;
-    return false;
   }
 
   /** Of a round that this very disk has acknowledged. */

@@ -11,7 +11,14 @@ t.test('of each key the highest generation is remembered', async (t) => {
   const collected = new Collected();
   t.equal(collected.generationOf('tag', 'app:1'), 0);
   for (const generation of [2, 7, 3]) collected.add(tombstone('app:1', generation));
-  collected.add(tombstone('a', 5, 'tag","app:1'));
+  // A kind of another version may hold any sign.
+  for (const [kind, key] of [
+    ['tag/app', '1'],
+    ['tag","app:1', ''],
+    ['tagapp:1', ''],
+    ['', 'tagapp:1'],
+  ] as const)
+    collected.add(tombstone(key, 9, kind));
   t.equal(collected.generationOf('tag', 'app:1'), 7);
   t.equal(collected.generationOf('workload', 'app:1'), 0);
 });

@@ -52,7 +52,7 @@ class Node {
   machine!: LedgerMachine;
   /** By which this clock is ahead of the true time. */
   skew_ms = 0;
-  /** Deletions that went, with all that was under their key, while this disk was in use. */
+  /** Deletions that went, with all that was under their key, since it started: it remembers no longer. */
   readonly collected = new Map<string, Set<string>>();
   /** The timer by which it greets a peer again. */
   #exchange = '';
@@ -77,6 +77,7 @@ class Node {
     const records = this.disk.records();
     this.disk.epoch = startEpoch(this.disk.epoch, now + this.skew_ms, records, random);
     this.machine = this.disk.machine(this.signer, CONFIG, records);
+    this.collected.clear();
     this.feed({ kind: 'start' });
   }
 
@@ -89,7 +90,6 @@ class Node {
 
   restore(image: LedgerDisk): void {
     this.disk = image.image();
-    this.collected.clear();
     this.start();
   }
 
@@ -196,8 +196,8 @@ class Promises {
   /** @throws when one is not kept. All nodes are equal to this one. */
   check(node: Node): void {
     for (const { record, collected } of this.#anew) {
-      const live = node.tags(record.key);
-      if (live.slice(0, live.indexOf(record) + 1).some(({ digest }) => collected.has(digest)))
+      const live = digestsOf(node.tags(record.key));
+      if (live.slice(0, live.indexOf(record.digest) + 1).some((digest) => collected.has(digest)))
         throw new Error('what was written anew is hidden by the deletion that its author had collected');
     }
     for (const key of KEYS) {

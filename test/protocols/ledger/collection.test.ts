@@ -1,6 +1,7 @@
 /** Tombstones go when all have acknowledged them, and what was deleted never comes back. */
 import t, { type Test } from 'tap';
 import { recordKey } from '../../../protocols/base/records.ts';
+import { Collected } from '../../../protocols/ledger/collected.ts';
 import { ackOf, collectable, following, roundOf } from '../../../protocols/ledger/collection.ts';
 import { HORIZON_UNKNOWN } from '../../../protocols/ledger/horizon.ts';
 import { LEDGER_DEFAULTS } from '../../../protocols/ledger/machine.ts';
@@ -299,28 +300,75 @@ for (const [what, ahead_ms, restart] of [
     t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
   });
 
-t.test('what is written anew by who has collected shows where the deletion stays', async (t) => {
-  const nodes = settled(3);
-  let [a, , c] = nodes as [TestNode, TestNode, TestNode];
-  const [, b] = nodes as [TestNode, TestNode];
-  const gone = [deleteTwice(a, 'gone:1'), deleteTwice(a, 'gone:2')];
+for (const isGrantedLater of [false, true]) {
+  const what = isGrantedLater ? ', by who may write it only since then' : '';
+  t.test(`what is written anew by who has collected shows where the deletion stays${what}`, async (t) => {
+    const nodes = settled(3, isGrantedLater ? 1 : 0);
+    let [a, c] = nodes as [TestNode, TestNode, TestNode];
+    const [operators, , b] = nodes as [TestNode, TestNode, TestNode];
+    const gone = [deleteTwice(a, 'gone:1'), deleteTwice(a, 'gone:2')];
+    everybody(nodes, NOW + 4);
+    const later = NOW + 2 * tombstone_ms;
+    collectFirst(b, nodes, later);
+    t.equal(b.machine.ledger.tombstones_count, 0);
+    const key = recordKey.grant(b.signer.id, operator.id);
+    const grant = write(operators.machine, operator.id, 'grant', key, memberGrant(b.signer.id), later);
+    for (const { machine } of [b, c]) introduce(machine, [grant], later);
+    const again = write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1);
+    t.ok(again.generation > gone[1]!.generation);
+    const over = write(c.machine, c.signer.id, 'tag', 'gone:1', TAG, later + 1);
+    for (const { machine } of [a, c]) introduce(machine, [over, again], later + 2);
+    // One of its round was written over, and they start anew: its hash tells them nothing of the other.
+    [a, c] = [restarted(a), restarted(c)];
+    const all = [a, b, c];
+    for (let turn = 1; turn <= 6; turn += 1) round(all, later + turn * HOUR_MS);
+    t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
+    for (const { machine } of all)
+      t.same(
+        machine.ledger.siblings('tag', 'gone:2').map(({ digest }) => digest),
+        [again.digest, gone[1]!.digest],
+      );
+  });
+}
+
+for (const kind of ['alloc', 'made-up']) {
+  t.test(`deletions that only their author could make are not remembered, of kind ${kind}`, async (t) => {
+    const nodes = settled(3, 1);
+    const [a, b, worker] = nodes as [TestNode, TestNode, TestNode];
+    const { generation } = deleteTwice(a, 'gone:1');
+    everybody(nodes, NOW + 4);
+    const later = NOW + 2 * tombstone_ms;
+    for (let turn = 0; turn < 3; turn += 1) round(nodes, later);
+    const { machine, signer } = worker;
+    for (let at = 0; at <= Collected.KEYS_MAX; at += 1)
+      write(machine, signer.id, kind, `${signer.id}/${at}`, null, later + 3);
+    everybody(nodes, later + 4);
+    for (let turn = 1; turn < 4; turn += 1) round(nodes, later + 2 * turn * HOUR_MS);
+    t.equal(b.machine.ledger.tombstones_count, 0);
+    const again = write(b.machine, b.signer.id, 'tag', 'gone:1', TAG, later + 9 * HOUR_MS);
+    t.equal(again.generation, generation + 1);
+  });
+}
+
+t.test('a worker lets go of a deletion that stays with it alone', async (t) => {
+  const nodes = settled(3, 1);
+  const [b, d, before] = nodes as [TestNode, TestNode, TestNode];
+  for (const key of ['gone:1', 'gone:2']) deleteTwice(d, key);
   everybody(nodes, NOW + 4);
   const later = NOW + 2 * tombstone_ms;
   collectFirst(b, nodes, later);
-  t.equal(b.machine.ledger.tombstones_count, 0);
   const again = write(b.machine, b.signer.id, 'tag', 'gone:2', TAG, later + 1);
-  const over = write(c.machine, c.signer.id, 'tag', 'gone:1', TAG, later + 1);
-  for (const { machine } of [a, c]) introduce(machine, [over, again], later + 2);
-  // One of its round was written over, and they start anew: its hash tells them nothing of the other.
-  [a, c] = [restarted(a), restarted(c)];
-  const all = [a, b, c];
-  for (let turn = 1; turn <= 6; turn += 1) round(all, later + turn * HOUR_MS);
+  const over = write(d.machine, d.signer.id, 'tag', 'gone:1', TAG, later + 1);
+  for (const { machine } of [before, d]) introduce(machine, [over, again], later + 2);
+  // One of its round was written over, and it starts anew: the hash tells it nothing of the other.
+  const worker = restarted(before);
+  const all = [b, d, worker];
+  for (let turn = 1; turn <= 4; turn += 1) round(all, later + turn * HOUR_MS);
   t.equal(new Set(all.map(({ machine }) => machine.ledger.hash)).size, 1);
-  for (const { machine } of all)
-    t.same(
-      machine.ledger.siblings('tag', 'gone:2').map(({ digest }) => digest),
-      [again.digest, gone[1]!.digest],
-    );
+  t.same(
+    worker.machine.ledger.siblings('tag', 'gone:2').map(({ digest }) => digest),
+    [again.digest],
+  );
 });
 
 t.test('what is written anew leaves the hash true that tells of the others of its round', async (t) => {

@@ -98,19 +98,19 @@ export interface TestNode {
   readonly machine: LedgerMachine;
 }
 
-/** `count` nodes that know one another's grants. */
-export function cluster(count: number): TestNode[] {
+/** `count` nodes that know one another's grants. @param workers_count the last so many of them are no deployers. */
+export function cluster(count: number, workers_count = 0): TestNode[] {
   const nodes = Array.from({ length: count }, (_, number) => {
     const signer = testSigner(number);
     return number === 0 ? newNode(signer, operator) : newNode(signer);
   });
-  const grants = nodes.map(({ signer }) =>
+  const grants = nodes.map(({ signer }, number) =>
     write(
       nodes[0]!.machine,
       operator.id,
       'grant',
       recordKey.grant(signer.id, operator.id),
-      memberGrant(signer.id),
+      memberGrant(signer.id, number < count - workers_count ? {} : { roles: ['member', 'worker'] }),
     ),
   );
   for (const { machine } of nodes) introduce(machine, grants);
@@ -215,8 +215,8 @@ export function everybody(nodes: readonly TestNode[], now = NOW): void {
 }
 
 /** Members that have been here: each wrote its member record. */
-export function settled(count: number): TestNode[] {
-  const nodes = cluster(count);
+export function settled(count: number, workers_count = 0): TestNode[] {
+  const nodes = cluster(count, workers_count);
   for (const { machine, signer } of nodes) write(machine, signer.id, 'member', signer.id, { name: 'x' });
   everybody(nodes);
   return nodes;
