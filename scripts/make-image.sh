@@ -29,12 +29,10 @@ if [ -z "$mirror" ]; then
   exit 1
 fi
 
+# With the lock nobody else is at work: those are of runs that were killed.
+rm -rf --one-file-system "$target".??????
 work=$(mktemp -d "$target.XXXXXX")
-cleanup() {
-  ! mountpoint -q "$work/bundle/rootfs/proc" || umount "$work/bundle/rootfs/proc"
-  rm -rf "$work"
-}
-trap cleanup EXIT
+trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
@@ -62,15 +60,14 @@ umoci config --image "$layout:7" --architecture "$architecture" --os linux \
 echo 'make-image: redis, with umoci' >&2
 umoci unpack --image "$layout:7" "$work/bundle" >&2
 root=$work/bundle/rootfs
-mount -t proc proc "$root/proc"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
-chroot "$root" sh -ec '
+# The mount and all processes end with it, however it ends: nothing is held when the directory is removed.
+unshare --pid --fork --kill-child --mount-proc="$root/proc" chroot "$root" sh -ec '
   apt-get update -qq
   apt-get install -y -qq --no-install-recommends redis-server >/dev/null
   apt-get clean
   rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/debconf/*-old
   rm -f /etc/apt/apt.conf.d/99mmdebstrap' >&2
-umount "$root/proc"
 : >"$root/etc/resolv.conf"
 umoci repack --image "$layout:7" --history.created_by 'apt-get install redis-server' "$work/bundle" >&2
 umoci config --image "$layout:7" --config.entrypoint redis-server \
