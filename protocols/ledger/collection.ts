@@ -130,12 +130,11 @@ export function keptBesidePast(ledger: Ledger, upTo_ms: number, horizon_ms: numb
  * and lack both, or have both.
  */
 export function besidePast(ledger: Ledger, horizon_ms: number): LedgerRecord[] {
-  if (ledger.tombstones_count === 0 || horizon_ms <= 0) return [];
+  if (horizon_ms <= 0) return [];
   const isPast = ({ hlc }: LedgerRecord) => hlc.ms <= horizon_ms;
   const found = new Set<LedgerRecord>();
-  for (const record of ledger.records()) {
-    if (!record.isTombstone || !isPast(record) || isGrowOnly(record.kind)) continue;
-    const siblings = ledger.siblings(record.kind, record.key).filter(isPast);
+  for (const { kind, key } of tombstonesUpTo(ledger, horizon_ms)) {
+    const siblings = ledger.siblings(kind, key).filter(isPast);
     if (siblings.length > 1) for (const sibling of siblings) found.add(sibling);
   }
   return [...found];
