@@ -31,16 +31,18 @@ export interface ApiServer extends AsyncDisposable {
  */
 export async function createApiServer(init: ApiServerInit): Promise<ApiServer> {
   const { socket, group = 'shoal', log } = init;
-  if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX)
+  const directory = path.dirname(socket);
+  const longest = Math.max(Buffer.byteLength(socket), Buffer.byteLength(`${directory}/.sXXXXXX/s`));
+  if (longest > SOCKET_PATH_BYTES_MAX)
     throw new ShoalError('E_USAGE', `the socket path ${socket} is too long`);
   let nursery: string | undefined;
   const { app } = await createApiApp(init);
   try {
-    for (const directory of makeDirectories(path.dirname(socket), 0o755))
-      log('info', 'made a directory for the socket', { directory });
+    for (const made of makeDirectories(directory, 0o755))
+      log('info', 'made a directory for the socket', { directory: made });
     await replaceable(socket);
     // The kernel gives the file the mode that the umask leaves: only in here nobody else finds it before it has its own.
-    nursery = await mkdtemp(path.join(path.dirname(socket), '.'));
+    nursery = await mkdtemp(path.join(directory, '.s'));
     const fresh = path.join(nursery, 's');
     app.server.maxConnections = CONNECTIONS_MAX;
     await app.listen({ path: fresh });

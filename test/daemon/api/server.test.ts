@@ -31,10 +31,13 @@ t.test('nobody else finds the socket before it has its mode, whatever the umask'
   t.teardown(() => process.umask(before));
   // From when it listens to when its group is looked up, the file is where only its owner may look.
   const open: string[] = [];
+  const parents: string[] = [];
   const listen = Server.prototype.listen;
   Server.prototype.listen = function (this: Server, ...given: unknown[]) {
     const [{ path: file }] = given as [{ path: string }];
-    const { mode } = statSync(path.dirname(file));
+    const nursery = path.dirname(file);
+    parents.push(path.dirname(nursery));
+    const { mode } = statSync(nursery);
     if ((mode & 0o077) !== 0) open.push(file);
     return Reflect.apply(listen, this, given) as Server;
   } as typeof listen;
@@ -46,6 +49,7 @@ t.test('nobody else finds the socket before it has its mode, whatever the umask'
   const server = await createApiServer({ backend, socket, log: silentLog, group: 'no-such-group' });
   t.teardown(() => server.close());
   t.same(open, []);
+  t.same(parents, [directory], 'what is above may be another file system, or may not be written');
   t.same(await readdir(directory), ['s.sock'], 'and nothing is left behind');
   t.equal((await new ApiClient(socket).version()).api, 'v1');
 });

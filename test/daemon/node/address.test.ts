@@ -7,7 +7,7 @@ import { eventually } from './eventually.ts';
 import { containersOf, isHealthy } from './host-slots.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
-t.setTimeout(180_000);
+t.setTimeout(400_000);
 
 const ADDRESS = '192.0.2.1';
 

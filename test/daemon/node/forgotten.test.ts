@@ -13,7 +13,7 @@ import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
-t.setTimeout(180_000);
+t.setTimeout(400_000);
 
 const DAY_MS = 86_400_000;
 const hash = (node: ShoalNode) => node.cluster!.ledger.machine.ledger.hash;

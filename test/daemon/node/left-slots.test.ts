@@ -9,7 +9,7 @@ import { containersOf, forget, hash, isHealthy, remove, twoNodes } from './host-
 import { IMAGE, MemoryCluster } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
-t.setTimeout(180_000);
+t.setTimeout(400_000);
 
 t.test('a node that is alone takes up what it can justify, and leaves the rest to people', async (t) => {
   const cluster = await MemoryCluster.create(t);

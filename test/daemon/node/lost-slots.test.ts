@@ -13,7 +13,7 @@ import { containersOf, forget, hash, isHealthy, listening, remove, twoNodes } fr
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
-t.setTimeout(180_000);
+t.setTimeout(400_000);
 
 t.test('what runs on a host goes on while its node is alone and has forgotten it', async (t) => {
   const names = ['both', 'slot', 'spec'];

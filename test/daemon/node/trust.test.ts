@@ -10,7 +10,7 @@ import { eventually } from './eventually.ts';
 import { IMAGE, MemoryCluster, running } from './memory-cluster.ts';
 
 // Members find each other and notice losses in seconds; a loaded machine needs more.
-t.setTimeout(240_000);
+t.setTimeout(400_000);
 
 const DAY_MS = 86_400_000;
 const names = async (node: ShoalNode) => (await node.backend.nodes()).map(({ name }) => name).join();
