@@ -90,6 +90,8 @@ export class StateStore {
   #due: Values = [];
   /** A replacement of the file has begun and was broken off. */
   #isReplacing = false;
+  /** Numbers of lines that are not what was written; the next write takes them away. */
+  readonly #damagedLines = new Set<number>();
   /** The greatest number that a line of the history had since the opening: those of a new file go on from it. */
   #lastLine: number;
   /** What the opening read, until somebody asks for it. */
@@ -133,7 +135,7 @@ export class StateStore {
     return this.#isMarkDue || this.value(INCOMPLETE) !== undefined;
   }
 
-  /** Lines of the history that this disk held before it were lost with a part of the file; null: none was. */
+  /** Lines of the history that this disk held before it were lost; null: none was. */
   get historyLost_ms(): number | null {
     const text = this.#values.get(HISTORY_LOST);
     return text === undefined ? null : Number(text);
@@ -206,6 +208,7 @@ export class StateStore {
     for (const [id, high] of streams) this.#streams.set(id, high);
     for (const [name, text] of values) this.#values.set(name, text);
     this.#due = [];
+    this.#damagedLines.clear();
     this.#settleMark();
     if (values.some(([name]) => isSpared(name))) this.#spare.keep(this.#values);
   }
@@ -219,7 +222,7 @@ export class StateStore {
     for (const name of names) this.#values.delete(name);
   }
 
-  /** Lines are read as they are asked for: stop when there are enough. */
+  /** Lines are read as they are asked for: stop when there are enough. One that is damaged is left out, and counts as lost. */
   *history(query: HistoryQuery): IterableIterator<StoredHistory> {
     try {
       const rows = query.latestFirst
@@ -233,12 +236,25 @@ export class StateStore {
         : this.#database.prepare('SELECT * FROM history WHERE id > ? ORDER BY id').iterate(query.after);
       for (const { id, digest, entry, sum } of rows) {
         const name = Buffer.from(digest as Uint8Array).toString('hex');
-        if (!isSum(sum, sumOf(name, entry as string, this.#crypto))) continue;
-        yield { number: id as number, entry: JSON.parse(entry as string) as HistoryEntry };
+        if (isSum(sum, sumOf(name, entry as string, this.#crypto)))
+          yield { number: id as number, entry: JSON.parse(entry as string) as HistoryEntry };
+        else this.#loseLine(id as number);
       }
     } catch (error) {
       throw translated(error);
     }
+  }
+
+  #loseLine(number: number): void {
+    if (this.#damagedLines.has(number)) return;
+    this.#damagedLines.add(number);
+    this.#noteLostLines();
+  }
+
+  #noteLostLines(): void {
+    const value = [HISTORY_LOST, String(Date.now())] as const;
+    this.#values.set(...value);
+    this.#due = [...this.#due.filter(([name]) => name !== HISTORY_LOST), value];
   }
 
   /** The number of the last line; 0 when there is none. */
@@ -257,6 +273,7 @@ export class StateStore {
     );
     this.#values.clear();
     this.#due = [];
+    this.#damagedLines.clear();
     this.#streams.clear();
     this.#settleMark();
   }
@@ -271,7 +288,7 @@ export class StateStore {
   replace(records: readonly LedgerRecord[]): string {
     this.#contents = undefined;
     this.#shares = undefined;
-    this.#values.set(HISTORY_LOST, String(Date.now()));
+    this.#noteLostLines();
     const contents = {
       records: [...records],
       streams: [...this.#streams],
@@ -375,11 +392,12 @@ export class StateStore {
   }
 
   #putHistory(entries: readonly HistoryEntry[], known: HistoryShares | undefined): void {
-    let shares = known;
+    let shares = this.#damagedLines.size === 0 ? known : undefined;
     const put = this.#database.prepare(
       'INSERT OR IGNORE INTO history (digest, stamp_ms, entry, sum) VALUES (?, ?, ?, ?)',
     );
     const drop = this.#database.prepare('DELETE FROM history WHERE id = ?');
+    for (const number of this.#damagedLines) drop.run(number);
     for (const entry of entries) {
       shares ??= this.#readShares();
       const text = JSON.stringify(entry);

@@ -2,6 +2,7 @@
 import { type Command, Option } from 'commander';
 import { CHANGE_KINDS, type ChangeKind } from '../../../protocols/base/change-kinds.ts';
 import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
+import type { ApiClient } from '../../api/client.ts';
 import type { ChangeInfo, HistoryQuery } from '../../api/trust-schemas.ts';
 import { parseCount, parseSince } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
@@ -48,20 +49,31 @@ export function historyCommand(terminal: Terminal): Command {
         ...(options.count === undefined ? {} : { limit: parseLimit(options.count, options.follow === true) }),
       };
       const client = clientOf(command, terminal);
-      const { historyLost_ms: lost_ms } = await client.status({ signal: terminal.signal });
-      if (lost_ms !== null && lost_ms > (query.since_ms ?? 0)) {
-        const when = timeText(lost_ms);
-        note(
-          terminal,
-          `This host has lost lines of before ${when}, with a part of state.db; other members have theirs.`,
-        );
+      if (options.follow) {
+        await noteLoss(terminal, client, query);
+        return follow(terminal, options, client.watchHistory(query, terminal));
       }
-      if (options.follow) return follow(terminal, options, client.watchHistory(query, terminal));
       const changes = await client.history(query, { signal: terminal.signal });
+      // Reading finds what is damaged.
+      await noteLoss(terminal, client, query);
       if (options.json) printJson(terminal, changes);
       else if (options.quiet) for (const change of changes) printLine(terminal, nameOf(change));
       else printLine(terminal, table(HEAD, changes.map(cells)));
     });
+}
+
+async function noteLoss(
+  terminal: Terminal,
+  client: ApiClient,
+  { since_ms = 0 }: HistoryQuery,
+): Promise<void> {
+  const { historyLost_ms: lost_ms } = await client.status({ signal: terminal.signal });
+  if (lost_ms === null || lost_ms <= since_ms) return;
+  const when = timeText(lost_ms);
+  note(
+    terminal,
+    `This host has lost lines of before ${when}, with a part of state.db; other members have theirs.`,
+  );
 }
 
 async function follow(

@@ -227,7 +227,7 @@ t.test('one busy author pushes out its own lines, also after a restart, and nobo
   );
 });
 
-t.test('a line that is not what was written is not told', async (t) => {
+t.test('a line that is not what was written is not told, and counts as lost', async (t) => {
   const file = path.join(await memoryDirectory(t), 'state.db');
   const [first, second, third] = [entry(), entry(), entry()];
   const store = new StateStore(file, nodeCrypto);
@@ -239,7 +239,7 @@ t.test('a line that is not what was written is not told', async (t) => {
     .run(Buffer.from(second.digest, 'hex'));
   raw.close();
   const again = new StateStore(file, nodeCrypto);
-  t.teardown(() => again.close());
+  t.equal(again.damage, null);
   for (const query of [
     { latestFirst: false, after: 0 },
     { latestFirst: true, since_ms: 0 },
@@ -248,6 +248,15 @@ t.test('a line that is not what was written is not told', async (t) => {
       new Set([...again.history(query)].map((line) => line.entry.digest)),
       new Set([first.digest, third.digest]),
     );
+  const lost_ms = again.historyLost_ms;
+  t.not(lost_ms, null);
+  const fourth = entry();
+  again.write({ put: [], remove: [], streams: [], history: [fourth] });
+  again.close();
+  const later = new StateStore(file, nodeCrypto);
+  t.teardown(() => later.close());
+  t.equal([...later.history({ latestFirst: false, after: 0 })].length, 3);
+  t.equal(later.historyLost_ms, lost_ms, 'it is found once, and kept');
 });
 
 t.test('a number of a line that cannot be true is damage, and the history begins anew', async (t) => {
