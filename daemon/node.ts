@@ -30,7 +30,7 @@ import { checkOptions, type DaemonOptions, type Listen } from './config/options.
 import type { Contact } from './contacts.ts';
 import { nodeCrypto, signerFromSeed } from './crypto.ts';
 import { createDnsServer, type DnsServer } from './dns/dns-server.ts';
-import { systemServers } from './dns/upstream.ts';
+import { followSystemServers } from './dns/upstream.ts';
 import { historyEntries } from './history/history-entry.ts';
 import {
   assertBindable,
@@ -275,11 +275,12 @@ export class ShoalNode implements AsyncDisposable {
       holders: (image) => (this.#cluster === undefined ? [] : imageHolders(this.#cluster.view, image)),
       log: this.log,
     });
+    const upstream = this.options.upstream?.map(serverAddress);
     const noView = genesis === undefined ? emptyView(this.id) : null;
     this.#dns = createDnsServer({
       view: () => this.#cluster?.view ?? noView,
       listen: this.options.dns.map(serverAddress),
-      upstream: this.options.upstream?.map(serverAddress) ?? systemServers(),
+      upstream: upstream === undefined ? followSystemServers(() => this.clock.now()) : () => upstream,
       log: this.log,
       random: () => randomInt(2 ** 32) / 2 ** 32,
       onBroken: (read) => this.#cluster?.distrust('DNS', read),

@@ -17,8 +17,9 @@ import { encodeAnswer, encodeError, encodeTruncated, parseQuery, RCODE, TCP_BYTE
 import { type ServerAddress, Upstream } from './upstream.ts';
 
 export const DNS_ZONE = 'internal';
-/** TCP connections per listening address; more are closed at once. */
-export const TCP_CONNECTIONS_MAX = 64;
+/** TCP connections per listening address, in all and from one address; more are closed at once. */
+export const TCP_CONNECTIONS_MAX = 128;
+export const TCP_CONNECTIONS_EACH_MAX = 32;
 /** A TCP connection without a whole query for this long is closed, milliseconds. */
 export const TCP_IDLE_MS = 5000;
 /** A query larger than this is nothing a resolver sends. */
@@ -35,7 +36,8 @@ export interface DnsServerInit {
   readonly view: () => ClusterView | null;
   /** Port 0: any free one. */
   readonly listen: readonly ServerAddress[];
-  readonly upstream: readonly ServerAddress[];
+  /** Servers for other zones, as of now. */
+  readonly upstream: () => readonly ServerAddress[];
   readonly log: Log;
   /** Uniform in [0, 1). It also draws the ids of forwarded queries: give it a source that cannot be foretold. */
   readonly random: () => number;
@@ -74,7 +76,7 @@ class Dns implements DnsServer {
   readonly #upstream: Upstream;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<Socket>();
-  #index: { readonly view: ClusterView; readonly names: NameIndex } | null = null;
+  #index: { readonly view: ClusterView; readonly names: NameIndex | null } | null = null;
   #serial = 0;
   #closed = false;
 
@@ -150,7 +152,7 @@ class Dns implements DnsServer {
         socket.off('error', reject);
         socket.on('error', (error) => this.#init.log('warn', 'dns socket failed', { error: error.message }));
         socket.on('message', (message, from) => {
-          this.#respond(message, false)
+          this.#respond(message, from.address, false)
             .then((response) => {
               if (response !== null && !this.#closed)
                 socket.send(response, from.port, from.address, () => {});
@@ -176,6 +178,12 @@ class Dns implements DnsServer {
   }
 
   #serve(socket: Socket): void {
+    const { remoteAddress: asker = '' } = socket;
+    const others = [...this.#connections].filter(({ remoteAddress }) => remoteAddress === asker);
+    if (others.length >= TCP_CONNECTIONS_EACH_MAX) {
+      socket.destroy();
+      return;
+    }
     const frames = new FrameReader();
     let pending = 0;
     this.#connections.add(socket);
@@ -199,19 +207,21 @@ class Dns implements DnsServer {
           socket.destroy();
           return;
         }
-        this.#respond(message, true)
+        this.#respond(message, asker, true)
           .then((response) => {
-            pending -= 1;
             if (response === null) socket.destroy();
             else if (!socket.destroyed) socket.write(frame(response));
           })
-          .catch((error) => this.#defect(error));
+          .catch((error) => this.#defect(error))
+          .finally(() => {
+            pending -= 1;
+          });
       }
     });
   }
 
   /** @returns null when nothing is to be said. */
-  async #respond(message: Buffer, tcp: boolean): Promise<Buffer | null> {
+  async #respond(message: Buffer, asker: string, tcp: boolean): Promise<Buffer | null> {
     if (message.byteLength > QUERY_BYTES_MAX) return null;
     const parsed = parseQuery(message);
     if (parsed === null) return null;
@@ -224,12 +234,12 @@ class Dns implements DnsServer {
     const found = names && answer(names, query.question, { serial: this.#serial, random });
     if (found !== null) return encodeAnswer(query, found, bytes_max);
     if (!query.recursionDesired) return encodeError(query, RCODE.REFUSED);
-    const response = await this.#upstream.forward(message, query, this.addresses(), tcp);
+    const response = await this.#upstream.forward(asker, message, query, this.addresses(), tcp);
     if (response === null) return encodeError(query, RCODE.SERVFAIL);
     return response.byteLength <= bytes_max ? response : encodeTruncated(query);
   }
 
-  /** The index of the present view; built again only when the snapshot is another. */
+  /** The index of the present view, or the last that could be made; built again only when the snapshot is another. */
   #names(): NameIndex | null {
     const view = this.#init.view();
     if (view === null) return null;
@@ -239,8 +249,8 @@ class Dns implements DnsServer {
         this.#serial += 1;
       } catch (error) {
         this.#init.onBroken?.((other) => void buildNameIndex(other, DNS_ZONE));
-        if (this.#index === null) throw error;
-        this.#index = { view, names: this.#index.names };
+        this.#init.log('warn', 'names cannot be read from the view', { error: String(error) });
+        this.#index = { view, names: this.#index?.names ?? null };
       }
     }
     return this.#index.names;

@@ -16,8 +16,9 @@ export interface ServerAddress {
   readonly port: number;
 }
 
-/** Queries under way at once; more are answered SERVFAIL. */
-export const IN_FLIGHT_MAX = 256;
+/** Queries under way at once, in all and of one address; more are answered SERVFAIL. */
+export const IN_FLIGHT_MAX = 512;
+export const IN_FLIGHT_EACH_MAX = 128;
 /** One server gets this long, milliseconds; a stub resolver gives up after 5 s by default. */
 export const SERVER_TIMEOUT_MS = 1500;
 /** As many servers as resolv.conf(5) allows. */
@@ -39,34 +40,59 @@ export function systemServers(path = '/etc/resolv.conf'): ServerAddress[] {
     .slice(0, SERVERS_MAX);
 }
 
+/** How often the host is asked anew, milliseconds. */
+const SYSTEM_SERVERS_MS = 5_000;
+
+/** @returns what the host uses now: DHCP may write the file after the start, and anew in another network. */
+export function followSystemServers(now: () => number, path?: string): () => ServerAddress[] {
+  let servers: ServerAddress[] = [];
+  let read_ms: number | undefined;
+  return () => {
+    const now_ms = now();
+    // A clock that was set back asks anew too.
+    if (read_ms === undefined || Math.abs(now_ms - read_ms) >= SYSTEM_SERVERS_MS) {
+      read_ms = now_ms;
+      servers = systemServers(path);
+    }
+    return servers;
+  };
+}
+
 export class Upstream {
-  readonly #servers: readonly ServerAddress[];
+  readonly #servers: () => readonly ServerAddress[];
   readonly #random: () => number;
   readonly #timeout_ms: number;
   readonly #closing = new AbortController();
   #inFlight = 0;
+  /** The same by who asked. */
+  readonly #inFlightOf = new Map<string, number>();
 
-  constructor(servers: readonly ServerAddress[], random: () => number, timeout_ms = SERVER_TIMEOUT_MS) {
-    this.#servers = servers.slice(0, SERVERS_MAX);
+  /** @param servers those to ask as of now; SERVERS_MAX of them are. */
+  constructor(servers: () => readonly ServerAddress[], random: () => number, timeout_ms = SERVER_TIMEOUT_MS) {
+    this.#servers = servers;
     this.#random = random;
     this.#timeout_ms = timeout_ms;
   }
 
   /**
+   * @param asker the address of who asks: one that asks too much must not take the places of others.
    * @param own addresses that we listen on: a server among them is passed over.
    * @param big whether the client takes more than one datagram.
    * @returns the response under the query's own id, or null when no server gave one.
    */
   async forward(
+    asker: string,
     message: Uint8Array,
     query: DnsQuery,
     own: readonly ServerAddress[],
     big: boolean,
   ): Promise<Buffer | null> {
-    if (this.#inFlight >= IN_FLIGHT_MAX) return null;
+    const before = this.#inFlightOf.get(asker) ?? 0;
+    if (this.#inFlight >= IN_FLIGHT_MAX || before >= IN_FLIGHT_EACH_MAX) return null;
     this.#inFlight += 1;
+    this.#inFlightOf.set(asker, before + 1);
     try {
-      for (const server of this.#servers) {
+      for (const server of this.#servers().slice(0, SERVERS_MAX)) {
         if (this.#closing.signal.aborted) return null;
         if (isOwn(server, own)) continue;
         const response = await this.#ask(server, message, query, big);
@@ -75,6 +101,9 @@ export class Upstream {
       return null;
     } finally {
       this.#inFlight -= 1;
+      const left = this.#inFlightOf.get(asker)! - 1;
+      if (left === 0) this.#inFlightOf.delete(asker);
+      else this.#inFlightOf.set(asker, left);
     }
   }
 
@@ -123,9 +152,11 @@ const overUdp: Exchange = (server, message, accept, signal) =>
     socket.on('message', (response) => {
       if (accept(response)) finish(response);
     });
-    socket.connect(server.port, server.address, () => {
-      if (open) socket.send(message);
-    });
+    // Where there is no route the callback is told, and not 'error'; the types do not know of that.
+    socket.connect(server.port, server.address, ((error?: Error) => {
+      if (error) finish(null);
+      else if (open) socket.send(message);
+    }) as () => void);
     if (signal.aborted) finish(null);
   });
 

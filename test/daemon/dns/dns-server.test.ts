@@ -2,18 +2,19 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import { frame } from '../../../daemon/dns/dns-frame.ts';
 import {
   createDnsServer,
   type DnsServerInit,
   QUERY_BYTES_MAX,
+  TCP_CONNECTIONS_EACH_MAX,
   TCP_CONNECTIONS_MAX,
   TCP_PIPELINE_MAX,
 } from '../../../daemon/dns/dns-server.ts';
 import { UDP_BYTES_MAX } from '../../../daemon/dns/dns-wire.ts';
-import { IN_FLIGHT_MAX } from '../../../daemon/dns/upstream.ts';
+import { IN_FLIGHT_EACH_MAX } from '../../../daemon/dns/upstream.ts';
 import { silentLog } from '../../../daemon/log.ts';
 import type { ClusterView } from '../../../protocols/view/view.ts';
 import fc from '../../laws.ts';
@@ -30,7 +31,7 @@ async function started(over: Partial<DnsServerInit> = {}) {
   const dns = createDnsServer({
     view: () => small,
     listen: [loopback],
-    upstream: [],
+    upstream: () => [],
     log: silentLog,
     random: Math.random,
     ...over,
@@ -73,7 +74,7 @@ t.test('a name that is not there is NXDOMAIN, a type that is not there is not', 
 t.test('a name of the zone is not denied while nobody knows yet what there is', async (t) => {
   await using upstream = await fakeUpstream((message) => responseTo(message));
   let view: ClusterView | null = null;
-  await using it = await started({ view: () => view, upstream: [upstream.server] });
+  await using it = await started({ view: () => view, upstream: () => [upstream.server] });
   for (const name of ['web.internal', 'WEB.internal.', 'internal', 'none.internal'])
     t.match(header((await askUdp(it.server, queryBytes(name)))!), { rcode: 2, answers: 0 }, name);
   t.equal(upstream.seen.length, 0, 'and nobody else is asked for it');
@@ -181,17 +182,30 @@ t.test('TCP takes several queries in pieces, and ends a connection that asks too
   t.ok((await askTcp(it.server, many, TCP_PIPELINE_MAX + 1)).length <= TCP_PIPELINE_MAX);
 });
 
-t.test(`TCP holds ${TCP_CONNECTIONS_MAX} connections at once`, async (t) => {
+t.test('TCP connections at once have a limit in all, and one for each address', async (t) => {
   await using it = await started({ tcpIdle_ms: 60_000 });
-  const held = await Promise.all(
-    Array.from({ length: TCP_CONNECTIONS_MAX }, async () => {
-      const connection = connect(it.server.port, '127.0.0.1');
-      await once(connection, 'connect');
-      return connection;
-    }),
-  );
-  t.same(await askTcp(it.server, frame(queryBytes('web.internal'))), [], 'one more is turned away');
-  for (const connection of held) connection.destroy();
+  const held: Socket[] = [];
+  t.teardown(() => held.forEach((connection) => void connection.destroy()));
+  /** @returns whether it was still open after the server had seen it. */
+  const hold = async (localAddress: string) => {
+    const connection = connect({ port: it.server.port, host: '127.0.0.1', localAddress });
+    held.push(connection);
+    connection.on('error', () => {});
+    await once(connection, 'connect');
+    connection.write(frame(queryBytes('web.internal')));
+    return await Promise.race([
+      once(connection, 'data').then(() => true),
+      once(connection, 'close').then(() => false),
+    ]);
+  };
+  for (let host = 2; held.length < TCP_CONNECTIONS_MAX; host += 1) {
+    const each = Array.from({ length: TCP_CONNECTIONS_EACH_MAX }, () => hold(`127.0.0.${host}`));
+    t.same(await Promise.all(each), Array(TCP_CONNECTIONS_EACH_MAX).fill(true));
+    if (held.length < TCP_CONNECTIONS_MAX)
+      t.equal(await hold(`127.0.0.${host}`), false, 'one more of it is turned away');
+    held.splice(0, held.length, ...held.filter((connection) => !connection.destroyed));
+  }
+  t.equal(await hold('127.0.0.99'), false, 'and one more of anybody');
 });
 
 t.test('TCP closes a connection without a whole query, bytes or none', async (t) => {
@@ -208,7 +222,7 @@ t.test('TCP closes a connection without a whole query, bytes or none', async (t)
 
 t.test('other names go upstream under an id of ours and come back under the client’s', async (t) => {
   await using upstream = await fakeUpstream((message) => responseTo(message));
-  await using it = await started({ upstream: [upstream.server], random: () => 0.5 });
+  await using it = await started({ upstream: () => [upstream.server], random: () => 0.5 });
   const response = await askUdp(it.server, queryBytes('example.com', { id: 77 }));
   t.match(header(response!), { id: 77, aa: false, answers: 1 });
   t.equal(upstream.seen[0]!.readUInt16BE(0), 0x8000);
@@ -220,10 +234,10 @@ t.test('a silent upstream is passed over, and none left is SERVFAIL', async (t) 
   await using good = await fakeUpstream((message) => responseTo(message));
   const timeouts = { upstreamTimeout_ms: 100 };
   {
-    await using it = await started({ ...timeouts, upstream: [silent.server, good.server] });
+    await using it = await started({ ...timeouts, upstream: () => [silent.server, good.server] });
     t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 0, answers: 1 });
   }
-  await using it = await started({ ...timeouts, upstream: [silent.server] });
+  await using it = await started({ ...timeouts, upstream: () => [silent.server] });
   t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 2 });
 });
 
@@ -235,7 +249,7 @@ t.test('an upstream answer with another id or question is not believed', async (
     () => Buffer.from('x'),
   ]) {
     await using upstream = await fakeUpstream(forge);
-    await using it = await started({ upstream: [upstream.server], upstreamTimeout_ms: 100 });
+    await using it = await started({ upstream: () => [upstream.server], upstreamTimeout_ms: 100 });
     t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 2 });
   }
 });
@@ -245,7 +259,7 @@ t.test('an upstream answer that was cut is fetched over TCP for a TCP client onl
     (message) => responseTo(message, { truncated: true }),
     (message) => responseTo(message, { bytes: 3000 }),
   );
-  await using it = await started({ upstream: [upstream.server] });
+  await using it = await started({ upstream: () => [upstream.server] });
   t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { tc: true });
   const [whole] = await askTcp(it.server, frame(queryBytes('example.com')));
   t.equal(whole?.length, 3000);
@@ -253,7 +267,7 @@ t.test('an upstream answer that was cut is fetched over TCP for a TCP client onl
 
 t.test('an upstream answer larger than the client takes is cut', async (t) => {
   await using upstream = await fakeUpstream((message) => responseTo(message, { bytes: 900 }));
-  await using it = await started({ upstream: [upstream.server] });
+  await using it = await started({ upstream: () => [upstream.server] });
   const cut = await askUdp(it.server, queryBytes('example.com'));
   t.match(header(cut!), { tc: true, answers: 0 });
   t.equal((await askUdp(it.server, queryBytes('example.com', { edns: 1232 })))?.length, 900);
@@ -266,26 +280,58 @@ t.test('it never asks itself', async (t) => {
     drawn += 1;
     return 0.5;
   };
-  await using it = await started({ upstream, random });
+  await using it = await started({ upstream: () => upstream, random });
   upstream[0]!.port = it.server.port;
   t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 2 });
   t.equal(drawn, 1, 'no id was drawn for an upstream query');
 });
 
-t.test(`no more than ${IN_FLIGHT_MAX} queries wait for an upstream`, async (t) => {
-  await using silent = await fakeUpstream(() => null);
-  await using it = await started({ upstream: [silent.server], upstreamTimeout_ms: 60_000 });
+t.test(`no more than ${IN_FLIGHT_EACH_MAX} queries of one address wait for an upstream`, async (t) => {
+  const isDead = (message: Buffer) => message.includes('dead');
+  await using silent = await fakeUpstream((message) => (isDead(message) ? null : responseTo(message)));
+  await using it = await started({ upstream: () => [silent.server], upstreamTimeout_ms: 60_000 });
   const socket = createSocket('udp4');
   t.teardown(() => socket.close());
+  socket.bind(0, '127.0.0.2');
+  await once(socket, 'listening');
   const refused = once(socket, 'message');
   // Some datagrams may be lost: send until one is turned away.
   const timer = setInterval(() => {
     for (let at = 0; at < 64; at++)
-      socket.send(queryBytes('example.com', { id: at }), it.server.port, '127.0.0.1');
+      socket.send(queryBytes('dead.example', { id: at }), it.server.port, '127.0.0.1');
   }, 10);
   const [response] = await refused;
   clearInterval(timer);
   t.match(header(response as Buffer), { rcode: 2 });
+  t.ok(silent.seen.length <= IN_FLIGHT_EACH_MAX);
+  t.match(
+    header((await askUdp(it.server, queryBytes('example.com')))!),
+    { rcode: 0 },
+    'others do not notice',
+  );
+});
+
+t.test('an upstream to which there is no way is passed over', async (t) => {
+  await using good = await fakeUpstream((message) => responseTo(message));
+  // The kernel refuses to connect to it at once.
+  const nowhere = { address: '255.255.255.255', port: 53 };
+  await using it = await started({ upstream: () => [nowhere, good.server] });
+  t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 0, answers: 1 });
+});
+
+t.test('a view that cannot be read takes the names of the zone alone', async (t) => {
+  await using upstream = await fakeUpstream((message) => responseTo(message));
+  const view = { ...small, members: null } as unknown as typeof small;
+  let broken = 0;
+  await using it = await started({
+    view: () => view,
+    upstream: () => [upstream.server],
+    onBroken: () => void (broken += 1),
+  });
+  for (const _ of [1, 2])
+    t.match(header((await askUdp(it.server, queryBytes('web.internal')))!), { rcode: 2 });
+  t.match(header((await askUdp(it.server, queryBytes('example.com')))!), { rcode: 0 });
+  t.equal(broken, 1, 'it is told once');
 });
 
 t.test('an address that is taken is E_PORT_IN_USE and does not stop the others', async (t) => {
@@ -293,7 +339,7 @@ t.test('an address that is taken is E_PORT_IN_USE and does not stop the others',
   const dns = createDnsServer({
     view: () => small,
     listen: [first.server, { address: '192.0.2.254', port: 0 }, loopback],
-    upstream: [],
+    upstream: () => [],
     log: silentLog,
     random: Math.random,
   });
@@ -315,7 +361,7 @@ t.test(
     const dns = createDnsServer({
       view: () => small,
       listen: [{ address: '127.0.0.1', port: 53 }],
-      upstream: [],
+      upstream: () => [],
       log: silentLog,
       random: Math.random,
     });
