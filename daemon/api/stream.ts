@@ -94,10 +94,15 @@ export class Streams {
       if (!controller.signal.aborted)
         raw.write(`${JSON.stringify({ error: toProblem(error, this.#log) })}\n`);
     } finally {
+      const wasCut = controller.signal.aborted;
       raw.off('close', gone);
       this.#open.delete(controller);
       controller.abort();
-      if (raw.headersSent) raw.end();
+      // The end of a whole body would tell the client that this was all.
+      if (raw.headersSent) {
+        if (wasCut) raw.destroy();
+        else raw.end();
+      }
     }
   }
 

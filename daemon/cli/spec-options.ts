@@ -1,5 +1,5 @@
 /** From the flags of `shoal run` to a workload spec as the API takes it. What is not given is left to the daemon. */
-import { ShoalError } from '../../protocols/base/errors.ts';
+import { isShoalError, ShoalError } from '../../protocols/base/errors.ts';
 import { parseCpu, parseMemory } from '../../scheduler/units.ts';
 import {
   parseCount,
@@ -10,7 +10,7 @@ import {
   parsePort,
 } from './arguments.ts';
 import { readTextUpTo } from './bounded-file.ts';
-import type { Terminal } from './terminal.ts';
+import { readStdin, type Terminal } from './terminal.ts';
 
 /** The API takes no larger body (BODY_BYTES_MAX). */
 const SPEC_BYTES_MAX = 1 << 20;
@@ -88,15 +88,12 @@ async function environmentOf(options: SpecOptions, env: NodeJS.ProcessEnv): Prom
 }
 
 async function fileOf(file: string, terminal: Terminal): Promise<Fields> {
-  let text = '';
+  let text: string;
   try {
-    if (file !== '-') text = await readTextUpTo(file, SPEC_BYTES_MAX);
-    else
-      for await (const chunk of terminal.stdin.setEncoding('utf8')) {
-        text += chunk;
-        if (text.length > SPEC_BYTES_MAX) break;
-      }
+    if (file === '-') text = (await readStdin(terminal, SPEC_BYTES_MAX)).toString('utf8');
+    else text = await readTextUpTo(file, SPEC_BYTES_MAX);
   } catch (cause) {
+    if (isShoalError(cause, 'E_CANCELLED')) throw cause;
     throw new ShoalError('E_USAGE', `the spec cannot be read: ${(cause as Error).message}`, { cause });
   }
   if (Buffer.byteLength(text) > SPEC_BYTES_MAX)

@@ -82,6 +82,8 @@ export function checkOptions(options: DaemonOptions): DaemonOptions {
   const fail = (field: string, why: string): never => {
     throw new ShoalError('E_USAGE', `${field} ${why}`, { detail: { field } });
   };
+  // As a variable that is not set becomes; it would be the directory in which the daemon was started.
+  if (options.data === '') fail('--data', 'is empty');
   if (Buffer.byteLength(options.socket) > SOCKET_BYTES_MAX)
     fail('--socket', `is longer than ${SOCKET_BYTES_MAX} bytes, which a Unix socket cannot be`);
   if (options.name !== null && !new RegExp(LABEL_PATTERN).test(options.name)) {

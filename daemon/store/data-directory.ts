@@ -1,6 +1,6 @@
 /** The data directory of a node: where things are, its keys, and its lock. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import type { Crypto } from '../../protocols/base/crypto.ts';
 import { ShoalError } from '../../protocols/base/errors.ts';
@@ -50,7 +50,8 @@ export class DataDirectory {
     try {
       // Each new directory is named by the one above it.
       for (const made of makeDirectories(directory, 0o700)) syncDirectory(path.dirname(made));
-      chmodSync(directory, 0o700);
+      assertOurs(directory);
+      closeDirectory(directory);
     } catch (error) {
       throw explained(error, directory);
     }
@@ -98,7 +99,11 @@ export class DataDirectory {
   /** A new random key, mode 0600. It fails when the file exists: a key is never overwritten. */
   #createKey(name: KeyName): Uint8Array {
     const seed = new Uint8Array(randomBytes(SEED_BYTES));
-    createDurably(path.join(this.path, name), `${toHex(seed)}\n`);
+    try {
+      createDurably(path.join(this.path, name), `${toHex(seed)}\n`);
+    } catch (error) {
+      throw explained(error, this.path);
+    }
     return seed;
   }
 
@@ -117,6 +122,27 @@ export class DataDirectory {
 
   [Symbol.dispose](): void {
     this.store.close();
+  }
+}
+
+/** A directory of something else, as /tmp or that of a user, is not made unusable for others. @throws E_DATA_DENIED */
+function assertOurs(directory: string): void {
+  const names = readdirSync(directory);
+  if (names.some((name) => name.startsWith('state.db') || KEY_NAMES.some((key) => key === name))) return;
+  const other = names.find((name) => name !== 'lost+found');
+  if (other !== undefined)
+    throw new ShoalError(
+      'E_DATA_DENIED',
+      `${directory} holds other things than a node's, such as ${other}; nothing was changed. Name a directory that is empty or not there`,
+    );
+}
+
+/** @throws as the file system does, unless others of this host have no rights there anyway, as on a volume that is lent. */
+function closeDirectory(directory: string): void {
+  try {
+    chmodSync(directory, 0o700);
+  } catch (error) {
+    if ((statSync(directory).mode & 0o007) !== 0) throw error;
   }
 }
 

@@ -57,7 +57,7 @@ export function openDatabase(file: string): { readonly database: Database; reado
 
 /**
  * Locks an empty file that stays where it is, until what is returned is closed. The system lets go of it with the process.
- * @throws E_DATA_LOCKED, E_DATA_DENIED
+ * @throws E_DATA_LOCKED, E_DATA_DENIED, E_DATA_CORRUPT
  */
 export function lock(file: string): Database {
   let database: Database | undefined;
@@ -69,6 +69,10 @@ export function lock(file: string): Database {
   } catch (error) {
     database?.close();
     const known = translated(error);
+    if (isShoalError(known, 'E_DATA_CORRUPT')) {
+      const text = `${file} is not the empty file that it should be; it holds nothing, and may be removed while no daemon runs`;
+      throw new ShoalError('E_DATA_CORRUPT', text, { cause: error });
+    }
     if (!isShoalError(known, 'E_DATA_LOCKED')) throw known;
     const message = `another daemon uses the data directory ${path.dirname(file)}`;
     throw new ShoalError('E_DATA_LOCKED', message, { cause: error });
@@ -82,6 +86,8 @@ export function openUnchecked(file: string): Database {
     database = new DatabaseSync(file);
     database.exec(`PRAGMA page_size = ${PAGE_BYTES}; PRAGMA locking_mode = EXCLUSIVE;`);
     database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
+    // Sorting must not depend on another disk, where temporary files are: the history is some MiB.
+    database.exec('PRAGMA temp_store = MEMORY;');
     // Takes the lock now, not at the first write.
     database.exec('BEGIN EXCLUSIVE; COMMIT');
     return database;

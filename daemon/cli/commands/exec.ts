@@ -5,7 +5,7 @@ import { ShoalError } from '../../../protocols/base/errors.ts';
 import { parseReference } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { DEFAULT_NAMESPACE_TEXT } from '../namespace.ts';
-import type { Terminal } from '../terminal.ts';
+import { readStdin, type Terminal } from '../terminal.ts';
 
 /** The daemon takes no more (EXEC_STDIN_BYTES_MAX). */
 const STDIN_BYTES_MAX = 4 << 20;
@@ -51,13 +51,8 @@ export function execCommand(terminal: Terminal): Command {
 }
 
 async function readInput(terminal: Terminal): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of terminal.stdin as AsyncIterable<Buffer>) {
-    bytes += chunk.byteLength;
-    if (bytes > STDIN_BYTES_MAX)
-      throw new ShoalError('E_TOO_LARGE', `stdin is over the limit of ${STDIN_BYTES_MAX} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const input = await readStdin(terminal, STDIN_BYTES_MAX);
+  if (input.byteLength > STDIN_BYTES_MAX)
+    throw new ShoalError('E_TOO_LARGE', `stdin is over the limit of ${STDIN_BYTES_MAX} bytes`);
+  return input;
 }

@@ -7,7 +7,7 @@ import { ShoalError } from '../../../protocols/base/errors.ts';
 import { readTextUpTo } from '../bounded-file.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { ask } from '../question.ts';
-import { note, printJson, printLine, type Terminal } from '../terminal.ts';
+import { note, printJson, printLine, readStdin, type Terminal } from '../terminal.ts';
 
 /** No token is longer. */
 const TOKEN_BYTES_MAX = 8192;
@@ -56,10 +56,5 @@ async function readToken(terminal: Terminal, file: string | undefined): Promise<
   }
   if (terminal.env.SHOAL_TOKEN) return terminal.env.SHOAL_TOKEN;
   if (terminal.stdin.isTTY) return (await ask(terminal, 'Token: ')) ?? '';
-  let text = '';
-  for await (const chunk of terminal.stdin.setEncoding('utf8')) {
-    text += chunk;
-    if (text.length > TOKEN_BYTES_MAX * 2) break;
-  }
-  return text;
+  return (await readStdin(terminal, TOKEN_BYTES_MAX * 2)).toString('utf8');
 }

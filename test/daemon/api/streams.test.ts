@@ -72,6 +72,19 @@ t.test('when the client goes away its source is told', async (t) => {
   t.pass('the source ended');
 });
 
+t.test('a stream that is cut because the server closes does not look whole', async (t) => {
+  const { client, backend, server } = await apiFixture(t);
+  await client.run(spec);
+  backend.logs = async function* (_ref, { signal }) {
+    yield line;
+    await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  };
+  const events = client.logs(ref, { follow: true })[Symbol.asyncIterator]();
+  await events.next();
+  void server.close();
+  await t.rejects(events.next(), { code: 'E_NO_DAEMON' });
+});
+
 t.test('a failure in the middle of a stream is its last line', async (t) => {
   const { client, backend } = await apiFixture(t);
   await client.run(spec);

@@ -1,8 +1,8 @@
-/** Asking a person: only a yes goes on. */
+/** Asking a person: only a yes goes on; and input that never ends, which a person can. */
 import { PassThrough } from 'node:stream';
 import t from 'tap';
 import { confirm } from '../../../daemon/cli/confirm.ts';
-import type { Terminal } from '../../../daemon/cli/terminal.ts';
+import { readStdin, type Terminal } from '../../../daemon/cli/terminal.ts';
 
 function terminal(answer: string | undefined, signal = new AbortController().signal) {
   const stdin = Object.assign(new PassThrough(), { isTTY: answer !== undefined });
@@ -44,4 +44,21 @@ t.test('who interrupts says no, and so does one who goes away', async (t) => {
   const unanswered = confirm(gone, 'all', false);
   (gone.stdin as unknown as PassThrough).end();
   await t.rejects(unanswered, { code: 'E_CANCELLED' });
+});
+
+t.test('input is read whole, up to a limit, and who interrupts waits for no end of it', async (t) => {
+  const piped = (text: string) => {
+    const { terminal: on } = terminal(undefined);
+    const stdin = Object.assign(new PassThrough(), { isTTY: false });
+    stdin.write(text);
+    return { ...on, stdin: stdin as unknown as Terminal['stdin'], end: () => stdin.end() };
+  };
+  const whole = piped('all of it');
+  whole.end();
+  t.equal((await readStdin(whole, 100)).toString(), 'all of it');
+  t.ok((await readStdin(piped('x'.repeat(200)), 100)).byteLength > 100, 'it stops there');
+  const stop = new AbortController();
+  const reading = readStdin({ ...piped('some'), signal: stop.signal }, 100);
+  stop.abort();
+  await t.rejects(reading, { code: 'E_CANCELLED' });
 });

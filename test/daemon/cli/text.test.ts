@@ -130,6 +130,10 @@ t.test('root and other users have places of their own', async (t) => {
   t.equal(defaultSocket({ XDG_RUNTIME_DIR: '/run/user/7' }, 7), '/run/user/7/shoal.sock');
   t.match(defaultSocket({}, 7), /shoal-7\.sock$/);
   t.equal(defaultData({ HOME: '/home/x' }, 7), '/home/x/.local/share/shoal');
+  t.equal(defaultData({ HOME: '/home/x', XDG_DATA_HOME: '/data' }, 7), '/data/shoal');
+  for (const unset of ['', 'data'])
+    t.equal(defaultData({ HOME: '/home/x', XDG_DATA_HOME: unset }, 7), '/home/x/.local/share/shoal');
+  t.throws(() => defaultData({ XDG_DATA_HOME: '' }, 7), { code: 'E_USAGE', message: /--data/ });
 });
 
 async function lastEvent(replicas: number): Promise<WatchEvent> {

@@ -23,6 +23,8 @@ export interface DaemonInit {
   readonly name: string;
   /** After the usual ones, and so before them in effect. */
   readonly args?: readonly string[];
+  /** Where its log goes; here when absent. */
+  readonly stderr?: number;
 }
 
 export class RealDaemon {
@@ -32,7 +34,7 @@ export class RealDaemon {
   readonly #child: ChildProcess;
   #stderr = '';
 
-  constructor(t: Test, { directory, name, args = [] }: DaemonInit) {
+  constructor(t: Test, { directory, name, args = [], stderr }: DaemonInit) {
     this.data = path.join(directory, name);
     this.socket = path.join(directory, `${name}.sock`);
     this.client = new ApiClient(this.socket);
@@ -43,9 +45,9 @@ export class RealDaemon {
     ];
     this.#child = spawn(BIN, ['daemon', ...usual, ...args], {
       env: { PATH: process.env.PATH ?? '', HOME: '/nonexistent', NODE_COMPILE_CACHE: cache },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'ignore', stderr ?? 'pipe'],
     });
-    this.#child.stderr!.setEncoding('utf8').on('data', (chunk: string) => {
+    this.#child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       this.#stderr += chunk;
     });
     t.teardown(() => this.stop());
@@ -76,13 +78,15 @@ export class RealDaemon {
     return runCli(this.socket, args, options);
   }
 
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+  /** @returns what it ended with; null: by a signal. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return this.#child.exitCode;
     const ended = once(this.#child, 'exit');
     this.#child.kill(signal);
     const last = setTimeout(() => this.#child.kill('SIGKILL'), 10_000);
     await ended;
     clearTimeout(last);
+    return this.#child.exitCode;
   }
 }
 

@@ -1,5 +1,5 @@
 /** The data directory of a node: its keys are made once, never overwritten, and never readable by others. */
-import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import t from 'tap';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
@@ -91,6 +91,65 @@ t.test('a key that others may read is told and closed to them', async (t) => {
     again[Symbol.dispose]();
     t.equal((await stat(file)).mode & 0o777, 0o600);
   }
+});
+
+t.test('a directory of something else is left as it is', async (t) => {
+  const place = await temporaryDirectory(t);
+  const file = path.join(place, 'theirs');
+  await writeFile(file, 'x');
+  await chmod(place, 0o755);
+  t.throws(() => new DataDirectory(place, nodeCrypto), { code: 'E_DATA_DENIED', message: /theirs/ });
+  t.equal((await stat(place)).mode & 0o777, 0o755);
+  t.same(await readdir(place), ['theirs']);
+  await rm(file);
+  // As the root of a file system that was made for it.
+  await mkdir(path.join(place, 'lost+found'));
+  new DataDirectory(place, nodeCrypto)[Symbol.dispose]();
+  t.equal((await stat(place)).mode & 0o777, 0o700);
+  await writeFile(file, 'x');
+  new DataDirectory(place, nodeCrypto)[Symbol.dispose]();
+});
+
+t.test('a directory that others have lent is used', async (t) => {
+  const skip = process.getuid?.() !== 0 && 'needs root: gives the directory away';
+  t.test('as a volume of a group', { skip }, async (t) => {
+    const place = await temporaryDirectory(t);
+    await chmod(path.dirname(place), 0o755);
+    await chown(place, 0, 4242);
+    const open = () => {
+      process.setegid!(4242);
+      process.seteuid!(4242);
+      try {
+        return new DataDirectory(place, nodeCrypto);
+      } finally {
+        process.seteuid!(0);
+        process.setegid!(0);
+      }
+    };
+    await chmod(place, 0o2777);
+    t.throws(open, { code: 'E_DATA_DENIED' }, 'not where all may look');
+    await chmod(place, 0o2770);
+    open()[Symbol.dispose]();
+    t.equal((await stat(path.join(place, 'node.key'))).mode & 0o777, 0o600);
+  });
+});
+
+t.test('a lock that is damaged is told as that', async (t) => {
+  const place = await temporaryDirectory(t);
+  new DataDirectory(place, nodeCrypto)[Symbol.dispose]();
+  await writeFile(path.join(place, 'state.db.lock'), 'x'.repeat(5000));
+  t.throws(() => new DataDirectory(place, nodeCrypto), {
+    code: 'E_DATA_CORRUPT',
+    message: /state\.db\.lock.*removed/,
+  });
+});
+
+t.test('an operator key that cannot be kept is told', async (t) => {
+  const place = path.join(await temporaryDirectory(t), 'data');
+  const directory = new DataDirectory(place, nodeCrypto);
+  t.teardown(() => directory[Symbol.dispose]());
+  await rm(place, { recursive: true });
+  t.throws(() => directory.operatorKey(), { code: 'E_DATA_DENIED' });
 });
 
 t.test('a place that cannot be a directory is told', async (t) => {
