@@ -255,7 +255,7 @@ function assertUsable(authority: Authority, token: string, now: number): void {
       );
     }
     case undefined:
-      throw new ShoalError('E_TOKEN_REFUSED', 'the token is not known to this member');
+      throw new ShoalError('E_TOKEN_UNKNOWN', 'the token is not known to this member');
     case 'revoked':
     case 'void':
     case 'over-used':

@@ -390,12 +390,15 @@ export class Cluster implements AsyncDisposable {
 
   /**
    * Resolves when it is up, or when that waits for a member to bring what makes this node one: `up` tells when it is.
-   * @throws E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_NETWORK_FAILED; dispose it then.
+   * @throws E_PORT_IN_USE, E_PORT_DENIED, E_ADDRESS_NOT_HERE, E_NETWORK_FAILED, E_CANCELLED once `signal` aborts;
+   * dispose it then.
    */
-  async start(): Promise<void> {
+  async start(signal?: AbortSignal): Promise<void> {
+    signal?.addEventListener('abort', () => this.#stopping.abort(), { once: true });
     await this.#open();
     await this.#recallFounding();
     await this.#contacts.meet(this.#mesh!, this.#stopping.signal);
+    if (this.#stopping.signal.aborted) throw new ShoalError('E_CANCELLED', 'the daemon stopped');
     if (!this.#isWaiting || isKnown(this.ledger.machine, this.self)) return await this.#rise();
     this.#components.log('warn', this.lack!, { code: 'E_DATA_CORRUPT' });
     this.#up = this.#riseLate();
@@ -468,7 +471,7 @@ export class Cluster implements AsyncDisposable {
     await this.#subnet.start(before?.subnet ?? null);
     // Before others take this node for alive again, its allocations must say what is left of them.
     await this.#slots.adopt(this.view);
-    this.trust.notice();
+    await this.#noticeTrust();
     // A node that was sent away comes up all the same, so that its users are told why it does nothing.
     await this.#member.announce(['member', 'expired'].includes(this.trust.standing().state));
     this.#scheduler = new SchedulerDriver({ self: this.self, instances: this.instances, clock, log });
@@ -579,6 +582,9 @@ export class Cluster implements AsyncDisposable {
     if (this.#isWaiting) throw new ShoalError('E_BUSY', 'this member is not up yet; ask another');
     const brought = openKnock(body, crypto);
     if (brought.kind === 'appeal') return await this.trust.answerAppeal(from, brought);
+    // No member would hear of whom it lets in.
+    if (this.trust.standing().state !== 'member')
+      throw new ShoalError('E_BUSY', `${this.#init.name} is no member itself any more; ask another`);
     const record = brought.grant;
     // What a member whose clock is ahead takes in and writes of a newcomer, others may not take for long.
     if (!authority.isMember(from, clock.now()))
@@ -615,8 +621,13 @@ export class Cluster implements AsyncDisposable {
     if (!records.some(({ kind }) => kind === 'revoke' || kind === 'grant')) return;
     this.#disconnectStrangers();
     if (this.#isWaiting) return;
-    this.trust.notice();
+    void this.#noticeTrust();
     this.#writeUnheard();
+  }
+
+  /** What it reads was written by others: a defect there must not end the daemon, and each start after that. */
+  #noticeTrust(): Promise<boolean> {
+    return attempt(this.#components.log, 'telling how this node stands', async () => this.trust.notice());
   }
 
   #disconnectStrangers(): void {
@@ -662,7 +673,8 @@ export class Cluster implements AsyncDisposable {
       void attempt(log, 'looking after grants', () => this.trust.tick());
       if (!this.#contacts.isReseeding) this.instances.removeUnclaimed();
       void attempt(log, 'removing what has ended', () => this.instances.removeRemains());
-      if (this.#contacts.endReseeding(this.#slots.left(this.view) > 0)) {
+      // What came and is not on the disk, the next start would miss without knowing.
+      if (this.ledger.isKept && this.#contacts.endReseeding(this.#slots.left(this.view) > 0)) {
         this.#disconnectStrangers();
         // Workloads that are still missing are gone.
         this.#current.touch('workload');

@@ -109,10 +109,10 @@ export class NodeBackend implements Backend {
   }
 
   async join({ token }: JoinRequest): Promise<Joined> {
-    const before = this.#node.cluster;
+    const hadEnded = this.#node.cluster?.trust.standing().state === 'expired';
     const cluster = await this.#node.join(token);
     const entered = await this.#entered(cluster);
-    return { ...entered, notes: joinNotes(cluster, this.#node.name, before !== undefined) };
+    return { ...entered, notes: joinNotes(cluster, this.#node.name, hadEnded) };
   }
 
   async createToken(request: TokenRequest): Promise<Token> {
@@ -427,10 +427,10 @@ export class NodeBackend implements Backend {
   }
 }
 
-/** @param wasIn it was in this cluster before. */
-function joinNotes({ trust, view, self }: Cluster, name: string, wasIn: boolean): string[] {
+/** @param hadEnded it was in this cluster before, until its grant ended. */
+function joinNotes({ trust, view, self }: Cluster, name: string, hadEnded: boolean): string[] {
   const notes: string[] = [];
-  if (wasIn) {
+  if (hadEnded) {
     const { until_ms } = trust.standing();
     const end = until_ms === null ? '' : `, until ${new Date(until_ms).toISOString()}`;
     notes.push(

@@ -89,6 +89,9 @@ export class ShoalNode implements AsyncDisposable {
   #waiting: Cluster | undefined;
   readonly #failure = Promise.withResolvers<never>();
   #changing = false;
+  readonly #stopping = new AbortController();
+  /** Resolves when no change into a cluster is under way. */
+  #changed: Promise<unknown> = Promise.resolve();
   /** What a change into a cluster has kept is on the disk, and it has not succeeded yet. */
   #hasLeftovers = false;
   #cancelClear: (() => void) | undefined;
@@ -216,7 +219,9 @@ export class ShoalNode implements AsyncDisposable {
         'E_REVOKED',
         `the grant of this node does not stand any more${because}; nothing was changed`,
       );
-    if (state !== 'expired')
+    // Whoever let it in may be gone before others have heard of it: they refuse it, and another door may let it in anew.
+    const isLonely = state === 'member' && cluster.peers.length === 0 && cluster.view.members.size > 1;
+    if (state !== 'expired' && !isLonely)
       throw new ShoalError(
         'E_ALREADY_CLUSTER',
         `this host is in this cluster already${because}; nothing was changed`,
@@ -228,7 +233,7 @@ export class ShoalNode implements AsyncDisposable {
     } finally {
       this.#changing = false;
     }
-    this.log('info', 'this node has joined its cluster anew, after its grant had ended', { node: this.id });
+    this.log('info', 'this node has joined its cluster anew', { node: this.id, before: state });
     return cluster;
   }
 
@@ -242,13 +247,17 @@ export class ShoalNode implements AsyncDisposable {
     const tokenKey = signerFromSeed(token.seed);
     const grant = sealNodeGrant(token, tokenKey, this.id, nodeCrypto, now);
     const ask = this.#given.knock ?? knock;
-    const answer = await ask({ seed: this.#data.seed, addresses: token.doors }, encodeKnock(grant));
+    const { signal } = this.#stopping;
+    const answer = await ask({ seed: this.#data.seed, addresses: token.doors, signal }, encodeKnock(grant));
     return openWelcome(answer, token, this.id, nodeCrypto);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#cancelClear?.();
+    this.#stopping.abort();
     await this.#api?.close();
+    // It ends soon now, and takes away what it has begun.
+    await this.#changed;
+    this.#cancelClear?.();
     await (this.#cluster ?? this.#waiting)?.[Symbol.asyncDispose]();
     await this.#dns?.[Symbol.asyncDispose]();
     await this.#images?.[Symbol.asyncDispose]();
@@ -368,7 +377,13 @@ export class ShoalNode implements AsyncDisposable {
     return await chooseRuntime(init, this.options.driver);
   }
 
-  async #change(prepare: () => Promise<Welcome>): Promise<Cluster> {
+  #change(prepare: () => Promise<Welcome>): Promise<Cluster> {
+    const change = this.#enterBy(prepare);
+    this.#changed = Promise.allSettled([this.#changed, change]);
+    return change;
+  }
+
+  async #enterBy(prepare: () => Promise<Welcome>): Promise<Cluster> {
     if (this.#changing)
       throw new ShoalError('E_ALREADY_CLUSTER', 'this host is being put into a cluster right now');
     if (this.#hasLeftovers) this.#clear();
@@ -416,6 +431,8 @@ export class ShoalNode implements AsyncDisposable {
     contacts: readonly Contact[] = [],
     more: readonly [name: string, value: string][] = [],
   ): void {
+    if (this.#stopping.signal.aborted)
+      throw new ShoalError('E_CANCELLED', 'the daemon is stopping; nothing was changed');
     const values = [genesisValue(genesis), ['contacts', JSON.stringify(contacts)] as const, ...more];
     const put = [genesis, ...grants];
     // There is no ledger yet, and nothing that these could stand beside.
@@ -459,7 +476,7 @@ export class ShoalNode implements AsyncDisposable {
       },
     );
     try {
-      await cluster.start();
+      await cluster.start(this.#stopping.signal);
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
       throw error;

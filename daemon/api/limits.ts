@@ -21,8 +21,8 @@ export const REQUEST_MS_MAX = 30_000;
 /** How long a join token is good, and how long a host is a member that joins with it. */
 export const TOKEN_TTL_MS_RANGE = { minimum: 1000, maximum: 30 * 86_400_000 } as const;
 export const NODE_TTL_MS_RANGE = { minimum: 10_000, maximum: 3650 * 86_400_000 } as const;
-/** Hosts that may join with one token. */
-export const TOKEN_USES_RANGE = { minimum: 1, maximum: 10_000 } as const;
+/** Hosts that may join with one token: no more than its revocation can name, for all others that it let in are void then. */
+export const TOKEN_USES_RANGE = { minimum: 1, maximum: 1024 } as const;
 /** Longest path parameter: a namespace, a name, a node id. */
 export const PARAM_LENGTH_MAX = 128;
 /** Longest line that the client takes from a stream, and largest body that it takes. */

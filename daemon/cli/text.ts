@@ -2,6 +2,8 @@
  * Text for people: tables, sizes, ages. Pure. What comes from other hosts is shown without control characters, so
  * that a name or a reason cannot write on the terminal.
  */
+import { TIME_MS_MAX } from '../../protocols/base/clock.ts';
+
 export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, '?');
 }
@@ -47,9 +49,14 @@ export function ageText(ms: number): string {
   return `${Math.floor(seconds / 86_400)}d`;
 }
 
-/** A moment in UTC, to the second. */
+/** A moment in UTC, to the millisecond; what others say may be later than a date can be. */
+export function exactTimeText(ms: number): string {
+  return new Date(Math.min(ms, TIME_MS_MAX)).toISOString();
+}
+
+/** The same, to the second. */
 export function timeText(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 19)}Z`;
+  return `${exactTimeText(ms).slice(0, -5)}Z`;
 }
 
 /** The first twelve hex digits of a digest. */

@@ -31,8 +31,14 @@ import { Unsaved } from './unsaved.ts';
 export const LEDGER_CHANNEL = 'ledger';
 /** Effects of one turn; beyond it events from peers are dropped, and anti-entropy brings them again. */
 export const EFFECTS_MAX = 65_536;
-/** How long after a failed write, such as on a full disk, it is tried again. */
+/**
+ * How long after a failed write, such as on a full disk, it is tried again: longer where the try itself takes long, for
+ * nothing else is done meanwhile.
+ */
 const RETRY_MS = 1_000;
+const RETRY_MS_MAX = 60_000;
+/** A try gets no more than this part of the time. */
+const RETRY_PART = 10;
 /** How long acknowledgements of deletions wait while the disk refuses. */
 const WITHHELD_MS = 60_000;
 /** A greeting has two digests and two numbers. */
@@ -105,6 +111,11 @@ export class LedgerDriver implements AsyncDisposable {
     this.#init = init;
     this.machine = init.machine;
     this.#unsaved = new Unsaved(init.unkept);
+  }
+
+  /** All that is here is on the disk. */
+  get isKept(): boolean {
+    return this.#trouble === undefined && this.#unsaved.isEmpty && this.#effects.length === 0;
   }
 
   /** Set while the disk refuses. */
@@ -336,6 +347,7 @@ export class LedgerDriver implements AsyncDisposable {
     // In trouble also an empty write shows that the disk takes it again.
     if (this.#unsaved.isEmpty && this.#trouble === undefined) return;
     const { log, clock } = this.#init;
+    const began_ms = clock.now();
     try {
       this.#writeUnsaved();
     } catch (error) {
@@ -349,7 +361,8 @@ export class LedgerDriver implements AsyncDisposable {
         });
       }
       // What waits to be folded in is in the ledger already, and so it would be in a new file.
-      this.#timer('retry', RETRY_MS, () => {
+      const pause_ms = (clock.now() - began_ms) * RETRY_PART;
+      this.#timer('retry', Math.min(Math.max(RETRY_MS, pause_ms), RETRY_MS_MAX), () => {
         this.#drain();
         this.#save();
       });

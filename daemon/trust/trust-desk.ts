@@ -56,6 +56,8 @@ import type { RevokeRequest } from './revocations.ts';
 /** Doors in a token, and of them of one other member. */
 const DOORS_MAX = 8;
 const DOORS_OF_EACH_MAX = 2;
+/** Of an IPv6 address, port and peer id, and some more. */
+const DOOR_LENGTH_MAX = 160;
 
 export class TrustDesk {
   readonly #cluster: Cluster;
@@ -332,7 +334,10 @@ export class TrustDesk {
     const others = [...view.members.values()].filter(
       ({ id, status }) => id !== view.self && status === 'alive',
     );
-    const theirs = others.flatMap(({ doors }) => doors.slice(0, DOORS_OF_EACH_MAX));
+    // Theirs are what they say: one that is no door must not take the place of others in a token.
+    const theirs = others.flatMap(({ id, doors }) =>
+      doors.filter((door) => isDoorOf(id, door)).slice(0, DOORS_OF_EACH_MAX),
+    );
     return [...addresses.doors, ...theirs].slice(0, DOORS_MAX);
   }
 
@@ -361,6 +366,11 @@ export class TrustDesk {
   #source(): GrantSource {
     return { authority: this.#cluster.ledger.machine.authority, names: this.names, now: this.#now };
   }
+}
+
+/** An address in ASCII that proves whose it is. */
+function isDoorOf(node: NodeId, door: string): boolean {
+  return door.length <= DOOR_LENGTH_MAX && /^[\x21-\x7e]+$/.test(door) && door.endsWith(`/p2p/${node}`);
 }
 
 /** Of the key that came with a request, if one did. @param seed hex. A secret: never in a message. */

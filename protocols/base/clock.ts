@@ -11,6 +11,9 @@ export interface Env {
   readonly random: () => number;
 }
 
+/** The last moment that a Date can be. Source: ECMA-262, section 21.4.1.1. */
+export const TIME_MS_MAX = 8.64e15;
+
 /** A hybrid logical clock stamp: wall milliseconds, then a counter for events within one. */
 export interface Hlc {
   readonly ms: number;

@@ -92,6 +92,11 @@ export const ERRORS = {
   E_TOKEN_MALFORMED: kind(EXIT.refused, 400, 'Copy the whole token again, or create a new one.'),
   E_TOKEN_EXPIRED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
   E_TOKEN_USED: kind(EXIT.refused, 403, 'Create a new one with `shoal token create` on a member.'),
+  E_TOKEN_UNKNOWN: kind(
+    EXIT.refused,
+    403,
+    'Try again once the members are connected; else create a new one with `shoal token create` on a member of that cluster.',
+  ),
   E_TOKEN_REFUSED: kind(
     EXIT.refused,
     403,

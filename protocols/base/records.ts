@@ -3,6 +3,7 @@
  * Not here: envelopes, signatures and merging (protocols/ledger), and who may write what (protocols/trust).
  */
 import Type, { type Static, type TSchema } from 'typebox';
+import { TIME_MS_MAX } from './clock.ts';
 import type { Digest, KeyId, NodeId } from './ids.ts';
 import { ResourcesSchema, type SlotName, WorkloadSpecSchema } from './workload.ts';
 
@@ -10,6 +11,8 @@ const Key = Type.Unsafe<KeyId>(Type.String({ minLength: 40, maxLength: 64 }));
 const DigestSchema = Type.Unsafe<Digest>(Type.String({ pattern: '^sha256:[0-9a-f]{64}$' }));
 const Hex = (bytes: number) => Type.String({ pattern: `^[0-9a-f]{${bytes * 2}}$` });
 const Count = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+/** Milliseconds since the Unix epoch that can be told as a date. */
+const Time = Type.Integer({ minimum: 0, maximum: TIME_MS_MAX });
 const Text = (length_max: number) => Type.String({ maxLength: length_max });
 const OrNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
@@ -45,11 +48,11 @@ export const GrantSchema = Type.Object({
   /** The record digest of the issuer's own grant, in hex; null when the issuer is an operator of genesis. */
   parent: OrNull(Hex(32)),
   /** Milliseconds since the Unix epoch; null: until revoked. */
-  notAfter_ms: OrNull(Count),
+  notAfter_ms: OrNull(Time),
   /** How many grants the subject may issue; null: no limit. */
   uses: OrNull(Count),
   /** The longest life of a grant that the subject issues; absent: they may be for ever. Of join tokens. */
-  life_ms: Type.Optional(Count),
+  life_ms: Type.Optional(Type.Integer({ minimum: 0, maximum: TIME_MS_MAX / 2 })),
   /** Digest of an older grant of the same subject that this one only prolongs; absent: it stands by itself. */
   renews: Type.Optional(Hex(32)),
 });
@@ -130,8 +133,8 @@ export const AllocationSchema = Type.Object({
   ports: Type.Record(Text(63), Type.Integer({ minimum: 1, maximum: 65535 })),
   resources: ResourcesSchema,
   /** When this attempt was claimed, and until when a refusal holds, by the node's clock. */
-  since_ms: Count,
-  until_ms: OrNull(Count),
+  since_ms: Time,
+  until_ms: OrNull(Time),
   reason: OrNull(Text(512)),
   exitCode: OrNull(Type.Integer()),
   restarts: Count,

@@ -24,7 +24,12 @@ const KNOCK = '/shoal/knock/1';
 /** A knock, and one that is being refused. */
 const STREAMS_MAX = 2;
 /** What one door says, and another may not. */
-const PASSED_OVER: ReadonlySet<ErrorCode> = new Set(['E_BUSY', 'E_UNREACHABLE', 'E_CLOCK_AHEAD']);
+const PASSED_OVER: ReadonlySet<ErrorCode> = new Set([
+  'E_BUSY',
+  'E_UNREACHABLE',
+  'E_CLOCK_AHEAD',
+  'E_TOKEN_UNKNOWN',
+]);
 /** The smallest that yamux knows. */
 const STREAM_WINDOW_BYTES = 256 << 10;
 
@@ -108,12 +113,14 @@ async function stay(connection: Connection, time_ms: number): Promise<void> {
 
 /**
  * Addresses must end in /p2p/<id>: TLS proves that who answers has that key. A door that is busy or cannot be
- * reached, or where a clock is wrong, is passed over; what any other door says is the answer.
+ * reached, that has not heard of the token, or where a clock is wrong, is passed over; what any other door says is the
+ * answer.
  */
 export const knock: Knock = async (init, body) => {
   checkSize('a knock', body, DOOR_LIMITS.knock_bytes_max);
   let last: unknown = new Error('no address with a peer id');
   let clock: ShoalError | undefined;
+  let unknown: ShoalError | undefined;
   const node = await createDoorNode(
     init.seed,
     [],
@@ -138,6 +145,7 @@ export const knock: Knock = async (init, body) => {
           throw new ShoalError('E_CANCELLED', 'given up by the caller', { cause: error });
         if (isShoalError(error) && !PASSED_OVER.has(error.code)) throw error;
         if (isShoalError(error, 'E_CLOCK_AHEAD')) clock ??= error;
+        if (isShoalError(error, 'E_TOKEN_UNKNOWN')) unknown ??= error;
         last = error;
       }
     }
@@ -145,6 +153,7 @@ export const knock: Knock = async (init, body) => {
     await node.stop();
   }
   if (clock !== undefined) throw clock;
+  if (unknown !== undefined) throw unknown;
   if (isShoalError(last, 'E_BUSY')) throw last;
   const silent = init.addresses.find((text) => opened.has(parseAddress(text)?.peer ?? ''));
   const message =

@@ -7,6 +7,7 @@
  * The seed is the private key of an ephemeral identity that an admitter has granted `admit`. The joiner signs its own
  * node grant with it, so any one reachable member is enough. A token is a secret: never in argv, never in a log.
  */
+import { TIME_MS_MAX } from '../base/clock.ts';
 import { decode, encode } from '../base/codec.ts';
 import { ShoalError } from '../base/errors.ts';
 import { fromHex, type KeyId, toHex } from '../base/ids.ts';
@@ -35,17 +36,23 @@ export interface JoinToken {
   readonly life_ms?: number;
 }
 
+/** @param token of its doors the last ones are left out where all would make it longer than may be read. */
 export function formatToken(token: JoinToken): string {
-  const bytes = encode([
-    fromHex(token.cluster),
-    token.seed,
-    fromHex(token.grant),
-    token.notAfter_ms,
-    token.roles,
-    token.doors.slice(0, ADDRESSES_MAX),
-    ...(token.life_ms === undefined ? [] : [token.life_ms]),
-  ]);
-  return TOKEN_PREFIX + Buffer.from(bytes).toString('base64url');
+  const doors = token.doors.slice(0, ADDRESSES_MAX);
+  for (;;) {
+    const bytes = encode([
+      fromHex(token.cluster),
+      token.seed,
+      fromHex(token.grant),
+      token.notAfter_ms,
+      token.roles,
+      doors,
+      ...(token.life_ms === undefined ? [] : [token.life_ms]),
+    ]);
+    const text = TOKEN_PREFIX + Buffer.from(bytes).toString('base64url');
+    if (text.length <= TOKEN_LENGTH_MAX || doors.length === 0) return text;
+    doors.pop();
+  }
 }
 
 /** @throws ShoalError E_TOKEN_MALFORMED. The message never repeats the token. */
@@ -63,8 +70,8 @@ export function parseToken(text: string): JoinToken {
   }
   if (!Array.isArray(fields) || fields.length < 6 || fields.length > 7) throw malformed();
   const [cluster, seed, grant, notAfter_ms, roles, doors, life_ms] = fields as unknown[];
-  if (!isBytes32(cluster) || !isBytes32(seed) || !isBytes32(grant) || typeof notAfter_ms !== 'number')
-    throw malformed();
+  if (!isBytes32(cluster) || !isBytes32(seed) || !isBytes32(grant)) throw malformed();
+  if (typeof notAfter_ms !== 'number' || !(Math.abs(notAfter_ms) <= TIME_MS_MAX)) throw malformed();
   if (!Array.isArray(roles) || !roles.every((role) => ROLES.includes(role as Role))) throw malformed();
   if (
     !Array.isArray(doors) ||

@@ -33,7 +33,7 @@ t.test('who may join, and who may not', { skip }, async (t) => {
         'E_TOKEN_EXPIRED',
       ],
       ['a used token', used, 5, 'E_TOKEN_USED'],
-      ['a token whose grant nobody knows', formatToken(unknown), 5, 'E_TOKEN_REFUSED'],
+      ['a token whose grant nobody knows', formatToken(unknown), 5, 'E_TOKEN_UNKNOWN'],
       [
         'a token with another key',
         formatToken({ ...parseToken(spare), seed: new Uint8Array(32).fill(7) }),

@@ -6,6 +6,7 @@ import { parseCount, parseReference } from '../arguments.ts';
 import { clientCommand, clientOf } from '../command.ts';
 import { DEFAULT_NAMESPACE_TEXT } from '../namespace.ts';
 import { printLine, type Terminal } from '../terminal.ts';
+import { exactTimeText } from '../text.ts';
 
 interface Options {
   readonly namespace: string;
@@ -52,6 +53,6 @@ function show(terminal: Terminal, line: LogEvent, options: Options): void {
     printLine(terminal, JSON.stringify(line));
     return;
   }
-  const at = options.timestamps && line.at_ms !== null ? `${new Date(line.at_ms).toISOString()} ` : '';
+  const at = options.timestamps && line.at_ms !== null ? `${exactTimeText(line.at_ms)} ` : '';
   terminal[line.stream].write(`${at}${line.text}\n`);
 }

@@ -34,14 +34,19 @@ const self = testSigner(1);
 /** Timers that the test fires. */
 interface HandClock extends Clock {
   readonly timers: Set<() => void>;
+  /** Of each that was set. */
+  readonly delays_ms: number[];
 }
 
 function handClock(): HandClock {
   const timers = new Set<() => void>();
+  const delays_ms: number[] = [];
   return {
     ...systemClock,
     timers,
-    after(_delay_ms, action) {
+    delays_ms,
+    after(delay_ms, action) {
+      delays_ms.push(delay_ms);
       timers.add(action);
       return () => timers.delete(action);
     },
@@ -204,6 +209,33 @@ t.test('a disk that refuses for long costs no more than what is live', async (t)
   fire(clock);
   t.equal(batch!.put.length, 1, 'of 500 versions the last');
   t.equal(batch!.remove.length, 0);
+});
+
+t.test('a disk that takes long to refuse is tried less often, and what is not on it is known', async (t) => {
+  let now = NOW;
+  const clock = Object.assign(handClock(), { now: () => now });
+  const { driver, store } = await driverOf(t, { clock });
+  t.ok(driver.isKept);
+  let took_ms = 0;
+  const disk = refusing(store, () => {
+    now += took_ms;
+    return new ShoalError('E_DISK_FULL', 'full');
+  });
+  await driver.write(self.id, 'member', self.id, member(1));
+  for (const [took, pause_ms] of [
+    [5, 1_000],
+    [900, 9_000],
+    [20_000, 60_000],
+    [-3_600_000, 1_000],
+  ] as const) {
+    took_ms = took;
+    fire(clock);
+    t.equal(clock.delays_ms.at(-1), pause_ms, `after ${took} ms`);
+    t.notOk(driver.isKept);
+  }
+  disk.refuses = false;
+  fire(clock);
+  t.ok(driver.isKept);
 });
 
 t.test('a file that is found damaged by a write is begun anew with what is known', async (t) => {

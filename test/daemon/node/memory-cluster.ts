@@ -12,10 +12,10 @@ import type { DaemonOptions } from '../../../daemon/config/options.ts';
 import { signerFromSeed } from '../../../daemon/crypto.ts';
 import type { HostNetworkFacts } from '../../../daemon/host-facts.ts';
 import { type Log, silentLog } from '../../../daemon/log.ts';
-import { ShoalNode } from '../../../daemon/node.ts';
+import { type NodeComponents, ShoalNode } from '../../../daemon/node.ts';
 import { createMemoryRuntime, MemoryHost } from '../../../daemon/runtime/memory-runtime.ts';
 import type { Runtime } from '../../../daemon/runtime/runtime.ts';
-import { ShoalError } from '../../../protocols/base/errors.ts';
+import { isShoalError, ShoalError } from '../../../protocols/base/errors.ts';
 import type { NodeId } from '../../../protocols/base/ids.ts';
 import { MemoryNetwork } from '../../../protocols/mesh/memory-mesh.ts';
 import type { Door, DoorInit, Knock } from '../../../protocols/mesh/mesh.ts';
@@ -55,7 +55,12 @@ export class MemoryCluster {
   }
 
   /** The same name again is the same host: data directory and containers are as they were left. */
-  async start(name: string, given: Partial<DaemonOptions> = {}, log: Log = silentLog): Promise<ShoalNode> {
+  async start(
+    name: string,
+    given: Partial<DaemonOptions> = {},
+    log: Log = silentLog,
+    components: Partial<NodeComponents> = {},
+  ): Promise<ShoalNode> {
     const options: DaemonOptions = {
       data: path.join(this.directory, name),
       socket: path.join(this.directory, `${name}.sock`),
@@ -87,6 +92,7 @@ export class MemoryCluster {
       createDoor: (init) => this.#createDoor(init),
       knock: this.#knock,
       ...(this.hostFacts !== undefined && { hostFacts: this.hostFacts }),
+      ...components,
     });
     this.#running.set(name, node);
     return node;
@@ -165,9 +171,19 @@ export class MemoryCluster {
   }
 
   readonly #knock: Knock = async ({ seed, addresses }, body) => {
-    const door = addresses.map((address) => this.#doors.get(address)).find((found) => found !== undefined);
-    if (door === undefined) throw new ShoalError('E_UNREACHABLE', 'nobody answers');
-    return await door.onKnock(signerFromSeed(seed).id, body, AbortSignal.timeout(10_000));
+    let last: unknown = new ShoalError('E_UNREACHABLE', 'nobody answers');
+    for (const address of addresses) {
+      try {
+        const answer = this.#doors
+          .get(address)
+          ?.onKnock(signerFromSeed(seed).id, body, AbortSignal.timeout(10_000));
+        if (answer !== undefined) return await answer;
+      } catch (error) {
+        if (!isShoalError(error, 'E_BUSY') && !isShoalError(error, 'E_TOKEN_UNKNOWN')) throw error;
+        last = error;
+      }
+    }
+    throw last;
   };
 }
 

@@ -1,6 +1,8 @@
 /** Hosts that are kept when the key that let them in is revoked, whatever its thief wrote of their tokens before. */
+
 import t from 'tap';
 import { found, sealAct } from '../../../daemon/admission.ts';
+import { TOKEN_USES_RANGE } from '../../../daemon/api/limits.ts';
 import { nodeCrypto } from '../../../daemon/crypto.ts';
 import type { Signer } from '../../../protocols/base/crypto.ts';
 import { type GrantBody, KEEPS_MAX, type RevokeBody, recordKey } from '../../../protocols/base/records.ts';
@@ -93,6 +95,10 @@ function wasUp({ genesis, take }: Pick<ReturnType<typeof stage>, 'genesis' | 'ta
 }
 
 const KEEPING = { descendants: true, keep: [h2.id, h3.id], reason: 'stolen' };
+
+t.test('a token lets in no more hosts than its revocation can name', async (t) => {
+  t.equal(TOKEN_USES_RANGE.maximum, KEEPS_MAX);
+});
 
 t.test('they stay where the thief granted the key of their token once more', async (t) => {
   for (const how of ['node', 'token'] as const) {

@@ -183,6 +183,19 @@ t.test('a door that says that its clock is ahead is passed over; where all do it
   await t.rejects(knockAt(both, 'x'), { code: 'E_CLOCK_AHEAD', message: 'the clock of c is ahead' });
 });
 
+t.test('a door that has not heard of the token is passed over; where all have not it is told', async (t) => {
+  const late = await openDoor(t, {
+    onKnock: async () => {
+      throw new ShoalError('E_TOKEN_UNKNOWN', 'the token is not known to c');
+    },
+  });
+  const other = await openDoor(t);
+  const both = [...late.addresses(), ...other.addresses()];
+  t.match(Buffer.from(await knockAt(both, 'x')).toString(), / x$/);
+  await other[Symbol.asyncDispose]();
+  await t.rejects(knockAt(both, 'x'), { code: 'E_TOKEN_UNKNOWN', message: 'the token is not known to c' });
+});
+
 t.test('a crowd is told that the door is busy', async (t) => {
   const waiting: (() => void)[] = [];
   const door = await openDoor(t, {

@@ -16,6 +16,19 @@ t.test('a token survives formatting, parsing and white space around it', async (
   t.same(parseToken(`  ${formatToken(token)}\n`), token);
 });
 
+t.test('a token is never longer than may be read: doors are left out from the end', async (t) => {
+  const doors = Array.from({ length: 16 }, (_, n) => `${n}${'\u{1F41F}'.repeat(100)}`);
+  const read = parseToken(formatToken({ ...token, doors }));
+  t.same(read.doors, doors.slice(0, read.doors.length));
+  t.ok(read.doors.length > 4);
+  t.same(parseToken(formatToken({ ...token, doors: ['\u{1F41F}'.repeat(2000)] })).doors, []);
+});
+
+t.test('a token until a moment that no date can be is none', async (t) => {
+  for (const notAfter_ms of [1e300, -1e300, Number.NaN, Number.MAX_SAFE_INTEGER])
+    t.throws(() => parseToken(formatToken({ ...token, notAfter_ms })), { code: 'E_TOKEN_MALFORMED' });
+});
+
 t.test('anything else is refused by one code, and the message does not repeat it', async (t) => {
   const whole = formatToken(token);
   const broken = [
