@@ -8,7 +8,7 @@ import { createTopicScoreParams } from '@chainsafe/libp2p-gossipsub/score';
 /** What may wait for a slow peer; its gossip stream is reset beyond it, and with it the connection (gossip.ts). */
 const GOSSIP_OUTBOUND_BYTES_MAX = 8 << 20;
 /** An answer to IWANT carries many messages in one frame: as much as may wait for a peer. */
-const GOSSIP_FRAME_BYTES_MAX = GOSSIP_OUTBOUND_BYTES_MAX;
+export const GOSSIP_FRAME_BYTES_MAX = GOSSIP_OUTBOUND_BYTES_MAX;
 /** One is enough; a second one comes while the first is being given up. */
 const GOSSIP_STREAMS_MAX = 4;
 /** Of a message's SHA-256: what identifies it in IHAVE, IWANT and IDONTWANT. Nobody gains by a collision. */

@@ -5,6 +5,7 @@
  */
 import type { MultiaddrConnection, Transport, Upgrader } from '@libp2p/interface';
 import type { TCPComponents } from '@libp2p/tcp';
+import { capProposals } from './negotiation.ts';
 
 /**
  * From the accepted socket to the muxer. A handshake is three round trips: which encryption, TLS, which muxer. At
@@ -52,7 +53,10 @@ export function withPendingCap(create: CreateTransport, max: number): CreateTran
       const { upgrader } = options;
       const gate: Pick<Upgrader, 'upgradeInbound'> = {
         upgradeInbound: (connection: MultiaddrConnection, given: Parameters<Upgrader['upgradeInbound']>[1]) =>
-          cap.run(connection, () => upgrader.upgradeInbound(connection, given)),
+          cap.run(connection, () => {
+            capProposals(connection);
+            return upgrader.upgradeInbound(connection, given);
+          }),
       };
       // The listener asks for nothing else.
       return createListener({ ...options, upgrader: gate as Upgrader });

@@ -13,6 +13,7 @@ import { type YamuxMuxerInit, yamux } from '@chainsafe/libp2p-yamux';
 import type { StreamMuxer, StreamMuxerFactory } from '@libp2p/interface';
 import { Uint8ArrayList } from 'uint8arraylist';
 import { CHUNKS_MAX } from './frames.ts';
+import { capProposals, settle } from './negotiation.ts';
 import { WindowUpdates } from './window-updates.ts';
 
 /**
@@ -43,6 +44,7 @@ export function meshMuxer(init: Init): () => StreamMuxerFactory {
     return {
       protocol: ours.protocol,
       createStreamMuxer: (connection) => {
+        settle(connection);
         const send = connection.send.bind(connection);
         const updates = new WindowUpdates();
         connection.send = (data) => {
@@ -56,7 +58,11 @@ export function meshMuxer(init: Init): () => StreamMuxerFactory {
           }
         };
         const factory = connection.direction === 'outbound' ? ours : theirs;
-        return bounded(factory.createStreamMuxer(connection), init.streamOptions.maxStreamWindowSize);
+        const muxer = factory.createStreamMuxer(connection);
+        muxer.addEventListener('stream', ({ detail: stream }) =>
+          capProposals(stream, () => stream.protocol !== ''),
+        );
+        return bounded(muxer, init.streamOptions.maxStreamWindowSize);
       },
     };
   };

@@ -22,6 +22,7 @@ import {
 } from '@libp2p/interface';
 import { PROTOCOL, type TLSComponents } from '@libp2p/tls';
 import { generateCertificate, toMessageStream, toNodeDuplex, verifyPeerCertificate } from '@libp2p/tls/utils';
+import { capProposals, settle } from './negotiation.ts';
 
 /** What a side names that wants its muxer chosen later (the specification, "ALPN"). */
 const NO_MUXER = 'libp2p';
@@ -80,6 +81,7 @@ class MeshTls implements ConnectionEncrypter {
     isServer: boolean,
     options: SecureConnectionOptions = {},
   ): Promise<SecuredConnection> {
+    settle(connection);
     this.#memory.context ??= ownContext(this.#components);
     const secureContext = await this.#memory.context;
     options.signal?.throwIfAborted();
@@ -101,9 +103,12 @@ class MeshTls implements ConnectionEncrypter {
     duplex.on('error', (error) => socket.destroy(error));
     try {
       const remotePeer = await this.#shaken(socket, options);
+      const secured = toMessageStream(connection, socket);
+      // Who named no muxer in the handshake proposes them now.
+      capProposals(secured);
       return {
         remotePeer,
-        connection: toMessageStream(connection, socket),
+        connection: secured,
         ...chosen(socket, muxers, mayChoose),
       };
     } catch (error) {

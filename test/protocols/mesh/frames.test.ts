@@ -9,19 +9,24 @@ import {
   FRAME_HEADER_BYTES,
   FrameReader,
   NAME_BYTES_MAX,
+  VARINT_HEADER,
 } from '../../../protocols/mesh/frames.ts';
 import fc from '../../laws.ts';
+import { prefixed, varint } from './varint.ts';
 
 const LIMIT = 64;
+/** Of which a gossip frame has a length of two bytes. */
+const LONG_LIMIT = 300;
 
 t.test('frames come out as they went in, however the bytes are cut', async (t) => {
   fc.assert(
     fc.property(
-      fc.array(fc.uint8Array({ maxLength: LIMIT }), { maxLength: 10 }),
+      fc.array(fc.uint8Array({ maxLength: LONG_LIMIT, size: 'max' }), { maxLength: 10 }),
       fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 }),
-      (bodies, cuts) => {
-        const bytes = Buffer.concat(bodies.map(encodeFrame));
-        const reader = new FrameReader(LIMIT);
+      fc.boolean(),
+      (bodies, cuts, isGossip) => {
+        const bytes = Buffer.concat(bodies.map(isGossip ? prefixed : encodeFrame));
+        const reader = isGossip ? new FrameReader(LONG_LIMIT, VARINT_HEADER) : new FrameReader(LONG_LIMIT);
         const got: Uint8Array[] = [];
         for (let at = 0, n = 0; at < bytes.length; n++) {
           const size = cuts[n % cuts.length]!;
@@ -42,6 +47,34 @@ t.test('a length over the limit is refused as soon as it is read', async (t) => 
   t.equal(reader.next(), undefined);
   reader.push(Uint8Array.of(LIMIT + 1));
   t.throws(() => reader.next(), { code: 'E_TOO_LARGE' });
+});
+
+t.test('a length of gossip that is over the limit, or none, is refused as soon as it is read', async (t) => {
+  const far = new FrameReader(LIMIT, VARINT_HEADER);
+  far.push(Uint8Array.of(0xc1));
+  t.equal(far.next(), undefined);
+  far.push(Uint8Array.of(1));
+  t.throws(() => far.next(), { code: 'E_TOO_LARGE' });
+  const none = new FrameReader(LIMIT, VARINT_HEADER);
+  none.push(Uint8Array.of(0x80, 0x80, 0x80, 0x80));
+  t.equal(none.next(), undefined);
+  none.push(Uint8Array.of(0x80));
+  t.throws(() => none.next(), { code: 'E_MALFORMED' });
+});
+
+t.test('work grows with the bytes, however small the pieces are in which they come', async (t) => {
+  // Where it grew with their square, this would take minutes.
+  const size = 1 << 20;
+  const reader = new FrameReader(size, VARINT_HEADER);
+  reader.push(varint(size));
+  const piece = Uint8Array.of(7);
+  let early = 0;
+  for (let at = 0; at < size; at += 1) {
+    if (reader.next() !== undefined) early += 1;
+    reader.push(piece);
+  }
+  t.equal(early, 0);
+  t.equal(reader.next()?.byteLength, size);
 });
 
 t.test('a frame that comes in the smallest pieces is kept in few', async (t) => {

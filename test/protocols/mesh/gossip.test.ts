@@ -3,17 +3,19 @@
 import { setImmediate } from 'node:timers/promises';
 import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import t from 'tap';
-import { Uint8ArrayList } from 'uint8arraylist';
+import type { Uint8ArrayList } from 'uint8arraylist';
 import { Gossip, IDS_PER_MESSAGE, UNWANTED_MESSAGES_MAX } from '../../../protocols/mesh/gossip.ts';
 import type { MeshNode } from '../../../protocols/mesh/libp2p-node.ts';
 import type { MeshUse } from '../../../protocols/mesh/mesh.ts';
 import { STANDING_DEFAULTS } from '../../../protocols/standing/config.ts';
 import { until } from '../../conformance/mesh.ts';
+import { prefixed } from './varint.ts';
 
 /** Of gossipsub what the mesh takes hold of. */
 class Pubsub extends EventTarget {
   readonly opts = {};
   readonly topicValidators = new Map();
+  readonly streamsInbound = new Map<string, { readonly rawStream: AsyncIterable<Uint8Array> }>();
   readonly streamsOutbound = new Map<string, unknown>();
   readonly told: Uint8Array[] = [];
   readonly handled: RPC[] = [];
@@ -45,7 +47,7 @@ class Pubsub extends EventTarget {
     this.told.push(id);
   }
 
-  async pipePeerReadStream(_peer: string, frames: AsyncIterable<Uint8ArrayList>): Promise<void> {
+  async pipePeerReadStream(_peer: string, frames: AsyncIterable<Uint8ArrayList> = nothing()): Promise<void> {
     for await (const frame of frames) this.handled.push(this.decodeRpc(frame.subarray()));
   }
 }
@@ -69,8 +71,11 @@ function gossipOn(pubsub: Pubsub) {
 const TOPIC = 'topic';
 const NOTHING = { ihave: [], iwant: [], graft: [], prune: [], idontwant: [] };
 
-async function* framesOf(...rpcs: Parameters<typeof RPC.encode>[0][]): AsyncGenerator<Uint8ArrayList> {
-  for (const rpc of rpcs) yield new Uint8ArrayList(RPC.encode(rpc));
+async function* nothing(): AsyncGenerator<never> {}
+
+/** As they come on the stream of a peer. */
+async function* framesOf(...rpcs: Parameters<typeof RPC.encode>[0][]): AsyncGenerator<Uint8Array> {
+  for (const rpc of rpcs) yield prefixed(RPC.encode(rpc));
 }
 
 t.test('neighbours are told of no more messages between two heartbeats than they heed', async (t) => {
@@ -90,16 +95,15 @@ t.test('a frame costs what there is to do for it, and that of an honest member n
   const message = (n: number) => ({ topic: TOPIC, data: Buffer.from(`${n}`) });
   const ids = Array.from({ length: 5_000 }, (_, n) => Buffer.alloc(20, n));
   const told = { ...NOTHING, ihave: [{ topicID: TOPIC, messageIDs: ids }] };
-  await pubsub.pipePeerReadStream(
-    'peer',
-    framesOf(
-      { subscriptions: [{ subscribe: true, topic: TOPIC }], messages: [] },
-      { subscriptions: [], messages: [message(0)] },
-      { subscriptions: [], messages: [], control: { ...NOTHING, idontwant: [{ messageIDs: [ids[0]!] }] } },
-      { subscriptions: [], messages: [], control: told },
-      { subscriptions: [], messages: Array.from({ length: 100 }, (_, n) => message(n)) },
-    ),
+  const rawStream = framesOf(
+    { subscriptions: [{ subscribe: true, topic: TOPIC }], messages: [] },
+    { subscriptions: [], messages: [message(0)] },
+    { subscriptions: [], messages: [], control: { ...NOTHING, idontwant: [{ messageIDs: [ids[0]!] }] } },
+    { subscriptions: [], messages: [], control: told },
+    { subscriptions: [], messages: Array.from({ length: 100 }, (_, n) => message(n)) },
   );
+  pubsub.streamsInbound.set('peer', { rawStream });
+  await pubsub.pipePeerReadStream('peer');
   t.equal(pubsub.handled.length, 5);
   const counts = uses.map(({ count }) => count);
   t.same(counts, [1, 1, 1, 1, Math.floor(5_000 / IDS_PER_MESSAGE), 1, 99]);

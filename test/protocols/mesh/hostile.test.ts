@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { RPC } from '@chainsafe/libp2p-gossipsub/message';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
-import type { Connection, Stream } from '@libp2p/interface';
+import type { Connection, Stream, StreamMuxer } from '@libp2p/interface';
 import { tcp } from '@libp2p/tcp';
 import { tls } from '@libp2p/tls';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -20,6 +20,7 @@ import { IDS_PER_MESSAGE } from '../../../protocols/mesh/gossip.ts';
 import { gossipTopic } from '../../../protocols/mesh/gossip-options.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
 import { MESH_LIMITS, type MeshInit, type Verdict } from '../../../protocols/mesh/mesh.ts';
+import { PROPOSALS_MAX } from '../../../protocols/mesh/negotiation.ts';
 import {
   type Allowance,
   RESOURCES,
@@ -28,6 +29,7 @@ import {
 } from '../../../protocols/standing/config.ts';
 import { connected, failure, TestCluster, until } from '../../conformance/mesh.ts';
 import { DATA, muxerHeader, PING, SYN, WINDOW_UPDATE } from './muxer-header.ts';
+import { prefixed } from './varint.ts';
 
 const MESSAGES = '/shoal/messages/1';
 const REQUEST = '/shoal/request/1';
@@ -149,15 +151,6 @@ function gossipFrame(rpc: Parameters<typeof RPC.encode>[0]): Uint8Array {
   return prefixed(RPC.encode(rpc));
 }
 
-function prefixed(bytes: Uint8Array): Uint8Array {
-  const prefix: number[] = [];
-  for (let rest = bytes.byteLength; ; rest >>>= 7) {
-    prefix.push(rest > 0x7f ? (rest & 0x7f) | 0x80 : rest);
-    if (rest <= 0x7f) break;
-  }
-  return new Uint8Array([...prefix, ...bytes]);
-}
-
 t.test('a flood of datagrams', async (t) => {
   const { open, untilBanned, friendIsWell, seen } = await scene(t);
   const stream = await open(MESSAGES);
@@ -267,6 +260,21 @@ t.test('gossip that cannot be decoded, or whose length is no length', async (t) 
     t.ok(tries < 50, `${tries} tries`);
     await friendIsWell();
   }
+});
+
+t.test('a stream on which one protocol is proposed after another is ended', async (t) => {
+  const { dial, friendIsWell } = await scene(t);
+  const { muxer } = (await dial()) as unknown as { muxer: StreamMuxer };
+  const stream = await muxer.createStream({});
+  const greeting = prefixed(Buffer.from('/multistream/1.0.0\n'));
+  let bytes = 0;
+  stream.addEventListener('message', ({ data }) => {
+    bytes += data.byteLength;
+  });
+  stream.send(Buffer.concat([greeting, ...Array<Uint8Array>(2_000).fill(prefixed(Buffer.from('x\n')))]));
+  await until(() => stream.status !== 'open');
+  t.ok(bytes <= PROPOSALS_MAX * greeting.byteLength, `${bytes} bytes of answers`);
+  await friendIsWell();
 });
 
 t.test('a published message over the limit', async (t) => {

@@ -7,6 +7,7 @@ import t from 'tap';
 import { createDoor } from '../../../protocols/mesh/door.ts';
 import { PENDING_EACH_MAX, PlaceCap, placeOf } from '../../../protocols/mesh/inbound.ts';
 import { createLibp2pMesh } from '../../../protocols/mesh/libp2p-mesh.ts';
+import { capProposals, PROPOSALS_MAX, settle } from '../../../protocols/mesh/negotiation.ts';
 
 t.test('one address has so many handshakes at a time, and others are none the worse', async (t) => {
   const cap = new PlaceCap(2);
@@ -101,3 +102,55 @@ t.test(
     }
   },
 );
+
+t.test('a stranger that proposes one protocol after another is soon gone', async (t) => {
+  const seed = new Uint8Array(32).fill(8);
+  const log = () => undefined;
+  const listen = ['/ip4/127.0.0.1/tcp/0'];
+  const mesh = await createLibp2pMesh({ seed, cluster: 'c', listen, mdns: false, log, isMember: () => true });
+  t.teardown(() => mesh[Symbol.asyncDispose]());
+  const door = await createDoor({ seed, listen, log, onKnock: async (_, body) => body });
+  t.teardown(() => door[Symbol.asyncDispose]());
+  const greeting = '\x13/multistream/1.0.0\n';
+  for (const [name, address] of [
+    ['mesh', mesh.addresses()[0]!],
+    ['door', door.addresses()[0]!],
+  ] as const) {
+    for (const proposal of ['\x02x\n', '\x03ls\n', greeting]) {
+      const socket = connect({ host: '127.0.0.1', port: Number(address.split('/')[4]) });
+      socket.on('error', () => undefined);
+      let bytes = 0;
+      socket.on('data', (data) => {
+        bytes += data.byteLength;
+      });
+      socket.write(greeting + proposal.repeat(2_000));
+      // A reset is a close as well.
+      await new Promise((resolve) => socket.once('close', resolve));
+      t.ok(bytes <= PROPOSALS_MAX * greeting.length, `${name}: ${bytes} bytes of answers`);
+    }
+  }
+});
+
+t.test('on one thing so many protocols are proposed, and more is sent once it is settled', async (t) => {
+  const stream = () => {
+    const sent: unknown[] = [];
+    let aborted = 0;
+    const send = (data: unknown) => sent.push(data) > 0;
+    const abort = () => {
+      aborted += 1;
+    };
+    return { send, abort, sent, aborts: () => aborted };
+  };
+  const proposed = stream();
+  capProposals(proposed);
+  for (let n = 0; n < PROPOSALS_MAX; n++) proposed.send(Uint8Array.of(n));
+  t.throws(() => proposed.send(Uint8Array.of(1)));
+  t.equal(proposed.sent.length, PROPOSALS_MAX);
+  t.equal(proposed.aborts(), 1);
+  const secured = stream();
+  capProposals(secured);
+  secured.send(Uint8Array.of(1));
+  settle(secured);
+  for (let n = 0; n < 3 * PROPOSALS_MAX; n++) secured.send(Uint8Array.of(n));
+  t.equal(secured.aborts(), 0);
+});
