@@ -129,7 +129,7 @@ function calm(stage: Stage): Story {
   return story(last_ms, true);
 }
 
-/** Two processes and a whole host die, and stay dead. */
+/** Processes die, and at last a whole host: two and one in clusters of seven and more. They stay dead. */
 function kills(stage: Stage): Story {
   const { doomed, last_ms } = killThree(stage, WARM_UP_MS);
   const writers = stage.nodes.filter((id) => !doomed.includes(id));
@@ -144,7 +144,7 @@ function killThree(stage: Stage, from_ms: number) {
   let last_ms = from_ms;
   for (const [at, id] of doomed.entries()) {
     last_ms = from_ms + at * 15_000 + prng.between(0, 5000);
-    world.at(last_ms, () => stage.kill(id, at === 2));
+    world.at(last_ms, () => stage.kill(id, at === doomed.length - 1));
   }
   return { doomed, last_ms };
 }
