@@ -35,7 +35,7 @@ t.test('a host that fails to join is told why, stays as it was, and can still jo
   refusedWith(
     t,
     await join(formatToken({ ...parsed, grant: '1'.repeat(64) })),
-    'E_TOKEN_REFUSED',
+    'E_TOKEN_UNKNOWN',
     'of no grant',
   );
   refusedWith(
