@@ -74,8 +74,10 @@ export interface GossipInit {
   readonly guard: MeshGuard;
   readonly isFullMesh: () => boolean;
   readonly log: MeshInit['log'];
-  /** Nothing of gossip comes through to this peer or from it any more. */
-  readonly onBroken: (peer: NodeId) => void;
+  /** On which connection of a peer a stream is. */
+  readonly connectionOf: (peer: NodeId, stream: Stream) => Connection | undefined;
+  /** Nothing of gossip comes through to this peer or from it any more: on this connection, or on any. */
+  readonly onBroken: (peer: NodeId, connection?: Connection) => void;
 }
 
 export class Gossip {
@@ -163,7 +165,7 @@ export class Gossip {
     inside.pipePeerReadStream = (peer) => {
       const id = peer.toString();
       const { rawStream } = inside.streamsInbound.get(id)!;
-      return read(peer, this.#metered(id, framesOf(rawStream), decode));
+      return read(peer, this.#metered(id, rawStream, decode));
     };
   }
 
@@ -199,14 +201,12 @@ export class Gossip {
   }
 
   /** The frames of `peer` that its guard admits. */
-  async *#metered(
-    peer: NodeId,
-    frames: AsyncIterable<Uint8Array>,
-    decode: Inside['decodeRpc'],
-  ): AsyncGenerator<Uint8ArrayList> {
-    const { guard, onBroken } = this.#init;
+  async *#metered(peer: NodeId, stream: Stream, decode: Inside['decodeRpc']): AsyncGenerator<Uint8ArrayList> {
+    const { guard, connectionOf, onBroken } = this.#init;
+    // When it has broken it is on none any more, and another connection of the peer may be there.
+    const connection = connectionOf(peer, stream);
     try {
-      for await (const bytes of frames) {
+      for await (const bytes of framesOf(stream)) {
         if (!guard.admit(peer, 'message', bytes.byteLength)) continue;
         let rpc: RPC;
         try {
@@ -225,7 +225,7 @@ export class Gossip {
       if (isShoalError(error, 'E_TOO_LARGE')) guard.offence(peer, 'oversize');
       else if (isShoalError(error, 'E_MALFORMED')) guard.offence(peer, 'malformed');
       // gossipsub forgets a peer whose stream broke, and would not find it again on this connection.
-      onBroken(peer);
+      onBroken(peer, connection);
       throw error;
     }
   }

@@ -114,7 +114,10 @@ class Libp2pMesh implements Mesh {
       guard: this.#guard,
       isFullMesh: this.#init.isFullMesh ?? (() => false),
       log: this.#init.log,
-      onBroken: (peer) => this.#abortConnections(peer, 'its gossip broke'),
+      connectionOf: (peer, stream) =>
+        node.getConnections(peerIdFromString(peer)).find(({ streams }) => streams.includes(stream)),
+      onBroken: (peer, connection) =>
+        this.#abortConnections(peer, 'its gossip broke', (one) => one === (connection ?? one)),
     });
     await this.#listenToNode(node);
     try {

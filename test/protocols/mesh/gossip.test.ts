@@ -63,6 +63,7 @@ function gossipOn(pubsub: Pubsub) {
     },
     isFullMesh: () => true,
     log: () => undefined,
+    connectionOf: () => undefined,
     onBroken: () => undefined,
   });
   return { uses, beat: () => pubsub.dispatchEvent(new Event('gossipsub:heartbeat')) };
