@@ -22,6 +22,8 @@ const LOSSES = {
 type KeyName = keyof typeof LOSSES;
 const KEY_NAMES = Object.keys(LOSSES) as KeyName[];
 const KEY_MODE = 0o600;
+/** What may be there before a node is: a new file system, and what is kept when keys and state.db are moved away. */
+const LEFT: ReadonlySet<string> = new Set(['lost+found', 'images', 'containers', 'network']);
 /** What the owner's group and all others may do. */
 const OTHERS_MODE = 0o077;
 
@@ -129,7 +131,7 @@ export class DataDirectory {
 function assertOurs(directory: string): void {
   const names = readdirSync(directory);
   if (names.some((name) => name.startsWith('state.db') || KEY_NAMES.some((key) => key === name))) return;
-  const other = names.find((name) => name !== 'lost+found');
+  const other = names.find((name) => !LEFT.has(name));
   if (other !== undefined)
     throw new ShoalError(
       'E_DATA_DENIED',

@@ -104,6 +104,7 @@ t.test('a directory of something else is left as it is', async (t) => {
   await rm(file);
   // As the root of a file system that was made for it.
   await mkdir(path.join(place, 'lost+found'));
+  await mkdir(path.join(place, 'images'));
   new DataDirectory(place, nodeCrypto)[Symbol.dispose]();
   t.equal((await stat(place)).mode & 0o777, 0o700);
   await writeFile(file, 'x');
