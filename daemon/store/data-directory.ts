@@ -72,7 +72,7 @@ export class DataDirectory {
       this.seed = seed ?? this.#key('node.key') ?? this.#firstKey();
     } catch (error) {
       this.store.close();
-      throw explained(error, directory);
+      throw error;
     }
   }
 

@@ -7,7 +7,7 @@ import { clientCommand, clientOf, plainCommand } from '../command.ts';
 import { type OperatorOption, operatorKeyOf, withOperatorKey } from '../operator-option.ts';
 import { noteReach, reachOf } from '../reach.ts';
 import { note, printJson, printLine, type Terminal } from '../terminal.ts';
-import { shortDigest } from '../text.ts';
+import { exactTimeText, shortDigest } from '../text.ts';
 import { tokenListCommand } from './token-list.ts';
 import { tokenRevokeCommand } from './token-revoke.ts';
 
@@ -61,7 +61,7 @@ export function tokenCommand(terminal: Terminal): Command {
     if (options.json) return printJson(terminal, token);
     printLine(terminal, token.token);
     const times = token.uses === 1 ? 'once' : `${token.uses} times`;
-    note(terminal, `Good ${times}, until ${new Date(token.expires_ms).toISOString()}. Keep it secret.`);
+    note(terminal, `Good ${times}, until ${exactTimeText(token.expires_ms)}. Keep it secret.`);
     note(terminal, `To take it back: shoal token revoke ${shortDigest(token.id)}`);
   });
   return plainCommand('token', 'Make, list and revoke join tokens', ['shoal token create', 'shoal token ls'])
